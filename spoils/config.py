@@ -1,0 +1,119 @@
+"""The settings: the only place that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from spoils.cron import Cron, CronError
+from spoils.errors import SettingError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
+
+
+class Settings(BaseModel):
+    """Every setting, validated. A field's alias is its name in the environment; an empty variable is an unset one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: str | None = Field(None, alias="DATABASE_URL", description="postgres:// URLs work too.")
+    port: int = Field(8000, alias="PORT", ge=0, le=65535)
+    web_concurrency: int = Field(2, alias="WEB_CONCURRENCY", ge=1, le=64)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
+    secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16)
+
+    openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL")
+
+    worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
+    worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
+    worker_task_types: Names | None = Field(None, alias="WORKER_TASK_TYPES")
+
+    admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD")
+    viewer_password: str | None = Field(None, alias="SPOILS_VIEWER_PASSWORD")
+    api_tokens: Names = Field((), alias="SPOILS_API_TOKEN")
+
+    shutdown_seconds: float = Field(25.0, alias="SPOILS_SHUTDOWN_SECONDS", ge=0, le=3600)
+    retention_days: float = Field(7.0, alias="SPOILS_RETENTION_DAYS", gt=0, le=36500)
+    failed_retention_days: float = Field(30.0, alias="SPOILS_FAILED_RETENTION_DAYS", gt=0, le=36500)
+    cron_timezone: str = Field("UTC", alias="SPOILS_CRON_TIMEZONE")
+    db_connections: int | None = Field(None, alias="SPOILS_DB_CONNECTIONS", ge=3, le=500)
+    shared_with_fang: bool = Field(False, alias="SPOILS_SHARED_WITH_FANG")
+    foreign_claim_timeout: float | None = Field(None, alias="SPOILS_FOREIGN_CLAIM_TIMEOUT", gt=0)
+    analyze_seconds: float = Field(2.0, alias="SPOILS_ANALYZE_SECONDS", ge=0, le=3600)
+    notify_seconds: float = Field(0.5, alias="SPOILS_NOTIFY_SECONDS", ge=0, le=3600)
+    notify_urls: dict[str, str] = Field(default_factory=dict, repr=False)
+
+    dyno: str | None = Field(None, alias="DYNO")
+    release: str = Field("dev", alias="HEROKU_RELEASE_VERSION")
+    development: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, *, development: bool = False) -> "Settings":
+        """Read `env`, by default the process's own. Raises SettingError, which names each wrong setting."""
+        given = {name: value for name, value in (os.environ if env is None else env).items() if value.strip()}
+        urls = {
+            name.removeprefix(NOTIFY_PREFIX).lower(): value
+            for name, value in given.items()
+            if name.startswith(NOTIFY_PREFIX)
+        }
+        try:
+            return cls.model_validate({**given, "notify_urls": urls, "development": development})
+        except ValidationError as exc:
+            raise SettingError(" ".join(_sentence(error) for error in exc.errors())) from None
+
+    @field_validator("database_url")
+    @classmethod
+    def _one_spelling(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        scheme, _, rest = url.partition("://")
+        if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
+            raise _wrong("a URL that starts with postgresql:// or postgres:// is needed")
+        return f"postgresql://{rest}"
+
+    @field_validator("openfoodfacts_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        if not url.startswith(("https://", "http://")):
+            raise _wrong("a URL that starts with https:// or http:// is needed")
+        return url.rstrip("/")
+
+    @field_validator("cron_timezone")
+    @classmethod
+    def _zone(cls, zone: str) -> str:
+        try:
+            Cron("0 0 * * *", zone)
+        except CronError as exc:
+            raise _wrong(str(exc)) from exc
+        return zone
+
+    @property
+    def web_connections(self) -> int:
+        """Connections that one web process may hold."""
+        return self.db_connections or 3
+
+    @property
+    def worker_connections(self) -> int:
+        """Connections that one worker process may hold: 3 of the worker's own, the rest for sessions of jobs."""
+        return max(self.db_connections or 6, 4)
+
+
+def _split(text: object) -> Any:
+    if isinstance(text, str):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _wrong(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{sentence}", {"sentence": sentence})
+
+
+def _sentence(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    return f"{name} is wrong: {error['msg'].rstrip('.')}."

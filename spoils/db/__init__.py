@@ -1,0 +1,1 @@
+"""Connections: engines, their rules, migrations, and the embedded server of development."""

@@ -1,0 +1,47 @@
+"""Which job classes there are: the one module-level state of the project."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from spoils.errors import JobDefinitionError
+
+if TYPE_CHECKING:
+    from spoils.job.base import Job
+
+
+class Registry:
+    """Job classes by name and by endpoint, in the order of their definition."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, type[Job]] = {}
+        self._by_endpoint: dict[str, type[Job]] = {}
+
+    def add(self, job_class: "type[Job]") -> None:
+        """Raises JobDefinitionError where another class has the same name or endpoint."""
+        name, endpoint = job_class.__name__, job_class.endpoint
+        if twin := self._by_name.get(name):
+            raise JobDefinitionError(f"{name} is defined twice: in {twin.__module__} and in {job_class.__module__}.")
+        if twin := self._by_endpoint.get(endpoint):
+            raise JobDefinitionError(
+                f"{name} and {twin.__name__} both have the endpoint /api/jobs/{endpoint}: "
+                f'set `endpoint = "…"` on one of them.'
+            )
+        self._by_name[name] = self._by_endpoint[endpoint] = job_class
+
+    def get(self, name: str) -> "type[Job] | None":
+        """The class of that name, which is what stands under `type` in a task's metadata."""
+        return self._by_name.get(name)
+
+    def at_endpoint(self, endpoint: str) -> "type[Job] | None":
+        """The class whose endpoint is /api/jobs/<endpoint>."""
+        return self._by_endpoint.get(endpoint)
+
+    def task_types(self) -> list[str]:
+        """Every task type that a class here has, each once."""
+        return list(dict.fromkeys(job_class.task_type for job_class in self))
+
+    def __iter__(self) -> Iterator["type[Job]"]:
+        return iter(self._by_name.values())
+
+
+registry = Registry()

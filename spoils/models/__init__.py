@@ -1,0 +1,25 @@
+"""The rows, and the one `db` that web and worker share."""
+
+from spoils.models.base import db
+from spoils.models.food import IngredientAnalysis, Product
+from spoils.models.ledger import Attempt, Count, Minute
+from spoils.models.schedule import Schedule, Tick, TickEnding
+from spoils.models.task import ACTIVE, WAITING, Task, TaskState
+from spoils.models.worker import Worker
+
+__all__ = [
+    "ACTIVE",
+    "WAITING",
+    "Attempt",
+    "Count",
+    "IngredientAnalysis",
+    "Minute",
+    "Product",
+    "Schedule",
+    "Task",
+    "TaskState",
+    "Tick",
+    "TickEnding",
+    "Worker",
+    "db",
+]

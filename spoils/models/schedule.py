@@ -1,0 +1,50 @@
+"""`spoils_schedules` and `spoils_ticks`: what comes by the clock, and the ledger of its slots."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, String, UniqueConstraint, Uuid, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from spoils.models.base import Base
+
+_MOMENT = DateTime(timezone=True)
+
+
+class TickEnding(StrEnum):
+    """What became of a slot."""
+
+    ENTERED = "entered"
+    SKIPPED = "skipped"  # the unique twin was still active
+    MISSED = "missed"  # no worker was live at its time
+
+
+class Schedule(Base):
+    """One cron of one job class in one zone."""
+
+    __tablename__ = "spoils_schedules"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    job: Mapped[str] = mapped_column(String)
+    cron: Mapped[str] = mapped_column(String)
+    zone: Mapped[str] = mapped_column(String)
+    task_type: Mapped[str] = mapped_column(String)
+    settled_until: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())  # every slot till here is told
+    seen_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+
+    __table_args__ = (UniqueConstraint("job", "cron", "zone"),)
+
+
+class Tick(Base):
+    """One slot of a schedule and what became of it."""
+
+    __tablename__ = "spoils_ticks"
+
+    schedule_id: Mapped[int] = mapped_column(ForeignKey(Schedule.id, ondelete="CASCADE"), primary_key=True)
+    slot: Mapped[datetime] = mapped_column(_MOMENT, primary_key=True)
+    outcome: Mapped[str] = mapped_column(String)
+    task_id: Mapped[UUID | None] = mapped_column(Uuid)  # the task entered, or the twin that stood in the way
+    told_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+
+    __table_args__ = (Index("spoils_ticks_slot_idx", "slot"),)

@@ -1,0 +1,116 @@
+"""The operator's verbs. Each refuses what it must not touch, and says why."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, case, cast, delete, func, null, select, update
+from sqlalchemy.exc import IntegrityError
+
+from spoils.models import ACTIVE, WAITING, Task, TaskState
+
+CANCELLED = "Cancelled by an operator."
+
+_states = Task.__table__.c.state.type
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a verb did: `done`, or refused with a sentence and, where a twin stands in the way, its id."""
+
+    done: bool
+    sentence: str
+    twin: UUID | None = None
+
+
+def retry(connection: Connection, task_id: UUID) -> Change:
+    """Make a failed task new, due now, with its retries at 0 and its failures kept."""
+    statement = (
+        update(Task)
+        .where(Task.id == task_id, Task.state == TaskState.FAILED)
+        .values(
+            state=TaskState.NEW,
+            retries=0,
+            crashes=0,
+            scheduled_at=func.now(),
+            claimed_by=null(),
+            claimed_at=null(),
+            cancel_requested_at=null(),
+            updated_at=func.now(),
+        )
+        .returning(Task.id)
+    )
+    try:
+        with connection.begin_nested():
+            done = connection.execute(statement).one_or_none() is not None
+    except IntegrityError:
+        return _twin(connection, task_id)
+    if not done:
+        return _refusal(connection, task_id, "Only a failed job can be retried")
+    _wake(connection)
+    return Change(True, "Retried 1 job.")
+
+
+def run_now(connection: Connection, task_id: UUID) -> Change:
+    """Make a waiting task due now."""
+    statement = (
+        update(Task)
+        .where(Task.id == task_id, Task.state.in_(WAITING))
+        .values(scheduled_at=func.least(Task.scheduled_at, func.now()), updated_at=func.now())
+        .returning(Task.id)
+    )
+    if connection.execute(statement).one_or_none() is None:
+        return _refusal(connection, task_id, "Only a waiting job can be run now")
+    _wake(connection)
+    return Change(True, "1 job is due now.")
+
+
+def cancel(connection: Connection, task_id: UUID) -> Change:
+    """Fail a waiting task, or ask a running one to stop."""
+    waits = Task.state.in_(WAITING)
+    statement = (
+        update(Task)
+        .where(Task.id == task_id, Task.state.in_(ACTIVE))
+        .values(
+            state=case((waits, cast(TaskState.FAILED.value, _states)), else_=Task.state),
+            error_message=case((waits, CANCELLED), else_=Task.error_message),
+            cancel_requested_at=case((waits, null()), else_=func.now()),
+            updated_at=func.now(),
+        )
+        .returning(Task.state)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return _refusal(connection, task_id, "Only a waiting or running job can be cancelled")
+    asked = row.state == TaskState.IN_PROGRESS
+    return Change(True, "1 running job was asked to stop." if asked else "Cancelled 1 job.")
+
+
+def remove(connection: Connection, task_id: UUID) -> Change:
+    """Delete a task that is not in progress. Its attempts stay until they are pruned."""
+    statement = delete(Task).where(Task.id == task_id, Task.state != TaskState.IN_PROGRESS).returning(Task.id)
+    if connection.execute(statement).one_or_none() is None:
+        return _refusal(connection, task_id, "A job in progress can't be deleted")
+    return Change(True, "Deleted 1 job.")
+
+
+def _refusal(connection: Connection, task_id: UUID, rule: str) -> Change:
+    row = connection.execute(select(Task.state, Task.attempts).where(Task.id == task_id)).one_or_none()
+    if row is None:
+        return Change(False, "Refused: the job is gone.")
+    if row.state == TaskState.IN_PROGRESS:
+        return Change(False, f"Refused: attempt {row.attempts} is in progress.")
+    return Change(False, f"Refused: the job is {row.state.value}. {rule}.")
+
+
+def _twin(connection: Connection, task_id: UUID) -> Change:
+    own = select(Task.uniq_hash).where(Task.id == task_id).scalar_subquery()
+    statement = select(Task.id, Task.state).where(Task.uniq_hash == own, Task.state.in_(ACTIVE), Task.id != task_id)
+    row = connection.execute(statement.limit(1)).one_or_none()
+    if row is None:
+        return Change(False, "Refused: the same unique job stood in the way and has just ended. Press again.")
+    words = "is in progress" if row.state == TaskState.IN_PROGRESS else "already waits"
+    return Change(False, f"Refused: the same unique job {words}.", row.id)
+
+
+def _wake(connection: Connection) -> None:
+    connection.execute(select(func.pg_notify("spoils_tasks", "0")))

@@ -1,0 +1,97 @@
+"""Putting a task in."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, DateTime, Text, bindparam, case, cast, exists, func, literal, select, text, union_all
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from spoils import wire
+from spoils.errors import PayloadError, SpoilsError
+from spoils.job import Job
+from spoils.models import ACTIVE, WAITING, Task, TaskState
+
+log = logging.getLogger("spoils.enqueue")
+
+PRIORITIES = range(-2, 3)
+
+
+class TwinVanished(SpoilsError):
+    """An equal unique task kept appearing and ending while this one was put in. Try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The task that now stands for a job: a new row, or the twin that a unique job already had."""
+
+    id: UUID
+    state: TaskState
+    duplicate: bool
+
+
+_put = (
+    insert(Task)
+    .values(
+        id=bindparam("id"),
+        metadata=cast(bindparam("metadata", type_=Text), JSONB),
+        task_type=bindparam("task_type"),
+        uniq_hash=bindparam("uniq_hash"),
+        priority=bindparam("priority"),
+        # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
+        scheduled_at=func.greatest(func.now(), cast(bindparam("at"), DateTime(timezone=True))),
+        created_at=func.now(),
+        updated_at=func.now(),
+    )
+    # This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
+    .on_conflict_do_nothing(index_elements=["uniq_hash"], index_where=text("state IN ('new', 'retried')"))
+    .returning(Task.id, Task.state)
+    .cte("put")
+)
+_twin = (
+    select(Task.id, Task.state, literal(True).label("duplicate"))
+    .where(
+        Task.uniq_hash == bindparam("uniq_hash"),
+        Task.state.in_(ACTIVE),
+        ~exists(select(_put.c.id)),
+    )
+    .order_by(case((Task.state.in_(WAITING), 0), else_=1))
+    .limit(1)
+)
+_ENQUEUE = union_all(select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select())
+
+
+def enqueue(
+    connection: Connection, job: Job, *, at: datetime | None = None, priority: int = 0, task_id: UUID | None = None
+) -> Enqueued:
+    """Put `job` in, or find its unique twin that waits or runs; part of the connection's transaction.
+
+    `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
+    """
+    if isinstance(priority, bool) or priority not in PRIORITIES:
+        raise PayloadError("priority is a whole number from -2 to 2.")
+    if at is not None and at.tzinfo is None:
+        raise PayloadError("A moment needs its time zone, as in 2026-11-24T02:00:00+00:00.")
+    metadata = job.to_wire()
+    canonical = wire.canonical(metadata)
+    values = {
+        "id": task_id or uuid4(),
+        "metadata": canonical,
+        "task_type": job.task_type,
+        "uniq_hash": wire.uniq_hash(metadata, canonical) if job.uniq else None,
+        "priority": priority,
+        "at": at,
+    }
+    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
+    for _ in range(5):
+        if row := connection.execute(_ENQUEUE, values).one_or_none():
+            enqueued = Enqueued(row.id, TaskState(row.state), row.duplicate)
+            log.info(
+                "%s %s",
+                "Already enqueued" if enqueued.duplicate else "Enqueued",
+                type(job).__name__,
+                extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
+            )
+            return enqueued
+    raise TwinVanished()

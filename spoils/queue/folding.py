@@ -1,0 +1,12 @@
+"""Folding delta rows into their sum, by one process at a time."""
+
+from sqlalchemy import Connection, Executable, func, select
+
+COUNTS_LOCK = 0x5B012
+MINUTES_LOCK = 0x5B013
+
+
+def under_lock(connection: Connection, key: int, fold: Executable) -> None:
+    """Execute `fold` in the connection's transaction, or do nothing where another one holds the lock `key`."""
+    if connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
+        connection.execute(fold)

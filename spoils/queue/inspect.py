@@ -1,0 +1,151 @@
+"""Reading the queue, for the API and the pages. Nothing here writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, func, select, tuple_, union_all
+from sqlalchemy.orm import Session
+
+from spoils.models import WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
+
+LIVE_SECONDS = 30.0
+PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of tasks, newest change first, and the keys to go on from: (updated_at, id)."""
+
+    tasks: Sequence[Task]
+    newer: tuple[datetime, UUID] | None
+    older: tuple[datetime, UUID] | None
+
+
+def find_task(session: Session, task_id: UUID) -> Task | None:
+    """The task of that id."""
+    return session.get(Task, task_id, populate_existing=True)
+
+
+def attempts_of(session: Session, task_id: UUID, limit: int = 100) -> Sequence[Attempt]:
+    """The task's attempts that did not finish, the last one first."""
+    statement = select(Attempt).where(Attempt.task_id == task_id).order_by(Attempt.attempt.desc(), Attempt.id.desc())
+    return session.scalars(statement.limit(limit)).all()
+
+
+def page_of_tasks(
+    session: Session,
+    *,
+    state: TaskState | None = None,
+    task_type: str | None = None,
+    older_than: tuple[datetime, UUID] | None = None,
+    newer_than: tuple[datetime, UUID] | None = None,
+    limit: int = PAGE,
+) -> Page:
+    """One page, keyset both ways: pass a page's `older` as `older_than`, or its `newer` as `newer_than`."""
+    backwards = newer_than is not None
+    one_each = []
+    for one in (state,) if state else TaskState:
+        # A limited probe a state, each by its own partial index: over all states there is none, by design.
+        probe = select(Task.id).where(Task.state == one)
+        if task_type is not None:
+            probe = probe.where(Task.task_type == task_type)
+        if older_than is not None:
+            probe = probe.where(tuple_(Task.updated_at, Task.id) < tuple_(*older_than))
+        if newer_than is not None:
+            probe = probe.where(tuple_(Task.updated_at, Task.id) > tuple_(*newer_than))
+        order = (Task.updated_at, Task.id) if backwards else (Task.updated_at.desc(), Task.id.desc())
+        one_each.append(probe.order_by(*order).limit(limit + 1).subquery().select())
+    chosen = one_each[0] if len(one_each) == 1 else union_all(*one_each)
+    order = (Task.updated_at, Task.id) if backwards else (Task.updated_at.desc(), Task.id.desc())
+    statement = select(Task).where(Task.id.in_(chosen)).order_by(*order).limit(limit + 1)
+    rows = list(session.scalars(statement))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    if backwards:
+        rows.reverse()
+    first = (rows[0].updated_at, rows[0].id) if rows else None
+    last = (rows[-1].updated_at, rows[-1].id) if rows else None
+    return Page(
+        rows,
+        newer=first if (older_than is not None or (backwards and more)) else None,
+        older=last if (backwards or more) else None,
+    )
+
+
+def live_workers(session: Session) -> Sequence[Worker]:
+    """Workers whose row is not ended and that beat within the last 30 s, oldest first."""
+    recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LIVE_SECONDS)
+    statement = select(Worker).where(Worker.ended_at.is_(None), Worker.beat_at > recent).order_by(Worker.started_at)
+    return session.scalars(statement).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Of one type: since when its oldest due task waits."""
+
+    task_type: str
+    oldest_due_at: datetime
+
+
+def oldest_waiting(session: Session, task_types: Sequence[str]) -> list[Waiting]:
+    """For each type with a due task that waits: since when the oldest one is due."""
+    found = []
+    for task_type in task_types:
+        moments = [
+            session.scalar(
+                select(func.min(Task.scheduled_at)).where(
+                    Task.task_type == task_type,
+                    Task.state.in_(WAITING),
+                    Task.priority == priority,
+                    Task.scheduled_at <= func.now(),
+                )
+            )
+            for priority in range(-2, 3)
+        ]
+        if oldest := min((moment for moment in moments if moment), default=None):
+            found.append(Waiting(task_type, oldest))
+    return found
+
+
+def schedules(session: Session) -> Sequence[Schedule]:
+    """Every schedule that a worker has known, by class."""
+    return session.scalars(select(Schedule).order_by(Schedule.job, Schedule.id)).all()
+
+
+def last_ticks(session: Session, schedule_id: int, limit: int = 14) -> Sequence[Tick]:
+    """The last slots of a schedule that were told, newest first."""
+    statement = select(Tick).where(Tick.schedule_id == schedule_id).order_by(Tick.slot.desc()).limit(limit)
+    return session.scalars(statement).all()
+
+
+def twins_of(session: Session, task: Task, limit: int = 10) -> Sequence[Task]:
+    """Other tasks with the same unique hash, the last changed first."""
+    if task.uniq_hash is None:
+        return ()
+    statement = (
+        select(Task)
+        .where(Task.uniq_hash == task.uniq_hash, Task.id != task.id)
+        .order_by(Task.updated_at.desc())
+        .limit(limit)
+    )
+    return session.scalars(statement).all()
+
+
+def active_twin(session: Session, task: Task) -> Row[tuple[UUID, TaskState]] | None:
+    """The waiting or running task of the same unique hash, if another one has it."""
+    if task.uniq_hash is None:
+        return None
+    statement = select(Task.id, Task.state).where(
+        Task.uniq_hash == task.uniq_hash,
+        Task.id != task.id,
+        Task.state.in_((*WAITING, TaskState.IN_PROGRESS)),
+    )
+    return session.execute(statement.limit(1)).one_or_none()
+
+
+def server_now(connection: Connection) -> datetime:
+    """The database's clock."""
+    moment: datetime = connection.execute(select(func.now())).scalar_one()
+    return moment

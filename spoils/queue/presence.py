@@ -1,0 +1,182 @@
+"""A worker's row: entering, beating, leaving."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Connection,
+    Float,
+    String,
+    any_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    insert,
+    null,
+    select,
+    text,
+    true,
+    update,
+)
+
+from spoils.models import WAITING, Task, TaskState, Worker
+from spoils.queue.reach import SUSPECT_CRASHES, known_here, level, types, wanted
+
+LOOKAHEAD_SECONDS = 2.5
+
+
+def lock_key(worker_id: UUID) -> int:
+    """The number of the session-level advisory lock that a living worker holds."""
+    return int.from_bytes(worker_id.bytes[:8], "big", signed=True)
+
+
+def enter(connection: Connection, values: dict[str, Any]) -> None:
+    """Insert the worker's row; `values` are columns of `Worker`."""
+    connection.execute(insert(Worker).values(beat_at=func.clock_timestamp(), **values))
+
+
+def take_lock(connection: Connection, worker_id: UUID) -> bool:
+    """Take the worker's lock for the life of this database session."""
+    return bool(connection.scalar(select(func.pg_try_advisory_lock(lock_key(worker_id)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another worker whose row says that it lives."""
+
+    id: UUID
+    beat: str  # its `beat_at` as text, to be compared for equality only
+    holds_lock: bool | None  # None where it has none, since a pooler stands between it and the server
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a beat found: nothing (`alive` is False) where the worker's row has been ended."""
+
+    alive: bool
+    next_due_seconds: float | None = None  # until the next task of ours falls due, within the look-ahead
+    suspect_due: bool = False
+    cancelled: frozenset[UUID] = frozenset()
+    neighbours: tuple[Neighbour, ...] = ()
+    server_up_seconds: float = 0.0
+
+
+_beat = (
+    update(Worker)
+    .where(Worker.id == bindparam("worker_id"), Worker.ended_at.is_(None))
+    .values(
+        beat_at=func.clock_timestamp(),
+        rss=bindparam("rss"),
+        running=bindparam("running"),
+        draining=bindparam("draining"),
+    )
+    .returning(Worker.id)
+    .cte("beat")
+)
+_soonest = (
+    select(func.min(Task.scheduled_at))
+    .where(
+        Task.task_type == wanted.c.task_type,
+        Task.state.in_(WAITING),
+        Task.priority == level.c.priority,
+        Task.scheduled_at > func.now(),
+        Task.scheduled_at < func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOOKAHEAD_SECONDS),
+        known_here,
+    )
+    .correlate(wanted, level)
+    .scalar_subquery()
+)
+_next_due = select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery()
+_suspect = exists(
+    select(Task.id).where(
+        Task.crashes >= SUSPECT_CRASHES,
+        Task.state.in_(WAITING),
+        Task.scheduled_at <= func.now(),
+        Task.task_type == any_(types),
+        known_here,
+    )
+)
+_cancelled = (
+    select(func.array_agg(Task.id))
+    .where(
+        Task.claimed_by == bindparam("worker_id"),
+        Task.state == TaskState.IN_PROGRESS,
+        Task.cancel_requested_at.is_not(None),
+    )
+    .scalar_subquery()
+)
+# Read from pg_locks, never tried: a rescuer that took the lock for a moment would make its owner look dead to others.
+_lock_held = text(
+    "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+    "AND (classid::bigint << 32 | objid::bigint) = neighbour.lock_key "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+)
+_neighbour = Worker.__table__.alias("neighbour")
+_neighbours = (
+    select(
+        func.jsonb_agg(
+            func.jsonb_build_array(
+                _neighbour.c.id,
+                cast(_neighbour.c.beat_at, String),
+                case((_neighbour.c.lock_key.is_(None), null()), else_=_lock_held),
+            )
+        )
+    )
+    .where(_neighbour.c.ended_at.is_(None), _neighbour.c.id != bindparam("worker_id"))
+    .scalar_subquery()
+)
+_BEAT = select(
+    _beat.c.id,
+    cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
+    _suspect.label("suspect_due"),
+    _cancelled.label("cancelled"),
+    _neighbours.label("neighbours"),
+    cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label("server_up_seconds"),
+)
+
+
+def beat(
+    connection: Connection,
+    *,
+    worker_id: UUID,
+    rss: int | None,
+    running: int,
+    draining: bool,
+    task_types: Sequence[str],
+    kinds: Sequence[str],
+) -> Pulse:
+    """Say that the worker lives, and learn in the same statement what concerns it."""
+    row = connection.execute(
+        _BEAT,
+        {
+            "worker_id": worker_id,
+            "rss": rss,
+            "running": running,
+            "draining": draining,
+            "types": list(task_types),
+            "kinds": list(kinds),
+        },
+    ).one_or_none()
+    if row is None:
+        return Pulse(alive=False)
+    return Pulse(
+        alive=True,
+        next_due_seconds=row.next_due_seconds,
+        suspect_due=row.suspect_due,
+        cancelled=frozenset(row.cancelled or ()),
+        neighbours=tuple(Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in row.neighbours or ()),
+        server_up_seconds=row.server_up_seconds,
+    )
+
+
+def leave(connection: Connection, worker_id: UUID) -> None:
+    """End the worker's row cleanly; the caller holds no task any more."""
+    connection.execute(
+        update(Worker)
+        .where(Worker.id == worker_id, Worker.ended_at.is_(None))
+        .values(ended_at=func.clock_timestamp(), ended_how="clean", running=0)
+    )

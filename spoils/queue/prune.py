@@ -1,0 +1,69 @@
+"""Deleting what is older than its retention, in small batches."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.elements import ColumnElement
+
+from spoils.models import Attempt, Minute, Task, TaskState, Tick, Worker
+
+BATCH = 1000
+SIDE_RETENTION_DAYS = 30.0
+
+
+def prune_tasks(connection: Connection, state: TaskState, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` ended tasks that have stood in `state` for longer than `days`; how many went."""
+    if state not in (TaskState.FINISHED, TaskState.FAILED):
+        raise ValueError(f"Only ended tasks are pruned, not {state}.")
+    old = (
+        select(Task.id)
+        .where(Task.state == state, Task.updated_at < _ago(days))
+        .order_by(Task.updated_at, Task.id)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+        .cte("old")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    return connection.execute(delete(Task).where(Task.id == old.c.id, Task.state == state)).rowcount
+
+
+def prune_attempts(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` attempts that ended longer than `days` ago and whose task is gone."""
+    orphaned = ~select(Task.id).where(Task.id == Attempt.task_id).exists()
+    return _prune(connection, Attempt.id, (Attempt.ended_at < _ago(days)) & orphaned, batch)
+
+
+def prune_minutes(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` rows of minutes longer than `days` ago."""
+    return _prune(connection, Minute.id, Minute.minute < _ago(days), batch)
+
+
+def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` workers that ended longer than `days` ago and hold nothing."""
+    return _prune(connection, Worker.id, Worker.ended_at < _ago(days), batch)
+
+
+def prune_ticks(connection: Connection, *, days: float) -> int:
+    """Delete ticks of slots longer than `days` ago."""
+    return connection.execute(delete(Tick).where(Tick.slot < _ago(days))).rowcount
+
+
+def in_batches(prune: Callable[[], int], *, batch: int = BATCH) -> int:
+    """Call `prune` until it finds less than a whole batch; how many rows went in all."""
+    total = 0
+    while True:
+        gone = prune()
+        total += gone
+        if gone < batch:
+            return total
+
+
+def _prune(connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int) -> int:
+    chosen = select(key).where(old).limit(batch).with_for_update(skip_locked=True)
+    return connection.execute(delete(key.class_).where(key.in_(chosen))).rowcount
+
+
+def _ago(days: float) -> ColumnElement[object]:
+    return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, timedelta(days=days).total_seconds())

@@ -1,0 +1,27 @@
+"""What a worker reaches for: the pieces that claim and beat share.
+
+One probe of the claim index for each type and priority: `task_type = ANY(…)` would sort all that waits.
+The statements take `types` (task types) and `kinds` (class names) as arrays of strings. No name of a parameter may
+be that of a column: SQLAlchemy would then write it to the column in every UPDATE of the statement.
+"""
+
+from sqlalchemy import ARRAY, Integer, SmallInteger, String, any_, bindparam, cast, func, literal, or_
+
+from spoils.models import Task
+
+COMMON = "common"
+SUSPECT_CRASHES = 2
+"""From this many deaths while claimed on, a task is performed with nothing beside it."""
+
+types = bindparam("types", type_=ARRAY(String))
+wanted = func.unnest(types).table_valued("task_type", name="wanted").render_derived()
+level = (
+    func.unnest(cast(literal([2, 1, 0, -1, -2], ARRAY(Integer)), ARRAY(SmallInteger)))
+    .table_valued("priority", name="level")
+    .render_derived()
+)
+# fang's own workers take `common` tasks too, so of those only the classes known here are ours.
+known_here = or_(
+    Task.task_type != COMMON,
+    Task.payload["type"].astext == any_(bindparam("kinds", type_=ARRAY(String))),
+)

@@ -1,0 +1,95 @@
+"""Entering cron slots: each at most once, in one transaction with the task it makes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from spoils.job import Job
+from spoils.models import Schedule, Tick, TickEnding
+from spoils.queue.enqueue import enqueue
+
+_FIND = (
+    insert(Schedule)
+    .values(
+        job=bindparam("job"),
+        cron=bindparam("cron"),
+        zone=bindparam("zone"),
+        task_type=bindparam("task_type"),
+        settled_until=func.clock_timestamp(),
+    )
+    .on_conflict_do_update(
+        index_elements=["job", "cron", "zone"],
+        set_={"seen_at": func.clock_timestamp(), "task_type": bindparam("task_type")},
+    )
+    .returning(Schedule.id, Schedule.settled_until, func.clock_timestamp().label("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a schedule stands: every slot up to `settled_until` is told; `now` is the database's clock."""
+
+    schedule_id: int
+    settled_until: datetime
+    now: datetime
+
+
+def standing(connection: Connection, *, job: str, task_type: str, cron: str, zone: str) -> Standing:
+    """Find the schedule of this class, cron and zone, or begin it now: slots of before it began are nobody's."""
+    row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
+    return Standing(row.id, row.settled_until, row.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a slot here: None where another worker told it first."""
+
+    outcome: TickEnding
+    task_id: UUID | None
+
+
+def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: datetime) -> Told | None:
+    """Enter the slot's task, or record that its unique twin stood in the way. All in the caller's transaction."""
+    # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
+    if not _tell(connection, schedule_id, [slot], TickEnding.ENTERED):
+        return None
+    entered = enqueue(connection, job)
+    outcome = TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED
+    connection.execute(
+        update(Tick)
+        .where(Tick.schedule_id == schedule_id, Tick.slot == slot)
+        .values(outcome=outcome.value, task_id=entered.id)
+    )
+    _settle(connection, schedule_id, slot)
+    return Told(outcome, entered.id)
+
+
+def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
+    """Record slots at whose time no worker was live; how many were not told before."""
+    missed = _tell(connection, schedule_id, slots, TickEnding.MISSED)
+    _settle(connection, schedule_id, max(slots))
+    return missed
+
+
+def _tell(connection: Connection, schedule_id: int, slots: Sequence[datetime], outcome: TickEnding) -> int:
+    rows = [{"schedule_id": schedule_id, "slot": slot, "outcome": outcome.value} for slot in slots]
+    statement = insert(Tick).values(rows).on_conflict_do_nothing().returning(Tick.slot)
+    return len(connection.execute(statement).all())
+
+
+def _settle(connection: Connection, schedule_id: int, slot: datetime) -> None:
+    connection.execute(
+        update(Schedule)
+        .where(Schedule.id == schedule_id)
+        .values(settled_until=func.greatest(Schedule.settled_until, slot))
+    )
+
+
+def database_now(connection: Connection) -> datetime:
+    """The database's clock."""
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment

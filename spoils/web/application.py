@@ -1,0 +1,38 @@
+"""The application factory."""
+
+from flask import Flask
+
+from spoils.config import ROOT, Settings
+from spoils.db.engine import driver_url, engine_options, obey_rules
+from spoils.models import db
+from spoils.web import api, dashboard, errors, headers
+
+MAX_BODY_BYTES = 64 * 1024
+STATEMENT_TIMEOUT_MS = 5_000
+
+
+def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
+    """A Flask application over the database of `settings`, or over `database_url` where that is given."""
+    app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
+    app.config.update(
+        SPOILS=settings,
+        SECRET_KEY=settings.secret_key,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=not settings.development,
+        SQLALCHEMY_DATABASE_URI=driver_url(database_url or settings.database_url or ""),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(
+            connections=settings.web_connections,
+            application_name="spoils:web",
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+        ),
+    )
+    db.init_app(app)
+    with app.app_context():
+        obey_rules(db.engine)
+    headers.init_app(app)
+    errors.init_app(app)
+    api.init_app(app)
+    dashboard.init_app(app)
+    return app

@@ -1,0 +1,68 @@
+"""What a client gets when something is wrong: JSON under /api and for /health, a page elsewhere; never a stack trace."""
+
+import logging
+
+from flask import Flask, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+log = logging.getLogger("spoils.web")
+
+SENTENCES = {
+    401: "A token is needed: send it as Authorization: Bearer <token>.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The request is too large: at most 64 KiB are taken.",
+    500: "Something went wrong here. It is in the log.",
+    503: "The database does not answer. Try again in a moment.",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Register the handlers on `app`."""
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(PoolTimeout, _database_away)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def wants_json() -> bool:
+    """Whether this request is one of a program."""
+    return request.path.startswith("/api/") or request.path == "/health"
+
+
+def answer(status: int, sentence: str | None = None, **more: object) -> ResponseReturnValue:
+    """The one shape of an error."""
+    text = sentence or SENTENCES.get(status, "The request cannot be served.")
+    if wants_json():
+        response = jsonify({"error": text, **more})
+        response.headers["Cache-Control"] = "no-store"
+        return response, status
+    return render_template("error.html", status=status, sentence=text, **more), status
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    if error.response is not None or 300 <= status < 400:
+        return error
+    # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
+    own = error.description if error.description != type(error).description else None
+    return answer(status, SENTENCES.get(status) if own is None else own)
+
+
+def _database_error(error: DBAPIError) -> ResponseReturnValue:
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return _database_away(error)
+    return _unforeseen(error)
+
+
+def _database_away(error: Exception) -> ResponseReturnValue:
+    log.warning("The database does not answer: %s", type(error).__name__, extra={"action": "answer"})
+    return answer(503)
+
+
+def _unforeseen(error: Exception) -> ResponseReturnValue:
+    log.error("Unforeseen: %s %s", request.method, request.path, exc_info=error, extra={"action": "answer"})
+    return answer(500)
