@@ -1,0 +1,1 @@
+"""Engines, sessions, the rules for connections, and the embedded server of development."""
