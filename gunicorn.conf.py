@@ -33,8 +33,8 @@ limit_request_field_size = 8190
 # The heartbeat file on a disk that stalls would have healthy workers killed; memory does not stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-# On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts; elsewhere
-# anybody may write these headers, and only a proxy on the same machine is believed.
+# On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts;
+# elsewhere anybody may write these headers, and only a proxy on the same machine is believed.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if "DYNO" in os.environ else "127.0.0.1")
 
 # The platform collects standard output.
