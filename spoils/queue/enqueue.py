@@ -86,12 +86,15 @@ def enqueue(
     # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
     for _ in range(5):
         if row := connection.execute(_ENQUEUE, values).one_or_none():
-            enqueued = Enqueued(row.id, TaskState(row.state), row.duplicate)
-            log.info(
-                "%s %s",
-                "Already enqueued" if enqueued.duplicate else "Enqueued",
-                type(job).__name__,
-                extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
-            )
-            return enqueued
+            return Enqueued(row.id, TaskState(row.state), row.duplicate)
     raise TwinVanished()
+
+
+def log_enqueued(job: Job, enqueued: Enqueued) -> None:
+    """Tell of it, once it is committed."""
+    log.info(
+        "%s %s",
+        "Already enqueued" if enqueued.duplicate else "Enqueued",
+        type(job).__name__,
+        extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
+    )

@@ -1,0 +1,24 @@
+"""What tests of every room use."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def eventually(assertion: Callable[[], Result], timeout: float = 10.0) -> Result:
+    """Call `assertion` until it raises nothing, and return what it returned.
+
+    After `timeout` seconds its last failure is raised as it was.
+    """
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        try:
+            return assertion()
+        except Exception:
+            if time.monotonic() >= deadline:
+                raise
+        pause.wait(0.02)
