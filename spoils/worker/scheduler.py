@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from spoils.cron import Cron
 from spoils.job import Job
-from spoils.queue import tick
+from spoils.models import TickEnding
+from spoils.queue import ticks
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -38,7 +39,7 @@ class Scheduler:
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
         with self._engine.connect() as connection:
-            standing = tick.standing(
+            standing = ticks.standing(
                 connection,
                 job=job_class.__name__,
                 task_type=job_class.task_type,
@@ -50,13 +51,13 @@ class Scheduler:
         left = (cron.next_after(standing.now) - standing.now).total_seconds()
         return min(left, LOOK_SECONDS)
 
-    def _due(self, job_class: type[Job], cron: Cron, standing: tick.Standing) -> list[datetime]:
+    def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
         """The slots to enter now; those that nobody was there for are recorded on the way."""
         slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
         missed = [slot for slot in slots if standing.now - slot > LATE]
         if missed:
             with self._engine.connect() as connection:
-                told = tick.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
+                told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
             if told:
                 log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
         return slots[len(missed) :]
@@ -65,11 +66,11 @@ class Scheduler:
         job = job_class()
         with self._engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
             with connection.begin():
-                told = tick.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
+                told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(
                 "%s %s for its tick at %s",
-                "Enqueued" if told.outcome is tick.TickEnding.ENTERED else "Skipped",
+                "Enqueued" if told.outcome is TickEnding.ENTERED else "Skipped",
                 job_class.__name__,
                 slot.isoformat(),
                 extra={"action": "tick", "task_id": told.task_id, "task_type": job_class.task_type},
