@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import pytest
+
 Result = TypeVar("Result")
 
 
@@ -18,7 +20,8 @@ def eventually(assertion: Callable[[], Result], timeout: float = 10.0) -> Result
     while True:
         try:
             return assertion()
-        except Exception:
+        # What pytest.fail and pytest.raises raise is no Exception.
+        except (Exception, pytest.fail.Exception):
             if time.monotonic() >= deadline:
                 raise
         pause.wait(0.02)

@@ -61,8 +61,8 @@ def spawn(home: Path) -> Iterator[Spawn]:
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        with process:
+            process.kill()
 
 
 def ask(url: str, question: str) -> object:
@@ -86,9 +86,14 @@ def server_pid(url: str) -> int:
         connection.close()
 
 
-def assert_gone(pid: int) -> None:
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+def assert_ends(pid: int) -> None:
+    """Wait for the process to be gone: the server gives its files back a moment before it exits."""
+
+    def gone() -> None:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    eventually(gone)
 
 
 def modes_above(path: Path) -> dict[Path, int]:
@@ -121,7 +126,7 @@ def test_starting_twice_gives_one_server_and_keeps_its_rows(home: Path) -> None:
     assert server.start() == url
     assert server_pid(url) == pid
     server.stop()
-    assert_gone(pid)
+    assert_ends(pid)
     assert ask(server.start(), "SELECT number FROM kept") == 42
 
 
@@ -145,7 +150,7 @@ def test_another_process_shares_it_and_the_last_one_out_stops_it(home: Path, spa
     assert other.stdin
     other.stdin.close()
     assert other.wait(30) == 0
-    assert_gone(pid)
+    assert_ends(pid)
 
 
 def test_a_killed_user_neither_stops_it_nor_keeps_it_alive(home: Path, spawn: Spawn) -> None:
@@ -159,7 +164,7 @@ def test_a_killed_user_neither_stops_it_nor_keeps_it_alive(home: Path, spawn: Sp
     assert server_pid(url) == pid
 
     server.stop()
-    assert_gone(pid)
+    assert_ends(pid)
 
 
 def test_a_server_that_lost_its_last_user_to_a_kill_is_taken_up_by_the_next(home: Path, spawn: Spawn) -> None:
@@ -171,7 +176,7 @@ def test_a_server_that_lost_its_last_user_to_a_kill_is_taken_up_by_the_next(home
     server = EmbeddedPostgres(home, settings=QUICK)
     assert server_pid(server.start()) == pid
     server.stop()
-    assert_gone(pid)
+    assert_ends(pid)
 
 
 def test_it_starts_again_after_a_crash_that_left_its_pid_file(home: Path) -> None:
@@ -180,7 +185,7 @@ def test_it_starts_again_after_a_crash_that_left_its_pid_file(home: Path) -> Non
     ask(url, "CREATE TABLE kept AS SELECT 42 AS number")
     pid = server_pid(url)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: assert_gone(pid))
+    assert_ends(pid)
     assert ask(server.start(), "SELECT number FROM kept") == 42
     assert server_pid(url) != pid
 
@@ -244,7 +249,7 @@ def test_its_users_see_nothing_of_it_after_it_was_removed(home: Path) -> None:
     server = EmbeddedPostgres(home, settings=QUICK)
     pid = server_pid(server.start())
     server.remove()
-    assert_gone(pid)
+    assert_ends(pid)
     assert not home.exists()
 
 
