@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from spoils.barcode import is_barcode, normalise
 from spoils.clients.openfoodfacts.cleaning import read_json
@@ -92,7 +93,7 @@ class OpenFoodFacts:
             ) from exc
         except (BodyUnreadable, requests.exceptions.ContentDecodingError) as exc:
             raise UpstreamUnreadable("The answer of Open Food Facts cannot be unpacked.") from exc
-        except (requests.RequestException, OSError) as exc:
+        except (requests.RequestException, HTTPError, OSError) as exc:
             raise UpstreamUnavailable(self._what_broke(exc)) from exc
         if answer.status in _REDIRECTS:
             raise UpstreamRefused(f"Open Food Facts redirected more than {MAX_REDIRECTS} times.")

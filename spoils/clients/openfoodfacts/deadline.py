@@ -64,10 +64,12 @@ class Watchdog:
     def connect(self, host: str, port: int) -> socket.socket:
         """Open a connection within the deadline, however many addresses the name has."""
         failure = OSError(f"{host} has no address")
-        for family, kind, protocol, _, address in self._look_up(host, port):
+        addresses = self._look_up(host, port)
+        for nth, (family, kind, protocol, _, address) in enumerate(addresses):
             opened = socket.socket(family, kind, protocol)
             try:
-                opened.settimeout(max(self.deadline.remaining, 0.001))
+                # An address that swallows everything must leave time for the ones after it.
+                opened.settimeout(max(self.deadline.remaining / (len(addresses) - nth), 0.001))
                 opened.connect(address)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._watch(opened)

@@ -10,6 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from spoils.clients.openfoodfacts.deadline import Deadline, Watchdog
 
@@ -46,7 +47,7 @@ class BoundedSession:
         self._deadline = Deadline(deadline_seconds)
         self._max_bytes = max_bytes
         self._watchdog = Watchdog(self._deadline)
-        self._session = requests.Session()
+        self._session = _FollowsNothing()
         self._session.trust_env = False
         self._session.headers.update(headers)
         # One answer a connection, and no packing but the one whose unpacking is bounded.
@@ -71,7 +72,7 @@ class BoundedSession:
         """Ask once, following nothing; OutOfTime for whatever broke because the time was up."""
         try:
             answer = self._ask(url)
-        except (requests.RequestException, OSError) as exc:
+        except (requests.RequestException, HTTPError, OSError) as exc:
             if self._deadline.passed:
                 raise OutOfTime from exc
             raise
@@ -98,6 +99,13 @@ class BoundedSession:
             if self._deadline.passed:
                 raise OutOfTime
         return bytes(body)
+
+
+class _FollowsNothing(requests.Session):
+    """Even told to follow no redirect, requests reads its whole body and parses where it leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class _WatchedAdapter(HTTPAdapter):
