@@ -280,7 +280,8 @@ class _Handler(socketserver.BaseRequestHandler):
                 return
             head += block
             if head.startswith(b"\x16"):  # a TLS handshake, which this is not the place for
-                return self.request.sendall(b"HTTP/1.1 400 Plain\r\n\r\n")
+                self.request.sendall(b"HTTP/1.1 400 Plain\r\n\r\n")
+                return
         first, *lines = head.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         exchange = Exchange(self.request, first.split(" ")[1], self.server.upstream.closing)

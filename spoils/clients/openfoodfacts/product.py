@@ -1,11 +1,12 @@
 """The few fields of a product that Spoils keeps in columns; fields of odd types never raise."""
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from spoils.ingredients.words import unescape
 
 _SHORT = 1_000
 _LONG = 20_000
@@ -69,7 +70,7 @@ def _text(value: Any, limit: int) -> str | None:
         value = str(value)
     if not isinstance(value, str):
         return None
-    return html.unescape(value[: 2 * limit]).strip()[:limit] or None
+    return unescape(value[: 2 * limit]).strip()[:limit] or None
 
 
 def _categories(product: Mapping[str, Any]) -> str | None:
