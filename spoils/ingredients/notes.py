@@ -1,0 +1,65 @@
+"""Plain sentences of what the data does not tell, or tells only in a roundabout way."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from spoils.ingredients.model import Ingredient, Source
+
+_MAX_STATEMENTS = 5
+_LONGEST_STATEMENT = 200
+
+
+def of(
+    *,
+    source: Source,
+    ingredients: Sequence[Ingredient],
+    unrecognised: int,
+    unknown_upstream: Any,
+    undeclared: Sequence[str],
+    verdicts: Mapping[str, str],
+    statements: Sequence[str],
+    whole: bool,
+) -> Iterator[str]:
+    """Yield the sentences that hold for this product."""
+    if source == "none":
+        yield "No ingredients are stated."
+        return
+    if source == "text":
+        yield "Nobody has parsed this list yet: it was read from the text of the label."
+    if not whole:
+        yield "The text is very long: only its beginning was read."
+    yield from _about_shares(ingredients)
+    if unrecognised:
+        plural = "ingredient is" if len(ingredients) == 1 else "ingredients are"
+        yield f"{unrecognised} of {len(ingredients)} {plural} not recognised."
+    elif isinstance(unknown_upstream, int | float) and 0 < unknown_upstream < 1000:
+        yield f"Open Food Facts counts {int(unknown_upstream)} ingredients that it does not know."
+    if undeclared:
+        yield f"Named in the list, but not declared as an allergen: {', '.join(undeclared)}."
+    yield from _about_verdicts(verdicts)
+    for statement in statements[:_MAX_STATEMENTS]:
+        yield f'The label also says: "{statement[:_LONGEST_STATEMENT]}".'
+
+
+def _about_shares(ingredients: Sequence[Ingredient]) -> Iterator[str]:
+    estimates = any(item.share_is_estimate for item in ingredients)
+    if estimates and any(item.share is not None and not item.share_is_estimate for item in ingredients):
+        yield "Shares that the label does not tell are estimates from its order."
+    elif estimates:
+        yield "Shares are estimates from the order on the label."
+    elif not any(item.share is not None for item in ingredients):
+        yield "No shares are stated."
+
+
+def _about_verdicts(verdicts: Mapping[str, str]) -> Iterator[str]:
+    unknown = [
+        words
+        for key, words in (
+            ("vegan", "is vegan"),
+            ("vegetarian", "is vegetarian"),
+            ("palm_oil", "holds palm oil"),
+        )
+        if verdicts[key] == "unknown"
+    ]
+    if unknown:
+        yield f"Whether it {' or '.join(unknown)} cannot be told from this data."
