@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from spoils import jobs, logs
-from spoils.config import ROOT, Settings
+from spoils.config import ROOT, Settings, environment_with
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url
@@ -34,12 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a mistake of the caller's ends with a sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="spoils", description="A job queue in one PostgreSQL table.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("migrate", help="bring the database to this release's schema; adopts fang's own table")
+    commands.add_parser(
+        "migrate", help="bring the database to this release's schema; adopts fang's own table"
+    )
     commands.add_parser("dev", help="database, web and worker at once, for development on this machine")
     commands.add_parser("check", help="check the settings and the job classes, and start nothing")
     adopt = commands.add_parser("adopt", help="give back tasks that another system left in progress")
     adopt.add_argument(
-        "--no-rust-workers", action="store_true", required=True, help="say that no worker of that system runs any more"
+        "--no-rust-workers",
+        action="store_true",
+        required=True,
+        help="say that no worker of that system runs any more",
     )
     chosen = parser.parse_args(arguments)
     actions: dict[str, Callable[[], int]] = {
@@ -91,7 +95,9 @@ def worker_program() -> int:
     def program() -> int:
         settings = _begin()
         if settings.worker_processes != 1:
-            raise SettingError("WORKER_PROCESSES is wrong: this release runs one process; start more workers instead.")
+            raise SettingError(
+                "WORKER_PROCESSES is wrong: this release runs one process; start more workers instead."
+            )
         url = database_url(settings)
         engine = _engine(url)
         if settings.database_url is None:
@@ -121,7 +127,9 @@ def _await_schema(engine: Engine) -> None:
         try:
             check_schema(engine)
         except OperationalError as exc:
-            log.warning("The database does not answer yet: %s", str(exc.orig).strip(), extra={"action": "start"})
+            log.warning(
+                "The database does not answer yet: %s", str(exc.orig).strip(), extra={"action": "start"}
+            )
             time.sleep(pause)
             pause = min(pause * 2, 10.0)
         else:
@@ -139,7 +147,9 @@ def _check() -> int:
     settings = _begin()
     for job_class in registry:
         print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
-    print(f"The settings are valid; a worker process holds at most {settings.worker_connections} connections.")
+    print(
+        f"The settings are valid; a worker process holds at most {settings.worker_connections} connections."
+    )
     return 0
 
 
@@ -155,9 +165,9 @@ def _dev() -> int:
     settings = _begin(development=True)
     url = database_url(settings)
     migrate(_engine(url))
-    environment = {**os.environ, "DATABASE_URL": url, "PYTHONUNBUFFERED": "1"}
+    environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
     programs = [
-        subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)  # noqa: S603 - our own files
+        subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
         for name in ("app.py", "worker.py")
     ]
     stopping: list[int] = []

@@ -105,6 +105,11 @@ class Settings(BaseModel):
         return max(self.db_connections or 6, 4)
 
 
+def environment_with(**changes: str) -> dict[str, str]:
+    """This process's environment with some variables set, for a child."""
+    return {**os.environ, **changes}
+
+
 def current_settings() -> Settings:
     """The settings of the application whose context is active: in a request, and in a job's `run`."""
     settings: Settings = current_app.config["SPOILS"]

@@ -28,7 +28,9 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
         moment = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z"
-        fields = "".join(f" {name}={one_line(record.__dict__[name])}" for name in FIELDS if name in record.__dict__)
+        fields = "".join(
+            f" {name}={one_line(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
+        )
         line = f"{moment} {record.levelname} {one_line(record.getMessage())}{fields}"
         if record.exc_info:
             trace = self.formatException(record.exc_info)

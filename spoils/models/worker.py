@@ -23,7 +23,9 @@ class Worker(Base):
     release: Mapped[str] = mapped_column(String)
     task_types: Mapped[list[str]] = mapped_column(ARRAY(String))
     threads: Mapped[int] = mapped_column(Integer)
-    lock_key: Mapped[int | None] = mapped_column(BigInteger)  # NULL where a pooler makes session locks meaningless
+    lock_key: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # NULL where a pooler makes session locks meaningless
     started_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     beat_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     rss: Mapped[int | None] = mapped_column(BigInteger)  # bytes

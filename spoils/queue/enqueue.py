@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, DateTime, Text, bindparam, case, cast, exists, func, literal, select, text, union_all
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Text,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from spoils import wire
@@ -59,11 +72,18 @@ _twin = (
     .order_by(case((Task.state.in_(WAITING), 0), else_=1))
     .limit(1)
 )
-_ENQUEUE = union_all(select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select())
+_ENQUEUE = union_all(
+    select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select()
+)
 
 
 def enqueue(
-    connection: Connection, job: Job, *, at: datetime | None = None, priority: int = 0, task_id: UUID | None = None
+    connection: Connection,
+    job: Job,
+    *,
+    at: datetime | None = None,
+    priority: int = 0,
+    task_id: UUID | None = None,
 ) -> Enqueued:
     """Put `job` in, or find its unique twin that waits or runs; part of the connection's transaction.
 

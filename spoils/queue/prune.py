@@ -1,6 +1,6 @@
 """Deleting what is older than its retention: each call one small batch, and how many rows went."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
@@ -49,10 +49,12 @@ def prune_ticks(connection: Connection, *, days: float, batch: int = BATCH) -> i
     return connection.execute(delete(Tick).where(tuple_(Tick.schedule_id, Tick.slot).in_(old))).rowcount
 
 
-def _prune(connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int) -> int:
+def _prune(
+    connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int
+) -> int:
     chosen = select(key).where(old).limit(batch).with_for_update(skip_locked=True)
     return connection.execute(delete(key.class_).where(key.in_(chosen))).rowcount
 
 
-def _ago(days: float) -> ColumnElement[object]:
+def _ago(days: float) -> ColumnElement[datetime]:
     return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, timedelta(days=days).total_seconds())

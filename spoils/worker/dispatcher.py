@@ -87,7 +87,11 @@ class Dispatcher:
                 strays = release_strays(connection, worker_id=self._worker_id, held=held)
                 self._unsure = False
                 if strays:
-                    log.warning("Gave back %d tasks whose claim was not answered", len(strays), extra={"action": "release"})
+                    log.warning(
+                        "Gave back %d tasks whose claim was not answered",
+                        len(strays),
+                        extra={"action": "release"},
+                    )
             # From here to the answer we cannot know whether the claim was made.
             self._unsure = True
             claims = statement(

@@ -65,9 +65,14 @@ class Loop:
             # The first of a row of equal troubles tells it all; the rest would only fill the log of an outage.
             known = self._errors > 1
             log.warning(
-                "%s: %s: %s", self._name, type(exc).__name__, exc, extra={"action": "error"}, exc_info=not known
+                "%s: %s: %s",
+                self._name,
+                type(exc).__name__,
+                exc,
+                extra={"action": "error"},
+                exc_info=not known,
             )
-            return pause * (1 + 0.2 * random.random())
+            return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
         self._errors = 0
         return delay
 

@@ -26,14 +26,17 @@ class Maintenance:
         """One round of it."""
         with self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
-                log.warning("Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"})
+                log.warning(
+                    "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}
+                )
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
                 if foreign:
-                    log.warning("Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"})
-        with self._engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
-            with connection.begin():
-                fold_counts(connection)
-            with connection.begin():
-                fold_minutes(connection)
+                    log.warning(
+                        "Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"}
+                    )
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        for fold in (fold_counts, fold_minutes):
+            with transactional.begin() as connection:
+                fold(connection)
         return EVERY_SECONDS

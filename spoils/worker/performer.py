@@ -96,9 +96,10 @@ class Performer:
             verdict = self._run(job, attempt)
             ran_ms = round((time.monotonic() - started) * 1000)
             if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
-                verdict = self._finish_in_session(job, attempt, ran_ms)
-                if verdict is None:
+                failure = self._finish_in_session(job, attempt, ran_ms)
+                if failure is None:
                     return
+                verdict = failure
         finally:
             try:
                 attempt.close()
@@ -111,7 +112,7 @@ class Performer:
     def _run(self, job: Job, attempt: Attempt) -> Verdict:
         try:
             return verdicts.of_return(job.run(attempt))
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
             return verdicts.of_failure(job, exc, attempt.claim.retries)
 
@@ -123,7 +124,8 @@ class Performer:
             connection = attempt.connection
             db.session.commit()
             entered = [
-                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority)) for note in attempt.notes
+                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+                for note in attempt.notes
             ]
             if not settle(connection, [settlement], worker_id=self._worker_id, release=self._release):
                 raise ClaimLost()
@@ -132,7 +134,7 @@ class Performer:
             log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.id)
             return None
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
             # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
             return verdicts.of_failure(job, exc, claim.retries)
         for noted, enqueued in entered:

@@ -13,7 +13,9 @@ log = logging.getLogger("spoils.worker")
 class Pool:
     """A fixed number of threads over one queue; it knows how many are free and says so when one becomes it."""
 
-    def __init__(self, *, threads: int, perform: Callable[[Claim], None], on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self, *, threads: int, perform: Callable[[Claim], None], on_idle: Callable[[], None]
+    ) -> None:
         self._perform = perform
         self._on_idle = on_idle
         self._claims: SimpleQueue[Claim | None] = SimpleQueue()

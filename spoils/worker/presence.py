@@ -62,9 +62,7 @@ class Presence:
         self._beat_at = 0.0
         self.attending = threading.Event()
         self.draining = False
-        self.loop = Loop(
-            name="presence", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt
-        )
+        self.loop = Loop(name="presence", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt)
 
     def tick(self) -> float:
         """Beat once; connect first where there is no connection. Returns the seconds until the next beat."""
@@ -139,7 +137,9 @@ class Presence:
             done = rescue.rescue(connection, worker_id=dead.id, beat=dead.beat)
             if done.ended:
                 log.warning(
-                    "Rescued %d tasks of a dead worker", done.tasks, extra={"action": "rescue", "worker_id": dead.id}
+                    "Rescued %d tasks of a dead worker",
+                    done.tasks,
+                    extra={"action": "rescue", "worker_id": dead.id},
                 )
 
     def _wait(self, seconds: float) -> None:

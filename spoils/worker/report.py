@@ -39,7 +39,7 @@ def storable(text: str, limit: int) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - user code
         return f"(its text could not be had: {type(exc).__name__})"
 
 
@@ -47,14 +47,18 @@ def _traceback_of(error: BaseException) -> str:
     try:
         # The frame of the performer above the job's own says nothing about the job.
         error = error.with_traceback(_ours_cut(error.__traceback__))
-        lines = traceback.TracebackException.from_exception(error, limit=-40, max_group_width=5).format(chain=True)
+        lines = traceback.TracebackException.from_exception(error, limit=-40, max_group_width=5).format(
+            chain=True
+        )
         return "".join(lines)
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - it calls user code
         return f"(the traceback could not be had: {type(exc).__name__})"
 
 
 def _ours_cut(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(HERE):
+    while (
+        trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(HERE)
+    ):
         trace = trace.tb_next
     return trace
 

@@ -64,9 +64,9 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        with self._engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
-            with connection.begin():
-                told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        with transactional.begin() as connection:
+            told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(
                 "%s %s for its tick at %s",

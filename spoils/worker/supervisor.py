@@ -75,7 +75,9 @@ class Supervisor:
             drop=lambda task_id: self._settled([task_id]),
         )
         self.pool = Pool(
-            threads=settings.worker_threads, perform=self.performer.perform, on_idle=lambda: self.dispatcher.loop.wake()
+            threads=settings.worker_threads,
+            perform=self.performer.perform,
+            on_idle=lambda: self.dispatcher.loop.wake(),
         )
         self.presence = Presence(
             engine=self._engine,
@@ -99,7 +101,9 @@ class Supervisor:
             in_flight=self._in_flight,
             attending=self.presence.attending,
         )
-        self.scheduler = Scheduler(engine=self._engine, jobs=list(registry), default_zone=settings.cron_timezone)
+        self.scheduler = Scheduler(
+            engine=self._engine, jobs=list(registry), default_zone=settings.cron_timezone
+        )
         self.maintenance = Maintenance(
             engine=self._engine, foreign_claim_timeout=settings.foreign_claim_timeout
         )
@@ -139,7 +143,9 @@ class Supervisor:
         """The order matters: each room outlives those that need it."""
         deadline = time.monotonic() + self._settings.shutdown_seconds
         log.info(
-            "Worker pool stopping: %d jobs in hand", len(self._in_flight), extra={"action": "stop", "worker_id": self.worker_id}
+            "Worker pool stopping: %d jobs in hand",
+            len(self._in_flight),
+            extra={"action": "stop", "worker_id": self.worker_id},
         )
         self.presence.draining = True
         self._stopping.set()
@@ -148,7 +154,9 @@ class Supervisor:
         self.maintenance.loop.stop(1.0)
         self._drain(deadline)  # 2. what can end, ends
         self._release()  # 3. the rest goes back
-        self._wait_for(lambda: self.settler.empty and not len(self._in_flight), time.monotonic() + SETTLE_SECONDS)
+        self._wait_for(
+            lambda: self.settler.empty and not len(self._in_flight), time.monotonic() + SETTLE_SECONDS
+        )
         self.pool.stop()
         self.settler.loop.stop(1.0)
         self.presence.loop.stop(2.0)  # 4. the beat goes on until nothing is held
@@ -175,7 +183,7 @@ class Supervisor:
         try:
             if not self._ended:
                 self.presence.leave()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the row is then ended by a rescue
             log.warning("Leaving failed: %s", exc, extra={"action": "stop", "worker_id": self.worker_id})
 
     def _wait_for(self, done: Callable[[], bool], deadline: float) -> None:

@@ -1,6 +1,7 @@
 """From what `run` did to what settle writes. Pure, the random number aside."""
 
 import random
+from dataclasses import replace
 
 from spoils import backoff
 from spoils.job import Cancel, Job, RetryLater, Snooze
@@ -28,10 +29,10 @@ def of_failure(job: Job, error: BaseException, retries: int) -> Verdict:
         return Verdict(Ending.RETRIED, backoff.jittered(backoff.clamp(error.seconds), random.random), report)
     try:
         seconds = backoff.clamp(job.backoff(retries))
-    except BaseException as exc:
-        note = f"\n\nIts backoff raised {type(exc).__name__}; the next try is in a minute."
+    except BaseException as exc:  # noqa: BLE001 - user code
         seconds = backoff.clamp(None)
-        report = Report(report.error_class, report.message, (report.traceback or "") + note, report.fingerprint)
+        note = f"\n\nIts backoff raised {type(exc).__name__}; the next try is in {seconds:g} s."
+        report = replace(report, traceback=(report.traceback or "") + note)
     return Verdict(Ending.RETRIED, backoff.jittered(seconds, random.random), report)
 
 

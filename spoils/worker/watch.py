@@ -11,7 +11,7 @@ SETTLING_SECONDS = 10.0
 
 
 class Watch:
-    """Remembers since when each neighbour's beat has stood still, on one unbroken session of the observer's own."""
+    """Remembers since when each neighbour's beat stands still, on one unbroken session of the observer's own."""
 
     def __init__(self) -> None:
         self._seen: dict[UUID, tuple[str, float]] = {}

@@ -32,14 +32,18 @@ def _parse(text: str) -> dict[str, Any]:
         if _depth(text) > DEEPEST:
             raise _Refused(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
         value = json.loads(
-            text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_int, parse_float=_float
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_int,
+            parse_float=_float,
         )
     except _Refused as exc:
         abort(400, str(exc))
     except json.JSONDecodeError as exc:
         abort(400, f"The body is not valid JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}.")
     if not isinstance(value, dict):
-        abort(400, "A JSON object is needed, as in {\"barcode\": \"737628064502\"}.")
+        abort(400, 'A JSON object is needed, as in {"barcode": "737628064502"}.')
     return value
 
 

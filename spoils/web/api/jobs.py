@@ -35,7 +35,9 @@ def create(endpoint: str) -> ResponseReturnValue:
     text, given = body.json_object()
     if unknown := sorted(given.keys() - job_class.model_fields.keys()):
         fields = ", ".join(job_class.model_fields) or "none"
-        return answer(422, f'"{unknown[0][:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.')
+        return answer(
+            422, f'"{unknown[0][:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.'
+        )
     try:
         job = job_class.model_validate_json(text, strict=True)
         enqueued = enqueue(db.session.connection(), job)
@@ -111,7 +113,11 @@ def _schedules(connection: Connection) -> list[dict[str, Any]]:
         row = known.get((job_class.__name__, cron.expression, cron.zone))
         found.append(
             serialize.schedule(
-                row, job=job_class.__name__, cron=cron.expression, zone=cron.zone, next_tick=cron.next_after(now)
+                row,
+                job=job_class.__name__,
+                cron=cron.expression,
+                zone=cron.zone,
+                next_tick=cron.next_after(now),
             )
         )
     return found
