@@ -1,7 +1,7 @@
 """What a barcode is, and what it is not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -69,6 +69,7 @@ def test_a_barcode_is_written_without_leading_zeros_then_padded_to_8_or_13(code:
     assert normalise(code) == written
 
 
+@settings(deadline=2000)
 @given(st.from_regex(r"[0-9]{8,14}", fullmatch=True))
 def test_writing_a_barcode_twice_changes_nothing_and_keeps_it_a_barcode(code: str) -> None:
     assert normalise(normalise(code)) == normalise(code)
@@ -76,6 +77,7 @@ def test_writing_a_barcode_twice_changes_nothing_and_keeps_it_a_barcode(code: st
     assert int(normalise(code)) == int(code)
 
 
+@settings(deadline=2000)
 @given(st.text(max_size=20))
 def test_what_is_accepted_is_ascii_digits_and_nothing_else(text: str) -> None:
     assert is_barcode(text) == (8 <= len(text) <= 14 and set(text) <= set("0123456789"))

@@ -17,6 +17,7 @@ from spoils.errors import SpoilsError
 _THREAD = "notification"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,31}(?=://)")
 _ANY_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HIDDEN = "***"
 _LONGEST_REASON = 300
 # With the others, such as tgram://<token>/<chat>, the place of the host holds a secret too.
@@ -76,7 +77,8 @@ def without_secrets(text: str, url: str) -> str:
         for piece in pieces:
             if len(piece) > 3:
                 text = re.sub(re.escape(piece), _HIDDEN, text, flags=re.IGNORECASE)
-    return " ".join(text.split())[:_LONGEST_REASON]
+    # A server's words end in our log: no line break or terminal code of its making may get there.
+    return " ".join(_CONTROL.sub(" ", text).split())[:_LONGEST_REASON]
 
 
 def _attempt(url: str, title: str, body: str, deadline_seconds: float) -> NotificationRefused | None:

@@ -31,7 +31,7 @@ _WORDS = {
     "en:peanuts": "peanut peanuts groundnut groundnuts arachide arachides cacahuete cacahuetes cacahuetes cacahouete cacahouetes erdnuss* erdnusse* arachidi cacahuete cacahuetes mani pinda* pinda's pindas amendoim amendoins фъстъци фъстък orzeszki arahide jordnotter",
     "en:soybeans": "soy soya soybean soybeans tofu edamame soja* sojabohnen* soia soija соя соев соева soja sojowy sojowa صويا",
     "en:milk": "milk butter butterfat butteroil butterschmalz buttermilch butterreinfett cream cheese whey lactose casein caseinate caseinates yogurt yoghurt buttermilk ghee lactoserum lait laits laitier laitiers laitiere beurre creme fromage fromages yaourt petit-lait caseine caseinate babeurre milch* sahne* rahm kase* molke* vollmilch* magermilch* laktose* joghurt* quark* milcheiweiss* sussmolke* latte burro panna formaggio siero lattosio yogurt mozzarella parmesan mascarpone ricotta leche mantequilla nata queso quesos suero lactosa yogur lactea lacteo lacteos melk* boter* roomboter slagroom kaas* wei leite manteiga queijo queijos soro мляко млечен млечна суроватка mleko mleka smietana serwatka mjolk gradde lapte unt smantana zer حليب",
-    "en:nuts": "nut nuts almond almonds hazelnut hazelnuts walnut walnuts cashew cashews pecan pecans pistachio pistachios macadamia amande amandes noisette noisettes noix mandel* haselnuss* haselnusse* walnuss* walnusse* cashewkerne pistazie* schalenfruchte* schalenfruchten* nusse nussen mandorle mandorla nocciole nocciola noci noce pistacchi pistacchio anacardi almendra almendras avellana avellanas nuez nueces pistacho pistachos anacardo anacardos amandelen amandel hazelnoten hazelnoot noten walnoten amendoa amendoas avela avelas noz nozes лешници лешник бадеми бадем ядки орехи orzechy migdaly notter hasselnotter nuci alune migdale مكسرات لوز بندق",
+    "en:nuts": "nut nuts almond almonds hazelnut hazelnuts walnut walnuts cashew cashews pecan pecans pistachio pistachios macadamia amande amandes noisette noisettes noix mandel* haselnuss* haselnusse* walnuss* walnusse* cashewkerne pistazie* schalenobst schalenfruchte* schalenfruchten* nusse nussen mandorle mandorla nocciole nocciola noci noce pistacchi pistacchio anacardi almendra almendras avellana avellanas nuez nueces pistacho pistachos anacardo anacardos amandelen amandel hazelnoten hazelnoot noten walnoten amendoa amendoas avela avelas noz nozes лешници лешник бадеми бадем ядки орехи orzechy migdaly notter hasselnotter nuci alune migdale مكسرات لوز بندق",
     "en:celery": "celery celeriac celeri celeris sellerie* sedano apio selderij aipo целина seler selera selery selleri telina كرفس",
     "en:mustard": "mustard moutarde senf* senape mostaza mosterd* mostarda горчица gorczyca gorczycy senap mustar خردل",
     "en:sesame-seeds": "sesame tahini tahin sesam* sesamo sezam sezamowy sesamfro susan сусам gergelim سمسم",
@@ -54,6 +54,9 @@ _NOT_SO = {
         "noce moscata": "", "nuez moscada": "", "noz moscada": "", "gluten free": "", "sans gluten": "", "senza glutine": "",
         "sin gluten": "", "sem gluten": "", "lactose free": "", "sans lactose": "", "senza lattosio": "", "sin lactosa": "",
         "ble noir": "", "ble sarrasin": "", "grano saraceno": "", "grano de cafe": "", "trigo sarraceno": "",
+        "fruits a coque": "noix", "fruit a coque": "noix", "frutos secos": "nueces", "frutos de cascara": "nueces",
+        "frutta a guscio": "noci", "frutos de casca rija": "nozes", "fructe cu coaja": "nuci", "anhydride sulfureux": "sulfite",
+        "dioxyde de soufre": "sulfite", "dioxido de azufre": "sulfite", "anidride solforosa": "solfiti",
         "huile de noix": "noix", "creme brulee": "", "tiger nut": "", "water chestnut": "", "chestnut": "",
     }.items()
 }  # fmt: skip

@@ -15,6 +15,7 @@ from spoils.ingredients.words import clean
 
 _MAX_TAGS = 100
 _MAX_NAMES = 100
+_ENOUGH = 0.5
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _TAG = re.compile(r"([a-z]{2,3}):(?:[a-z]{2}-(?=.))?(.{1,100})")
 
@@ -24,22 +25,21 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
     text = _text(product)
     read = read_text(text or "")
     listed = read_list(product.get("ingredients"))
-    ingredients = listed or read.ingredients
-    source: Source = "list" if listed else "text" if ingredients else "none"
+    source, ingredients = _better(listed, read.ingredients)
     told = _allergens(_tags(product, "allergens"))
     named = [allergen for item in _all(ingredients) for allergen in item.allergens]
     allergens = _unique([*told, *map(_named, read.declared), *named])
-    traces = [one for one in _unique([*_allergens(_tags(product, "traces")), *map(_named, read.traces)])]
-    verdicts = _verdicts(product, ingredients)
+    traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.traces)])
+    verdicts = _verdicts(product, ingredients, source)
     unrecognised = _unrecognised(ingredients, source)
     return Analysis(
         source=source,
         language=_language(product),
         text=text,
         ingredients=ingredients,
-        additives=_additives(ingredients, _tags(product, "additives")),
+        additives=_additives(ingredients, read.ingredients, _tags(product, "additives")),
         allergens=allergens,
-        traces=tuple(traces),
+        traces=traces,
         vegan=verdicts["vegan"],
         vegetarian=verdicts["vegetarian"],
         palm_oil=verdicts["palm_oil"],
@@ -47,6 +47,7 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
         notes=tuple(
             notes.of(
                 source=source,
+                listed=bool(listed),
                 ingredients=list(_all(ingredients)),
                 unrecognised=len(unrecognised),
                 unknown_upstream=product.get("unknown_ingredients_n"),
@@ -57,6 +58,23 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
             )
         ),
     )
+
+
+def _better(
+    listed: tuple[Ingredient, ...], read: tuple[Ingredient, ...]
+) -> tuple[Source, tuple[Ingredient, ...]]:
+    """The parsed list; but where little of it was recognised and more of the text is, the text.
+
+    A list parsed in the wrong language holds "made in Portugal, with pride" as two ingredients.
+    """
+    if listed and (_known_part(listed) >= _ENOUGH or _known_part(read) <= _known_part(listed)):
+        return "list", listed
+    return ("text", read) if read else ("none", ())
+
+
+def _known_part(ingredients: tuple[Ingredient, ...]) -> float:
+    leaves = [item for item in _all(ingredients) if not item.children]
+    return sum(item.known_as is not None for item in leaves) / len(leaves) if leaves else 0.0
 
 
 def _text(product: Mapping[str, Any]) -> str | None:
@@ -99,10 +117,16 @@ def _named(tag: str) -> Named:
     return Named(tag, ALLERGENS.get(tag) or tag.partition(":")[2].replace("-", " "))
 
 
-def _additives(ingredients: tuple[Ingredient, ...], tags: list[str]) -> tuple[Additive, ...]:
-    """Those of the list in its order, then those that only the tags tell; a group gives way to its member."""
-    functions = {item.additive: item.function for item in reversed(list(_all(ingredients))) if item.additive}
-    codes = [item.additive for item in _all(ingredients) if item.additive]
+def _additives(
+    ingredients: tuple[Ingredient, ...], read: tuple[Ingredient, ...], tags: list[str]
+) -> tuple[Additive, ...]:
+    """Those of the list in its order, then those that only the text or the tags tell.
+
+    A group gives way to its member: E331 to E331iii.
+    """
+    found = [item for item in (*_all(ingredients), *_all(read)) if item.additive]
+    functions = {item.additive: item.function for item in reversed(found)}
+    codes = [item.additive for item in found if item.additive]
     codes += [code for code in map(code_of_tag, tags) if code]
     unique = list(dict.fromkeys(codes))
     specific = [
@@ -118,14 +142,19 @@ def _within(code: str, group: str) -> bool:
     return code.startswith(group) and not code[len(group)].isdigit()
 
 
-def _verdicts(product: Mapping[str, Any], ingredients: tuple[Ingredient, ...]) -> dict[str, str]:
+def _verdicts(
+    product: Mapping[str, Any], ingredients: tuple[Ingredient, ...], source: Source
+) -> dict[str, str]:
     deciding = list(telling(ingredients))
     rolled_up = {
         "vegan": rolled_up_diet(item.vegan for item in deciding),
         "vegetarian": rolled_up_diet(item.vegetarian for item in deciding),
         "palm_oil": rolled_up_palm_oil(deciding),
     }
-    return rolled_up | declared(_tags(product, "ingredients_analysis"))
+    told = declared(_tags(product, "ingredients_analysis"))
+    if source == "text":  # an "unknown" is about the list that was not used
+        told = {key: verdict for key, verdict in told.items() if verdict != "unknown"}
+    return rolled_up | told
 
 
 def _unrecognised(ingredients: tuple[Ingredient, ...], source: Source) -> tuple[str, ...]:

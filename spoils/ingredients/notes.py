@@ -12,6 +12,7 @@ _LONGEST_STATEMENT = 200
 def of(
     *,
     source: Source,
+    listed: bool,
     ingredients: Sequence[Ingredient],
     unrecognised: int,
     unknown_upstream: Any,
@@ -24,16 +25,17 @@ def of(
     if source == "none":
         yield "No ingredients are stated."
         return
-    if source == "text":
-        yield "Nobody has parsed this list yet: it was read from the text of the label."
+    if source == "text" and listed:
+        yield "Open Food Facts could make little of this list, so the text of the label was read instead."
+    elif source == "text":
+        yield "Open Food Facts has not parsed this list, so the text of the label was read."
     if not whole:
         yield "The text is very long: only its beginning was read."
     yield from _about_shares(ingredients)
     if unrecognised:
-        plural = "ingredient is" if len(ingredients) == 1 else "ingredients are"
-        yield f"{unrecognised} of {len(ingredients)} {plural} not recognised."
-    elif isinstance(unknown_upstream, int | float) and 0 < unknown_upstream < 1000:
-        yield f"Open Food Facts counts {int(unknown_upstream)} ingredients that it does not know."
+        yield f"{unrecognised} of {_counted(len(ingredients), 'ingredient')} could not be recognised."
+    elif source == "list" and isinstance(unknown_upstream, int | float) and 0 < unknown_upstream < 1000:
+        yield f"Open Food Facts itself does not know {_counted(int(unknown_upstream), 'name')} of this list."
     if undeclared:
         yield f"Named in the list, but not declared as an allergen: {', '.join(undeclared)}."
     yield from _about_verdicts(verdicts)
@@ -52,14 +54,13 @@ def _about_shares(ingredients: Sequence[Ingredient]) -> Iterator[str]:
 
 
 def _about_verdicts(verdicts: Mapping[str, str]) -> Iterator[str]:
-    unknown = [
-        words
-        for key, words in (
-            ("vegan", "is vegan"),
-            ("vegetarian", "is vegetarian"),
-            ("palm_oil", "holds palm oil"),
-        )
-        if verdicts[key] == "unknown"
-    ]
-    if unknown:
-        yield f"Whether it {' or '.join(unknown)} cannot be told from this data."
+    diets = [words for words in ("vegan", "vegetarian") if verdicts[words] == "unknown"]
+    questions = [f"is {' or '.join(diets)}"] if diets else []
+    if verdicts["palm_oil"] == "unknown":
+        questions.append("contains palm oil")
+    if questions:
+        yield f"Whether it {' or '.join(questions)} cannot be told from this data."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

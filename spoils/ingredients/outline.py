@@ -147,17 +147,19 @@ def _split_up(entries: list[Entry]) -> list[Entry]:
         if split and (additive_code(split[1], under_function=True) or _joined(split[1])):
             result.append(Entry(text=split[0], end="colon"))
             entry = Entry(text=split[1], children=entry.children, end=entry.end)
-        names = _joined(entry.text) or [entry.text]
+        names = _joined(entry.text, functions=entry.end == "colon") or [entry.text]
         result += [Entry(text=name) for name in names[:-1]]
         result.append(Entry(text=names[-1], children=entry.children, end=entry.end))
     return result
 
 
-def _joined(text: str) -> list[str] | None:
+def _joined(text: str, *, functions: bool = False) -> list[str] | None:
+    """The names in `acesulfame K e aspartame`, if each is known; before a colon the last may be a function."""
     words = text.split()
     cuts = [at for at, word in enumerate(words) if word.casefold() in _CONJUNCTIONS]
     if not cuts or len(cuts) > 5:
         return None
     edges = [-1, *cuts, len(words)]
     names = [" ".join(words[a + 1 : b]) for a, b in zip(edges, edges[1:], strict=False)]
-    return names if all(name and recognised(name) for name in names) else None
+    known = all(recognised(name) for name in names[:-1])
+    return names if known and (recognised(names[-1]) or functions and function_of(names[-1])) else None

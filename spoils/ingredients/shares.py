@@ -15,6 +15,9 @@ _PERCENT = re.compile(
     r"(?P<number>[0-9]{1,3}(?:[.,][0-9]{1,6})?)\s?[%٪％](?P<after>\s?(?:min|max)(?:imum)?\b\.?)?",
     re.IGNORECASE,
 )
+# Labels round their figures.
+_SLACK = 0.5
+_LEAST = 0.01
 
 
 def take_percent(text: str) -> tuple[str, float | None, bool]:
@@ -34,7 +37,7 @@ def estimated(ingredients: tuple[Ingredient, ...], total: float = 100.0) -> tupl
     result = []
     for item, share in zip(ingredients, shares, strict=True):
         if item.share is None and share is not None:
-            item = replace(item, share=round(share, 2), share_is_estimate=True)
+            item = replace(item, share=max(round(share, 2), _LEAST), share_is_estimate=True)
         if item.children and item.share is not None:
             item = replace(item, children=estimated(item.children, item.share))
         result.append(item)
@@ -42,32 +45,49 @@ def estimated(ingredients: tuple[Ingredient, ...], total: float = 100.0) -> tupl
 
 
 def _estimate(told: list[float | None], total: float) -> list[float | None]:
-    # The least that everything from each place on must leave for what is told further down.
-    still_told = [0.0] * (len(told) + 1)
-    for at in range(len(told) - 1, -1, -1):
-        still_told[at] = still_told[at + 1] + (told[at] or 0.0)
-    if still_told[0] > total + 0.5:
+    told_from = _sums([share or 0.0 for share in told])
+    if told_from[0] > total + _SLACK:
         return told
+    most_of = _most(told, total - told_from[0])
+    most_from, next_told = _sums(most_of), _next_told(told)
     result: list[float | None] = []
     left, before = total, total
-    next_told = _next_told(told)
+    untold = sum(share is None for share in told)
     for at, share in enumerate(told):
         if share is None:
-            most = min(before, left - still_told[at + 1])
-            untold = sum(later is None for later in told[at:])
-            least = max((left - still_told[at + 1]) / untold, next_told[at])
-            if least > most + 0.5:
+            free = left - told_from[at + 1]
+            most = min(before, most_of[at], free)
+            least = max(free / untold, next_told[at], left - most_from[at + 1])
+            if least > most + _SLACK:
                 return told
             share = most if untold == 1 else (min(least, most) + most) / 2
+            untold -= 1
         result.append(share)
         left, before = left - share, share
     return result
 
 
+def _most(told: list[float | None], free: float) -> list[float]:
+    """The most that each can be: what is told, or no more than the one before it."""
+    result, before = [], float("inf")
+    for share in told:
+        before = min(before, free) if share is None else share
+        result.append(before)
+    return result
+
+
+def _sums(shares: list[float]) -> list[float]:
+    """For each place the sum from there to the end, and 0 behind the end."""
+    result = [0.0] * (len(shares) + 1)
+    for at in range(len(shares) - 1, -1, -1):
+        result[at] = result[at + 1] + shares[at]
+    return result
+
+
 def _next_told(told: list[float | None]) -> list[float]:
+    """For each place the largest share that is told behind it."""
     result, following = [0.0] * len(told), 0.0
     for at in range(len(told) - 1, -1, -1):
         result[at] = following
-        if told[at] is not None:
-            following = max(following, told[at] or 0.0)
+        following = max(following, told[at] or 0.0)
     return result

@@ -30,7 +30,7 @@ _ADVICE = re.compile(
     r"(?:store|keep|refrigerate|best before|serve|shake|suitable|warning|for allergens|allergens?\b|allerg(?:y|en) advice|product of|net w|see "
     r"|à conserver|conserver|a consommer|à consommer|ne convient|convient|conditionné|fabriqué|produit|pour les allergènes|les (?:ingrédients|informations)"
     r"|kühl|lagern|trocken|nach dem öffnen|unter schutz|allergene|mindestens haltbar|conservar|consérvese|consumir|envasado|elaborado|sin "
-    r"|conservare|confezionato|da consumar|bewaren|koel|przechowywać)",
+    r"|conservare|confezionato|da consumar|bewaren|koel|przechowywać|sans |ohne |senza |glutenfrei|gluten[- ]free)",
     re.IGNORECASE,
 )
 _HEADING = re.compile(

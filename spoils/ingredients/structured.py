@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spoils.ingredients.functions import function_of
+from spoils.ingredients.functions import function_of, split_function
 from spoils.ingredients.model import Ingredient
-from spoils.ingredients.recognise import additive_code, additive_entry, code_of_tag
+from spoils.ingredients.recognise import additive_code, additive_entry, code_of_tag, is_additive_name
 from spoils.ingredients.text import MAX_NAME, named_allergens
 from spoils.ingredients.words import clean
 
@@ -33,23 +33,21 @@ def _read(items: list[Item], under: str | None, depth: int, budget: list[int]) -
         budget[0] -= 1
         known_as = _known_as(item)
         own_function = function_of(name) or _function_of_id(known_as)
-        code = (code_of_tag(known_as) if known_as else None) or additive_code(
-            name, under_function=under is not None
-        )
+        code, does = _additive(name, known_as, under)
         children = _nested(_items(item.get("ingredients"))) if depth < MAX_DEPTH else []
         share, estimate = _share(item)
         words = (known_as or "").partition(":")[2].replace("-", " ")
         result.append(
             Ingredient(
                 name=name,
-                known_as=known_as,
+                known_as=known_as or (f"en:{code.lower()}" if code else None),
                 share=share,
                 share_is_estimate=estimate,
                 vegan=_answer(item.get("vegan")),
                 vegetarian=_answer(item.get("vegetarian")),
                 palm_oil=_answer(item.get("from_palm_oil")),
                 additive=code,
-                function=own_function or (under or additive_entry(code)[1] if code else None),
+                function=own_function or does,
                 processing=_tag_words(item.get("processing")),
                 # The id is English, and so tells the allergen of a name in any language.
                 allergens=named_allergens(f"{name} {words}"),
@@ -57,6 +55,16 @@ def _read(items: list[Item], under: str | None, depth: int, budget: list[int]) -
             )
         )
     return result
+
+
+def _additive(name: str, known_as: str | None, under: str | None) -> tuple[str | None, str | None]:
+    """The E-number and what it does here, told by the id, the name or, of `corante E150d`, the rest of it."""
+    code = code_of_tag(known_as) if known_as else None
+    split = None if known_as and not code or is_additive_name(name) else split_function(name)
+    if split and (split_code := code or additive_code(split[1], under_function=True)):
+        return split_code, function_of(split[0])
+    code = code or additive_code(name, under_function=under is not None)
+    return code, (under or additive_entry(code)[1]) if code else None
 
 
 def _items(value: Any) -> list[Item]:

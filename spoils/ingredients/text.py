@@ -26,9 +26,16 @@ from spoils.ingredients.words import clean, fold
 MAX_TEXT = 20_000
 MAX_NAME = 200
 _PROSE_WORDS = 6
+_MAX_INCLUDED = 5
 _EDGES = " \t-–—*†‡°¹²³'\"«»„“”.:+=~#/\\"
-_ROMAN_IN_BRACKETS = re.compile(r"\b(E[\s-]?[0-9]{3,4}[a-h]?)\s?\((i{1,3}|iv|vi?)\)", re.IGNORECASE)
-_AMOUNT = re.compile(r"[0-9][0-9.,]*\s?(?:g|mg|µg|mcg|ml|kg|kj|kcal)\b.*", re.IGNORECASE)
+_ROMAN_IN_BRACKETS = re.compile(r"\b((?:E[\s-]?)?[0-9]{3,4}[a-h]?)\s?\((i{1,3}|iv|vi?)\)", re.IGNORECASE)
+_PER_100_G = re.compile(
+    r"\b([0-9]{1,3}(?:[.,][0-9]{1,4})?)\s?g\s?(?:/|per|pour|pro|je|por|per)\s?100\s?g\b", re.IGNORECASE
+)
+_AMOUNT = re.compile(
+    r"(?<!\S)[0-9][0-9.,]{0,8}\s?(?:g|mg|µg|mcg|ml|kg|kj|kcal)(?![^\s/])(?:\s?/\s?[0-9]{1,4}\s?m?[gl]\b)?",
+    re.IGNORECASE,
+)
 # "(added to make free flowing)", "(from milk)", "(3.5% fat)": they tell of the name, and are no ingredient.
 _DESCRIPTION = re.compile(
     r"(?:added|to|for|from|as|origin\w*|pour|zur|zum|für|aus|issu\w*|para|per|product of|source of|non|not|sans|without|ohne"
@@ -37,7 +44,7 @@ _DESCRIPTION = re.compile(
     re.IGNORECASE,
 )
 _INCLUDING = r"(?:including|includes|dont|y compris|inclusa|incluso|incluye|incluida|davon|darunter|waaronder|contains|contient|enthält|contiene)"
-_INCLUDING_FIRST = re.compile(rf"{_INCLUDING}\s+", re.IGNORECASE)
+_INCLUDING_FIRST = re.compile(rf"(?:{_INCLUDING}|with|avec|mit|con|met)\s+", re.IGNORECASE)
 _INCLUDING_WITHIN = re.compile(rf"\s+{_INCLUDING}\s+", re.IGNORECASE)
 
 
@@ -57,7 +64,8 @@ class ReadText:
 
 def read_text(text: str) -> ReadText:
     """Read one label; whatever it holds, this takes time in proportion and does not raise."""
-    plain = _ROMAN_IN_BRACKETS.sub(r"\1\2", without_heading(clean(text[: 2 * MAX_TEXT])[:MAX_TEXT]))
+    plain = without_heading(clean(text[: 2 * MAX_TEXT])[:MAX_TEXT])
+    plain = _PER_100_G.sub(r"\1%", _ROMAN_IN_BRACKETS.sub(r"\1\2", plain))
     return _Reader().read(plain, whole=len(text) <= MAX_TEXT)
 
 
@@ -85,7 +93,7 @@ class _Reader:
     def _only_ingredients(self, sentence: list[Entry], *, first: bool) -> list[Entry]:
         """Take out of a sentence what is about traces, allergens or storage."""
         whole = ", ".join(entry.all_text() for entry in sentence)
-        if footnote(whole) or advice(whole) or (not first and _prose(sentence)):
+        if footnote(whole) or advice(whole):
             self._statements.append(whole)
             return []
         if declares(whole) and not or_less(sentence[0].text):
@@ -105,11 +113,18 @@ class _Reader:
                 later = [entry.text[begins:], *(later.all_text() for later in sentence[at + 1 :])]
                 self._declare(", ".join(later))
                 return self._with_head(kept, entry.text[:begins])
-            if entry.text.startswith("*") and footnote(entry.text):
-                self._statements.append(entry.all_text())
-                continue
-            kept.append(entry)
+            kept += self._without_footnote(entry)
+        if not first and _prose(kept):
+            self._statements.append(whole)
+            return []
         return kept
+
+    def _without_footnote(self, entry: Entry) -> list[Entry]:
+        head, star, note = entry.text.partition(" *") if entry.text[:1] != "*" else ("", "*", entry.text[1:])
+        if not star or not footnote(f"*{note}"):
+            return [entry]
+        self._statements.append(f"*{note}")
+        return [Entry(text=head, children=entry.children, end=entry.end)] if head else []
 
     def _with_head(self, kept: list[Entry], text: str) -> list[Entry]:
         return [*kept, Entry(text=text.strip())] if text.strip(_EDGES) else kept
@@ -127,6 +142,7 @@ class _Reader:
             self._statements.append(text)
 
     def _ingredients(self, entries: list[Entry], function: str | None) -> list[Ingredient]:
+        """Make ingredients of entries; as deep as the entries are, which outline.MAX_DEPTH bounds."""
         result: list[Ingredient] = []
         for entry in entries:
             if or_less(entry.text):
@@ -142,12 +158,13 @@ class _Reader:
 
     def _ingredient(self, entry: Entry, under: str | None, *, skip: int = 0) -> list[Ingredient]:
         text, share, about = take_percent(entry.text[skip:])
-        name, _, included = _cut_including(text)
-        name = name.strip(_EDGES)[:MAX_NAME]
+        name, *included = _INCLUDING_WITHIN.split(text, maxsplit=_MAX_INCLUDED)
+        name = " ".join(_AMOUNT.sub(" ", name).split()).strip(_EDGES)[:MAX_NAME]
         own_function = function_of(name)
         code = additive_code(name, under_function=under is not None)
         does = own_function
-        children = [Entry(text=included)] if included else []
+        # What is left of the word in a row of them ("including including …") would nest without end.
+        children = [Entry(text=_INCLUDING_WITHIN.sub(" ", f" {part} ").strip()) for part in included]
         for child in entry.children:
             rest, child_share, child_about = take_percent(child.text)
             rest = rest.strip(_EDGES)
@@ -160,7 +177,7 @@ class _Reader:
                 does = function_of(rest)
             elif own_function is None and name and is_only_a_code(rest):
                 code = additive_code(rest)
-            elif not child.children and (_AMOUNT.fullmatch(rest) or _described(rest)):
+            elif not child.children and (_AMOUNT.match(rest) or _described(rest)):
                 continue
             else:
                 children.append(child)
@@ -200,18 +217,13 @@ def _id(code: str | None, function: str | None, known: Known | None) -> str | No
     return known.id if known else None
 
 
-def _cut_including(text: str) -> tuple[str, str, str]:
-    found = _INCLUDING_WITHIN.search(text)
-    return (text[: found.start()], found.group(), text[found.end() :]) if found else (text, "", "")
-
-
 def _described(rest: str) -> bool:
     return _DESCRIPTION.fullmatch(rest) is not None and not recognised(rest)
 
 
 def _prose(sentence: list[Entry]) -> bool:
     """A later sentence of many words and no list is not about ingredients."""
-    if len(sentence) > 1 or sentence[0].children or sentence[0].end == "colon":
+    if len(sentence) != 1 or sentence[0].children or sentence[0].end == "colon":
         return False
     text = sentence[0].text
     return len(text.split()) > _PROSE_WORDS and not recognised(text)

@@ -35,7 +35,8 @@ en:salt|yy|salt, sel, salz, sal, sale, zout, сол, sól, sare, соль, kochs
 en:sea-salt|yy|sea salt, sel marin, sel de mer, meersalz, sal marina, sale marino, zeezout, sal marinha
 en:rice|yy|rice, riz, reis, arroz, riso, rijst, ориз, ryż, orez, white rice
 en:rice-flour|yy|rice flour, farine de riz, reismehl, harina de arroz, farina di riso, rijstmeel
-en:wheat-flour|yy|wheat flour, flour, farine de blé, farine de froment, weizenmehl, harina de trigo, farina di frumento, farina di grano tenero, tarwebloem, tarwemeel, пшенично брашно, mąka pszenna, făină de grâu, fortified wheat flour, enriched wheat flour, enriched flour
+en:flour|yy|flour, farine, mehl, harina, farina, farinha, брашно
+en:wheat-flour|yy|wheat flour, farine de blé, farine de froment, weizenmehl, harina de trigo, farina di frumento, farina di grano tenero, tarwebloem, tarwemeel, пшенично брашно, mąka pszenna, făină de grâu, fortified wheat flour, enriched wheat flour, enriched flour
 en:whole-wheat-flour|yy|whole wheat flour, wholemeal wheat flour, wholewheat flour, farine complète de blé, farine de blé complet, farine de blé complète, weizenvollkornmehl, harina integral de trigo, farina integrale di frumento
 en:wheat|yy|wheat, blé, weizen, trigo, frumento, grano, tarwe
 en:wheat-gluten|yy|wheat gluten, gluten de blé, weizengluten, gluten de trigo, glutine di frumento, tarwegluten, vital wheat gluten, gluten
@@ -128,7 +129,8 @@ en:acerola-juice|yy|acerola extract, extrait d'acérola, acerola
 en:caramel|??|caramel, karamell, caramello, caramelo
 en:milk|ny|milk, lait, milch, leche, latte, melk, leite, мляко, mleko, lapte, whole milk, lait entier, vollmilch, cow's milk, حليب
 en:skimmed-milk|ny|skimmed milk, skim milk, lait écrémé, magermilch, leche desnatada, latte scremato
-en:skimmed-milk-powder|ny|skimmed milk powder, skim milk powder, milk powder, dried skimmed milk, lait écrémé en poudre, lait en poudre écrémé, lait en poudre, poudre de lait écrémé, magermilchpulver, milchpulver, leche desnatada en polvo, latte scremato in polvere, magere melkpoeder, обезмаслено мляко на прах, сухо мляко
+en:skimmed-milk-powder|ny|skimmed milk powder, skim milk powder, dried skimmed milk, lait écrémé en poudre, lait en poudre écrémé, poudre de lait écrémé, magermilchpulver, leche desnatada en polvo, latte scremato in polvere, magere melkpoeder, обезмаслено мляко на прах, сухо мляко
+en:milk-powder|ny|мляко на прах, milk solids, milk powder, lait en poudre, milchpulver
 en:whole-milk-powder|ny|whole milk powder, dried whole milk, lait entier en poudre, poudre de lait entier, vollmilchpulver, leche entera en polvo, latte intero in polvere
 en:whey|n?|whey, lactosérum, molke, suero de leche, siero di latte, wei
 en:whey-powder|n?|whey powder, dried whey, lactosérum en poudre, poudre de lactosérum, petit-lait en poudre, molkenpulver, süßmolkenpulver, suero de leche en polvo, siero di latte in polvere, weipoeder, суроватка на прах, sweet whey powder
@@ -136,7 +138,7 @@ en:lactose|ny|lactose, laktose, milchzucker, lactosa, lattosio
 en:milk-proteins|ny|milk protein, milk proteins, protéines de lait, milcheiweiß, proteínas de leche, proteine del latte
 en:butter|ny|butter, beurre, mantequilla, burro, boter, roomboter
 en:butterfat|ny|butterfat, butteroil, anhydrous milk fat, milk fat, beurre concentré, beurre pâtissier, butterreinfett, matière grasse laitière, matière grasse de lait anhydre, grasa láctea anhidra, burro anidro
-en:cream|ny|cream, crème, sahne, rahm, nata, panna, crème fraîche
+en:cream|ny|cream, crème, sahne, rahm, nata, panna, crème fraîche, crème de lait
 en:cheese|n?|cheese, fromage, käse, queso, formaggio, kaas, emmental, mozzarella, cheddar, parmesan
 en:yogurt|n?|yogurt, yoghurt, yaourt, joghurt, yogur
 en:egg|ny|egg, eggs, œuf, œufs, ei, eier, huevo, huevos, uovo, uova, яйца, whole egg, whole eggs, œufs entiers, vollei, œufs frais, free range eggs
@@ -156,6 +158,20 @@ en:tuna|nn|tuna, thon, thunfisch, atún, tonno
 en:salmon|nn|salmon, saumon, lachs, salmón, salmone
 en:anchovy|nn|anchovies, anchovy, anchois, sardellen, anchoas, acciughe
 en:shrimp|nn|shrimp, shrimps, prawns, crevette, crevettes, garnelen, gambas, gamberi
+en:coconut-milk|yy|coconut milk, lait de coco, kokosmilch, leche de coco, latte di cocco
+en:peanut-butter|yy|peanut butter, beurre de cacahuète, erdnussbutter
+en:buckwheat-flour|yy|buckwheat flour, farine de sarrasin, buchweizenmehl
+en:nutmeg|yy|nutmeg, noix de muscade, muskatnuss
+en:calcium|yy|calcium
+en:iron|yy|iron, fer, eisen, hierro, ferro
+en:niacin|yy|niacin, niacine, vitamin b3
+en:thiamin|yy|thiamin, thiamine, vitamin b1
+en:folic-acid|yy|folic acid, acide folique, folsäure
+en:vitamin-d|my|vitamin d, vitamin d3, vitamine d
+en:vitamin-b12|yy|vitamin b12, vitamine b12
+en:vitamins|my|vitamins, vitamines, vitamine
+en:minerals|yy|minerals, minéraux
+en:lactic-ferments|my|lactic cultures, lactic ferments, ferments lactiques, milchsäurekulturen, fermentos lácticos, fermenti lattici
 en:alcohol|yy|alcohol, alcool, alkohol, ethanol
 """
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoils.clients.openfoodfacts import (
@@ -178,6 +178,7 @@ def test_retry_after_is_read_in_both_spellings_and_clamped_to_an_hour(
     assert retry_after_seconds(value, now=now) == seconds
 
 
+@settings(deadline=2000)
 @given(st.text(max_size=60))
 def test_retry_after_never_raises(text: str) -> None:
     seconds = retry_after_seconds(text, date=text)
@@ -448,6 +449,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
+@settings(deadline=2000)
 @given(JSON)
 def test_whatever_is_cleaned_can_be_stored(value: Any) -> None:
     text = json.dumps(clean(value), ensure_ascii=False, allow_nan=False)
@@ -455,6 +457,7 @@ def test_whatever_is_cleaned_can_be_stored(value: Any) -> None:
     text.encode()
 
 
+@settings(deadline=2000)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON | st.integers(10**400, 10**401)))
 def test_fields_of_any_type_never_raise_and_stay_short(fields: dict[str, Any]) -> None:
     got = read_product("12345678", {"product": fields})
