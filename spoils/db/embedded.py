@@ -73,7 +73,7 @@ class EmbeddedPostgres:
                 use.end()
                 return
             with _alone(self._home):
-                if use.is_last():
+                if use.counts_at(self._home) and use.is_last():
                     server.halt(use.files)
                 use.end()
 
@@ -122,6 +122,12 @@ class _Use:
         self.pid = os.getpid()
         self._lock = os.open(home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def counts_at(self, home: Path) -> bool:
+        """Whether the lock is still the home's, which a new clone at the same path has its own of."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._lock), (home / "users.lock").stat())
+        return False
 
     def is_last(self) -> bool:
         try:
