@@ -12,6 +12,7 @@ from types import FrameType
 from flask import Flask
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+from werkzeug.serving import make_server
 
 from spoils import jobs, logs
 from spoils.config import ROOT, Settings, environment_with
@@ -83,7 +84,8 @@ def development_app() -> None:
         url = database_url(settings)
         if settings.database_url is None:
             migrate(_engine(url))
-        create_app(settings, database_url=url).run(host=LOOPBACK, port=settings.port, threaded=True)
+        app = create_app(settings, database_url=url)
+        make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()
         return 0
 
     sys.exit(guarded(program))
@@ -170,24 +172,21 @@ def _dev() -> int:
         subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
         for name in ("app.py", "worker.py")
     ]
-    stopping: list[int] = []
+    stops = 0
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        # Ctrl-C reaches the programs by itself; a signal to this process alone has to be passed on.
-        if not stopping and number == signal.SIGTERM:
-            for program in programs:
-                program.terminate()
-        stopping.append(number)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
-    try:
-        while all(program.poll() is None for program in programs):
-            time.sleep(0.2)
-    finally:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        # Ctrl-C in a terminal reaches the programs too; that they hear it twice changes nothing.
+        nonlocal stops
+        stops += 1
         for program in programs:
-            if program.poll() is None and not stopping:
-                program.terminate()
-        codes = [program.wait() for program in programs]
-    return 0 if stopping else max(codes)
+            program.terminate() if stops == 1 else program.kill()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
+    while all(program.poll() is None for program in programs):
+        time.sleep(0.2)
+    for program in programs:
+        program.terminate()  # where one has ended by itself, the other is of no use
+    codes = [program.wait() for program in programs]
+    return 0 if stops else max(codes, default=0) or 1
