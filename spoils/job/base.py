@@ -1,7 +1,7 @@
 """The base class of every job."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +21,8 @@ NOT_FIELDS = (
     "max_retries",
     "cron",
     "cron_timezone",
+    "catch_up",
+    "overlap",
     "timeout",
     "open",
     "enqueued_message",
@@ -56,6 +58,11 @@ class Job(BaseModel):
     """Five fields, or six with seconds first: the queue enqueues the class at each slot. All fields need defaults."""
     cron_timezone: ClassVar[str | None] = None
     """The zone of `cron`; by default the setting SPOILS_CRON_TIMEZONE."""
+    catch_up: ClassVar[Literal["skip", "once", "all"]] = "skip"
+    """What becomes of slots at whose time no worker was live: none runs, one runs for them all, or each does."""
+    overlap: ClassVar[bool | None] = None
+    """Whether a slot's task may go in while that of the slot before still waits or runs. A unique class never may;
+    others may unless this is False."""
     timeout: ClassVar[float | None] = None
     """Seconds that an attempt may take; None sets no bound."""
     open: ClassVar[bool] = False
@@ -132,6 +139,10 @@ def _check(cls: type[Job]) -> None:
         raise wrong("max_retries must be a whole number from 0 to 10,000.")
     if cls.timeout is not None and not 0 < cls.timeout <= 7 * 24 * 3600:
         raise wrong("timeout must be None or seconds from 0 to seven days.")
+    if cls.catch_up not in ("skip", "once", "all"):
+        raise wrong('catch_up must be "skip", "once" or "all".')
+    if cls.overlap and cls.uniq:
+        raise wrong("a unique job cannot overlap with itself.")
     if cls.cron is not None:
         try:
             Cron(cls.cron, cls.cron_timezone or "UTC")
