@@ -19,10 +19,11 @@ from spoils.config import ROOT, Settings, environment_with
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url
-from spoils.errors import SettingError, SpoilsError
+from spoils.errors import SpoilsError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 from spoils.web import create_app
+from spoils.worker.family import PARENT_OPTION, Family
 from spoils.worker.supervisor import Supervisor
 
 log = logging.getLogger("spoils")
@@ -92,21 +93,26 @@ def development_app() -> None:
 
 
 def worker_program() -> int:
-    """`python worker.py`: one worker process, until it is told to stop. Its exit code."""
+    """`python worker.py`: one worker process, or a parent and its children, until told to stop. The exit code."""
+    parser = argparse.ArgumentParser(description="Performs jobs until it is told to stop.")
+    parser.add_argument(PARENT_OPTION, dest="parent", type=int, help=argparse.SUPPRESS)
+    parent: int | None = parser.parse_args().parent
 
     def program() -> int:
         settings = _begin()
-        if settings.worker_processes != 1:
-            raise SettingError(
-                "WORKER_PROCESSES is wrong: this release runs one process; start more workers instead."
-            )
         url = database_url(settings)
         engine = _engine(url)
         if settings.database_url is None:
             migrate(engine)
         _await_schema(engine)
         engine.dispose()
-        return Supervisor(settings=settings, registry=registry, database_url=url).run()
+        if parent is None and settings.worker_processes > 1:
+            return Family(
+                processes=settings.worker_processes,
+                command=[sys.executable, *sys.argv],
+                shutdown_seconds=settings.shutdown_seconds,
+            ).run()
+        return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()
 
     return guarded(program)
 

@@ -38,12 +38,16 @@ SETTLE_SECONDS = 2.0
 class Supervisor:
     """One worker process. `run()` blocks until a signal, or until its row was ended by a rescue."""
 
-    def __init__(self, *, settings: Settings, registry: Registry, database_url: str) -> None:
+    def __init__(
+        self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
+    ) -> None:
+        """`parent` is a file descriptor that ends when the parent process does, for one that has a parent."""
         self.worker_id: UUID = uuid4()
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
         self._settings = settings
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
         self._ear, self._mouth = os.pipe()
+        self._until = [self._ear] if parent is None else [self._ear, parent]
         self._ended = False
         self._in_flight = InFlight()
         self._stopping = threading.Event()
@@ -114,7 +118,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self.start()
-        select.select([self._ear], [], [])
+        select.select(self._until, [], [])
         self.stop()
         return 1 if self._ended else 0
 
