@@ -347,6 +347,15 @@ def test_a_redirect_on_the_same_host_is_followed(upstream: Upstream) -> None:
     assert client(upstream).fetch(CODE).name == "moved here"
 
 
+def test_a_redirect_keeps_the_name_and_password_of_the_address_that_was_configured(
+    upstream: Upstream,
+) -> None:
+    upstream.script(CODE, bad.redirect())
+    address = upstream.url.replace("http://", "http://off:off@")
+    assert OpenFoodFacts(base_url=address, user_agent=AGENT).fetch(CODE).name == NOODLES["product_name"]
+    assert [request.headers["Authorization"] for request in upstream.requests] == ["Basic b2ZmOm9mZg=="] * 2
+
+
 def test_three_redirects_are_followed_and_a_fourth_is_refused(upstream: Upstream) -> None:
     upstream.script(CODE, *[bad.redirect()] * 3)
     assert client(upstream).fetch(CODE).name == NOODLES["product_name"]
