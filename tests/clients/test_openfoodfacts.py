@@ -263,7 +263,7 @@ def test_after_a_cut_fetch_no_thread_and_no_connection_is_left(upstream: Upstrea
 
 def test_a_name_that_does_not_exist_is_worth_a_retry() -> None:
     nowhere = OpenFoodFacts(base_url="http://nowhere.invalid", user_agent=AGENT, deadline_seconds=5)
-    with pytest.raises(UpstreamUnavailable, match="nowhere.invalid") as error:
+    with pytest.raises(UpstreamUnavailable, match=r"nowhere\.invalid") as error:
         nowhere.fetch(CODE)
     assert not error.value.final
 
@@ -280,7 +280,7 @@ def test_plain_http_where_tls_was_expected_is_worth_a_retry(upstream: Upstream) 
     wrong = OpenFoodFacts(
         base_url=upstream.url.replace("http:", "https:"), user_agent=AGENT, deadline_seconds=2
     )
-    with pytest.raises(UpstreamUnavailable, match="No secure connection to 127.0.0.1"):
+    with pytest.raises(UpstreamUnavailable, match=r"No secure connection to 127\.0\.0\.1"):
         wrong.fetch(CODE)
 
 
