@@ -3,6 +3,8 @@
 import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ class Mailbox:
         self.mails: list[Any] = []
         self.answer = "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         self.mails.append(envelope)
         return self.answer
 
@@ -238,8 +240,5 @@ def test_every_part_of_the_url_is_taken_out_of_a_reason(text: str, url: str, lef
 
 
 def test_apprise_is_not_loaded_until_it_is_needed() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, spoils.clients.notifications; sys.exit('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

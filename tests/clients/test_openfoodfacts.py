@@ -1,5 +1,6 @@
 """The client of Open Food Facts, against a real server on loopback that has every kind of bad day."""
 
+import gzip
 import json
 import socket
 import threading
@@ -334,8 +335,6 @@ def test_the_limit_is_on_unpacked_bytes_to_the_byte(upstream: Upstream) -> None:
 
 
 def test_a_packed_body_is_unpacked(upstream: Upstream) -> None:
-    import gzip
-
     body = gzip.compress(json.dumps(product(product_name="packed")).encode())
     upstream.script(CODE, bad.raw(body, Content_Encoding="gzip"))
     assert client(upstream).fetch(CODE).name == "packed"
