@@ -47,6 +47,11 @@ class Settlement:
     claimed_at: datetime
     ran_ms: int
 
+    @property
+    def token(self) -> tuple[UUID, int]:
+        """The claim that this settles."""
+        return self.task_id, self.attempts
+
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
 _given = (

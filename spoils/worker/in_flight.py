@@ -5,23 +5,25 @@ from uuid import UUID
 
 from spoils.queue.claim import Claim
 
+Token = tuple[UUID, int]
+
 
 class InFlight:
     """The claims in this worker's hands, from the claim's answer to the settlement's."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._claims: dict[UUID, Claim] = {}
+        self._claims: dict[Token, Claim] = {}
 
     def add(self, claims: list[Claim]) -> None:
         """Take them in hand, before anybody performs them."""
         with self._lock:
-            self._claims.update((claim.id, claim) for claim in claims)
+            self._claims.update((claim.token, claim) for claim in claims)
 
-    def drop(self, task_id: UUID) -> None:
+    def drop(self, token: Token) -> None:
         """Settled, or lost."""
         with self._lock:
-            self._claims.pop(task_id, None)
+            self._claims.pop(token, None)
 
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""

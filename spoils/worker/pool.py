@@ -21,15 +21,14 @@ class Pool:
         self._claims: SimpleQueue[Claim | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._free = threads
-        self._threads = [
-            threading.Thread(target=self._run, name=f"perform-{number}", daemon=True)
-            for number in range(1, threads + 1)
-        ]
+        self._lost: set[int] = set()
+        self._size = threads
+        self._started = 0
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._size):
+            self._start_one()
 
     @property
     def free(self) -> int:
@@ -39,7 +38,7 @@ class Pool:
     @property
     def busy(self) -> int:
         """How many claims are being performed or about to be."""
-        return len(self._threads) - self._free
+        return self._size - self._free
 
     def submit(self, claim: Claim) -> None:
         """Hand a claim to a free thread; the caller has looked at `free`."""
@@ -47,10 +46,27 @@ class Pool:
             self._free -= 1
         self._claims.put(claim)
 
+    @property
+    def lost(self) -> int:
+        """How many threads were given up and have not come back."""
+        return len(self._lost)
+
+    def replace(self, thread: int) -> None:
+        """Give up a thread (its ident) that does not come back from a job, and start another in its place."""
+        with self._lock:
+            self._lost.add(thread)
+            self._free += 1
+        self._start_one()
+        self._on_idle()
+
     def stop(self) -> None:
         """Let each thread end once it is free. Nothing is waited for."""
-        for _ in self._threads:
+        for _ in range(self._size):
             self._claims.put(None)
+
+    def _start_one(self) -> None:
+        self._started += 1
+        threading.Thread(target=self._run, name=f"perform-{self._started}", daemon=True).start()
 
     def _run(self) -> None:
         while (claim := self._claims.get()) is not None:
@@ -59,7 +75,9 @@ class Pool:
             except BaseException:
                 # The performer makes an outcome of all that user code raises; this is a fault of our own.
                 log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.id})
-            finally:
-                with self._lock:
-                    self._free += 1
-                self._on_idle()
+            with self._lock:
+                if threading.get_ident() in self._lost:
+                    self._lost.discard(threading.get_ident())
+                    return  # another thread has taken this one's place
+                self._free += 1
+            self._on_idle()
