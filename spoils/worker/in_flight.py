@@ -1,6 +1,7 @@
 """What this worker has claimed and not settled yet."""
 
 import threading
+from collections.abc import Iterable
 from uuid import UUID
 
 from spoils.queue.claim import Claim
@@ -20,10 +21,11 @@ class InFlight:
         with self._lock:
             self._claims.update((claim.token, claim) for claim in claims)
 
-    def drop(self, token: Token) -> None:
-        """Settled, or lost."""
+    def drop(self, tokens: Iterable[Token]) -> None:
+        """Settled, given back, or lost."""
         with self._lock:
-            self._claims.pop(token, None)
+            for token in tokens:
+                self._claims.pop(token, None)
 
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""

@@ -29,7 +29,7 @@ class Loop:
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._wait = wait or self._wait_for_wake
-        self._interrupt = interrupt or self._woken.set
+        self._interrupt = interrupt or self._wake
         self._errors = 0
         self._thread: threading.Thread | None = None
         self._ticking_since: float | None = None
@@ -85,6 +85,10 @@ class Loop:
             return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
         self._errors = 0
         return delay
+
+    def _wake(self) -> None:
+        if not self._woken.is_set():  # its lock would cost a busy worker more than this look
+            self._woken.set()
 
     def _wait_for_wake(self, delay: float) -> None:
         self._woken.wait(delay)

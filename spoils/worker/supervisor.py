@@ -87,7 +87,7 @@ class Supervisor:
         self.pool = Pool(
             threads=settings.worker_threads,
             perform=self.performer.perform,
-            on_idle=lambda: self.dispatcher.loop.wake(),
+            on_room=lambda: self.dispatcher.loop.wake(),
         )
         self.presence = Presence(
             engine=self._engine,
@@ -212,8 +212,7 @@ class Supervisor:
             self._progress.clear()
 
     def _settled(self, tokens: Sequence[Token]) -> None:
-        for token in tokens:
-            self._in_flight.drop(token)
+        self._in_flight.drop(tokens)
         self._progress.set()
         self.dispatcher.loop.wake()
 
