@@ -14,7 +14,6 @@ from cronsim import CronSim, CronSimError
 
 from spoils.errors import SpoilsError
 
-
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 
