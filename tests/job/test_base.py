@@ -155,7 +155,7 @@ def test_a_base_without_run_is_no_job_and_its_heirs_are() -> None:
         ({"cron": "* * * * *", "cron_timezone": "Mars/Olympus"}, "There is no time zone"),
         ({"cron": "* * * * *", "cron_timezone": 5}, "cron_timezone must be"),
         ({"cron": "* * * * *", "fields": {"number": int}}, "each of its fields needs a default"),
-        ({"cron": "* * * * *", "fields": {"number": int}, "number": "x"}, "its defaults cannot be enqueued: number: Input"),
+        ({"cron": "* * * * *", "fields": {"number": int}, "number": "x"}, "its defaults cannot be enqueued: number:"),
         ({"cron": "* * * * *", "fields": {"share": float}, "share": 1.5, "uniq": True}, "may not hold a float"),
     ],
 )  # fmt: skip
