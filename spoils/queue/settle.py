@@ -214,7 +214,8 @@ def _row(item: Settlement) -> dict[str, Any]:
         "outcome": verdict.ending.value,
         "state": _STATE_AFTER[verdict.ending],
         "counts_as_retry": verdict.ending in (Ending.RETRIED, Ending.TIMED_OUT),
-        "delay": min(verdict.delay_seconds, MAX_DELAY_SECONDS),
+        # In this order NaN becomes 0 too: one bad number would keep the whole batch from being written.
+        "delay": min(max(0.0, verdict.delay_seconds), MAX_DELAY_SECONDS),
         "claimed_at": item.claimed_at.isoformat(),
         "ran_ms": item.ran_ms,
         "bucket": minutes.bucket(item.ran_ms),
