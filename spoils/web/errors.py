@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -49,7 +49,12 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
     own = error.description if error.description != type(error).description else None
-    return answer(status, SENTENCES.get(status) if own is None else own)
+    response = make_response(answer(status, SENTENCES.get(status) if own is None else own))
+    for name, value in error.get_headers():
+        # Allow, WWW-Authenticate, Retry-After: HTTP asks for them.
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
