@@ -4,6 +4,7 @@ import logging
 
 from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -58,7 +59,9 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    # A follower that takes no writes yet is as good as away: so it is during a failover.
+    follower = getattr(error.orig, "pgcode", None) == errorcodes.READ_ONLY_SQL_TRANSACTION
+    if isinstance(error, OperationalError) or error.connection_invalidated or follower:
         return _database_away(error)
     return _unforeseen(error)
 
