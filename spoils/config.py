@@ -90,6 +90,14 @@ class Settings(BaseModel):
             raise _wrong("a URL that starts with https:// or http:// is needed")
         return url.rstrip("/")
 
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _tokens(cls, given: object) -> Any:
+        tokens = _split(given)
+        if not tokens or not all(secret_of(token) for token in tokens):
+            raise _wrong("each token needs a secret, after its name and a colon if it has one")
+        return tokens
+
     @field_validator("cron_timezone")
     @classmethod
     def _zone(cls, zone: str) -> str:
@@ -119,6 +127,12 @@ def current_settings() -> Settings:
     """The settings of the application whose context is active: in a request, and in a job's `run`."""
     settings: Settings = current_app.config["SPOILS"]
     return settings
+
+
+def secret_of(token: str) -> str:
+    """An API token may carry a name before a colon, to tell them apart by: `scanner:s3cret`."""
+    name, colon, secret = token.partition(":")
+    return (secret if colon else name).strip()
 
 
 def _split(text: object) -> Any:

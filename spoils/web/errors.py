@@ -2,8 +2,9 @@
 
 import logging
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -49,11 +50,18 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
     own = error.description if error.description != type(error).description else None
-    return answer(status, SENTENCES.get(status) if own is None else own)
+    response = make_response(answer(status, SENTENCES.get(status) if own is None else own))
+    for name, value in error.get_headers():
+        # Allow, WWW-Authenticate, Retry-After: HTTP asks for them.
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    # A follower that takes no writes yet is as good as away: so it is during a failover.
+    follower = getattr(error.orig, "pgcode", None) == errorcodes.READ_ONLY_SQL_TRANSACTION
+    if isinstance(error, OperationalError) or error.connection_invalidated or follower:
         return _database_away(error)
     return _unforeseen(error)
 
