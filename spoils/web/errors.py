@@ -1,4 +1,4 @@
-"""What a client gets when something is wrong: JSON under /api and for /health, a page elsewhere; never a stack trace."""
+"""What a client gets when something is wrong: JSON for programs, a page for people; never a stack trace."""
 
 import logging
 
@@ -12,12 +12,18 @@ log = logging.getLogger("spoils.web")
 
 SENTENCES = {
     401: "A token is needed: send it as Authorization: Bearer <token>.",
+    403: "This is not allowed.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The request is too large: at most 64 KiB are taken.",
+    429: "Too many requests came from your address. Try again in a few minutes.",
     500: "Something went wrong here. It is in the log.",
     503: "The database does not answer. Try again in a moment.",
 }
+TOO_SLOW = (
+    "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
+)
+QUERY_CANCELED = "57014"
 
 
 def init_app(app: Flask) -> None:
@@ -53,9 +59,16 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
+    if getattr(error.orig, "pgcode", None) == QUERY_CANCELED:
+        return _too_slow()
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return _database_away(error)
     return _unforeseen(error)
+
+
+def _too_slow() -> ResponseReturnValue:
+    log.warning("A statement took too long: %s %s", request.method, request.path, extra={"action": "answer"})
+    return answer(503, TOO_SLOW)
 
 
 def _database_away(error: Exception) -> ResponseReturnValue:
