@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -102,6 +103,17 @@ class Settings(BaseModel):
     def worker_connections(self) -> int:
         """Connections that one worker process may hold: 3 of the worker's own, the rest for sessions of jobs."""
         return max(self.db_connections or 6, 4)
+
+
+def environment_with(**changes: str) -> dict[str, str]:
+    """This process's environment with some variables set, for a child."""
+    return {**os.environ, **changes}
+
+
+def current_settings() -> Settings:
+    """The settings of the application whose context is active: in a request, and in a job's `run`."""
+    settings: Settings = current_app.config["SPOILS"]
+    return settings
 
 
 def _split(text: object) -> Any:

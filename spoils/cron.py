@@ -30,7 +30,9 @@ class Cron:
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-            raise CronError(f'There is no time zone "{self.zone}"; a name such as Europe/Berlin is needed.') from exc
+            raise CronError(
+                f'There is no time zone "{self.zone}"; a name such as Europe/Berlin is needed.'
+            ) from exc
         try:
             self.next_after(datetime(2024, 1, 1, tzinfo=UTC))
         except (CronSimError, IndexError) as exc:
@@ -66,5 +68,3 @@ class Cron:
             if (slot_utc := slot.astimezone(UTC)) > last:
                 last = slot_utc
                 yield slot_utc
-
-

@@ -20,7 +20,9 @@ def canonical(metadata: Metadata) -> str:
     Raises PayloadError where PostgreSQL's jsonb could not hold it.
     """
     try:
-        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
         text.encode()
     except UnicodeEncodeError as exc:
         raise PayloadError("A text in the payload holds half a character (a lone surrogate).") from exc

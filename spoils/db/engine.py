@@ -21,7 +21,11 @@ SERVER_RULES = (
 
 
 def engine_options(
-    *, connections: int, application_name: str, statement_timeout_ms: int | None = None, pool_timeout: float = 10.0
+    *,
+    connections: int,
+    application_name: str,
+    statement_timeout_ms: int | None = None,
+    pool_timeout: float = 10.0,
 ) -> dict[str, Any]:
     """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use."""
     connect_args = {**TCP_RULES, "application_name": application_name}
@@ -54,6 +58,7 @@ def obey_rules(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _record: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(SERVER_RULES)
+        cursor = connection.cursor()
+        cursor.execute(SERVER_RULES)
+        cursor.close()
         connection.commit()

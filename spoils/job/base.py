@@ -1,7 +1,7 @@
 """The base class of every job."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,9 +13,22 @@ from spoils.job.registry import registry
 from spoils.outcome import Outcome
 
 COMMON = "common"
-POLICIES = (
-    "uniq task_type endpoint max_retries cron cron_timezone timeout open enqueued_message backoff run type"
-).split()
+NOT_FIELDS = (
+    "type",
+    "uniq",
+    "task_type",
+    "endpoint",
+    "max_retries",
+    "cron",
+    "cron_timezone",
+    "catch_up",
+    "overlap",
+    "timeout",
+    "open",
+    "enqueued_message",
+    "backoff",
+    "run",
+)
 RESERVED_ENDPOINTS = {"status", "stats", "batch"}
 
 
@@ -45,6 +58,11 @@ class Job(BaseModel):
     """Five fields, or six with seconds first: the queue enqueues the class at each slot. All fields need defaults."""
     cron_timezone: ClassVar[str | None] = None
     """The zone of `cron`; by default the setting SPOILS_CRON_TIMEZONE."""
+    catch_up: ClassVar[Literal["skip", "once", "all"]] = "skip"
+    """What becomes of slots at whose time no worker was live: none runs, one runs for them all, or each does."""
+    overlap: ClassVar[bool | None] = None
+    """Whether a slot's task may go in while that of the slot before still waits or runs. A unique class never may;
+    others may unless this is False."""
     timeout: ClassVar[float | None] = None
     """Seconds that an attempt may take; None sets no bound."""
     open: ClassVar[bool] = False
@@ -66,7 +84,9 @@ class Job(BaseModel):
         if "task_type" not in cls.__dict__ and cls.__base__ is Job:
             cls.task_type = _snake(cls.__name__.removesuffix("Job") or cls.__name__)
         if "endpoint" not in cls.__dict__:
-            cls.endpoint = _kebab(_snake(cls.__name__.removesuffix("Job")) if cls.task_type == COMMON else cls.task_type)
+            cls.endpoint = _kebab(
+                _snake(cls.__name__.removesuffix("Job")) if cls.task_type == COMMON else cls.task_type
+            )
         _check(cls)
         if cls.run is not Job.run:
             registry.add(cls)
@@ -106,17 +126,23 @@ def _check(cls: type[Job]) -> None:
     def wrong(sentence: str) -> JobDefinitionError:
         return JobDefinitionError(f"{cls.__name__}: {sentence}")
 
-    for name in POLICIES:
+    for name in NOT_FIELDS:
         if name in cls.model_fields:
             raise wrong(f'a field cannot be called "{name}", which means something else here.')
-    if not isinstance(cls.task_type, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", cls.task_type):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", str(cls.task_type)):
         raise wrong("task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", cls.endpoint) or cls.endpoint in RESERVED_ENDPOINTS:
-        raise wrong(f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.')
-    if isinstance(cls.max_retries, bool) or not isinstance(cls.max_retries, int) or not 0 <= cls.max_retries <= 10_000:
+        raise wrong(
+            f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'
+        )
+    if type(cls.max_retries) is not int or not 0 <= cls.max_retries <= 10_000:
         raise wrong("max_retries must be a whole number from 0 to 10,000.")
     if cls.timeout is not None and not 0 < cls.timeout <= 7 * 24 * 3600:
         raise wrong("timeout must be None or seconds from 0 to seven days.")
+    if cls.catch_up not in ("skip", "once", "all"):
+        raise wrong('catch_up must be "skip", "once" or "all".')
+    if cls.overlap and cls.uniq:
+        raise wrong("a unique job cannot overlap with itself.")
     if cls.cron is not None:
         try:
             Cron(cls.cron, cls.cron_timezone or "UTC")

@@ -20,7 +20,9 @@ class Registry:
         """Raises JobDefinitionError where another class has the same name or endpoint."""
         name, endpoint = job_class.__name__, job_class.endpoint
         if twin := self._by_name.get(name):
-            raise JobDefinitionError(f"{name} is defined twice: in {twin.__module__} and in {job_class.__module__}.")
+            raise JobDefinitionError(
+                f"{name} is defined twice: in {twin.__module__} and in {job_class.__module__}."
+            )
         if twin := self._by_endpoint.get(endpoint):
             raise JobDefinitionError(
                 f"{name} and {twin.__name__} both have the endpoint /api/jobs/{endpoint}: "

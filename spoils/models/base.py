@@ -24,11 +24,18 @@ running_unit: ContextVar[Unit | None] = ContextVar("running_unit", default=None)
 class Session(FlaskSession):
     """`db.session`: inside a running job it joins the job's transaction, elsewhere it takes an engine's connection."""
 
-    def get_bind(self, *args: Any, bind: Engine | Connection | None = None, **kwargs: Any) -> Engine | Connection:
+    def get_bind(
+        self,
+        mapper: Any | None = None,
+        clause: Any | None = None,
+        bind: Engine | Connection | None = None,
+        **kwargs: Any,
+    ) -> Engine | Connection:
+        """The job's connection, or what Flask-SQLAlchemy would choose."""
         unit = running_unit.get()
         if bind is None and unit is not None:
             return unit.connection
-        return super().get_bind(*args, bind=bind, **kwargs)
+        return super().get_bind(mapper, clause, bind, **kwargs)
 
 
 class Base(DeclarativeBase):

@@ -30,7 +30,9 @@ class Schedule(Base):
     cron: Mapped[str] = mapped_column(String)
     zone: Mapped[str] = mapped_column(String)
     task_type: Mapped[str] = mapped_column(String)
-    settled_until: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())  # every slot till here is told
+    settled_until: Mapped[datetime] = mapped_column(
+        _MOMENT, server_default=func.now()
+    )  # every slot till here is told
     seen_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
 
     __table_args__ = (UniqueConstraint("job", "cron", "zone"),)

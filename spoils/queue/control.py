@@ -7,10 +7,9 @@ from sqlalchemy import Connection, case, cast, delete, func, null, select, updat
 from sqlalchemy.exc import IntegrityError
 
 from spoils.models import ACTIVE, WAITING, Task, TaskState
+from spoils.queue.release import STATES
 
 CANCELLED = "Cancelled by an operator."
-
-_states = Task.__table__.c.state.type
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def cancel(connection: Connection, task_id: UUID) -> Change:
         update(Task)
         .where(Task.id == task_id, Task.state.in_(ACTIVE))
         .values(
-            state=case((waits, cast(TaskState.FAILED.value, _states)), else_=Task.state),
+            state=case((waits, cast(TaskState.FAILED.value, STATES)), else_=Task.state),
             error_message=case((waits, CANCELLED), else_=Task.error_message),
             cancel_requested_at=case((waits, null()), else_=func.now()),
             updated_at=func.now(),
@@ -104,7 +103,9 @@ def _refusal(connection: Connection, task_id: UUID, rule: str) -> Change:
 
 def _twin(connection: Connection, task_id: UUID) -> Change:
     own = select(Task.uniq_hash).where(Task.id == task_id).scalar_subquery()
-    statement = select(Task.id, Task.state).where(Task.uniq_hash == own, Task.state.in_(ACTIVE), Task.id != task_id)
+    statement = select(Task.id, Task.state).where(
+        Task.uniq_hash == own, Task.state.in_(ACTIVE), Task.id != task_id
+    )
     row = connection.execute(statement.limit(1)).one_or_none()
     if row is None:
         return Change(False, "Refused: the same unique job stood in the way and has just ended. Press again.")

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, DateTime, Text, bindparam, case, cast, exists, func, literal, select, text, union_all
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Text,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from spoils import wire
@@ -59,11 +72,18 @@ _twin = (
     .order_by(case((Task.state.in_(WAITING), 0), else_=1))
     .limit(1)
 )
-_ENQUEUE = union_all(select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select())
+_ENQUEUE = union_all(
+    select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select()
+)
 
 
 def enqueue(
-    connection: Connection, job: Job, *, at: datetime | None = None, priority: int = 0, task_id: UUID | None = None
+    connection: Connection,
+    job: Job,
+    *,
+    at: datetime | None = None,
+    priority: int = 0,
+    task_id: UUID | None = None,
 ) -> Enqueued:
     """Put `job` in, or find its unique twin that waits or runs; part of the connection's transaction.
 
@@ -86,12 +106,15 @@ def enqueue(
     # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
     for _ in range(5):
         if row := connection.execute(_ENQUEUE, values).one_or_none():
-            enqueued = Enqueued(row.id, TaskState(row.state), row.duplicate)
-            log.info(
-                "%s %s",
-                "Already enqueued" if enqueued.duplicate else "Enqueued",
-                type(job).__name__,
-                extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
-            )
-            return enqueued
+            return Enqueued(row.id, TaskState(row.state), row.duplicate)
     raise TwinVanished()
+
+
+def log_enqueued(job: Job, enqueued: Enqueued) -> None:
+    """Tell of it, once it is committed."""
+    log.info(
+        "%s %s",
+        "Already enqueued" if enqueued.duplicate else "Enqueued",
+        type(job).__name__,
+        extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
+    )

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, select, tuple_, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, func, select, tuple_, union_all
+from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm import scoped_session
 
 from spoils.models import WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
+
+Session = OrmSession | scoped_session[Any]
 
 LIVE_SECONDS = 30.0
 PAGE = 50
@@ -23,6 +27,14 @@ class Page:
     older: tuple[datetime, UUID] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The task that holds the unique hash of another one."""
+
+    id: UUID
+    state: TaskState
+
+
 def find_task(session: Session, task_id: UUID) -> Task | None:
     """The task of that id."""
     return session.get(Task, task_id, populate_existing=True)
@@ -30,7 +42,9 @@ def find_task(session: Session, task_id: UUID) -> Task | None:
 
 def attempts_of(session: Session, task_id: UUID, limit: int = 100) -> Sequence[Attempt]:
     """The task's attempts that did not finish, the last one first."""
-    statement = select(Attempt).where(Attempt.task_id == task_id).order_by(Attempt.attempt.desc(), Attempt.id.desc())
+    statement = (
+        select(Attempt).where(Attempt.task_id == task_id).order_by(Attempt.attempt.desc(), Attempt.id.desc())
+    )
     return session.scalars(statement.limit(limit)).all()
 
 
@@ -77,7 +91,9 @@ def page_of_tasks(
 def live_workers(session: Session) -> Sequence[Worker]:
     """Workers whose row is not ended and that beat within the last 30 s, oldest first."""
     recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LIVE_SECONDS)
-    statement = select(Worker).where(Worker.ended_at.is_(None), Worker.beat_at > recent).order_by(Worker.started_at)
+    statement = (
+        select(Worker).where(Worker.ended_at.is_(None), Worker.beat_at > recent).order_by(Worker.started_at)
+    )
     return session.scalars(statement).all()
 
 
@@ -133,7 +149,7 @@ def twins_of(session: Session, task: Task, limit: int = 10) -> Sequence[Task]:
     return session.scalars(statement).all()
 
 
-def active_twin(session: Session, task: Task) -> Row[tuple[UUID, TaskState]] | None:
+def active_twin(session: Session, task: Task) -> Twin | None:
     """The waiting or running task of the same unique hash, if another one has it."""
     if task.uniq_hash is None:
         return None
@@ -142,7 +158,8 @@ def active_twin(session: Session, task: Task) -> Row[tuple[UUID, TaskState]] | N
         Task.id != task.id,
         Task.state.in_((*WAITING, TaskState.IN_PROGRESS)),
     )
-    return session.execute(statement.limit(1)).one_or_none()
+    row = session.execute(statement.limit(1)).one_or_none()
+    return Twin(row.id, row.state) if row else None
 
 
 def server_now(connection: Connection) -> datetime:

@@ -135,7 +135,9 @@ _BEAT = select(
     _suspect.label("suspect_due"),
     _cancelled.label("cancelled"),
     _neighbours.label("neighbours"),
-    cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label("server_up_seconds"),
+    cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label(
+        "server_up_seconds"
+    ),
 )
 
 
@@ -168,7 +170,9 @@ def beat(
         next_due_seconds=row.next_due_seconds,
         suspect_due=row.suspect_due,
         cancelled=frozenset(row.cancelled or ()),
-        neighbours=tuple(Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in row.neighbours or ()),
+        neighbours=tuple(
+            Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in row.neighbours or ()
+        ),
         server_up_seconds=row.server_up_seconds,
     )
 

@@ -1,16 +1,14 @@
-"""Deleting what is older than its retention, in small batches."""
+"""Deleting what is older than its retention: each call one small batch, and how many rows went."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.models import Attempt, Minute, Task, TaskState, Tick, Worker
 
 BATCH = 1000
-SIDE_RETENTION_DAYS = 30.0
 
 
 def prune_tasks(connection: Connection, state: TaskState, *, days: float, batch: int = BATCH) -> int:
@@ -45,25 +43,18 @@ def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) ->
     return _prune(connection, Worker.id, Worker.ended_at < _ago(days), batch)
 
 
-def prune_ticks(connection: Connection, *, days: float) -> int:
-    """Delete ticks of slots longer than `days` ago."""
-    return connection.execute(delete(Tick).where(Tick.slot < _ago(days))).rowcount
+def prune_ticks(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` ticks of slots longer than `days` ago."""
+    old = select(Tick.schedule_id, Tick.slot).where(Tick.slot < _ago(days)).limit(batch)
+    return connection.execute(delete(Tick).where(tuple_(Tick.schedule_id, Tick.slot).in_(old))).rowcount
 
 
-def in_batches(prune: Callable[[], int], *, batch: int = BATCH) -> int:
-    """Call `prune` until it finds less than a whole batch; how many rows went in all."""
-    total = 0
-    while True:
-        gone = prune()
-        total += gone
-        if gone < batch:
-            return total
-
-
-def _prune(connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int) -> int:
+def _prune(
+    connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int
+) -> int:
     chosen = select(key).where(old).limit(batch).with_for_update(skip_locked=True)
     return connection.execute(delete(key.class_).where(key.in_(chosen))).rowcount
 
 
-def _ago(days: float) -> ColumnElement[object]:
+def _ago(days: float) -> ColumnElement[datetime]:
     return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, timedelta(days=days).total_seconds())

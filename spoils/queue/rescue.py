@@ -26,7 +26,9 @@ from spoils.outcome import Ending
 from spoils.queue.reach import SUSPECT_CRASHES
 from spoils.queue.release import GIVEN_BACK, STATES, waiting_again
 
-CONDEMNED = "The worker died during three attempts of this task, the last time with nothing else in its hands."
+CONDEMNED = (
+    "The worker died during three attempts of this task, the last time with nothing else in its hands."
+)
 
 # An open transaction of a frozen worker would block both the rescue and the rerun, so its backends go first.
 _TERMINATE = text(

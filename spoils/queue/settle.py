@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     Connection,
     DateTime,
-    Enum,
     Float,
     Integer,
     String,
@@ -33,6 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from spoils.models import Attempt, Minute, Task, TaskState
 from spoils.outcome import Ending, Verdict
 from spoils.queue import minutes
+from spoils.queue.release import STATES
 
 MAX_DELAY_SECONDS = 3650 * 24 * 3600.0
 
@@ -47,9 +47,6 @@ class Settlement:
     claimed_at: datetime
     ran_ms: int
 
-
-_states = Task.__table__.c.state.type
-assert isinstance(_states, Enum)
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
 _given = (
@@ -75,9 +72,9 @@ _given = (
 )
 _retries = Task.retries + case((_given.c.counts_as_retry, 1), else_=0)
 _state = case(
-    (_given.c.state != "waiting", cast(_given.c.state, _states)),
-    (_retries > 0, cast(TaskState.RETRIED.value, _states)),
-    else_=cast(TaskState.NEW.value, _states),
+    (_given.c.state != "waiting", cast(_given.c.state, STATES)),
+    (_retries > 0, cast(TaskState.RETRIED.value, STATES)),
+    else_=cast(TaskState.NEW.value, STATES),
 )
 _waits = _given.c.state == "waiting"
 
@@ -93,10 +90,12 @@ _settled = (
         state=_state,
         retries=_retries,
         scheduled_at=case(
-            (_waits, func.now() + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)), else_=Task.scheduled_at
+            (_waits, func.now() + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)),
+            else_=Task.scheduled_at,
         ),
         error_message=case(
-            (_given.c.outcome == Ending.FINISHED, null()), else_=func.coalesce(_given.c.error_message, Task.error_message)
+            (_given.c.outcome == Ending.FINISHED, null()),
+            else_=func.coalesce(_given.c.error_message, Task.error_message),
         ),
         # Kept on ended tasks: they tell who did it, and when it began.
         claimed_by=case((_waits, null()), else_=Task.claimed_by),
@@ -189,7 +188,7 @@ def settle(
     return set(connection.execute(_SETTLE, given).scalars())
 
 
-_STATES = {
+_STATE_AFTER = {
     Ending.FINISHED: TaskState.FINISHED.value,
     Ending.FAILED: TaskState.FAILED.value,
     Ending.CANCELLED: TaskState.FAILED.value,
@@ -206,15 +205,15 @@ def _row(item: Settlement) -> dict[str, Any]:
         "id": str(item.task_id),
         "attempts": item.attempts,
         "outcome": verdict.ending.value,
-        "state": _STATES[verdict.ending],
+        "state": _STATE_AFTER[verdict.ending],
         "counts_as_retry": verdict.ending in (Ending.RETRIED, Ending.TIMED_OUT),
         "delay": min(verdict.delay_seconds, MAX_DELAY_SECONDS),
         "claimed_at": item.claimed_at.isoformat(),
         "ran_ms": item.ran_ms,
         "bucket": minutes.bucket(item.ran_ms),
-        "error_message": f"{report.error_class}: {report.message}" if report and report.error_class else (
-            report.message if report else None
-        ),
+        "error_message": f"{report.error_class}: {report.message}"
+        if report and report.error_class
+        else (report.message if report else None),
         "error_class": report.error_class if report else None,
         "message": report.message if report else None,
         "traceback": report.traceback if report else None,

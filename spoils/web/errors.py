@@ -1,4 +1,4 @@
-"""What a client gets when something is wrong: JSON for programs, a page for people; never a stack trace."""
+"""What a client gets when something is wrong: JSON for a program, a page for a person, a stack trace for nobody."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Payloads as they may be shown: what is secret by its name is masked, at any depth."""
+"""Hiding secrets that stand in payloads: on pages, in the API and in logs."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ DEEPEST = 100
 # The word may stand inside a longer name (userPassword, X-Api-Key, db_secret_2), in any case, however joined.
 _SECRET = re.compile(
     r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|(api|private|access)[-_ ]?key|credential"
-    r"|session[-_ ]?id|signature|bearer|(^|[-_ ])(auth|cookie|pwd|pin|otp|cvv|cvc)([-_ ]|$)",
+    r"|session[-_ ]?id|cookie|signature|bearer|(^|[-_ ])(pass|auth|pwd|pin|otp|cvv|cvc)([-_ ]|$)",
     re.IGNORECASE,
 )
 _IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@")
@@ -21,13 +21,13 @@ def masked(value: Any, depth: int = 0) -> Any:
         return "…"
     if isinstance(value, dict):
         return {key: MASK if secret(key) else masked(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [masked(item, depth + 1) for item in value]
     if isinstance(value, str):
         return _IN_URL.sub(rf"\g<scheme>{MASK}@", value)
     return value
 
 
-def secret(key: str) -> bool:
+def secret(key: object) -> bool:
     """Whether what stands under `key` is nobody's to read."""
-    return _SECRET.search(key) is not None
+    return _SECRET.search(str(key)) is not None

@@ -114,7 +114,7 @@ CREATE TABLE spoils_workers (
     ended_at TIMESTAMP WITH TIME ZONE,
     ended_how VARCHAR
 );
-CREATE INDEX spoils_workers_live_idx ON spoils_workers (beat_at) WHERE ended_at IS NULL;
+CREATE INDEX spoils_workers_live_idx ON spoils_workers (id) WHERE ended_at IS NULL;
 CREATE INDEX spoils_workers_ended_idx ON spoils_workers (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE spoils_attempts (
@@ -222,7 +222,10 @@ BEGIN
     SELECT task_type, state, count(*) FROM added GROUP BY task_type, state;
 
     -- Wakes idle workers. The text is in how many seconds the earliest of the new rows falls due.
-    PERFORM pg_notify('spoils_tasks', round(greatest(0, extract(epoch FROM soonest - clock_timestamp()))::numeric, 3)::text)
+    PERFORM pg_notify(
+        'spoils_tasks',
+        round(greatest(0, extract(epoch FROM soonest - clock_timestamp()))::numeric, 3)::text
+    )
     FROM (
         SELECT min(scheduled_at) AS soonest
         FROM added
@@ -283,10 +286,15 @@ def upgrade() -> None:
     op.execute(EXTEND)
     freed = op.get_bind().execute(text(FREE_DUPLICATE_HASHES)).rowcount
     if freed:
-        log.warning("%d waiting tasks were duplicates of another: they still run, but no longer count as unique.", freed)
+        log.warning(
+            "%d waiting tasks were duplicates of another: they still run, but no longer count as unique.",
+            freed,
+        )
     if not shared:
         op.execute(DROP_CRATE_INDEXES)
-    op.execute(INDEX.format(unique_states="'new', 'retried'" if shared else "'new', 'retried', 'in_progress'"))
+    op.execute(
+        INDEX.format(unique_states="'new', 'retried'" if shared else "'new', 'retried', 'in_progress'")
+    )
     op.execute(SIDE_TABLES)
     op.execute(COUNTS)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from flask import Request, current_app, request, session
 
-from spoils.config import Settings
+from spoils.config import Settings, current_settings
 
 
 class Role(StrEnum):
@@ -17,20 +17,14 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
-def settings() -> Settings:
-    """The settings of the running application."""
-    found: Settings = current_app.config["SPOILS"]
-    return found
-
-
 def has_doors() -> bool:
     """Whether there is a password to log in with."""
-    return bool(_passwords(settings()))
+    return bool(_passwords(current_settings()))
 
 
 def closed_because() -> str | None:
     """Why nobody at all gets in, as one sentence; None where somebody does."""
-    now = settings()
+    now = current_settings()
     if not has_doors():
         return None if now.development and from_here(request) else "No password is set."
     if now.secret_key is None and not now.development:
@@ -42,7 +36,7 @@ def current_role() -> Role | None:
     """What the client of this request is; never touches the database."""
     if not has_doors():
         return Role.ADMIN if closed_because() is None else None
-    for role, password in _passwords(settings()).items():
+    for role, password in _passwords(current_settings()).items():
         if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
             return role
     return None
@@ -50,7 +44,7 @@ def current_role() -> Role | None:
 
 def role_of(password: str) -> Role | None:
     """Whose password this is; both are compared, so that the time taken tells nothing."""
-    matches = [role for role, own in _passwords(settings()).items() if _same(password, own)]
+    matches = [role for role, own in _passwords(current_settings()).items() if _same(password, own)]
     return matches[0] if matches else None
 
 
@@ -60,7 +54,7 @@ def enter(role: Role) -> None:
     session.permanent = True
     session["role"] = role.value
     # A session holds good for the password that it was begun with, and ends when that is changed.
-    session["mark"] = _mark(role, _passwords(settings())[role])
+    session["mark"] = _mark(role, _passwords(current_settings())[role])
 
 
 def leave() -> None:

@@ -10,6 +10,7 @@ from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.limiter import Limiter
 from spoils.web.errors import answer
 
+API = "api"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 FOR_ALL = {f"{bp.name}.{name}" for name in ("login", "log_in", "log_out")}
 FOREIGN = "This came from another site, so nothing was done. Open the page here and press the button there."
@@ -24,6 +25,8 @@ def init_app(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     # Its look at the Referer is left out: `foreign` looks at the Origin, which is sent where that is not.
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
+    # `_guard` asks for the token itself, after it has told a closed dashboard from an open one.
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     app.before_request(_guard)
     csrf.init_app(app)
     app.register_error_handler(CSRFError, lambda _error: answer(400, STALE))
@@ -36,8 +39,15 @@ def logins() -> Limiter:
 
 
 def _guard() -> ResponseReturnValue | None:
-    if request.blueprint != bp.name:
-        return None
+    if request.blueprint == bp.name and (refusal := _refusal()) is not None:
+        return refusal
+    # What is not the API's, which is called with tokens of its own and without a session, needs a form's token.
+    if API not in request.blueprints:
+        csrf.protect(apply_exemptions=True)
+    return None
+
+
+def _refusal() -> ResponseReturnValue | None:
     if reason := access.closed_because():
         return render_template("session/closed.html", reason=reason), 503
     reads = request.method in SAFE

@@ -1,0 +1,46 @@
+"""How gunicorn serves the web program: `gunicorn --config gunicorn.conf.py app:app`."""
+
+import os
+
+# The platform says the port; it must be reachable from outside the container.
+bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+
+# Two processes, so that one that restarts leaves the other to answer.
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+
+# Requests wait for the database and not for the processor, so threads are the cheap way to more of them.
+worker_class = "gthread"
+threads = 4
+
+# The platform's router gives a request up after 30 seconds; work past that is for nobody.
+timeout = 30
+
+# The platform kills 30 seconds after SIGTERM; requests under way are to end before that.
+graceful_timeout = 25
+
+# Longer than the router keeps an idle connection (90 s), so that it never sends into one that we just closed.
+keepalive = 95
+
+# A slow leak in a dependency ends with its process; the jitter keeps the processes from restarting together.
+max_requests = 10_000
+max_requests_jitter = 1_000
+
+# Enough for every URL and cookie of ours, and no room for one that only costs memory.
+limit_request_line = 4094
+limit_request_fields = 60
+limit_request_field_size = 8190
+
+# The heartbeat file on a disk that stalls would have healthy workers killed; memory does not stall.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+# On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts;
+# elsewhere anybody may write these headers, and only a proxy on the same machine is believed.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if "DYNO" in os.environ else "127.0.0.1")
+
+# The platform collects standard output.
+accesslog = "-"
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+
+# Nobody steers a running gunicorn here, and its socket would be a file in the home folder.
+control_socket_disable = True

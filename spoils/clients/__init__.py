@@ -1,0 +1,1 @@
+"""The outside world: only these rooms know foreign formats and foreign errors."""

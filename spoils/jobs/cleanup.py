@@ -1,0 +1,39 @@
+"""Deleting old rows, every night."""
+
+from collections.abc import Callable
+from functools import partial
+
+from spoils.config import current_settings
+from spoils.job import Job, Queue
+from spoils.models import TaskState, db
+from spoils.queue import prune
+
+Batch = Callable[[], int]
+
+
+class CleanupJob(Job):
+    """Deletes finished and failed jobs beyond their retention, and the side records of what is gone."""
+
+    task_type = "cleanup"
+    uniq = True
+    max_retries = 1
+    cron = "0 2 * * *"
+
+    def run(self, queue: Queue) -> None:
+        """Small batches, each its own transaction: nothing waits long for a lock, and what is deleted stays so."""
+        settings = current_settings()
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            kept = settings.retention_days
+            kept_failed = settings.failed_retention_days
+            longest = max(kept, kept_failed)
+            batches: dict[str, Batch] = {
+                "finished": partial(prune.prune_tasks, connection, TaskState.FINISHED, days=kept),
+                "failed": partial(prune.prune_tasks, connection, TaskState.FAILED, days=kept_failed),
+                "attempts": partial(prune.prune_attempts, connection, days=kept),
+                "minutes": partial(prune.prune_minutes, connection, days=longest),
+                "workers": partial(prune.prune_workers, connection, days=longest),
+                "ticks": partial(prune.prune_ticks, connection, days=longest),
+            }
+            for name, batch in batches.items():
+                while (gone := batch()) and not queue.stopping:
+                    queue.log.info("Pruned %d %s", gone, name)

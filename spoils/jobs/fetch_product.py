@@ -1,0 +1,72 @@
+"""Fetching a product from Open Food Facts."""
+
+from sqlalchemy import func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from spoils import __version__
+from spoils.barcode import Barcode
+from spoils.clients.openfoodfacts import FetchedProduct, OpenFoodFacts, OpenFoodFactsError, UpstreamBusy
+from spoils.config import current_settings
+from spoils.job import Cancel, Job, Outcome, Queue, RetryLater
+from spoils.jobs.analyze_ingredients import AnalyzeIngredientsJob
+from spoils.models import Product
+
+USER_AGENT = f"Spoils/{__version__} (food scanning service; contact: admin@spoils.example)"
+
+
+class FetchProductJob(Job):
+    """Fetches a product from Open Food Facts, stores it, and enqueues the analysis of its ingredients."""
+
+    barcode: Barcode
+
+    task_type = "fetch_product"
+    uniq = True
+    max_retries = 3
+    open = True
+
+    def backoff(self, attempt: int) -> float:
+        """60, 120, 240 s."""
+        return 60.0 * float(2**attempt)
+
+    def run(self, queue: Queue) -> Outcome | None:
+        """The product, the enqueued analysis and this task's completion are committed at once."""
+        upstream = OpenFoodFacts(base_url=current_settings().openfoodfacts_url, user_agent=USER_AGENT)
+        try:
+            fetched = upstream.fetch(self.barcode)
+        except UpstreamBusy as exc:
+            if exc.retry_after is None:
+                raise
+            raise RetryLater(exc.retry_after, str(exc)) from exc
+        except OpenFoodFactsError as exc:
+            if exc.final:
+                return Cancel(str(exc))
+            raise
+        product_id = _store(queue.session, fetched, queue)
+        queue.enqueue(AnalyzeIngredientsJob(product_id=product_id))
+        return None
+
+
+def _store(session: Session, fetched: FetchedProduct, queue: Queue) -> int:
+    """Insert the product, or bring its row up to date; its id."""
+    values = {
+        "name": fetched.name,
+        "brands": fetched.brands,
+        "categories": fetched.categories,
+        "quantity": fetched.quantity,
+        "image_url": fetched.image_url,
+        "nutriscore": fetched.nutriscore,
+        "nova_group": fetched.nova_group,
+        "ecoscore": fetched.ecoscore,
+        "ingredients_text": fetched.ingredients_text,
+        "allergens": fetched.allergens,
+        "document": fetched.document,
+        "fetched_by": queue.task_id,
+    }
+    statement = (
+        insert(Product)
+        .values(barcode=fetched.code, **values)
+        .on_conflict_do_update(index_elements=["barcode"], set_={**values, "updated_at": func.now()})
+        .returning(Product.id)
+    )
+    return session.execute(statement).scalar_one()

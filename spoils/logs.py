@@ -1,0 +1,45 @@
+"""Log lines: a short message, then stable fields as key=value. One event is one line, whatever it holds."""
+
+import logging
+import re
+import sys
+import time
+
+FIELDS = ("action", "task_id", "task_type", "attempt", "worker_id", "ran_ms", "delay_seconds")
+
+# CR, LF, ESC and their kin: text from outside must not look like a line of ours.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def set_up(level: str) -> None:
+    """Send everything at `level` and above to standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(LineFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-24T02:00:00.123Z INFO Processing CleanupJob action=perform task_id=…`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line; a traceback follows on lines that begin with a bar."""
+        moment = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z"
+        fields = "".join(
+            f" {name}={one_line(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
+        )
+        line = f"{moment} {record.levelname} {one_line(record.getMessage())}{fields}"
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            line += "".join(f"\n    | {one_line(part)}" for part in trace.splitlines())
+        return line
+
+    converter = staticmethod(time.gmtime)
+
+
+def one_line(text: object) -> str:
+    """`text` with its control characters written out, as in `\\x0a`."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))

@@ -1,0 +1,95 @@
+"""How rows look in the API."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from spoils.models import Attempt, IngredientAnalysis, Product, Schedule, Task, Worker
+from spoils.web.masking import masked
+
+
+def moment(value: datetime | None) -> str | None:
+    """ISO 8601 in UTC."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
+
+
+def task(row: Task) -> dict[str, Any]:
+    """A task; secrets in its payload are masked."""
+    return {
+        "id": str(row.id),
+        "state": row.state.value,
+        "task_type": row.task_type,
+        "metadata": masked(row.payload),
+        "error": row.error_message,
+        "retries": row.retries,
+        "attempts": row.attempts,
+        "crashes": row.crashes,
+        "priority": row.priority,
+        "scheduled_at": moment(row.scheduled_at),
+        "created_at": moment(row.created_at),
+        "updated_at": moment(row.updated_at),
+        "claimed_at": moment(row.claimed_at),
+        "claimed_by": str(row.claimed_by) if row.claimed_by else None,
+        "cancel_requested_at": moment(row.cancel_requested_at),
+    }
+
+
+def attempt(row: Attempt) -> dict[str, Any]:
+    """An attempt that did not finish."""
+    return {
+        "attempt": row.attempt,
+        "outcome": row.outcome,
+        "error_class": row.error_class,
+        "message": row.message,
+        "claimed_at": moment(row.claimed_at),
+        "ended_at": moment(row.ended_at),
+        "ran_ms": row.ran_ms,
+        "delay_ms": row.delay_ms,
+        "worker": str(row.worker_id) if row.worker_id else None,
+        "release": row.release,
+    }
+
+
+def worker(row: Worker) -> dict[str, Any]:
+    """A worker process."""
+    return {
+        "id": str(row.id),
+        "host": row.host,
+        "pid": row.pid,
+        "release": row.release,
+        "task_types": row.task_types,
+        "threads": row.threads,
+        "running": row.running,
+        "started_at": moment(row.started_at),
+        "beat_at": moment(row.beat_at),
+    }
+
+
+def product(row: Product, analysis: IngredientAnalysis | None) -> dict[str, Any]:
+    """A product as fetched, with the analysis of its ingredients where there is one."""
+    return {
+        "id": row.id,
+        "barcode": row.barcode,
+        "name": row.name,
+        "brands": row.brands,
+        "categories": row.categories,
+        "quantity": row.quantity,
+        "image_url": row.image_url,
+        "nutriscore": row.nutriscore,
+        "nova_group": row.nova_group,
+        "ecoscore": row.ecoscore,
+        "ingredients_text": row.ingredients_text,
+        "allergens": row.allergens,
+        "fetched_at": moment(row.updated_at),
+        "analysis": {**analysis.analysis, "analysed_at": moment(analysis.updated_at)} if analysis else None,
+    }
+
+
+def schedule(row: Schedule | None, *, job: str, cron: str, zone: str, next_tick: datetime) -> dict[str, Any]:
+    """A cron of a job class, and its next tick."""
+    return {
+        "job": job,
+        "cron": cron,
+        "timezone": zone,
+        "next": moment(next_tick),
+        "known_to_workers": row is not None,
+    }

@@ -1,0 +1,1 @@
+"""The worker program: claims tasks, performs them, settles them."""

@@ -1,0 +1,115 @@
+"""Claiming as much as there are free threads, and handing it to them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from spoils.queue.claim import Claim, claim, claim_suspect
+from spoils.queue.release import release_strays
+from spoils.worker.in_flight import InFlight
+from spoils.worker.loop import Loop
+from spoils.worker.pool import Pool
+
+log = logging.getLogger("spoils.worker")
+
+POLL_SECONDS = 1.0
+# The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
+DUE_MARGIN_SECONDS = 0.002
+
+
+class Dispatcher:
+    """Polling is the truth; notifications, the next due moment and freed threads only wake it."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        worker_id: UUID,
+        task_types: Sequence[str],
+        kinds: Sequence[str],
+        pool: Pool,
+        in_flight: InFlight,
+        attending: threading.Event,
+    ) -> None:
+        self._engine = engine
+        self._worker_id = worker_id
+        self._task_types = task_types
+        self._kinds = kinds
+        self._pool = pool
+        self._in_flight = in_flight
+        self._attending = attending
+        self._suspect_due = False
+        self._unsure = False
+        self._due_at: float | None = None
+        self.loop = Loop(name="dispatcher", tick=self.tick)
+
+    def due_in(self, seconds: float) -> None:
+        """A task falls due in so many seconds: claim then. Zero or less means now."""
+        if seconds <= 0:
+            self.loop.wake()
+        elif seconds < POLL_SECONDS * 3:
+            moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
+            if self._due_at is None or moment < self._due_at:
+                self._due_at = moment
+                self.loop.wake()
+
+    def suspect_due(self) -> None:
+        """A task that was running at two deaths is due: run empty, then perform it alone."""
+        self._suspect_due = True
+        self.loop.wake()
+
+    def tick(self) -> float:
+        """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
+        if not self._attending.is_set():
+            return POLL_SECONDS
+        free = self._pool.free
+        held = self._in_flight.claims()
+        if free <= 0 or any(one.suspect for one in held):
+            return POLL_SECONDS
+        if self._suspect_due:
+            if held:
+                return POLL_SECONDS
+            self._suspect_due = False
+            if self._submit(self._claim(claim_suspect)):
+                return POLL_SECONDS
+        claimed_at = time.monotonic()
+        found = self._submit(self._claim(claim, limit=free))
+        return 0.0 if found == free else self._until_next(claimed_at)
+
+    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> list[Claim]:
+        with self._engine.connect() as connection:
+            if self._unsure:
+                held = [one.id for one in self._in_flight.claims()]
+                strays = release_strays(connection, worker_id=self._worker_id, held=held)
+                self._unsure = False
+                if strays:
+                    log.warning(
+                        "Gave back %d tasks whose claim was not answered",
+                        len(strays),
+                        extra={"action": "release"},
+                    )
+            # From here to the answer we cannot know whether the claim was made.
+            self._unsure = True
+            claims = statement(
+                connection, worker_id=self._worker_id, task_types=self._task_types, kinds=self._kinds, **limit
+            )
+            self._in_flight.add(claims)
+            self._unsure = False
+        return claims
+
+    def _submit(self, claims: list[Claim]) -> int:
+        pool = self._pool
+        for one in claims:
+            pool.submit(one)
+        return len(claims)
+
+    def _until_next(self, claimed_at: float) -> float:
+        if self._due_at is not None and self._due_at <= claimed_at:
+            self._due_at = None
+        if self._due_at is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(self._due_at - time.monotonic(), 0.0))

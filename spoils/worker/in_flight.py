@@ -1,0 +1,32 @@
+"""What this worker has claimed and not settled yet."""
+
+import threading
+from uuid import UUID
+
+from spoils.queue.claim import Claim
+
+
+class InFlight:
+    """The claims in this worker's hands, from the claim's answer to the settlement's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: dict[UUID, Claim] = {}
+
+    def add(self, claims: list[Claim]) -> None:
+        """Take them in hand, before anybody performs them."""
+        with self._lock:
+            self._claims.update((claim.id, claim) for claim in claims)
+
+    def drop(self, task_id: UUID) -> None:
+        """Settled, or lost."""
+        with self._lock:
+            self._claims.pop(task_id, None)
+
+    def claims(self) -> list[Claim]:
+        """A copy of what is in hand."""
+        with self._lock:
+            return list(self._claims.values())
+
+    def __len__(self) -> int:
+        return len(self._claims)

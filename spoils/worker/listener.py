@@ -1,0 +1,71 @@
+"""Waiting on the presence connection: for a notification, for the next beat, or for somebody who interrupts."""
+
+import os
+import select
+from collections.abc import Callable
+from typing import Any
+
+CHANNEL = "spoils_tasks"
+
+
+class Listener:
+    """Turns notifications on a psycopg2 connection into calls of `on_notify(seconds until due)`."""
+
+    def __init__(self, *, on_notify: Callable[[float], None]) -> None:
+        self._on_notify = on_notify
+        self._connection: Any = None
+        # A pipe, since a thread that sleeps in select() hears no event.
+        self._ear, self._mouth = os.pipe()
+        os.set_blocking(self._ear, False)
+        os.set_blocking(self._mouth, False)
+
+    def attach(self, connection: Any) -> None:
+        """Listen on this psycopg2 connection from now on; None only waits."""
+        self._connection = connection
+        if connection is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or earlier when interrupted. Notifications are passed on as they come."""
+        sources = [self._ear] if self._connection is None else [self._ear, self._connection.fileno()]
+        readable, _, _ = select.select(sources, [], [], seconds)
+        if self._ear in readable:
+            self._empty_pipe()
+        if self._connection is not None and self._connection.fileno() in readable:
+            self._connection.poll()
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Pass on what has arrived, also with the answer to another statement."""
+        if self._connection is None:
+            return
+        notes, self._connection.notifies[:] = list(self._connection.notifies), []
+        if notes:
+            self._on_notify(min(_seconds(note.payload) for note in notes))
+
+    def interrupt(self) -> None:
+        """End a wait now. Any thread may call it."""
+        try:
+            os.write(self._mouth, b"!")
+        except BlockingIOError:
+            return  # a full pipe wakes as well
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._ear)
+        os.close(self._mouth)
+
+    def _empty_pipe(self) -> None:
+        try:
+            while os.read(self._ear, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+
+def _seconds(payload: str) -> float:
+    try:
+        return float(payload)
+    except ValueError:
+        return 0.0  # somebody else's NOTIFY on our channel: look at once

@@ -1,0 +1,81 @@
+"""A thread that ticks: `tick()` does one round and returns the seconds until the next."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger("spoils.worker")
+
+FIRST_ERROR_SECONDS = 0.1
+LONGEST_ERROR_SECONDS = 5.0
+
+
+class Loop:
+    """Owns the thread, the wake-up and the backing off after errors, so that a room is only its `tick`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        tick: Callable[[], float],
+        wait: Callable[[float], None] | None = None,
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
+        """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket."""
+        self._name = name
+        self._tick = tick
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._wait = wait or self._wait_for_wake
+        self._interrupt = interrupt or self._woken.set
+        self._errors = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; a loop is started once."""
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Tick now rather than when the delay is over. Any thread may call it."""
+        self._interrupt()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """End after the present tick; whether the thread has ended within `timeout` seconds."""
+        self._stopping.set()
+        self._interrupt()
+        if self._thread is None or self._thread is threading.current_thread():
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            delay = self._tick_safely()
+            if delay > 0 and not self._stopping.is_set():
+                self._wait(delay)
+
+    def _tick_safely(self) -> float:
+        try:
+            delay = self._tick()
+        except Exception as exc:
+            self._errors += 1
+            pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), LONGEST_ERROR_SECONDS)
+            # The first of a row of equal troubles tells it all; the rest would only fill the log of an outage.
+            known = self._errors > 1
+            log.warning(
+                "%s: %s: %s",
+                self._name,
+                type(exc).__name__,
+                exc,
+                extra={"action": "error"},
+                exc_info=not known,
+            )
+            return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
+        self._errors = 0
+        return delay
+
+    def _wait_for_wake(self, delay: float) -> None:
+        self._woken.wait(delay)
+        self._woken.clear()

@@ -1,0 +1,42 @@
+"""The small housework that any worker does for all."""
+
+import logging
+
+from sqlalchemy import Engine
+
+from spoils.queue.counts import fold_counts
+from spoils.queue.minutes import fold_minutes
+from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.worker.loop import Loop
+
+log = logging.getLogger("spoils.worker")
+
+EVERY_SECONDS = 10.0
+
+
+class Maintenance:
+    """Folds delta rows, and gives back tasks that nobody owns."""
+
+    def __init__(self, *, engine: Engine, foreign_claim_timeout: float | None) -> None:
+        self._engine = engine
+        self._foreign_claim_timeout = foreign_claim_timeout
+        self.loop = Loop(name="maintenance", tick=self.tick)
+
+    def tick(self) -> float:
+        """One round of it."""
+        with self._engine.connect() as connection:
+            if orphans := rescue_orphans(connection):
+                log.warning(
+                    "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}
+                )
+            if self._foreign_claim_timeout is not None:
+                foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
+                if foreign:
+                    log.warning(
+                        "Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"}
+                    )
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        for fold in (fold_counts, fold_minutes):
+            with transactional.begin() as connection:
+                fold(connection)
+        return EVERY_SECONDS

@@ -1,0 +1,173 @@
+"""Performing one claim: decode, run, judge, settle."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from spoils.errors import PayloadError, SpoilsError
+from spoils.job import Job
+from spoils.job.registry import Registry
+from spoils.models import db
+from spoils.models.base import running_unit
+from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.queue.claim import Claim
+from spoils.queue.enqueue import enqueue, log_enqueued
+from spoils.queue.settle import Settlement, settle
+from spoils.worker import verdict as verdicts
+from spoils.worker.attempt import Attempt
+
+log = logging.getLogger("spoils.worker")
+
+
+class ClaimLost(SpoilsError):
+    """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
+
+
+class Performer:
+    """Makes an outcome of every claim. `hand_over` takes the settlements that need no session of the job's."""
+
+    def __init__(
+        self,
+        *,
+        app: Flask,
+        engine: Engine,
+        registry: Registry,
+        worker_id: UUID,
+        release: str,
+        stopping: threading.Event,
+        hand_over: Callable[[Settlement], None],
+        drop: Callable[[UUID], None],
+    ) -> None:
+        self._app = app
+        self._engine = engine
+        self._registry = registry
+        self._worker_id = worker_id
+        self._release = release
+        self._stopping = stopping
+        self._hand_over = hand_over
+        self._drop = drop
+        self._running: dict[UUID, Attempt] = {}
+
+    def perform(self, claim: Claim) -> None:
+        """Perform `claim` to its settlement. Raises nothing that user code raised."""
+        try:
+            job = self._decode(claim)
+        except PayloadError as exc:
+            self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
+            return
+        attempt = Attempt(claim, engine=self._engine, stopping=self._stopping)
+        self._running[claim.id] = attempt
+        try:
+            with self._app.app_context():
+                self._run_and_settle(job, attempt)
+        finally:
+            self._running.pop(claim.id, None)
+
+    def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
+        """Tell the jobs of these tasks that an operator wants them to stop."""
+        for task_id in task_ids:
+            if attempt := self._running.get(task_id):
+                attempt.ask_to_stop()
+
+    def interrupt(self, task_id: UUID) -> None:
+        """Abort what the job's session is executing, because the task is given back now."""
+        if attempt := self._running.get(task_id):
+            attempt.interrupt()
+
+    def _decode(self, claim: Claim) -> Job:
+        if claim.kind is None:
+            raise PayloadError('The metadata has no "type" that names a job class.')
+        job_class = self._registry.get(claim.kind)
+        if job_class is None:
+            raise PayloadError(f'There is no job class "{claim.kind}" in this release.')
+        return job_class.from_wire(claim.metadata)
+
+    def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
+        claim, name = attempt.claim, type(job).__name__
+        log.info("Processing %s", name, extra=_fields("perform", claim))
+        started = time.monotonic()
+        token = running_unit.set(attempt)
+        try:
+            verdict = self._run(job, attempt)
+            ran_ms = round((time.monotonic() - started) * 1000)
+            if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
+                failure = self._finish_in_session(job, attempt, ran_ms)
+                if failure is None:
+                    return
+                verdict = failure
+        finally:
+            try:
+                attempt.close()
+            except Exception:
+                # The server ends the transaction when it notices that the connection is gone.
+                log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
+            running_unit.reset(token)
+        self._settle_plainly(claim, verdict, ran_ms, name)
+
+    def _run(self, job: Job, attempt: Attempt) -> Verdict:
+        try:
+            return verdicts.of_return(job.run(attempt))
+        except BaseException as exc:  # noqa: BLE001 - user code
+            # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
+            return verdicts.of_failure(job, exc, attempt.claim.retries)
+
+    def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
+        """Commit the job's writes, its notes and its completion at once; None when that is done or lost for good."""
+        claim = attempt.claim
+        settlement = Settlement(claim.id, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
+        try:
+            connection = attempt.connection
+            db.session.commit()
+            entered = [
+                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+                for note in attempt.notes
+            ]
+            if not settle(connection, [settlement], worker_id=self._worker_id, release=self._release):
+                raise ClaimLost()
+            connection.get_transaction().commit()  # type: ignore[union-attr]
+        except ClaimLost as exc:
+            log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
+            self._drop(claim.id)
+            return None
+        except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
+            # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
+            return verdicts.of_failure(job, exc, claim.retries)
+        for noted, enqueued in entered:
+            log_enqueued(noted, enqueued)
+        log_ending(claim, FINISHED, ran_ms, type(job).__name__)
+        self._drop(claim.id)
+        return None
+
+    def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
+        log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
+        self._hand_over(Settlement(claim.id, claim.attempts, verdict, claim.claimed_at, ran_ms))
+
+
+def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
+    """Tell how an attempt ended, in the words that the guide greps for."""
+    fields = {**_fields("settle", claim), "ran_ms": ran_ms}
+    report = verdict.report
+    error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
+    match verdict.ending:
+        case Ending.FINISHED:
+            log.info("Finished %s", name, extra=fields)
+        case Ending.SNOOZED:
+            log.info("Snoozed %s", name, extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)})
+        case Ending.RETRIED | Ending.TIMED_OUT:
+            log.warning(
+                "Failed %s, will be retried: %s",
+                name,
+                error[:500],
+                extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)},
+            )
+        case _:
+            log.error("Failed %s: %s", name, error[:500], extra=fields)
+
+
+def _fields(action: str, claim: Claim) -> dict[str, object]:
+    return {"action": action, "task_id": claim.id, "task_type": claim.task_type, "attempt": claim.attempts}

@@ -1,0 +1,174 @@
+"""Being there: the worker's row, its lock, its beat; and noticing who is not there any more."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, text
+
+from spoils.errors import SpoilsError
+from spoils.queue import presence, rescue
+from spoils.worker.listener import Listener
+from spoils.worker.loop import Loop
+from spoils.worker.watch import Watch
+
+log = logging.getLogger("spoils.worker")
+
+BEAT_SECONDS = 1.0
+
+
+class StillThere(SpoilsError):
+    """The lock of this worker's former session is still held: the server has not noticed yet that it is gone."""
+
+
+class Presence:
+    """Holds one connection for good. While it has none, `attending` is not set and nothing is claimed."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        worker_id: UUID,
+        release: str,
+        threads: int,
+        task_types: Sequence[str],
+        kinds: Sequence[str],
+        running: Callable[[], int],
+        on_due: Callable[[float], None],
+        on_suspect: Callable[[], None],
+        on_cancelled: Callable[[frozenset[UUID]], None],
+        on_ended: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._worker_id = worker_id
+        self._release = release
+        self._threads = threads
+        self._task_types = task_types
+        self._kinds = kinds
+        self._running = running
+        self._on_due = on_due
+        self._on_suspect = on_suspect
+        self._on_cancelled = on_cancelled
+        self._on_ended = on_ended
+        self._watch = Watch()
+        self._listener = Listener(on_notify=on_due)
+        self._connection: Connection | None = None
+        self._entered = False
+        self._beat_at = 0.0
+        self.attending = threading.Event()
+        self.draining = False
+        self.loop = Loop(name="presence", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt)
+
+    def tick(self) -> float:
+        """Beat once; connect first where there is no connection. Returns the seconds until the next beat."""
+        try:
+            connection = self._connection or self._connect()
+            left = self._beat_at + BEAT_SECONDS - time.monotonic()
+            if left > 0:
+                return left
+            self._beat(connection)
+        except Exception:
+            self._disconnect()
+            raise
+        return BEAT_SECONDS
+
+    def leave(self) -> None:
+        """End the worker's row cleanly. The loop has been stopped."""
+        try:
+            if self._connection is not None:
+                presence.leave(self._connection, self._worker_id)
+        finally:
+            self._disconnect()
+            self._listener.close()
+
+    def _connect(self) -> Connection:
+        self._connection = connection = self._engine.connect()
+        direct = _is_direct(connection)
+        if not self._entered:
+            presence.enter(connection, self._row(direct))
+            self._entered = True
+        if direct:
+            # Only the session that holds the lock speaks for this worker.
+            if not presence.take_lock(connection, self._worker_id):
+                raise StillThere()
+            self._listener.attach(connection.connection.driver_connection)
+        self._beat_at = 0.0
+        self._beat(connection)
+        self.attending.set()
+        self._on_due(0.0)  # what was notified while nobody listened
+        return connection
+
+    def _disconnect(self) -> None:
+        self.attending.clear()
+        self._watch.forget()
+        self._listener.attach(None)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # a session with a lock and a LISTEN is nobody else's
+            connection.close()
+
+    def _beat(self, connection: Connection) -> None:
+        pulse = presence.beat(
+            connection,
+            worker_id=self._worker_id,
+            rss=_resident_bytes(),
+            running=self._running(),
+            draining=self.draining,
+            task_types=self._task_types,
+            kinds=self._kinds,
+        )
+        self._beat_at = time.monotonic()
+        self._listener.pass_on()
+        if not pulse.alive:
+            self._on_ended()
+            return
+        if pulse.next_due_seconds is not None:
+            self._on_due(pulse.next_due_seconds)
+        if pulse.suspect_due:
+            self._on_suspect()
+        if pulse.cancelled:
+            self._on_cancelled(pulse.cancelled)
+        for dead in self._watch.observe(pulse, self._beat_at):
+            done = rescue.rescue(connection, worker_id=dead.id, beat=dead.beat)
+            if done.ended:
+                log.warning(
+                    "Rescued %d tasks of a dead worker",
+                    done.tasks,
+                    extra={"action": "rescue", "worker_id": dead.id},
+                )
+
+    def _wait(self, seconds: float) -> None:
+        self._listener.wait(seconds)
+
+    def _row(self, direct: bool) -> dict[str, object]:
+        return {
+            "id": self._worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "release": self._release,
+            "task_types": list(self._task_types),
+            "threads": self._threads,
+            "lock_key": presence.lock_key(self._worker_id) if direct else None,
+            "rss": _resident_bytes(),
+        }
+
+
+def _is_direct(connection: Connection) -> bool:
+    """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
+    driver = connection.connection.driver_connection
+    return driver is not None and bool(
+        driver.info.backend_pid == connection.scalar(text("SELECT pg_backend_pid()"))
+    )
+
+
+def _resident_bytes() -> int | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None  # not on Linux
+    return pages * os.sysconf("SC_PAGE_SIZE")

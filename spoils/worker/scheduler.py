@@ -1,0 +1,82 @@
+"""Entering cron slots as they come due. Any number of workers do this; the tick's row decides who does."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+from sqlalchemy import Engine
+
+from spoils.cron import Cron
+from spoils.job import Job
+from spoils.models import TickEnding
+from spoils.queue import ticks
+from spoils.worker.loop import Loop
+
+log = logging.getLogger("spoils.worker")
+
+LOOK_SECONDS = 30.0
+LATE = timedelta(seconds=60)
+"""A slot found later than this came due while no worker was live: its class's `catch_up` says what becomes of it."""
+MOST_SLOTS = 100_000
+MOST_CAUGHT_UP = 100
+
+
+_CAUGHT_UP = {"skip": 0, "once": 1, "all": MOST_CAUGHT_UP}
+
+
+class Scheduler:
+    """Knows the classes that have a cron, and sleeps until the next slot of any, by the database's clock."""
+
+    def __init__(self, *, engine: Engine, jobs: Sequence[type[Job]], default_zone: str) -> None:
+        self._engine = engine
+        self._jobs = [
+            (job_class, Cron(job_class.cron, job_class.cron_timezone or default_zone))
+            for job_class in jobs
+            if job_class.cron is not None
+        ]
+        self.loop = Loop(name="scheduler", tick=self.tick)
+
+    def tick(self) -> float:
+        """Enter what is due. Returns the seconds until the next slot, half a minute at most."""
+        return min([self._tell(job_class, cron) for job_class, cron in self._jobs], default=LOOK_SECONDS)
+
+    def _tell(self, job_class: type[Job], cron: Cron) -> float:
+        with self._engine.connect() as connection:
+            standing = ticks.standing(
+                connection,
+                job=job_class.__name__,
+                task_type=job_class.task_type,
+                cron=cron.expression,
+                zone=cron.zone,
+            )
+        for slot in self._due(job_class, cron, standing):
+            self._enter(job_class, slot, standing.schedule_id)
+        left = (cron.next_after(standing.now) - standing.now).total_seconds()
+        return min(left, LOOK_SECONDS)
+
+    def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
+        """The slots to enter now; those that nobody was there for are recorded on the way."""
+        slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
+        late = [slot for slot in slots if standing.now - slot > LATE]
+        missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
+        if missed:
+            with self._engine.connect() as connection:
+                told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
+            if told:
+                log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
+        return slots[len(missed) :]
+
+    def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
+        job = job_class()
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        with transactional.begin() as connection:
+            told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
+        if told is not None:
+            log.info(
+                "%s %s for its tick at %s",
+                "Enqueued" if told.outcome is TickEnding.ENTERED else "Skipped",
+                job_class.__name__,
+                slot.isoformat(),
+                extra={"action": "tick", "task_id": told.task_id, "task_type": job_class.task_type},
+            )

@@ -1,0 +1,244 @@
+"""Notifications, delivered to a real mail server and a real HTTP endpoint on loopback."""
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from spoils.clients.notifications import NotificationRefused, check_url, deliver, without_secrets
+from spoils.errors import SpoilsError
+
+
+class Mailbox:
+    """Keeps what the mail server takes in, or refuses it."""
+
+    def __init__(self) -> None:
+        self.mails: list[Any] = []
+        self.answer = "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
+        self.mails.append(envelope)
+        return self.answer
+
+
+# Apprise imports a module that Python 3.13 has no longer, and does without it there.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, int]]:
+    box = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = Controller(box, hostname="127.0.0.1", port=port)
+    server.start()
+    yield box, port
+    server.stop()
+
+
+class Endpoint(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that gave up is the point of the test
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hook)
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.status = 200
+        self.closing = threading.Event()
+        self.silent = self.drips = False
+
+    @property
+    def place(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class Hook(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.silent:
+            self.server.closing.wait(30)
+            return
+        if self.server.drips:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.server.closing.wait(0.02):
+                self.wfile.write(b"z")
+            return
+        self.server.posts.append((self.path, json.loads(body)))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+
+
+def refused(url: str, seconds: float = 5.0) -> str:
+    with pytest.raises(NotificationRefused) as error:
+        deliver(url, title="A title", body="A body", deadline_seconds=seconds)
+    assert isinstance(error.value, SpoilsError)
+    return str(error.value)
+
+
+def mail_url(port: int, **extra: str) -> str:
+    query = "&".join(f"{key}={value}" for key, value in extra.items())
+    return f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&mode=insecure&from=spoils@example.org&to=cook@example.org&{query}"
+
+
+def test_a_mail_arrives_at_a_mail_server(mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    deliver(mail_url(port), title="Noodles are back", body="Três bons — ✓", deadline_seconds=5)
+    [mail] = box.mails
+    assert mail.rcpt_tos == ["cook@example.org"]
+    assert mail.mail_from == "spoils@example.org"
+    assert b"Noodles are back" in mail.content
+
+
+def test_a_mail_that_the_server_refuses_is_an_error(mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    box.answer = "554 No spam please"
+    assert refused(mail_url(port)).startswith("The mailto:// notification was not delivered")
+
+
+def test_a_webhook_gets_title_and_body(endpoint: Endpoint) -> None:
+    deliver(f"json://{endpoint.place}/hook", title="A title", body="A body", deadline_seconds=5)
+    [(path, posted)] = endpoint.posts
+    assert path == "/hook"
+    assert posted["title"] == "A title"
+    assert posted["message"] == "A body"
+
+
+def test_a_webhook_that_answers_with_an_error_is_an_error_with_its_reason(endpoint: Endpoint) -> None:
+    endpoint.status = 500
+    told = refused(f"json://{endpoint.place}/hook")
+    assert told.startswith("The json:// notification was not delivered: ")
+    assert "500" in told
+
+
+def test_a_closed_port_is_an_error_with_its_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = refused(f"json://127.0.0.1:{port}/hook")
+    assert told == (
+        "The json:// notification was not delivered: "
+        "A Connection error occurred sending JSON notification to 127.0.0.1."
+    )
+
+
+def test_a_server_that_says_nothing_is_given_up_at_the_deadline(endpoint: Endpoint) -> None:
+    endpoint.silent = True
+    started = time.monotonic()
+    told = refused(f"json://{endpoint.place}/hook?rto=60", seconds=0.3)
+    assert "not delivered" in told
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_server_that_drips_is_given_up_at_the_deadline(endpoint: Endpoint) -> None:
+    endpoint.drips = True
+    started = time.monotonic()
+    assert refused(f"json://{endpoint.place}/hook", seconds=0.3) == (
+        "The json:// notification was not delivered within 0.3 s."
+    )
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_reason_that_holds_a_part_of_the_url_is_told_without_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = refused(f"json://someone:notification@127.0.0.1:{port}/hook")
+    assert told.endswith("A Connection error occurred sending JSON *** to 127.0.0.1.")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("", "The notification URL is empty."),
+        ("  ", "The notification URL is empty."),
+        ("s3cret", "The configured notification URL is not understood."),
+        ("carrier-pigeon://s3cret@loft", "The carrier-pigeon:// notification URL is not understood."),
+        ("tgram://s3cret", "The tgram:// notification URL is not understood."),
+        ("https://[s3cret", "The https:// notification URL is not understood."),
+    ],
+)
+def test_a_url_that_is_not_understood_is_told_without_quoting_it(url: str, told: str) -> None:
+    assert check_url(url) == told
+    assert refused(url) == told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "json://127.0.0.1/hook",
+        "mailto://u:p@example.org",
+        "tgram://123456789:ABCdefGHIjkl_mnoPQRstuVWxyz12345678/12345",
+    ],
+)
+def test_a_url_that_is_understood_is_fine(url: str) -> None:
+    assert check_url(url) is None
+
+
+def test_no_secret_of_the_url_is_in_the_error_or_in_any_log(
+    endpoint: Endpoint, mailbox: tuple[Mailbox, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    endpoint.status = 403
+    box, port = mailbox
+    box.answer = "554 s3cretpass is wrong"
+    urls = [
+        f"json://s3cretuser:s3cretpass@{endpoint.place}/s3cretpath?+X-Key=s3cretkey",
+        f"mailto://s3cretuser:s3cretpass@127.0.0.1:{port}?smtp=127.0.0.1&mode=insecure&from=a@b.org&to=c@d.org",
+        "nonsense://s3cretuser:s3cretpass@host/s3cretpath",
+        "tgram://s3crettoken/s3cretchat",
+    ]
+    for url in urls:
+        assert "s3cret" not in refused(url)
+        assert "s3cret" not in (check_url(url) or "")
+    endpoint.status = 200
+    deliver(urls[0], title="A title", body="A body", deadline_seconds=5)
+    assert len(endpoint.posts) == 2
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "left"),
+    [
+        ("bad token ABCD at host", "tgram://ABCD/chat", "bad token *** at host"),
+        ("failed for p@ss", "json://u:p%40ss@h/x", "failed for ***"),
+        ("see json://u:p@h/x now", "json://u:p@h/x", "see *** now"),
+        ("see https://api.example.org/bot123 now", "tgram://zzz/chat", "see *** now"),
+        ("a banana in a bowl", "json://u:a@h/", "*** banana in *** bowl"),
+        ("line\nbreak\x1b[31m", "json://h/", "line break [31m"),
+    ],
+)
+def test_every_part_of_the_url_is_taken_out_of_a_reason(text: str, url: str, left: str) -> None:
+    assert without_secrets(text, url) == left
+
+
+def test_apprise_is_not_loaded_until_it_is_needed() -> None:
+    code = "import sys, spoils.clients.notifications; sys.exit('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,181 @@
+"""The server that the tests use, databases on it, rows in any state, programs, and the browser."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import Connection, Engine, make_url, text
+
+from spoils.config import Settings
+from spoils.db.embedded import EmbeddedPostgres
+from spoils.db.engine import make_engine
+from spoils.db.migrate import migrate
+from spoils.jobs import load as load_jobs
+from spoils.models import db
+from spoils.web import create_app
+from tests.rows import Rows
+
+# These data need to survive nothing.
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+}
+SERVERS = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[SERVERS] = Path(config.workerinput["spoils_servers"])
+    else:
+        config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="spoils-tests-"))
+        # By itself SIGTERM ends Python at once, and the servers would be left behind.
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    node.workerinput["spoils_servers"] = str(node.config.stash[SERVERS])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the servers of all test processes, also of one that was killed and could not do it itself."""
+    if hasattr(config, "workerinput") or SERVERS not in config.stash:
+        return
+    for home in config.stash[SERVERS].iterdir():
+        EmbeddedPostgres(home).remove()
+    shutil.rmtree(config.stash[SERVERS])
+
+
+@pytest.fixture(scope="session")
+def postgres_url(pytestconfig: pytest.Config) -> str:
+    """Return the URL of a database on this process's own server, or on the one that the environment names."""
+    if given := os.environ.get("SPOILS_TEST_DATABASE_URL"):
+        return given
+    process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return EmbeddedPostgres(pytestconfig.stash[SERVERS] / process, settings=THROW_AWAY).start()
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """Make the database that every test's own is copied from: migrated once."""
+    name = f"template_{uuid4().hex}"
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    migrating = make_engine(on_server(postgres_url, name), connections=1, application_name="tests")
+    migrate(migrating)
+    migrating.dispose()
+    yield name
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """Make a database of this test's own with nothing in it."""
+    yield from a_database(postgres_url, "")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """Make a migrated database of this test's own, gone afterwards whoever still uses it."""
+    yield from a_database(postgres_url, f"TEMPLATE {template}")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connect to the test's database, each statement its own transaction."""
+    made = make_engine(database_url, connections=30, application_name="tests")
+    yield made.execution_options(isolation_level="AUTOCOMMIT")
+    made.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def rows(connection: Connection) -> Rows:
+    """Insert rows in any state, and look at what became of them."""
+    return Rows(connection)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings.from_env(
+        {"DATABASE_URL": database_url, "SPOILS_ANALYZE_SECONDS": "0", "SPOILS_NOTIFY_SECONDS": "0"}
+    )
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """Build the web application over the test's database; tests of settings build their own."""
+    load_jobs()
+    app = create_app(settings)
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@contextmanager
+def administration(url: str) -> Iterator[Connection]:
+    """Connect to the server's maintenance database, where databases are made and dropped."""
+    administrator = make_engine(url, connections=1, application_name="tests")
+    try:
+        with administrator.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            yield connection
+    finally:
+        administrator.dispose()
+
+
+def a_database(postgres_url: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"CREATE DATABASE {name} {template}"))
+    yield on_server(postgres_url, name)
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def on_server(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start the machine's Chromium; without one the test is skipped, or fails where a browser is required."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        complaint = "There is no Chromium on the PATH."
+        if os.environ.get("SPOILS_TEST_BROWSER") == "required":
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    with sync_playwright() as playwright:
+        # Chromium's sandbox does not start as root; the pages are our own.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        chromium = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,89 @@
+"""Real programs, started and ended by tests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Self
+
+from tests.support import eventually
+
+ROOT = Path(__file__).resolve().parent.parent
+ENDS_WITHIN = 40.0
+
+
+class Program:
+    """A Python program of this repository as a process; its output is kept line by line."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SPOILS_", "WORKER_", "COV"))
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**kept, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            print(f"--- {self.process.args} said:\n{self.output}")
+        if self.process.poll() is None:
+            # A stopped process takes no other signal.
+            self.process.kill()
+        self.process.wait(ENDS_WITHIN)
+        self._reader.join(ENDS_WITHIN)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def says(self, pattern: str, timeout: float = 15.0) -> re.Match[str]:
+        """Wait until a line of its output matches."""
+
+        def look() -> re.Match[str]:
+            found = next((match for line in self.lines if (match := re.search(pattern, line))), None)
+            assert found, f"{pattern!r} is not said in:\n{self.output}"
+            return found
+
+        return eventually(look, timeout)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ends(self, timeout: float = ENDS_WITHIN) -> int:
+        """Wait for its end; the exit code."""
+        code = self.process.wait(timeout)
+        self._reader.join(ENDS_WITHIN)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+
+def worker(database_url: str, **environment: str) -> Program:
+    """Start a worker that knows the tests' job classes, and wait until it is at work."""
+    program = Program(
+        "tests/sample_worker.py", DATABASE_URL=database_url, **{"SPOILS_ANALYZE_SECONDS": "0", **environment}
+    )
+    program.says("Worker pool started")
+    return program

@@ -1,0 +1,79 @@
+"""Rows in any state, put in directly, so that a test of a rescue is three lines."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Row, text
+
+from spoils.queue import presence
+
+
+class Rows:
+    """Makes and reads rows on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def task(
+        self,
+        *,
+        state: str = "new",
+        metadata: object = None,
+        task_type: str = "sample",
+        due_in: float = 0,
+        **columns: Any,
+    ) -> UUID:
+        """Insert a task that is due in so many seconds; `columns` are any others of the table."""
+        values = {
+            "id": uuid4(),
+            "state": state,
+            "metadata": json.dumps({"type": "SampleJob"} if metadata is None else metadata),
+            "task_type": task_type,
+            **columns,
+        }
+        names = ", ".join(values)
+        places = ", ".join(f":{name}" for name in values)
+        self.connection.execute(
+            text(
+                f"INSERT INTO fang_tasks (scheduled_at, {names}) "
+                f"VALUES (now() + make_interval(secs => :due_in), {places})"
+            ),
+            {**values, "due_in": due_in},
+        )
+        return values["id"]
+
+    def worker(self, *, silent_for: float = 0, ended: bool = False, locked: bool = False) -> UUID:
+        """Insert a worker whose last beat was so many seconds ago; `locked` takes its lock on this connection."""
+        worker_id = uuid4()
+        self.connection.execute(
+            text(
+                "INSERT INTO spoils_workers (id, host, pid, release, task_types, threads, lock_key, beat_at, ended_at) "
+                "VALUES (:id, 'test', 1, 'dev', '{sample}', 5, :key, now() - make_interval(secs => :silent), :ended)"
+            ),
+            {
+                "id": worker_id,
+                "key": presence.lock_key(worker_id),
+                "silent": silent_for,
+                "ended": datetime.now().astimezone() if ended else None,
+            },
+        )
+        if locked:
+            assert presence.take_lock(self.connection, worker_id)
+        return worker_id
+
+    def one(self, task_id: UUID) -> Row[Any]:
+        """The task's whole row."""
+        return self.connection.execute(text("SELECT * FROM fang_tasks WHERE id = :id"), {"id": task_id}).one()
+
+    def state(self, task_id: UUID) -> str:
+        return str(self.one(task_id).state)
+
+    def all(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of any statement, as tuples."""
+        return [tuple(row) for row in self.connection.execute(text(statement), values)]
+
+    def value(self, statement: str, **values: object) -> Any:
+        """The one value of any statement."""
+        return self.connection.execute(text(statement), values).scalar_one()

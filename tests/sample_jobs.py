@@ -1,0 +1,190 @@
+"""Job classes for the tests: each does one thing that a job may do."""
+
+import os
+import signal
+import time
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.models import db
+
+EFFECTS = "CREATE TABLE IF NOT EXISTS effects (name text NOT NULL, task_id uuid NOT NULL, at timestamptz DEFAULT now())"
+
+
+class SampleJob(Job):
+    """Finishes at once."""
+
+    number: int = 0
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class UniqueSampleJob(Job):
+    """Finishes at once, and only one of a number may wait or run."""
+
+    number: int = 0
+    uniq = True
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class EffectJob(Job):
+    """Writes a row through the session, and may then do something else."""
+
+    name: str
+    then: str = "finish"
+
+    def run(self, queue: Queue) -> Outcome | None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
+            {"name": self.name, "id": queue.task_id},
+        )
+        match self.then:
+            case "raise":
+                raise ValueError("after the effect")
+            case "commit and raise":
+                db.session.commit()
+                raise ValueError("after the commit")
+            case "rollback":
+                db.session.rollback()
+            case "snooze":
+                return Snooze(60)
+            case "enqueue":
+                queue.enqueue(SampleJob(number=7), priority=1)
+            case "enqueue and raise":
+                queue.enqueue(SampleJob(number=8))
+                raise ValueError("after the note")
+            case "abort":
+                try:
+                    queue.session.execute(text("SELECT 1 / 0"))
+                except DBAPIError:
+                    return None
+        return None
+
+
+class RaisingJob(Job):
+    """Raises what its payload says."""
+
+    what: str = "ValueError"
+    max_retries = 3
+
+    def backoff(self, attempt: int) -> float:
+        return 60 * 2**attempt
+
+    def run(self, queue: Queue) -> Outcome | None:
+        match self.what:
+            case "exit":
+                raise SystemExit(3)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "recursion":
+                return self.run(queue)
+            case "later":
+                raise RetryLater(1234, "upstream is busy")
+            case "snooze":
+                return Snooze(90)
+            case "cancel":
+                return Cancel("there is no such thing")
+            case "nul":
+                raise ValueError("a\0b\ud800c")
+            case "unprintable":
+                raise Unprintable
+            case _:
+                raise ValueError(f"boom {self.what}")
+
+
+class Unprintable(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class BadBackoffJob(Job):
+    """Has a backoff that is broken in the way that its payload says."""
+
+    how: str
+
+    def backoff(self, attempt: int) -> float:
+        match self.how:
+            case "raise":
+                raise ZeroDivisionError
+            case "nan":
+                return float("nan")
+            case "negative":
+                return -1
+            case _:
+                return 1e308
+
+    def run(self, queue: Queue) -> None:
+        raise ValueError("boom")
+
+
+class SleepJob(Job):
+    """Tells that it has started, then takes its time."""
+
+    seconds: float
+    name: str = "sleep"
+
+    def run(self, queue: Queue) -> None:
+        _tell(f"{self.name} started", queue)
+        time.sleep(self.seconds)
+        _tell(f"{self.name} ended", queue)
+
+
+class HoldingJob(Job):
+    """Writes through the session, tells that it has started, and holds its transaction open."""
+
+    seconds: float
+    name: str = "holding"
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
+            {"name": f"{self.name} effect", "id": queue.task_id},
+        )
+        _tell(f"{self.name} started", queue)
+        time.sleep(self.seconds)
+
+
+class DieJob(Job):
+    """Kills the process that performs it."""
+
+    max_retries = 3
+
+    def run(self, queue: Queue) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+class StoppableJob(Job):
+    """Runs until it is asked to stop, and then cancels itself."""
+
+    def run(self, queue: Queue) -> Outcome | None:
+        _tell("stoppable started", queue)
+        for _ in range(600):
+            if queue.cancelled:
+                return Cancel("asked to stop")
+            time.sleep(0.05)
+        return None
+
+
+class EverySecondJob(Job):
+    """Comes every second."""
+
+    cron = "* * * * * *"
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+def _tell(name: str, queue: Queue) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
+            {"name": name, "id": queue.task_id},
+        )

@@ -1,0 +1,8 @@
+"""The worker program: `python worker.py`."""
+
+import sys
+
+from spoils.cli import worker_program
+
+if __name__ == "__main__":
+    sys.exit(worker_program())
