@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
+_TURNS = {
+    point: f"\\u{point:04x}" for point in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
+}
 FOREVER = 100 * 365 * DAY
 
 
@@ -67,6 +70,8 @@ def span(seconds: float) -> str:
 def coarse(seconds: float) -> Figure:
     """The largest unit alone: 3 s, 13 min, 2 h, 4 days."""
     whole = int(abs(seconds))
+    if whole >= FOREVER:
+        return Figure("∞")
     if whole < MINUTE:
         return Figure(str(whole), "s")
     if whole < HOUR:
@@ -106,6 +111,16 @@ def per_minute(count: int, minutes: int) -> str:
 def shortened(text: str, length: int) -> str:
     """At most `length` characters; an ellipsis stands for what was cut."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return " ".join(visible(text).split())
+
+
+def visible(text: str) -> str:
+    """The text with what would turn the direction of the words around it written as an escape."""
+    return text.translate(_TURNS)
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

@@ -16,7 +16,7 @@ from spoils.queue import inspect
 from spoils.web.dashboard import formats, lookback
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, summary, task_row
+from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
 from spoils.web.dashboard.traceback_view import Part, parts
 from spoils.web.dashboard.verbs import Verb, verbs_for
 from spoils.web.dashboard.why import Reason, why_it_waits
@@ -58,9 +58,11 @@ class JobView:
     id: str
     short_id: str
     task_type: str
+    type_filter: str
     subject: str
     state: StateView
     verbs: tuple[Verb, ...]
+    untried: bool
     attempts_text: str
     attempts: tuple[AttemptRow, ...]
     error: ErrorView | None
@@ -83,10 +85,12 @@ def show_job(session: Session, task: Task, strip: Strip) -> JobView:
     return JobView(
         id=str(task.id),
         short_id=str(task.id)[:8],
-        task_type=task.task_type,
+        task_type=named(task.task_type),
+        type_filter=task.task_type,
         subject=fields[0].value if fields else "",
         state=VIEWS[task.state],
         verbs=verbs_for(task, strip.now),
+        untried=task.attempts == 0,
         attempts_text=attempts(task),
         attempts=(*_present(task, strip.now, names), *(_past(each, strip.now, names) for each in ended)),
         error=_error(task, last),
@@ -102,7 +106,8 @@ def show_job(session: Session, task: Task, strip: Strip) -> JobView:
 
 def pretty(payload: object) -> str:
     """A payload as indented JSON with its secrets masked."""
-    return formats.shortened(json.dumps(masked(payload), indent=2, ensure_ascii=False), LONGEST_PAYLOAD)
+    text = json.dumps(masked(payload), indent=2, ensure_ascii=False)
+    return formats.visible(formats.shortened(text, LONGEST_PAYLOAD))
 
 
 def _worker_names(session: Session, task: Task, ended: Sequence[Attempt]) -> Mapping[UUID, str]:
@@ -147,7 +152,7 @@ def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> Attempt
         ran=formats.run_time(attempt.ran_ms),
         state=VIEWS[TaskState.NEW if given_back else TaskState.FAILED],
         ended=attempt.error_class or word or attempt.outcome.replace("_", " ").capitalize(),
-        message=formats.shortened(" ".join((attempt.message or "").split()), 300),
+        message=formats.shortened(formats.one_line(attempt.message or ""), 300),
         worker=_name(attempt.worker_id, names),
         release=attempt.release or "–",
     )
@@ -157,7 +162,9 @@ def _error(task: Task, last: Attempt | None) -> ErrorView | None:
     if task.state not in (TaskState.FAILED, TaskState.RETRIED) and last is None:
         return None
     if last is not None:
-        return ErrorView(last.error_class or "", formats.shortened(last.message or "", 5_000))
+        return ErrorView(
+            last.error_class or "", formats.visible(formats.shortened(last.message or "", 5_000))
+        )
     return error_view(task.error_message)
 
 

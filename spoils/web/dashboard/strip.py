@@ -42,6 +42,8 @@ class Strip:
     counts: Counts
     taken: frozenset[str]
     """Task types that a live worker takes."""
+    waiting_state: str
+    """The state in which most of what `health` speaks of waits."""
 
     @property
     def total(self) -> int:
@@ -59,23 +61,30 @@ def look(session: Session) -> Strip:
     oldest = inspect.oldest_waiting(session, [name for name, number in waiting.items() if number > 0])
     ages = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest}
     taken = frozenset(name for worker in workers if not worker.draining for name in worker.task_types)
+    health = judge(Seen(waiting=waiting, due_for=ages, live_workers=len(workers), taken=taken))
     return Strip(
         states=tuple(_state_count(by_type, state) for state in ORDER),
         oldest=formats.coarse(max(ages.values())) if ages else None,
         per_minute=formats.per_minute(_ended_lately(session), RATE_MINUTES),
         workers=len(workers),
         threads=formats.plural(sum(worker.threads for worker in workers), "thread"),
-        health=judge(Seen(waiting=waiting, due_for=ages, live_workers=len(workers), taken=taken)),
+        health=health,
         seen_at=formats.moment(now, now),
         now=now,
         counts=by_type,
         taken=taken,
+        waiting_state=_fullest(by_type, health.task_type),
     )
 
 
 def _state_count(by_type: Counts, state: TaskState) -> StateCount:
     count = sum(of[state] for of in by_type.values())
     return StateCount(VIEWS[state], count, formats.number(count))
+
+
+def _fullest(by_type: Counts, task_type: str | None) -> str:
+    chosen = [of for name, of in by_type.items() if task_type in (None, name)]
+    return max(WAITING, key=lambda state: sum(of[state] for of in chosen)).value
 
 
 def _ended_lately(session: Session) -> int:

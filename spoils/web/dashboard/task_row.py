@@ -1,5 +1,6 @@
 """A task as a row of a list."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +11,12 @@ from spoils.models import WAITING, Task, TaskState
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.verbs import Verb, verbs_for
-from spoils.web.masking import masked
+from spoils.web.masking import MASK, masked
 
 FIELD_LENGTH = 40
 SUMMARY_LENGTH = 80
 MESSAGE_LENGTH = 200
+_IDENTITY = re.compile(r"^id$|_id$|^barcode$|^key$|^name$")
 _CLASS_AND_MESSAGE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.]{0,99}): (?P<message>.*)", re.DOTALL)
 
 
@@ -56,7 +58,7 @@ def task_row(task: Task, now: datetime) -> TaskRow:
     return TaskRow(
         id=str(task.id),
         short_id=str(task.id)[:8],
-        task_type=task.task_type,
+        task_type=named(task.task_type),
         summary=summary(task.payload),
         state=VIEWS[task.state],
         error=error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None,
@@ -68,16 +70,30 @@ def task_row(task: Task, now: datetime) -> TaskRow:
     )
 
 
+def named(task_type: str) -> str:
+    """The type as a page names it; rows of other programs may have none."""
+    return formats.one_line(task_type) or "no type"
+
+
 def summary(payload: Any, most: int = 3) -> tuple[Pair, ...]:
-    """The first plain fields of a payload, secrets masked; the class's name is left out."""
+    """Plain fields of a payload, ids first; secrets and the class's name are left out."""
     if not isinstance(payload, dict):
-        return (Pair("", formats.shortened(one_line(str(masked(payload))), SUMMARY_LENGTH)),)
-    plain = {
-        field: value
+        return (
+            Pair(
+                "",
+                formats.shortened(
+                    formats.one_line(json.dumps(masked(payload), ensure_ascii=False)), SUMMARY_LENGTH
+                ),
+            ),
+        )
+    plain = [
+        (field, value)
         for field, value in masked(payload).items()
-        if field != "type" and isinstance(value, str | int | float) and value != ""
-    }
-    return tuple(_pair(field, value) for field, value in list(plain.items())[:most])
+        if field != "type" and isinstance(value, str | int | float) and value not in ("", MASK)
+    ]
+    # jsonb keeps no order of its own: what tells one job from the next goes first.
+    plain.sort(key=lambda item: not _IDENTITY.search(item[0]))
+    return tuple(_pair(field, value) for field, value in plain[:most])
 
 
 def error_view(text: str | None) -> ErrorView | None:
@@ -86,7 +102,7 @@ def error_view(text: str | None) -> ErrorView | None:
         return None
     found = _CLASS_AND_MESSAGE.fullmatch(text.strip())
     name, message = (found["name"], found["message"]) if found else ("", text)
-    return ErrorView(name.rpartition(".")[2], formats.shortened(one_line(message), MESSAGE_LENGTH))
+    return ErrorView(name.rpartition(".")[2], formats.shortened(formats.one_line(message), MESSAGE_LENGTH))
 
 
 def attempts(task: Task) -> str:
@@ -104,15 +120,10 @@ def ran_ms(task: Task) -> float | None:
     return (task.updated_at - task.claimed_at).total_seconds() * 1_000
 
 
-def one_line(text: str) -> str:
-    """The text with every run of white space as one space."""
-    return " ".join(text.split())
-
-
 def _pair(field: str, value: object) -> Pair:
     return Pair(
-        formats.shortened(one_line(field), FIELD_LENGTH),
-        formats.shortened(one_line(_scalar(value)), SUMMARY_LENGTH),
+        formats.shortened(formats.one_line(field), FIELD_LENGTH),
+        formats.shortened(formats.one_line(_scalar(value)), SUMMARY_LENGTH),
     )
 
 
@@ -125,7 +136,8 @@ def _note(task: Task, now: datetime) -> str:
         due = formats.moment(task.scheduled_at, now)
         return f"due {due.age}" if due else ""
     if task.state in WAITING:
-        return f"due for {formats.span((now - task.scheduled_at).total_seconds())}"
+        due_for = formats.span((now - task.scheduled_at).total_seconds())
+        return f"due {due_for}" if due_for.startswith("for") else f"due for {due_for}"
     if task.state is TaskState.IN_PROGRESS:
         asked = "asked to stop, " if task.cancel_requested_at else ""
         since = task.claimed_at or task.updated_at
