@@ -42,7 +42,9 @@ def test_a_field_that_is_not_ours_is_not_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["\r", "\n", "\r\n", "\x1b[2J", "\u2028", "\u2029", "\x85", "\0", "\x7f", "\v", "\f", "\ud800"]
+    "mark",
+    ["\r", "\n", "\r\n", "\x1b[2J", "\u2028", "\u2029", "\x85", "\0", "\x7f", "\v", "\f", "\ud800"],
+    ids=ascii,
 )
 def test_control_characters_and_half_characters_are_written_out(mark: str) -> None:
     for line in (
