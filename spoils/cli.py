@@ -29,6 +29,8 @@ from spoils.worker.supervisor import Supervisor
 
 log = logging.getLogger("spoils")
 
+# What libpq says where no waiting helps. It has no codes for it.
+HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 LOOPBACK = "127.0.0.1"
 
 
@@ -137,6 +139,8 @@ def _await_schema(engine: Engine) -> None:
         try:
             check_schema(engine)
         except OperationalError as exc:
+            if any(words in str(exc.orig) for words in HOPELESS):
+                raise SettingError(f"DATABASE_URL is wrong: {str(exc.orig).strip()}") from exc
             log.warning(
                 "The database does not answer yet: %s", str(exc.orig).strip(), extra={"action": "start"}
             )

@@ -28,11 +28,15 @@ class Listener:
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when interrupted. Notifications are passed on as they come."""
-        sources = [self._ear] if self._connection is None else [self._ear, self._connection.fileno()]
-        readable, _, _ = select.select(sources, [], [], seconds)
-        if self._ear in readable:
+        # Not select(), which knows no file descriptor beyond 1023.
+        sources = select.poll()
+        sources.register(self._ear, select.POLLIN)
+        if self._connection is not None:
+            sources.register(self._connection.fileno(), select.POLLIN)
+        ready = {source for source, _ in sources.poll(seconds * 1000)}
+        if self._ear in ready:
             self._empty_pipe()
-        if self._connection is not None and self._connection.fileno() in readable:
+        if self._connection is not None and self._connection.fileno() in ready:
             self._connection.poll()
         self.pass_on()
 

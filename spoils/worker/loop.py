@@ -44,6 +44,11 @@ class Loop:
         self._interrupt()
 
     @property
+    def fallen(self) -> bool:
+        """Whether the thread has ended though nobody stopped it."""
+        return self._thread is not None and not self._stopping.is_set() and not self._thread.is_alive()
+
+    @property
     def in_tick_seconds(self) -> float:
         """How long the present tick has been going on; 0 between two."""
         since = self._ticking_since
@@ -61,14 +66,19 @@ class Loop:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._ticking_since = time.monotonic()
-            delay = self._tick_safely()
+            delay = self._safely(self._tick)
             self._ticking_since = None
             if delay > 0 and not self._stopping.is_set():
-                self._wait(delay)
+                self._safely(self._waiting, delay)
 
-    def _tick_safely(self) -> float:
+    def _waiting(self, delay: float) -> float:
+        self._wait(delay)
+        return 0.0
+
+    def _safely(self, step: Callable[..., float], *arguments: float) -> float:
+        """Do one step; what it raises is logged, and waited out where it is not the waiting itself that fails."""
         try:
-            delay = self._tick()
+            delay = step(*arguments)
         except Exception as exc:
             self._errors += 1
             pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), LONGEST_ERROR_SECONDS)
@@ -83,7 +93,8 @@ class Loop:
                 exc_info=not known,
             )
             return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
-        self._errors = 0
+        if step == self._tick:
+            self._errors = 0
         return delay
 
     def _wake(self) -> None:

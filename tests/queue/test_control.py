@@ -13,6 +13,7 @@ from spoils.queue.control import Change
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import take
 from tests.rows import Rows
+from tests.support import eventually
 from tests.sample_jobs import UniqueSampleJob
 
 Verb = Callable[[Connection, UUID], Change]
@@ -179,8 +180,12 @@ def test_workers_are_woken_at_the_commit(
     press(engine, verb, task_id)
     driver = connection.connection.driver_connection
     assert driver is not None
-    driver.poll()
-    assert [note.payload for note in driver.notifies] == ["0"]
+
+    def woken() -> None:
+        driver.poll()
+        assert [note.payload for note in driver.notifies] == ["0"]
+
+    eventually(woken)
 
 
 def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:
