@@ -5,6 +5,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -14,11 +15,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from spoils import jobs, logs
-from spoils.config import ROOT, Settings, environment_with
+from spoils.clients.notifications import check_url
+from spoils.config import NOTIFY_PREFIX, ROOT, Settings, environment_with
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url
-from spoils.errors import SettingError, SpoilsError
+from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 from spoils.web import create_app
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "check": _check,
         "adopt": _adopt,
     }
-    sys.exit(guarded(actions[chosen.command]))
+    sys.exit(guarded(lambda: _with_database(actions[chosen.command])))
 
 
 def guarded(program: Callable[[], int]) -> int:
@@ -62,6 +64,13 @@ def guarded(program: Callable[[], int]) -> int:
     except SpoilsError as exc:
         print(exc, file=sys.stderr)
         return 2
+
+
+def _with_database(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except OperationalError as exc:
+        raise DatabaseAway(f"The database does not answer: {' '.join(str(exc.orig).split())}") from exc
 
 
 def production_app() -> Flask:
@@ -145,6 +154,9 @@ def _migrate() -> int:
 
 def _check() -> int:
     settings = _begin()
+    for kind, url in settings.notify_urls.items():
+        if wrong := check_url(url):
+            raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
     for job_class in registry:
         print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
     print(
@@ -155,7 +167,9 @@ def _check() -> int:
 
 def _adopt() -> int:
     settings = _begin()
-    with _engine(database_url(settings)).begin() as connection:
+    engine = _engine(database_url(settings))
+    check_schema(engine)
+    with engine.begin() as connection:
         given_back = rescue_foreign(connection, timeout_seconds=0)
     print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
     return 0
@@ -163,31 +177,29 @@ def _adopt() -> int:
 
 def _dev() -> int:
     settings = _begin(development=True)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    # From here on, so that no moment is left in which a signal ends this process and not what it has started.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     url = database_url(settings)
     migrate(_engine(url))
     environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
-    programs = [
-        subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
-        for name in ("app.py", "worker.py")
-    ]
-    stopping: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        # Ctrl-C reaches the programs by itself; a signal to this process alone has to be passed on.
-        if not stopping and number == signal.SIGTERM:
-            for program in programs:
-                program.terminate()
-        stopping.append(number)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
+    programs: list[subprocess.Popen[bytes]] = []
     try:
-        while all(program.poll() is None for program in programs):
-            time.sleep(0.2)
+        programs.extend(
+            subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
+            for name in ("app.py", "worker.py")
+        )
+        print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
+        while not stopping.is_set() and all(program.poll() is None for program in programs):
+            stopping.wait(0.2)
     finally:
+        # Ctrl-C in a terminal has reached them too, and to be told twice changes nothing.
         for program in programs:
-            if program.poll() is None and not stopping:
-                program.terminate()
+            program.terminate()
         codes = [program.wait() for program in programs]
-    return 0 if stopping else max(codes)
+    return int(any(codes) and not stopping.is_set())
