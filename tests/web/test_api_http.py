@@ -119,3 +119,14 @@ def test_headers_are_those_of_flask_and_https_is_told_by_the_proxy_on_this_machi
     assert "Strict-Transport-Security" not in plain.headers
     assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert plain.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_no_client_can_forge_a_line_of_the_log_or_steer_the_terminal_that_shows_it(web: Web) -> None:
+    forged = b"2026-11-24T02:00:00.000Z INFO forged"
+    raw(web, request("GET /api/jobs/%0d%0a%1b[2J HTTP/1.1", b"User-Agent: \x1b[2J\x9b31m\x07evil\r\n\r\n"))
+    raw(web, request("GET /api/jobs/\x1b[2J?\x1b[31m HTTP/1.1", b"Referer: \x1b]0;evil\x07\r\n\r\n"))
+    raw(web, request("GET /api/products/%0a" + forged.decode().replace(" ", "%20") + " HTTP/1.1", b"\r\n"))
+    raw(web, request("POST /api/jobs/fetch-product HTTP/1.1", b"Content-Length: 9\r\n\r\n\x1b[2J\r\n\x1b[3"))
+    web.says("POST /api/jobs/fetch-product")
+    assert not [line for line in web.lines if "\x1b" in line or "\x9b" in line or "\x07" in line]
+    assert not [line for line in web.lines if line.startswith(forged.decode())]
