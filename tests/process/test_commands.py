@@ -186,16 +186,15 @@ def test_no_program_starts_with_a_wrong_setting(database_url: str, program: list
     assert "Traceback" not in started.output
 
 
-def test_on_heroku_a_missing_database_stops_the_web_for_good_with_a_sentence() -> None:
-    with Program(
-        *("-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"),
-        DYNO="web.1",
-        PORT=str(free_port()),
-        DATABASE_URL="",
-    ) as program:
-        assert program.ends() != 0
-    assert "DATABASE_URL is not set: attach a PostgreSQL database to the app." in program.output
-    assert "Traceback" not in program.output
+@pytest.mark.parametrize(
+    "program",
+    [["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"], ["worker.py"], ["-m", "spoils", "check"]],
+    ids=["gunicorn", "worker", "check"],
+)
+def test_on_heroku_a_missing_database_stops_every_program_with_a_sentence(program: list[str]) -> None:
+    with Program(*program, DYNO="web.1", PORT=str(free_port()), DATABASE_URL="") as started:
+        assert started.ends() == 2
+    assert started.output == "DATABASE_URL is not set: attach a PostgreSQL database to the app."
 
 
 def test_gunicorn_ends_with_0_when_it_is_told_to(database_url: str) -> None:
