@@ -5,7 +5,6 @@ import logging
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -13,6 +12,7 @@ from types import FrameType
 from flask import Flask
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
+from werkzeug.serving import make_server
 
 from spoils import jobs, logs
 from spoils.clients.notifications import check_url
@@ -24,6 +24,7 @@ from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 from spoils.web import create_app
+from spoils.worker.family import PARENT_OPTION, Family
 from spoils.worker.supervisor import Supervisor
 
 log = logging.getLogger("spoils")
@@ -92,28 +93,35 @@ def development_app() -> None:
         url = database_url(settings)
         if settings.database_url is None:
             migrate(_engine(url))
-        create_app(settings, database_url=url).run(host=LOOPBACK, port=settings.port, threaded=True)
+        app = create_app(settings, database_url=url)
+        make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()
         return 0
 
     sys.exit(guarded(program))
 
 
 def worker_program() -> int:
-    """`python worker.py`: one worker process, until it is told to stop. Its exit code."""
+    """`python worker.py`: one worker process, or a parent and its children, until told to stop. The exit code."""
+    parser = argparse.ArgumentParser(description="Performs jobs until it is told to stop.")
+    parser.add_argument(PARENT_OPTION, dest="parent", type=int, help=argparse.SUPPRESS)
+    parent: int | None = parser.parse_args().parent
 
     def program() -> int:
         settings = _begin()
-        if settings.worker_processes != 1:
-            raise SettingError(
-                "WORKER_PROCESSES is wrong: this release runs one process; start more workers instead."
-            )
+        _check_notify_urls(settings)
         url = database_url(settings)
         engine = _engine(url)
         if settings.database_url is None:
             migrate(engine)
         _await_schema(engine)
         engine.dispose()
-        return Supervisor(settings=settings, registry=registry, database_url=url).run()
+        if parent is None and settings.worker_processes > 1:
+            return Family(
+                processes=settings.worker_processes,
+                command=[sys.executable, *sys.argv],
+                shutdown_seconds=settings.shutdown_seconds,
+            ).run()
+        return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()
 
     return guarded(program)
 
@@ -152,11 +160,15 @@ def _migrate() -> int:
     return 0
 
 
-def _check() -> int:
-    settings = _begin()
+def _check_notify_urls(settings: Settings) -> None:
     for kind, url in settings.notify_urls.items():
         if wrong := check_url(url):
             raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
+
+
+def _check() -> int:
+    settings = _begin()
+    _check_notify_urls(settings)
     for job_class in registry:
         print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
     print(
@@ -177,29 +189,32 @@ def _adopt() -> int:
 
 def _dev() -> int:
     settings = _begin(development=True)
-    stopping = threading.Event()
+    programs: list[subprocess.Popen[bytes]] = []
+    stops = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+        # Ctrl-C in a terminal reaches the programs too; that they hear it twice changes nothing.
+        nonlocal stops
+        stops += 1
+        for program in programs:
+            program.terminate() if stops == 1 else program.kill()
 
-    # From here on, so that no moment is left in which a signal ends this process and not what it has started.
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    # From here on, so that in no moment a signal ends this process and not what it has started.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     url = database_url(settings)
     migrate(_engine(url))
     environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
-    programs: list[subprocess.Popen[bytes]] = []
     try:
         programs.extend(
             subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
             for name in ("app.py", "worker.py")
         )
         print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
-        while not stopping.is_set() and all(program.poll() is None for program in programs):
-            stopping.wait(0.2)
+        while not stops and all(program.poll() is None for program in programs):
+            time.sleep(0.2)
     finally:
-        # Ctrl-C in a terminal has reached them too, and to be told twice changes nothing.
         for program in programs:
-            program.terminate()
+            program.terminate()  # where one has ended by itself, the other is of no use
         codes = [program.wait() for program in programs]
-    return int(any(codes) and not stopping.is_set())
+    return 0 if stops else max(codes, default=0) or 1

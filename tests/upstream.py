@@ -51,6 +51,12 @@ class Exchange:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
+    def drip(self, drop: bytes, every_seconds: float) -> None:
+        """Send these bytes again and again, for a minute: a client without a deadline must not hang a test."""
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends and not self.wait(every_seconds):
+            self.connection.sendall(drop)
+
     def wait(self, seconds: float) -> bool:
         """Wait for the upstream to close; False while it stays open."""
         return self._closing.wait(seconds)
@@ -178,23 +184,21 @@ def hang() -> Behaviour:
 
 
 def drip_headers(every_seconds: float = 0.02) -> Behaviour:
-    """Send header after header, for ever; each one well within any read timeout."""
+    """Send a header byte by byte, as good as for ever; each one well within any read timeout."""
 
     def behave(exchange: Exchange) -> None:
         exchange.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        while not exchange.wait(every_seconds):
-            exchange.connection.sendall(b"z")
+        exchange.drip(b"z", every_seconds)
 
     return behave
 
 
 def drip_body(every_seconds: float = 0.02) -> Behaviour:
-    """Send a body byte by byte, for ever."""
+    """Send a body byte by byte, as good as for ever."""
 
     def behave(exchange: Exchange) -> None:
         exchange.send_head(200, Content_Length="1000000")
-        while not exchange.wait(every_seconds):
-            exchange.connection.sendall(b" ")
+        exchange.drip(b" ", every_seconds)
 
     return behave
 
@@ -205,8 +209,7 @@ def drip_unbounded_body(every_seconds: float = 0.02) -> Behaviour:
     def behave(exchange: Exchange) -> None:
         exchange.send_head(200)
         exchange.connection.sendall(b'{"status": 1, "product": {"product_name": "whole"}}')
-        while not exchange.wait(every_seconds):
-            exchange.connection.sendall(b" ")
+        exchange.drip(b" ", every_seconds)
 
     return behave
 
@@ -252,8 +255,7 @@ def redirect_with_endless_body(location: str) -> Behaviour:
 
     def behave(exchange: Exchange) -> None:
         exchange.send_head(302, Location=location, Content_Length="1000000")
-        while not exchange.wait(0.02):
-            exchange.connection.sendall(b" ")
+        exchange.drip(b" ", 0.02)
 
     return behave
 

@@ -43,7 +43,7 @@ def deliver(url: str, *, title: str, body: str, deadline_seconds: float = 30.0) 
     def attempt() -> None:
         try:
             outcome.put(_attempt(url, title, body, deadline_seconds))
-        except Exception as exc:  # a plugin's own fault, of any kind; its words may quote the URL
+        except Exception as exc:  # noqa: BLE001 - a plugin's own fault, of any kind; its words may quote the URL
             outcome.put(
                 NotificationRefused(f"The {_kind(url)} notification failed with {type(exc).__name__}.")
             )
@@ -98,7 +98,7 @@ def _attempt(url: str, title: str, body: str, deadline_seconds: float) -> Notifi
 
 def _service(url: str) -> Any:
     # Imported here: it takes a quarter of a second and memory that only this job needs.
-    from apprise import Apprise
+    from apprise import Apprise  # noqa: PLC0415
 
     return Apprise.instantiate(url)
 

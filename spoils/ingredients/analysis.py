@@ -28,8 +28,8 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
     source, ingredients = _better(listed, read.ingredients)
     told = _allergens(_tags(product, "allergens"))
     named = [allergen for item in _all(ingredients) for allergen in item.allergens]
-    allergens = _unique([*told, *map(_named, read.declared), *named])
-    traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.traces)])
+    allergens = _unique([*told, *map(_named, read.beside.declared), *named])
+    traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.beside.traces)])
     verdicts = _verdicts(product, ingredients, source)
     unrecognised = _unrecognised(ingredients, source)
     return Analysis(
@@ -53,7 +53,7 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
                 unknown_upstream=product.get("unknown_ingredients_n"),
                 undeclared=[one.name for one in allergens if one not in told],
                 verdicts=verdicts,
-                statements=read.statements,
+                statements=list(dict.fromkeys(read.beside.statements)),
                 whole=read.whole,
             )
         ),

@@ -1,6 +1,7 @@
 """The nesting of a label's text: brackets, sentences, and groups such as `name: a, b.`"""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from spoils.ingredients.functions import akin, function_of, split_function
 from spoils.ingredients.lexing import Kind, tokens
@@ -160,6 +161,6 @@ def _joined(text: str, *, functions: bool = False) -> list[str] | None:
     if not cuts or len(cuts) > 5:
         return None
     edges = [-1, *cuts, len(words)]
-    names = [" ".join(words[a + 1 : b]) for a, b in zip(edges, edges[1:], strict=False)]
+    names = [" ".join(words[a + 1 : b]) for a, b in pairwise(edges)]
     known = all(recognised(name) for name in names[:-1])
-    return names if known and (recognised(names[-1]) or functions and function_of(names[-1])) else None
+    return names if known and (recognised(names[-1]) or (functions and function_of(names[-1]))) else None

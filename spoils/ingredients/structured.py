@@ -60,7 +60,7 @@ def _read(items: list[Item], under: str | None, depth: int, budget: list[int]) -
 def _additive(name: str, known_as: str | None, under: str | None) -> tuple[str | None, str | None]:
     """The E-number and what it does here, told by the id, the name or, of `corante E150d`, the rest of it."""
     code = code_of_tag(known_as) if known_as else None
-    split = None if known_as and not code or is_additive_name(name) else split_function(name)
+    split = None if (known_as and not code) or is_additive_name(name) else split_function(name)
     if split and (split_code := code or additive_code(split[1], under_function=True)):
         return split_code, function_of(split[0])
     code = code or additive_code(name, under_function=under is not None)

@@ -35,6 +35,7 @@ class Worker(Base):
     ended_how: Mapped[str | None] = mapped_column(String)  # clean, killed
 
     __table_args__ = (
-        Index("spoils_workers_live_idx", "beat_at", postgresql_where=text("ended_at IS NULL")),
+        # Not on beat_at: a beat that changes no indexed column costs no index write.
+        Index("spoils_workers_live_idx", "id", postgresql_where=text("ended_at IS NULL")),
         Index("spoils_workers_ended_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     )

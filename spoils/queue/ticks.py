@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.job import Job
-from spoils.models import Schedule, Tick, TickEnding
+from spoils.models import ACTIVE, Schedule, Task, Tick, TickEnding
 from spoils.queue.enqueue import enqueue
 
 _FIND = (
@@ -57,15 +57,19 @@ def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: date
     # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
     if not _tell(connection, schedule_id, [slot], TickEnding.ENTERED):
         return None
-    entered = enqueue(connection, job)
-    outcome = TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED
+    standing_in_the_way = _still_active(connection, schedule_id, slot) if job.overlap is False else None
+    if standing_in_the_way is not None:
+        told = Told(TickEnding.SKIPPED, standing_in_the_way)
+    else:
+        entered = enqueue(connection, job)
+        told = Told(TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED, entered.id)
     connection.execute(
         update(Tick)
         .where(Tick.schedule_id == schedule_id, Tick.slot == slot)
-        .values(outcome=outcome.value, task_id=entered.id)
+        .values(outcome=told.outcome.value, task_id=told.task_id)
     )
     _settle(connection, schedule_id, slot)
-    return Told(outcome, entered.id)
+    return told
 
 
 def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
@@ -73,6 +77,18 @@ def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[date
     missed = _tell(connection, schedule_id, slots, TickEnding.MISSED)
     _settle(connection, schedule_id, max(slots))
     return missed
+
+
+def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> UUID | None:
+    """The task of the last entered slot before this one, where it still waits or runs."""
+    last = (
+        select(Tick.task_id)
+        .where(Tick.schedule_id == schedule_id, Tick.slot < slot, Tick.outcome == TickEnding.ENTERED.value)
+        .order_by(Tick.slot.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return connection.scalar(select(Task.id).where(Task.id == last, Task.state.in_(ACTIVE)))
 
 
 def _tell(connection: Connection, schedule_id: int, slots: Sequence[datetime], outcome: TickEnding) -> int:

@@ -1,5 +1,7 @@
 """The application factory."""
 
+import secrets
+
 from flask import Flask
 
 from spoils.config import ROOT, Settings
@@ -16,7 +18,8 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
     app.config.update(
         SPOILS=settings,
-        SECRET_KEY=settings.secret_key,
+        # Without one, sessions and form tokens hold as long as this process: enough where nobody logs in.
+        SECRET_KEY=settings.secret_key or secrets.token_hex(),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

@@ -13,12 +13,17 @@ log = logging.getLogger("spoils.web")
 
 SENTENCES = {
     401: "A token is needed: send it as Authorization: Bearer <token>.",
+    403: "This is not allowed.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The request is too large: at most 64 KiB are taken.",
+    429: "Too many requests came from your address. Try again in a few minutes.",
     500: "Something went wrong here. It is in the log.",
     503: "The database does not answer. Try again in a moment.",
 }
+TOO_SLOW = (
+    "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
+)
 
 
 def init_app(app: Flask) -> None:
@@ -59,11 +64,22 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
+    code = getattr(error.orig, "pgcode", None)
+    if code == errorcodes.QUERY_CANCELED:
+        return _too_slow()
     # A follower that takes no writes yet is as good as away: so it is during a failover.
-    follower = getattr(error.orig, "pgcode", None) == errorcodes.READ_ONLY_SQL_TRANSACTION
-    if isinstance(error, OperationalError) or error.connection_invalidated or follower:
+    if (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or code == errorcodes.READ_ONLY_SQL_TRANSACTION
+    ):
         return _database_away(error)
     return _unforeseen(error)
+
+
+def _too_slow() -> ResponseReturnValue:
+    log.warning("A statement took too long: %s %s", request.method, request.path, extra={"action": "answer"})
+    return answer(503, TOO_SLOW)
 
 
 def _database_away(error: Exception) -> ResponseReturnValue:

@@ -1,6 +1,8 @@
 """The headers that every answer carries, errors too."""
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
+
+from spoils.web.assets import FOR_EVER
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -19,7 +21,14 @@ def init_app(app: Flask) -> None:
         response.headers["Referrer-Policy"] = "same-origin"
         if request.is_secure:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
-        if "Cache-Control" not in response.headers:
-            private = request.endpoint != "static"
-            response.headers["Cache-Control"] = "private, no-cache" if private else "public, max-age=3600"
+        if request.endpoint == "static":
+            response.headers["Cache-Control"] = FOR_EVER if _names_content() else "public, no-cache"
+        elif "Cache-Control" not in response.headers:
+            response.headers["Cache-Control"] = "private, no-cache"
         return response
+
+
+def _names_content() -> bool:
+    name = (request.view_args or {}).get("filename", "")
+    fingerprint = current_app.extensions["spoils_assets"].fingerprint(name)
+    return fingerprint is not None and request.args.get("v") == fingerprint

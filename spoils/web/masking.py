@@ -4,21 +4,30 @@ import re
 from typing import Any
 
 MASK = "••••••"
+DEEPEST = 100
 
+# The word may stand inside a longer name (userPassword, X-Api-Key, db_secret_2), in any case, however joined.
 _SECRET = re.compile(
-    r"pass(word|wd|phrase)?$|^pwd$|secret|token|authorization|api_?key|apikey|private_?key|credential|cookie|session_?id",
+    r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|(api|private|access)[-_ ]?key|credential"
+    r"|session[-_ ]?id|cookie|signature|bearer|(^|[-_ ])(pass|auth|pwd|pin|otp|cvv|cvc)([-_ ]|$)",
     re.IGNORECASE,
 )
+_IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@]*:[^\s/@]*@")
 
 
-def masked(value: Any) -> Any:
-    """A copy of a JSON value in which whatever stands under a key that names a secret is a row of dots."""
+def masked(value: Any, depth: int = 0) -> Any:
+    """A copy of a JSON value in which the value of each secret key is a mask, whatever it was."""
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return {key: MASK if _names_secret(key) else masked(item) for key, item in value.items()}
+        return {key: MASK if secret(key) else masked(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
+        return [masked(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return _IN_URL.sub(rf"\g<scheme>{MASK}@", value)
     return value
 
 
-def _names_secret(key: object) -> bool:
-    return bool(_SECRET.search(str(key).replace("-", "_")))
+def secret(key: object) -> bool:
+    """Whether what stands under `key` is nobody's to read."""
+    return _SECRET.search(str(key)) is not None

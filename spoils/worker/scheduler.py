@@ -8,6 +8,7 @@ from itertools import islice
 from sqlalchemy import Engine
 
 from spoils.cron import Cron
+from spoils.db.engine import transaction
 from spoils.job import Job
 from spoils.models import TickEnding
 from spoils.queue import ticks
@@ -17,8 +18,12 @@ log = logging.getLogger("spoils.worker")
 
 LOOK_SECONDS = 30.0
 LATE = timedelta(seconds=60)
-"""A slot found later than this was missed: no worker was live at its time, and the next slot does its work."""
-MOST_SLOTS = 10_000
+"""A slot found later than this came due while no worker was live: its class's `catch_up` says what becomes of it."""
+MOST_SLOTS = 100_000
+MOST_CAUGHT_UP = 100
+
+
+_CAUGHT_UP = {"skip": 0, "once": 1, "all": MOST_CAUGHT_UP}
 
 
 class Scheduler:
@@ -54,7 +59,8 @@ class Scheduler:
     def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
         """The slots to enter now; those that nobody was there for are recorded on the way."""
         slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
-        missed = [slot for slot in slots if standing.now - slot > LATE]
+        late = [slot for slot in slots if standing.now - slot > LATE]
+        missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
             with self._engine.connect() as connection:
                 told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
@@ -64,8 +70,7 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
-        with transactional.begin() as connection:
+        with transaction(self._engine) as connection:
             told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(

@@ -3,6 +3,8 @@
 import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ class Mailbox:
         self.mails: list[Any] = []
         self.answer = "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
         self.mails.append(envelope)
         return self.answer
 
@@ -47,12 +49,15 @@ class Endpoint(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that gave up is the point of the test
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Hook)
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.status = 200
         self.closing = threading.Event()
-        self.silent = False
+        self.silent = self.drips = False
 
     @property
     def place(self) -> str:
@@ -66,6 +71,11 @@ class Hook(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.silent:
             self.server.closing.wait(30)
+            return
+        if self.server.drips:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.server.closing.wait(0.02):
+                self.wfile.write(b"z")
             return
         self.server.posts.append((self.path, json.loads(body)))
         self.send_response(self.server.status)
@@ -147,6 +157,22 @@ def test_a_server_that_says_nothing_is_given_up_at_the_deadline(endpoint: Endpoi
     assert time.monotonic() - started < 1.5
 
 
+def test_a_server_that_drips_is_given_up_at_the_deadline(endpoint: Endpoint) -> None:
+    endpoint.drips = True
+    started = time.monotonic()
+    assert refused(f"json://{endpoint.place}/hook", seconds=0.3) == (
+        "The json:// notification was not delivered within 0.3 s."
+    )
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_reason_that_holds_a_part_of_the_url_is_told_without_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = refused(f"json://someone:notification@127.0.0.1:{port}/hook")
+    assert told.endswith("A Connection error occurred sending JSON *** to 127.0.0.1.")
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
@@ -214,8 +240,5 @@ def test_every_part_of_the_url_is_taken_out_of_a_reason(text: str, url: str, lef
 
 
 def test_apprise_is_not_loaded_until_it_is_needed() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, spoils.clients.notifications; sys.exit('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,5 +1,6 @@
 """The client of Open Food Facts, against a real server on loopback that has every kind of bad day."""
 
+import gzip
 import json
 import socket
 import threading
@@ -263,7 +264,7 @@ def test_after_a_cut_fetch_no_thread_and_no_connection_is_left(upstream: Upstrea
 
 def test_a_name_that_does_not_exist_is_worth_a_retry() -> None:
     nowhere = OpenFoodFacts(base_url="http://nowhere.invalid", user_agent=AGENT, deadline_seconds=5)
-    with pytest.raises(UpstreamUnavailable, match="nowhere.invalid") as error:
+    with pytest.raises(UpstreamUnavailable, match=r"nowhere\.invalid") as error:
         nowhere.fetch(CODE)
     assert not error.value.final
 
@@ -280,7 +281,7 @@ def test_plain_http_where_tls_was_expected_is_worth_a_retry(upstream: Upstream) 
     wrong = OpenFoodFacts(
         base_url=upstream.url.replace("http:", "https:"), user_agent=AGENT, deadline_seconds=2
     )
-    with pytest.raises(UpstreamUnavailable, match="No secure connection to 127.0.0.1"):
+    with pytest.raises(UpstreamUnavailable, match=r"No secure connection to 127\.0\.0\.1"):
         wrong.fetch(CODE)
 
 
@@ -334,8 +335,6 @@ def test_the_limit_is_on_unpacked_bytes_to_the_byte(upstream: Upstream) -> None:
 
 
 def test_a_packed_body_is_unpacked(upstream: Upstream) -> None:
-    import gzip
-
     body = gzip.compress(json.dumps(product(product_name="packed")).encode())
     upstream.script(CODE, bad.raw(body, Content_Encoding="gzip"))
     assert client(upstream).fetch(CODE).name == "packed"
@@ -345,6 +344,15 @@ def test_a_redirect_on_the_same_host_is_followed(upstream: Upstream) -> None:
     upstream.products["12345678"] = {"product_name": "moved here"}
     upstream.script(CODE, bad.redirect("/api/v2/product/12345678", 301))
     assert client(upstream).fetch(CODE).name == "moved here"
+
+
+def test_a_redirect_keeps_the_name_and_password_of_the_address_that_was_configured(
+    upstream: Upstream,
+) -> None:
+    upstream.script(CODE, bad.redirect())
+    address = upstream.url.replace("http://", "http://off:off@")
+    assert OpenFoodFacts(base_url=address, user_agent=AGENT).fetch(CODE).name == NOODLES["product_name"]
+    assert [request.headers["Authorization"] for request in upstream.requests] == ["Basic b2ZmOm9mZg=="] * 2
 
 
 def test_three_redirects_are_followed_and_a_fourth_is_refused(upstream: Upstream) -> None:

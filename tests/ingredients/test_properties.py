@@ -67,6 +67,11 @@ def test_any_label_is_read(text: str) -> None:
     check(analyse({"ingredients_text": text}))
 
 
+def test_a_numeric_entity_of_thousands_of_digits_is_read() -> None:
+    text = f"sugar&#{'9' * 5000};, salt"
+    assert [item.name for item in analyse({"ingredients_text": text}).ingredients] == ["sugar", "salt"]
+
+
 @settings(deadline=2000)
 @given(st.lists(ITEMS, max_size=5), LABELS)
 def test_any_list_is_read(items: list[Any], text: str) -> None:

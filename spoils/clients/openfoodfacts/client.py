@@ -108,7 +108,7 @@ class OpenFoodFacts:
         split = _split(target)
         if not location or split is None:
             raise UpstreamRefused("Open Food Facts redirected to an address that cannot be read.")
-        if _origin(split) != _origin(self._base) or split.username is not None:
+        if _origin(split) != _origin(self._base) or split.username not in (None, self._base.username):
             raise UpstreamRefused("Open Food Facts redirected to another host, which is not followed.")
         return target
 

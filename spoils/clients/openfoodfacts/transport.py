@@ -104,7 +104,7 @@ class BoundedSession:
 class _FollowsNothing(requests.Session):
     """Even told to follow no redirect, requests reads its whole body and parses where it leads."""
 
-    def get_redirect_target(self, resp: requests.Response) -> None:
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the base class's signature
         return None
 
 

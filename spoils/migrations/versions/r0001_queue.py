@@ -115,7 +115,7 @@ CREATE TABLE spoils_workers (
     ended_at TIMESTAMP WITH TIME ZONE,
     ended_how VARCHAR
 );
-CREATE INDEX spoils_workers_live_idx ON spoils_workers (beat_at) WHERE ended_at IS NULL;
+CREATE INDEX spoils_workers_live_idx ON spoils_workers (id) WHERE ended_at IS NULL;
 CREATE INDEX spoils_workers_ended_idx ON spoils_workers (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE spoils_attempts (

@@ -1,0 +1,92 @@
+"""Who may see and who may act: an admin, a viewer who only reads, or nobody."""
+
+import hashlib
+import hmac
+import ipaddress
+from enum import StrEnum
+
+from flask import Request, current_app, request, session
+
+from spoils.config import Settings, current_settings
+
+
+class Role(StrEnum):
+    """What somebody is to the dashboard."""
+
+    ADMIN = "admin"
+    VIEWER = "viewer"
+
+
+def has_doors() -> bool:
+    """Whether there is a password to log in with."""
+    return bool(_passwords(current_settings()))
+
+
+def closed_because() -> str | None:
+    """Why nobody at all gets in, as one sentence; None where somebody does."""
+    now = current_settings()
+    if not has_doors():
+        return None if now.development and from_here(request) else "No password is set."
+    if now.secret_key is None and not now.development:
+        return "A password is set, but no SECRET_KEY to sign sessions with."
+    return None
+
+
+def current_role() -> Role | None:
+    """What the client of this request is; never touches the database."""
+    if not has_doors():
+        return Role.ADMIN if closed_because() is None else None
+    for role, password in _passwords(current_settings()).items():
+        if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
+            return role
+    return None
+
+
+def role_of(password: str) -> Role | None:
+    """Whose password this is; both are compared, so that the time taken tells nothing."""
+    matches = [role for role, own in _passwords(current_settings()).items() if _same(password, own)]
+    return matches[0] if matches else None
+
+
+def enter(role: Role) -> None:
+    """Begin a session; what stood in the old one is gone."""
+    session.clear()
+    session.permanent = True
+    session["role"] = role.value
+    # A session holds good for the password that it was begun with, and ends when that is changed.
+    session["mark"] = _mark(role, _passwords(current_settings())[role])
+
+
+def leave() -> None:
+    """End the session."""
+    session.clear()
+
+
+def from_here(asked: Request) -> bool:
+    """Whether this request comes from this machine, and was sent to it by a name of its own.
+
+    The name matters: a page elsewhere can point a name of its own at 127.0.0.1, and then read the answers.
+    """
+    host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
+    return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _passwords(now: Settings) -> dict[Role, str]:
+    both = {Role.ADMIN: now.admin_password, Role.VIEWER: now.viewer_password}
+    return {role: password for role, password in both.items() if password}
+
+
+def _mark(role: Role, password: str) -> str:
+    key = str(current_app.secret_key).encode()
+    return hmac.new(key, f"{role}:{password}".encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def _same(left: str, right: str) -> bool:
+    return hmac.compare_digest(left.encode(errors="surrogatepass"), right.encode(errors="surrogatepass"))

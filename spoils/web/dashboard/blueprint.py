@@ -1,0 +1,5 @@
+"""The blueprint that every page hangs on."""
+
+from flask import Blueprint
+
+bp = Blueprint("dashboard", __name__)

@@ -1,0 +1,140 @@
+"""How pages write numbers, durations and moments. Pure."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+_TURNS = {
+    point: f"\\u{point:04x}" for point in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
+}
+FOREVER = 100 * 365 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number and its unit, which a page may set in different sizes."""
+
+    number: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time in the forms that a page needs."""
+
+    iso: str
+    full: str
+    clock: str
+    """The time of day, or the day where it is not today's."""
+    age: str
+    """As "3 min ago" or "in 2 min 28 s"."""
+    span: str
+    """The same without its direction."""
+    future: bool
+
+
+def number(value: int) -> str:
+    """1,162,480"""
+    return f"{value:,}"
+
+
+def plural(value: int, word: str) -> str:
+    """1 job, 412 jobs"""
+    return f"{value:,} {word}" if value == 1 else f"{value:,} {word}s"
+
+
+def run_time(milliseconds: float | None) -> str:
+    """412 ms, 1.31 s, 2 min 7 s; a dash where there is none."""
+    if milliseconds is None or milliseconds < 0:
+        return "–"
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1_000
+    return f"{seconds:.2f} s" if seconds < MINUTE else span(seconds)
+
+
+def span(seconds: float) -> str:
+    """3 s, 2 min 28 s, 11 h 28 min, 2 days: the two largest units at most."""
+    whole = int(abs(seconds))
+    if whole >= FOREVER:
+        return "for ever"
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return _two(whole // MINUTE, "min", whole % MINUTE, "s")
+    if whole < DAY:
+        return _two(whole // HOUR, "h", whole % HOUR // MINUTE, "min")
+    return plural(whole // DAY, "day")
+
+
+def coarse(seconds: float) -> Figure:
+    """The largest unit alone: 3 s, 13 min, 2 h, 4 days."""
+    whole = int(abs(seconds))
+    if whole >= FOREVER:
+        return Figure("∞")
+    if whole < MINUTE:
+        return Figure(str(whole), "s")
+    if whole < HOUR:
+        return Figure(str(whole // MINUTE), "min")
+    if whole < DAY:
+        return Figure(str(whole // HOUR), "h")
+    return Figure(number(whole // DAY), "day" if whole < 2 * DAY else "days")
+
+
+def moment(point: datetime | None, now: datetime) -> Moment | None:
+    """`point` as seen at `now`, which is the database's clock."""
+    if point is None:
+        return None
+    point = point.astimezone(UTC) if _ordinary(point) else point.replace(tzinfo=UTC)
+    seconds = (point - now).total_seconds()
+    if not _ordinary(point):
+        word = "never" if seconds > 0 else "since ever"
+        return Moment(point.isoformat(), word, word, word, word, seconds > 0)
+    largest = coarse(seconds)
+    whole = f"{largest.number} {largest.unit}"
+    return Moment(
+        iso=point.isoformat(timespec="milliseconds"),
+        full=f"{point.day} {point:%b %Y %H:%M:%S} UTC",
+        clock=_clock(point, now),
+        age=f"in {span(seconds)}" if seconds >= 1 else f"{whole} ago",
+        span=span(seconds),
+        future=seconds > 0,
+    )
+
+
+def per_minute(count: int, minutes: int) -> str:
+    """117, or 0.4 where it is less than ten."""
+    rate = count / minutes
+    return number(round(rate)) if rate >= 10 or rate == round(rate) else f"{rate:.1f}"
+
+
+def shortened(text: str, length: int) -> str:
+    """At most `length` characters; an ellipsis stands for what was cut."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space."""
+    return " ".join(visible(text).split())
+
+
+def visible(text: str) -> str:
+    """The text with what would turn the direction of the words around it written as an escape."""
+    return text.translate(_TURNS)
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small} {small_unit}" if small else f"{large} {large_unit}"
+
+
+def _clock(point: datetime, now: datetime) -> str:
+    if point.date() == now.date():
+        return f"{point:%H:%M:%S}"
+    if abs(point - now) < timedelta(days=180):
+        return f"{point.day} {point:%b %H:%M}"
+    return f"{point.day} {point:%b %Y}"
+
+
+def _ordinary(point: datetime) -> bool:
+    # PostgreSQL's infinities arrive as the first and the last year that Python knows.
+    return 1 < point.year < 9999

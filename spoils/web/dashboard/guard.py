@@ -1,0 +1,64 @@
+"""What stands before every page: closed, log in first, read only, and forms that did not come from here."""
+
+from flask import Flask, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+
+from spoils.web.csrf import csrf, foreign
+from spoils.web.dashboard import access
+from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.limiter import Limiter
+from spoils.web.errors import answer
+
+API = "api"
+SAFE = {"GET", "HEAD", "OPTIONS"}
+FOR_ALL = {f"{bp.name}.{name}" for name in ("login", "log_in", "log_out")}
+FOREIGN = "This came from another site, so nothing was done. Open the page here and press the button there."
+STALE = "This form is too old or not from here, so nothing was done. Reload the page and press again."
+READ_ONLY = "You are logged in as viewer, who only reads. Log in as admin to change something."
+
+
+def init_app(app: Flask) -> None:
+    """Put the guard before the routes of `app`, and the check of form tokens after it."""
+    app.extensions["spoils_logins"] = Limiter()
+    # A page may stay open for a whole session: its forms hold as long as that.
+    app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    # Its look at the Referer is left out: `foreign` looks at the Origin, which is sent where that is not.
+    app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
+    # `_guard` asks for the token itself, after it has told a closed dashboard from an open one.
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False
+    app.before_request(_guard)
+    csrf.init_app(app)
+    app.register_error_handler(CSRFError, lambda _error: answer(400, STALE))
+
+
+def logins() -> Limiter:
+    """How often each client has failed to log in here."""
+    found: Limiter = current_app.extensions["spoils_logins"]
+    return found
+
+
+def _guard() -> ResponseReturnValue | None:
+    if request.blueprint == bp.name and (refusal := _refusal()) is not None:
+        return refusal
+    # What is not the API's, which is called with tokens of its own and without a session, needs a form's token.
+    if API not in request.blueprints:
+        csrf.protect(apply_exemptions=True)
+    return None
+
+
+def _refusal() -> ResponseReturnValue | None:
+    if reason := access.closed_because():
+        return render_template("session/closed.html", reason=reason), 503
+    reads = request.method in SAFE
+    if not reads and foreign(request):
+        return answer(403, FOREIGN)
+    if request.endpoint in FOR_ALL:
+        return None
+    role = access.current_role()
+    if role is None:
+        here = request.full_path.rstrip("?") if reads else None
+        return redirect(url_for("dashboard.login", next=here), 303)
+    if not reads and role is not access.Role.ADMIN:
+        return answer(403, READ_ONLY)
+    return None

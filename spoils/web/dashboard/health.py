@@ -1,0 +1,92 @@
+"""The sentence of health. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spoils.web.dashboard.formats import coarse, plural, span
+
+CALM_SECONDS = 5
+BEHIND_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is judged: by type how many wait and how many seconds the oldest has been due; who is there."""
+
+    waiting: Mapping[str, int]
+    due_for: Mapping[str, float]
+    live_workers: int
+    taken: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A sentence in two voices; `needs_you` makes it the loudest thing on the page."""
+
+    strong: str
+    rest: str
+    needs_you: bool = False
+    glyph: str = "well"
+    task_type: str | None = None
+    """The type whose waiting jobs are worth a look."""
+
+
+def judge(seen: Seen) -> Health:
+    """The one thing to say, the worst first."""
+    if not seen.live_workers:
+        return _nobody(seen)
+    if untaken := {name: age for name, age in seen.due_for.items() if name not in seen.taken}:
+        return _untaken(seen, untaken)
+    oldest = max(seen.due_for.values(), default=None)
+    if oldest is None:
+        return Health("Work flows.", "No due job waits.")
+    if oldest <= CALM_SECONDS:
+        return Health("Work flows.", "Every type has a live worker and no due job waits longer than 5 s.")
+    if oldest < BEHIND_SECONDS:
+        return Health(
+            "Work flows.", f"Every type has a live worker; the oldest due job waits {span(oldest)}."
+        )
+    slowest = max(seen.due_for, key=lambda name: seen.due_for[name])
+    return Health(
+        "Work is behind.",
+        f"Every type has a live worker, but the oldest due job, of type {slowest}, waits {_coarse(oldest)}.",
+        needs_you=True,
+        glyph="needs-you",
+        task_type=slowest,
+    )
+
+
+def _nobody(seen: Seen) -> Health:
+    waiting = sum(seen.waiting.values())
+    if not waiting:
+        return Health(
+            "No worker is live.", "Nothing waits either. Work begins when one starts.", glyph="waits"
+        )
+    if not seen.due_for:
+        return Health("No worker is live.", f"{_jobs_wait(waiting)}, none is due yet.", glyph="waits")
+    oldest = max(seen.due_for.values())
+    strong = f"{_jobs_wait(waiting)} and no worker is live."
+    return Health(strong, f"The oldest is due for {_coarse(oldest)}.", needs_you=True, glyph="needs-you")
+
+
+def _untaken(seen: Seen, untaken: Mapping[str, float]) -> Health:
+    worst = max(untaken, key=lambda name: seen.waiting.get(name, 0))
+    waiting = seen.waiting.get(worst, 0)
+    others = f" So it is with {plural(len(untaken) - 1, 'other type')}." if len(untaken) > 1 else ""
+    return Health(
+        f"{plural(waiting, 'job')} of type {worst} {'waits' if waiting == 1 else 'wait'} "
+        "and no live worker takes that type.",
+        f"The oldest waits {_coarse(untaken[worst])}.{others}",
+        needs_you=True,
+        glyph="needs-you",
+        task_type=worst,
+    )
+
+
+def _jobs_wait(count: int) -> str:
+    return f"{plural(count, 'job')} {'waits' if count == 1 else 'wait'}"
+
+
+def _coarse(seconds: float) -> str:
+    figure = coarse(seconds)
+    return f"{figure.number} {figure.unit}"

@@ -1,0 +1,86 @@
+"""The pages of jobs, and the verbs on one."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from spoils.models import db
+from spoils.queue import control, inspect
+from spoils.web.dashboard import lookback, strip
+from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.filters import Search, read_filters, read_search
+from spoils.web.dashboard.flashes import say
+from spoils.web.dashboard.job_list import find_jobs, list_jobs
+from spoils.web.dashboard.job_view import show_job
+from spoils.web.dashboard.local import local_path
+
+
+@bp.get("/")
+def home() -> ResponseReturnValue:
+    """The list of jobs, until there is an overview."""
+    return redirect(url_for("dashboard.jobs"), 302)
+
+
+@bp.get("/jobs")
+def jobs() -> ResponseReturnValue:
+    """A list of jobs, or what a search found."""
+    search = read_search(request.args)
+    if isinstance(search, UUID):
+        return redirect(url_for("dashboard.job", task_id=search), 302)
+    filters = read_filters(request.args)
+    seen = strip.look(db.session())
+    if isinstance(search, Search):
+        rows = find_jobs(db.session(), search, seen)
+        return render_template("jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH)
+    jobs_page = list_jobs(db.session(), filters, seen)
+    return render_template("jobs/index.html", strip=seen, filters=filters, jobs=jobs_page)
+
+
+@bp.get("/jobs/<uuid:task_id>")
+def job(task_id: UUID) -> ResponseReturnValue:
+    """One job."""
+    task = inspect.find_task(db.session(), task_id)
+    if task is None:
+        abort(404, "There is no job of this id. It was deleted, or it is older than the retention keeps.")
+    seen = strip.look(db.session())
+    return render_template("jobs/show.html", strip=seen, job=show_job(db.session(), task, seen))
+
+
+@bp.post("/jobs/<uuid:task_id>/retries")
+def retry_job(task_id: UUID) -> ResponseReturnValue:
+    """Retry it."""
+    return _act(control.retry, task_id)
+
+
+@bp.post("/jobs/<uuid:task_id>/runs")
+def run_job_now(task_id: UUID) -> ResponseReturnValue:
+    """Make it due now."""
+    return _act(control.run_now, task_id)
+
+
+@bp.post("/jobs/<uuid:task_id>/cancellations")
+def cancel_job(task_id: UUID) -> ResponseReturnValue:
+    """Cancel it, or ask it to stop."""
+    return _act(control.cancel, task_id)
+
+
+@bp.post("/jobs/<uuid:task_id>/deletions")
+def delete_job(task_id: UUID) -> ResponseReturnValue:
+    """Delete it."""
+    return _act(control.remove, task_id, leaves=False)
+
+
+def _act(
+    verb: Callable[[Connection, UUID], control.Change], task_id: UUID, *, leaves: bool = True
+) -> ResponseReturnValue:
+    change = verb(db.session.connection(), task_id)
+    db.session.commit()
+    gone = change.done and not leaves
+    linked = change.twin or (None if gone else task_id)
+    say("done" if change.done else "refused", change.sentence, linked, twin=change.twin is not None)
+    here = url_for("dashboard.job", task_id=task_id)
+    back = local_path(request.form.get("back"), url_for("dashboard.jobs"))
+    return redirect(url_for("dashboard.jobs") if gone and back == here else back, 303)

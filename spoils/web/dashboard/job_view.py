@@ -1,0 +1,194 @@
+"""One job, as its page needs it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spoils.job.registry import registry
+from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
+from spoils.outcome import Ending
+from spoils.queue import inspect
+from spoils.web.dashboard import formats, lookback
+from spoils.web.dashboard.states import VIEWS, StateView
+from spoils.web.dashboard.strip import Strip
+from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
+from spoils.web.dashboard.traceback_view import Part, parts
+from spoils.web.dashboard.verbs import Verb, verbs_for
+from spoils.web.dashboard.why import Reason, why_it_waits
+from spoils.web.masking import masked
+
+LONGEST_PAYLOAD = 20_000
+UNFAILED = {Ending.RELEASED: "Given back", Ending.SNOOZED: "Asked for a pause", Ending.CANCELLED: "Cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt; `state` says by its glyph how it ended, or that it runs."""
+
+    attempt: int
+    claimed: formats.Moment | None
+    ran: str
+    state: StateView
+    ended: str
+    message: str
+    worker: str
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and what stands behind it; `moment` and `mono` tell how it is set."""
+
+    label: str
+    text: str
+    note: str = ""
+    moment: formats.Moment | None = None
+    mono: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """What the page of a job shows."""
+
+    id: str
+    short_id: str
+    task_type: str
+    type_filter: str
+    subject: str
+    state: StateView
+    verbs: tuple[Verb, ...]
+    untried: bool
+    attempts_text: str
+    attempts: tuple[AttemptRow, ...]
+    error: ErrorView | None
+    error_attempt: int | None
+    traceback: tuple[Part, ...]
+    payload: str
+    facts: tuple[Fact, ...]
+    reasons: tuple[Reason, ...]
+    twins: tuple[TaskRow, ...]
+    twins_reach: str
+
+
+def show_job(session: Session, task: Task, strip: Strip) -> JobView:
+    """The page of `task`."""
+    ended = inspect.attempts_of(session, task.id)
+    names = _worker_names(session, task, ended)
+    last = next((each for each in ended if each.error_class or each.message), None)
+    twins = lookback.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
+    fields = summary(task.payload)
+    return JobView(
+        id=str(task.id),
+        short_id=str(task.id)[:8],
+        task_type=named(task.task_type),
+        type_filter=task.task_type,
+        subject=fields[0].value if fields else "",
+        state=VIEWS[task.state],
+        verbs=verbs_for(task, strip.now),
+        untried=task.attempts == 0,
+        attempts_text=attempts(task),
+        attempts=(*_present(task, strip.now, names), *(_past(each, strip.now, names) for each in ended)),
+        error=_error(task, last),
+        error_attempt=last.attempt if last else None,
+        traceback=parts(last.traceback if last else None),
+        payload=pretty(task.payload),
+        facts=tuple(_facts(task, strip.now, names)),
+        reasons=why_it_waits(session, task, ended[0] if ended else None, strip),
+        twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
+        twins_reach=lookback.REACH_OF_ENDED,
+    )
+
+
+def pretty(payload: object) -> str:
+    """A payload as indented JSON with its secrets masked."""
+    text = json.dumps(masked(payload), indent=2, ensure_ascii=False)
+    return formats.visible(formats.shortened(text, LONGEST_PAYLOAD))
+
+
+def _worker_names(session: Session, task: Task, ended: Sequence[Attempt]) -> Mapping[UUID, str]:
+    ids = {each for each in (task.claimed_by, *(attempt.worker_id for attempt in ended)) if each}
+    if not ids:
+        return {}
+    rows = session.execute(select(Worker.id, Worker.host, Worker.pid).where(Worker.id.in_(ids)))
+    return {row.id: f"{row.host} · {row.pid}" for row in rows}
+
+
+def _name(worker_id: UUID | None, names: Mapping[UUID, str]) -> str:
+    return names.get(worker_id, str(worker_id)[:8]) if worker_id else "–"
+
+
+def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[AttemptRow]:
+    """The attempt that is the task's own row: the one that finished it, or the one that runs."""
+    if task.state not in (TaskState.FINISHED, TaskState.IN_PROGRESS):
+        return []
+    finished = task.state is TaskState.FINISHED
+    until = task.updated_at if finished else now
+    ran = (until - task.claimed_at).total_seconds() * 1_000 if task.claimed_at else None
+    return [
+        AttemptRow(
+            attempt=task.attempts,
+            claimed=formats.moment(task.claimed_at, now),
+            ran=formats.run_time(ran),
+            state=VIEWS[task.state],
+            ended="Finished" if finished else "Runs now",
+            message="It was asked to stop." if task.cancel_requested_at and not finished else "",
+            worker=_name(task.claimed_by, names),
+            release="–",
+        )
+    ]
+
+
+def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
+    given_back = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
+    word = UNFAILED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
+    return AttemptRow(
+        attempt=attempt.attempt,
+        claimed=formats.moment(attempt.claimed_at, now),
+        ran=formats.run_time(attempt.ran_ms),
+        state=VIEWS[TaskState.NEW if given_back else TaskState.FAILED],
+        ended=attempt.error_class or word or attempt.outcome.replace("_", " ").capitalize(),
+        message=formats.shortened(formats.one_line(attempt.message or ""), 300),
+        worker=_name(attempt.worker_id, names),
+        release=attempt.release or "–",
+    )
+
+
+def _error(task: Task, last: Attempt | None) -> ErrorView | None:
+    if task.state not in (TaskState.FAILED, TaskState.RETRIED) and last is None:
+        return None
+    if last is not None:
+        return ErrorView(
+            last.error_class or "", formats.visible(formats.shortened(last.message or "", 5_000))
+        )
+    return error_view(task.error_message)
+
+
+def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
+    job_class = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    retries = f"{task.retries} of {job_class.max_retries} used" if job_class else f"{task.retries} used"
+    facts = [Fact("Enqueued", "", moment=formats.moment(task.created_at, now))]
+    if task.state in WAITING:
+        facts.append(Fact("Due", "", moment=formats.moment(task.scheduled_at, now)))
+    facts += [
+        Fact("Changed", "", moment=formats.moment(task.updated_at, now)),
+        Fact("Priority", str(task.priority)),
+        Fact("Retries", retries),
+        Fact("Crashes", f"{task.crashes} of 3"),
+    ]
+    if task.uniq_hash:
+        note = "No equal job is enqueued until this one has ended." if task.state in ACTIVE else ""
+        facts.append(Fact("Unique", f"{task.uniq_hash[:8]}…{task.uniq_hash.strip()[-4:]}", note, mono=True))
+    else:
+        facts.append(Fact("Unique", "no"))
+    if task.claimed_by:
+        facts.append(Fact("Worker", _name(task.claimed_by, names)))
+    elif task.state is TaskState.IN_PROGRESS:
+        facts.append(Fact("Worker", "a worker of another system"))
+    if task.cancel_requested_at and task.state is TaskState.IN_PROGRESS:
+        facts.append(Fact("Asked to stop", "", moment=formats.moment(task.cancel_requested_at, now)))
+    return facts

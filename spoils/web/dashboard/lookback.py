@@ -1,0 +1,61 @@
+"""Finding jobs by what no index holds: bounded, so that it takes milliseconds at any size of the table.
+
+It looks at the jobs of one unique hash that wait or run (there is an index), at some of the others that wait
+or run, and at the last ones that ended. Pages say so, with `REACH` and `REACH_OF_ENDED`.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, or_, select, union
+from sqlalchemy.orm import Session, aliased
+
+from spoils.models import ACTIVE, Task, TaskState
+
+FAR = 5_000
+REACH = (
+    f"Looked at the last {FAR:,} that failed, the last {FAR:,} that finished, "
+    f"and up to {FAR:,} in each other state."
+)
+REACH_OF_ENDED = f"among those that wait or run, and the last {FAR:,} each that failed and that finished"
+ENDED = (TaskState.FAILED, TaskState.FINISHED)
+
+Condition = Callable[[Any], ColumnElement[bool]]
+
+
+def with_field(session: Session, field: str, values: Collection[str], limit: int = 50) -> Sequence[Task]:
+    """Jobs whose payload has one of `values` under `field`, the last changed first."""
+    near = [_near(state, lambda task: task.payload[field].astext.in_(values)) for state in TaskState]
+    return _last_changed(session, near, limit)
+
+
+def with_hash(session: Session, uniq_hash: str, limit: int = 10) -> Sequence[Task]:
+    """Jobs of this unique hash, the last changed first."""
+    ended = [_near(state, lambda task: task.uniq_hash == uniq_hash) for state in ENDED]
+    active = select(Task.id).where(Task.uniq_hash == uniq_hash, Task.state.in_(ACTIVE))
+    return _last_changed(session, [*ended, active], limit)
+
+
+def about_product(session: Session, barcode: str, product_id: int, limit: int = 10) -> Sequence[Task]:
+    """Jobs whose payload names this product by its barcode or by its id, the last changed first."""
+
+    def about(task: Any) -> ColumnElement[bool]:
+        return or_(
+            task.payload["barcode"].astext == barcode,
+            task.payload["product_id"].astext == str(product_id),
+        )
+
+    return _last_changed(session, [_near(state, about) for state in TaskState], limit)
+
+
+def _near(state: TaskState, condition: Condition) -> Select[Any]:
+    rows = select(Task).where(Task.state == state).limit(FAR)
+    if state in ENDED:  # what ended has an index by time
+        rows = rows.order_by(Task.updated_at.desc(), Task.id.desc())
+    task = aliased(Task, rows.subquery())
+    return select(task.id).where(condition(task))
+
+
+def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int) -> Sequence[Task]:
+    statement = select(Task).where(Task.id.in_(union(*ids))).order_by(Task.updated_at.desc(), Task.id)
+    return session.scalars(statement.limit(limit)).all()

@@ -1,0 +1,97 @@
+"""The strip: what exists, how old the oldest waiting job is, who works, and one sentence on all of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from spoils.models import WAITING, Minute, TaskState
+from spoils.queue import counts, inspect
+from spoils.web.dashboard import formats
+from spoils.web.dashboard.health import Health, Seen, judge
+from spoils.web.dashboard.states import ORDER, VIEWS, StateView
+
+RATE_MINUTES = 5
+
+Counts = Mapping[str, Mapping[TaskState, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many tasks stand in a state."""
+
+    state: StateView
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """What the head of every page shows, and what pages need of it."""
+
+    states: tuple[StateCount, ...]
+    oldest: formats.Figure | None
+    per_minute: str
+    workers: int
+    threads: str
+    health: Health
+    seen_at: formats.Moment | None
+    now: datetime
+    counts: Counts
+    taken: frozenset[str]
+    """Task types that a live worker takes."""
+    waiting_state: str
+    """The state in which most of what `health` speaks of waits."""
+
+    @property
+    def total(self) -> int:
+        """How many tasks there are."""
+        return sum(each.count for each in self.states)
+
+
+def look(session: Session) -> Strip:
+    """Look at the queue as it is now."""
+    connection = session.connection()
+    now = inspect.server_now(connection)
+    by_type = counts.count_tasks(connection)
+    waiting = {name: sum(of[state] for state in WAITING) for name, of in by_type.items()}
+    workers = inspect.live_workers(session)
+    oldest = inspect.oldest_waiting(session, [name for name, number in waiting.items() if number > 0])
+    ages = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest}
+    taken = frozenset(name for worker in workers if not worker.draining for name in worker.task_types)
+    health = judge(Seen(waiting=waiting, due_for=ages, live_workers=len(workers), taken=taken))
+    return Strip(
+        states=tuple(_state_count(by_type, state) for state in ORDER),
+        oldest=formats.coarse(max(ages.values())) if ages else None,
+        per_minute=formats.per_minute(_ended_lately(session), RATE_MINUTES),
+        workers=len(workers),
+        threads=formats.plural(sum(worker.threads for worker in workers), "thread"),
+        health=health,
+        seen_at=formats.moment(now, now),
+        now=now,
+        counts=by_type,
+        taken=taken,
+        waiting_state=_fullest(by_type, health.task_type),
+    )
+
+
+def _state_count(by_type: Counts, state: TaskState) -> StateCount:
+    count = sum(of[state] for of in by_type.values())
+    return StateCount(VIEWS[state], count, formats.number(count))
+
+
+def _fullest(by_type: Counts, task_type: str | None) -> str:
+    chosen = [of for name, of in by_type.items() if task_type in (None, name)]
+    return max(WAITING, key=lambda state: sum(of[state] for of in chosen)).value
+
+
+def _ended_lately(session: Session) -> int:
+    this_minute = func.date_trunc("minute", func.now())
+    statement = select(func.coalesce(func.sum(Minute.count), 0)).where(
+        # Whole minutes only: the one that runs would make every rate look too low.
+        Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, RATE_MINUTES),
+        Minute.minute < this_minute,
+    )
+    return int(session.scalar(statement) or 0)

@@ -1,0 +1,94 @@
+// What a page gains where scripts run: local times, a theme switch, copying, and a few keys. Nothing here is needed.
+"use strict";
+
+const root = document.documentElement;
+
+function localTimes() {
+  const two = (number) => String(number).padStart(2, "0");
+  const today = new Date().toDateString();
+  const month = new Intl.DateTimeFormat("en-GB", { month: "short" });
+  const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "long" });
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (Number.isNaN(moment.getTime()) || moment.getFullYear() < 2 || moment.getFullYear() > 9998) continue;
+    time.title = full.format(moment);
+    if (!("clock" in time.dataset)) continue;
+    const clock = `${two(moment.getHours())}:${two(moment.getMinutes())}`;
+    const day = `${moment.getDate()} ${month.format(moment)}`;
+    const old = Math.abs(Date.now() - moment.getTime()) > 180 * 86400000;
+    if (moment.toDateString() === today) time.textContent = `${clock}:${two(moment.getSeconds())}`;
+    else time.textContent = old ? `${day} ${moment.getFullYear()}` : `${day} ${clock}`;
+  }
+  const zone = document.querySelector("[data-zone]");
+  if (zone) zone.textContent = `Times are yours, ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
+}
+
+function themeSwitch() {
+  const button = document.querySelector("[data-theme-switch]");
+  if (!button) return;
+  const dark = () =>
+    root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const say = () => button.setAttribute("aria-label", dark() ? "Use the light theme" : "Use the dark theme");
+  button.addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    try {
+      localStorage.setItem("spoils-theme", root.dataset.theme);
+    } catch {
+      // It holds for this page only.
+    }
+    say();
+  });
+  button.hidden = false;
+  say();
+}
+
+function copying() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.dataset.done = "copied";
+        button.addEventListener("blur", () => delete button.dataset.done, { once: true });
+      } catch {
+        button.dataset.done = "not allowed here";
+      }
+    });
+  }
+}
+
+function autoSubmit() {
+  for (const field of document.querySelectorAll("[data-submits]")) {
+    field.addEventListener("change", () => field.form.requestSubmit());
+  }
+}
+
+function keys() {
+  const typing = (element) => element.closest("input, textarea, select, [contenteditable]");
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/" && !typing(event.target)) {
+      const search = document.querySelector("[data-search]");
+      if (!search) return;
+      event.preventDefault();
+      search.focus();
+    } else if (event.key === "Escape") {
+      const open = document.querySelector("details.menu[open]");
+      if (!open) return;
+      open.open = false;
+      open.querySelector("summary").focus();
+    }
+  });
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+}
+
+localTimes();
+themeSwitch();
+copying();
+autoSubmit();
+keys();
