@@ -11,6 +11,7 @@ import pytest
 import requests
 from sqlalchemy import Connection, text
 
+from spoils.cli import main
 from spoils.config import Settings
 from spoils.errors import SettingError
 from tests.programs import Program, Web, free_port
@@ -120,10 +121,13 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence_without_its_passw
 
 
 @pytest.mark.parametrize("arguments", [[], ["bake"], ["migrate", "--now"]], ids=str)
-def test_a_command_that_there_is_not_is_answered_with_those_there_are(arguments: list[str]) -> None:
-    code, output = run(*arguments)
-    assert code == 2
-    assert output.startswith("usage: spoils")
+def test_a_command_that_there_is_not_is_answered_with_those_there_are(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(arguments)
+    assert ending.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: spoils")
 
 
 WRONG = [

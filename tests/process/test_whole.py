@@ -202,7 +202,7 @@ class _Hook(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the overridden one
+    def log_message(self, format: str, *args: Any) -> None:
         return None
 
 
