@@ -1,5 +1,6 @@
 """Waiting on the presence connection: for a notification, for the next beat, or for somebody who interrupts."""
 
+import math
 import os
 import select
 from collections.abc import Callable
@@ -70,6 +71,8 @@ class Listener:
 
 def _seconds(payload: str) -> float:
     try:
-        return float(payload)
+        seconds = float(payload)
     except ValueError:
-        return 0.0  # somebody else's NOTIFY on our channel: look at once
+        seconds = 0.0
+    # Somebody else's NOTIFY on our channel means: look at once. NaN would win over the words of others.
+    return seconds if math.isfinite(seconds) else 0.0

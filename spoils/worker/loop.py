@@ -33,11 +33,15 @@ class Loop:
         self._errors = 0
         self._thread: threading.Thread | None = None
         self._ticking_since: float | None = None
+        # Between a thread's making and its start it can be neither joined nor started anew.
+        self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Start the thread; a loop is started once."""
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        """Start the thread; a loop is started once, and a second start changes nothing."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+                self._thread.start()
 
     def wake(self) -> None:
         """Tick now rather than when the delay is over. Any thread may call it."""
@@ -58,10 +62,12 @@ class Loop:
         """End after the present tick; whether the thread has ended within `timeout` seconds."""
         self._stopping.set()
         self._interrupt()
-        if self._thread is None or self._thread is threading.current_thread():
+        with self._starting:
+            thread = self._thread
+        if thread is None or thread is threading.current_thread():
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        thread.join(timeout)
+        return not thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

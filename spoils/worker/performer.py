@@ -74,6 +74,9 @@ class Performer:
         except PayloadError as exc:
             self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
             return
+        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
+            self._settle_plainly(claim, verdicts.of_broken_class(exc), 0)
+            return
         attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
         self._running[claim.token] = attempt
         if job.timeout is not None:

@@ -13,8 +13,8 @@ from spoils.queue.control import Change
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import take
 from tests.rows import Rows
-from tests.support import eventually
 from tests.sample_jobs import UniqueSampleJob
+from tests.support import eventually
 
 Verb = Callable[[Connection, UUID], Change]
 STATES = ("new", "retried", "in_progress", "failed", "finished")

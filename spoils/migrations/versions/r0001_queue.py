@@ -257,8 +257,8 @@ END $$;
 
 CREATE FUNCTION spoils_tasks_truncated() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    -- Folding holds this lock while it moves rows; without it the sum that it is about to write would survive.
-    PERFORM pg_advisory_xact_lock(372754);
+    -- COUNTS_LOCK of spoils.queue.folding: the sum that a fold is just writing would not be seen, and would stay.
+    PERFORM pg_advisory_xact_lock(x'5B012'::int);
     DELETE FROM spoils_counts;
     RETURN NULL;
 END $$;
