@@ -27,6 +27,17 @@ def test_the_tree_is_told_line_by_line() -> None:
     assert view.additives == ("E330",)
 
 
+def test_estimates_are_called_so() -> None:
+    told = {"name": "a", "share": 60.0}
+    guessed = {"name": "b", "share": 40.0, "share_is_estimate": True}
+    said = [view_analysis({"ingredients": rows}).estimates for rows in ([told], [told, guessed], [guessed])]
+    assert said == [
+        "",
+        "Other shares are estimates from the order on the label",
+        "Shares are estimates from the order on the label",
+    ]
+
+
 def test_the_answers_are_words() -> None:
     answers = view_analysis(NOODLE_ANALYSIS).answers
     assert Answer("Palm oil", "none found") in answers

@@ -32,7 +32,7 @@ def test_a_statement_that_takes_too_long_is_a_page_that_says_so(
 ) -> None:
     monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 100)
     client = make_app(development=True).test_client()
-    with engine.execution_options(isolation_level="READ COMMITTED").connect() as other:
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as other:
         other.execute(text("LOCK TABLE spoils_counts IN ACCESS EXCLUSIVE MODE"))
         response = client.get("/jobs")
         other.rollback()
