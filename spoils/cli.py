@@ -15,11 +15,12 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.serving import make_server
 
 from spoils import jobs, logs
-from spoils.config import ROOT, Settings, environment_with
+from spoils.clients.notifications import check_url
+from spoils.config import NOTIFY_PREFIX, ROOT, Settings, environment_with
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url
-from spoils.errors import SpoilsError
+from spoils.errors import SettingError, SpoilsError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 from spoils.web import create_app
@@ -100,6 +101,7 @@ def worker_program() -> int:
 
     def program() -> int:
         settings = _begin()
+        _check_notify_urls(settings)
         url = database_url(settings)
         engine = _engine(url)
         if settings.database_url is None:
@@ -151,8 +153,15 @@ def _migrate() -> int:
     return 0
 
 
+def _check_notify_urls(settings: Settings) -> None:
+    for kind, url in settings.notify_urls.items():
+        if wrong := check_url(url):
+            raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
+
+
 def _check() -> int:
     settings = _begin()
+    _check_notify_urls(settings)
     for job_class in registry:
         print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
     print(

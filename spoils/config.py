@@ -23,21 +23,24 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    database_url: str | None = Field(None, alias="DATABASE_URL", description="postgres:// URLs work too.")
+    # What may hold a password is kept out of every repr.
+    database_url: str | None = Field(
+        None, alias="DATABASE_URL", description="postgres:// URLs work too.", repr=False
+    )
     port: int = Field(8000, alias="PORT", ge=0, le=65535)
     web_concurrency: int = Field(2, alias="WEB_CONCURRENCY", ge=1, le=64)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
-    secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16)
+    secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
 
-    openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL")
+    openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
     worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
     worker_task_types: Names | None = Field(None, alias="WORKER_TASK_TYPES")
 
-    admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD")
-    viewer_password: str | None = Field(None, alias="SPOILS_VIEWER_PASSWORD")
-    api_tokens: Names = Field((), alias="SPOILS_API_TOKEN")
+    admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD", repr=False)
+    viewer_password: str | None = Field(None, alias="SPOILS_VIEWER_PASSWORD", repr=False)
+    api_tokens: Names = Field((), alias="SPOILS_API_TOKEN", repr=False)
 
     shutdown_seconds: float = Field(25.0, alias="SPOILS_SHUTDOWN_SECONDS", ge=0, le=3600)
     retention_days: float = Field(7.0, alias="SPOILS_RETENTION_DAYS", gt=0, le=36500)
@@ -45,7 +48,9 @@ class Settings(BaseModel):
     cron_timezone: str = Field("UTC", alias="SPOILS_CRON_TIMEZONE")
     db_connections: int | None = Field(None, alias="SPOILS_DB_CONNECTIONS", ge=3, le=500)
     shared_with_fang: bool = Field(False, alias="SPOILS_SHARED_WITH_FANG")
-    foreign_claim_timeout: float | None = Field(None, alias="SPOILS_FOREIGN_CLAIM_TIMEOUT", gt=0)
+    foreign_claim_timeout: float | None = Field(
+        None, alias="SPOILS_FOREIGN_CLAIM_TIMEOUT", gt=0, le=365 * 24 * 3600
+    )
     analyze_seconds: float = Field(2.0, alias="SPOILS_ANALYZE_SECONDS", ge=0, le=3600)
     notify_seconds: float = Field(0.5, alias="SPOILS_NOTIFY_SECONDS", ge=0, le=3600)
     notify_urls: dict[str, str] = Field(default_factory=dict, repr=False)
@@ -85,6 +90,14 @@ class Settings(BaseModel):
             raise _wrong("a URL that starts with https:// or http:// is needed")
         return url.rstrip("/")
 
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _tokens(cls, given: object) -> Any:
+        tokens = _split(given)
+        if not tokens or not all(secret_of(token) for token in tokens):
+            raise _wrong("each token needs a secret, after its name and a colon if it has one")
+        return tokens
+
     @field_validator("cron_timezone")
     @classmethod
     def _zone(cls, zone: str) -> str:
@@ -114,6 +127,12 @@ def current_settings() -> Settings:
     """The settings of the application whose context is active: in a request, and in a job's `run`."""
     settings: Settings = current_app.config["SPOILS"]
     return settings
+
+
+def secret_of(token: str) -> str:
+    """An API token may carry a name before a colon, to tell them apart by: `scanner:s3cret`."""
+    name, colon, secret = token.partition(":")
+    return (secret if colon else name).strip()
 
 
 def _split(text: object) -> Any:

@@ -7,12 +7,15 @@ entries, follow elapsed time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
 from spoils.errors import SpoilsError
+
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
 
 
 class CronError(SpoilsError, ValueError):
@@ -35,7 +38,7 @@ class Cron:
             ) from exc
         try:
             self.next_after(datetime(2024, 1, 1, tzinfo=UTC))
-        except (CronSimError, IndexError) as exc:
+        except (CronSimError, IndexError, ValueError) as exc:
             raise CronError(f'"{self.expression}" is no cron expression: {exc}.') from exc
         except StopIteration:
             raise CronError(f'"{self.expression}" never comes due.') from None
@@ -61,10 +64,51 @@ class Cron:
         return str(CronSim(self.expression, datetime(2024, 1, 1, tzinfo=UTC)).explain())
 
     def _slots(self, moment: datetime) -> Iterator[datetime]:
-        local = moment.astimezone(ZoneInfo(self.zone))
+        zone = ZoneInfo(self.zone)
+        sim = CronSim(self.expression, moment.astimezone(zone))
+        fixed = sim.fixup_tz is not None
         last = moment
-        for slot in CronSim(self.expression, local):
+        for found in sim if fixed else _elapsed(self.expression, zone, moment):
+            slot = found.astimezone(UTC)
             # In the hour that comes twice, local order and true order differ; a slot never goes back.
-            if (slot_utc := slot.astimezone(UTC)) > last:
-                last = slot_utc
-                yield slot_utc
+            if slot > last:
+                last = slot
+                yield slot
+
+
+def _elapsed(expression: str, zone: ZoneInfo, moment: datetime) -> Iterator[datetime]:
+    """The slots of an entry that follows elapsed time: each instant whose local time fits.
+
+    CronSim steps by local hours, and so passes over slots where the clock moves by half an hour (Lord Howe), or at
+    midnight. Here it sees no zone: one stretch of equal offset after the other.
+    """
+    after = moment.astimezone(UTC).replace(microsecond=0)
+    stretch = True
+    while stretch:
+        stretch = False
+        offset = _offset(zone, after + _SECOND)
+        for wall in CronSim(expression, (after + offset).replace(tzinfo=None)):
+            slot = wall.replace(tzinfo=UTC) - offset
+            if change := _change(zone, after + _SECOND, slot):
+                after, stretch = change - _SECOND, True
+                break
+            after = slot
+            yield slot
+
+
+def _change(zone: ZoneInfo, begin: datetime, end: datetime) -> datetime | None:
+    """The first second after `begin` and not after `end` at which the zone's offset is another one."""
+    offset = _offset(zone, begin)
+    while begin < end:
+        later = min(begin + _DAY, end)
+        if _offset(zone, later) != offset:
+            while later - begin > _SECOND:
+                middle = begin + (later - begin) // _SECOND // 2 * _SECOND
+                begin, later = (middle, later) if _offset(zone, middle) == offset else (begin, middle)
+            return later
+        begin = later
+    return None
+
+
+def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+    return moment.astimezone(zone).utcoffset() or timedelta()

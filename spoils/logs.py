@@ -7,8 +7,9 @@ import time
 
 FIELDS = ("action", "task_id", "task_type", "attempt", "worker_id", "ran_ms", "delay_seconds")
 
-# CR, LF, ESC and their kin: text from outside must not look like a line of ours.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+# CR, LF, ESC and their kin: text from outside must not look like a line of ours. Half a character (a lone
+# surrogate) has no UTF-8, and a line that holds one would not be written at all.
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def set_up(level: str) -> None:
@@ -41,5 +42,5 @@ class LineFormatter(logging.Formatter):
 
 
 def one_line(text: object) -> str:
-    """`text` with its control characters written out, as in `\\x0a`."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))
+    """`text` with its control characters and lone surrogates written out, as in `\\x0a`."""
+    return _UNWRITABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))

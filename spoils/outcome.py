@@ -34,6 +34,27 @@ class RetryLater(SpoilsError):
         self.seconds = seconds
 
 
+class Interrupted(BaseException):
+    """The job was ended from outside."""
+
+    # A BaseException, so that a job's `except Exception` does not swallow it by accident.
+
+    def __init__(self) -> None:
+        super().__init__((self.__doc__ or "").strip())
+
+
+class TimedOut(Interrupted):
+    """It took longer than its timeout."""
+
+
+class Cancelled(Interrupted):
+    """It was cancelled by an operator."""
+
+
+class GivenBack(Interrupted):
+    """The worker is shutting down."""
+
+
 class Ending(StrEnum):
     """The recorded outcome of one attempt."""
 

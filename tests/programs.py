@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -87,3 +88,27 @@ def worker(database_url: str, **environment: str) -> Program:
     )
     program.says("Worker pool started")
     return program
+
+
+def free_port() -> int:
+    """A port of loopback on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Web(Program):
+    """The web program under gunicorn, as in production, once it listens; `url` is where."""
+
+    def __init__(self, database_url: str, **environment: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(
+            *("-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"),
+            **{"DATABASE_URL": database_url, "PORT": str(port), "WEB_CONCURRENCY": "1", **environment},
+        )
+
+    def __enter__(self) -> Self:
+        self.says("Booting worker")
+        return self

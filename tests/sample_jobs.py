@@ -188,3 +188,74 @@ def _tell(name: str, queue: Queue) -> None:
             text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
             {"name": name, "id": queue.task_id},
         )
+
+
+class SlowLoopJob(Job):
+    """Runs Python code for too long."""
+
+    timeout = 0.5
+    max_retries = 3
+
+    def run(self, queue: Queue) -> None:
+        _tell("slow loop started", queue)
+        while True:
+            time.sleep(0.01)
+
+
+class SlowQueryJob(Job):
+    """Waits for its query for too long."""
+
+    timeout = 0.5
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(text("SELECT pg_sleep(60)"))
+
+
+class StubbornJob(Job):
+    """Does not end when it is interrupted."""
+
+    timeout = 0.5
+    number: int = 0
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES ('stubborn', :id)"), {"id": queue.task_id}
+        )
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:  # noqa: BLE001 - that is what it is for
+                continue
+
+
+class CheckpointJob(Job):
+    """Ends at its next checkpoint when the worker stops."""
+
+    def run(self, queue: Queue) -> None:
+        _tell("checkpoint started", queue)
+        while True:
+            time.sleep(0.05)
+            queue.checkpoint()
+
+
+class DeafJob(Job):
+    """Never asks whether it was cancelled."""
+
+    def run(self, queue: Queue) -> None:
+        _tell("deaf started", queue)
+        while True:
+            time.sleep(0.05)
+
+
+class BackendKillerJob(Job):
+    """Ends its own database connection the first time, as a failover would."""
+
+    def run(self, queue: Queue) -> None:
+        _tell("killer started", queue)
+        with db.engine.connect() as connection:
+            runs = connection.scalar(
+                text("SELECT count(*) FROM effects WHERE name = 'killer started' AND task_id = :id"),
+                {"id": queue.task_id},
+            )
+        if runs == 1:
+            queue.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))

@@ -1,8 +1,12 @@
 """How every connection of Spoils is made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 # A connection whose other end is gone is noticed within about 15 s, whoever waits on whom.
@@ -58,7 +62,36 @@ def obey_rules(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _record: Any) -> None:
+        register_type(_MOMENT, connection)  # type: ignore[arg-type]
         cursor = connection.cursor()
         cursor.execute(SERVER_RULES)
         cursor.close()
         connection.commit()
+
+
+def _moment(value: str | bytes | None, cursor: Any) -> datetime | None:
+    """A timestamptz; one beyond Python's years is its first or last moment, as the infinite ones are."""
+    try:
+        moment: datetime | None = PYDATETIMETZ(value, cursor)
+    except ValueError:
+        return _FIRST if str(value).endswith("BC") else _LAST
+    return moment
+
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+# A row put in with psql may hold any moment; one that cannot be read would end every claim that comes upon it.
+_MOMENT = new_type((1184,), "MOMENT", _moment)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction, committed at the end of the block, also on an engine whose every statement is its own.
+
+    It is set on the connection: of an engine's options the ones given first win, and a second engine made from an
+    AUTOCOMMIT one with other options would silently stay AUTOCOMMIT.
+    """
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="READ COMMITTED")
+        with connection.begin():
+            yield connection

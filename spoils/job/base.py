@@ -1,6 +1,7 @@
 """The base class of every job."""
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -85,7 +86,7 @@ class Job(BaseModel):
             cls.task_type = _snake(cls.__name__.removesuffix("Job") or cls.__name__)
         if "endpoint" not in cls.__dict__:
             cls.endpoint = _kebab(
-                _snake(cls.__name__.removesuffix("Job")) if cls.task_type == COMMON else cls.task_type
+                _snake(cls.__name__.removesuffix("Job")) if cls.task_type == COMMON else _text(cls.task_type)
             )
         _check(cls)
         if cls.run is not Job.run:
@@ -129,27 +130,54 @@ def _check(cls: type[Job]) -> None:
     for name in NOT_FIELDS:
         if name in cls.model_fields:
             raise wrong(f'a field cannot be called "{name}", which means something else here.')
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", str(cls.task_type)):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", _text(cls.task_type)):
         raise wrong("task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", cls.endpoint) or cls.endpoint in RESERVED_ENDPOINTS:
+    if (
+        not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", _text(cls.endpoint))
+        or cls.endpoint in RESERVED_ENDPOINTS
+    ):
         raise wrong(
             f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'
         )
     if type(cls.max_retries) is not int or not 0 <= cls.max_retries <= 10_000:
         raise wrong("max_retries must be a whole number from 0 to 10,000.")
-    if cls.timeout is not None and not 0 < cls.timeout <= 7 * 24 * 3600:
+    if cls.timeout is not None and (
+        type(cls.timeout) not in (int, float) or not 0 < cls.timeout <= 7 * 24 * 3600
+    ):
         raise wrong("timeout must be None or seconds from 0 to seven days.")
     if cls.catch_up not in ("skip", "once", "all"):
         raise wrong('catch_up must be "skip", "once" or "all".')
     if cls.overlap and cls.uniq:
         raise wrong("a unique job cannot overlap with itself.")
+    for name in ("uniq", "open"):
+        if type(getattr(cls, name)) is not bool:
+            raise wrong(f"{name} must be True or False.")
+    for name in ("cron", "cron_timezone"):
+        if not isinstance(getattr(cls, name), str | None):
+            raise wrong(f"{name} must be None or a text.")
     if cls.cron is not None:
-        try:
-            Cron(cls.cron, cls.cron_timezone or "UTC")
-        except CronError as exc:
-            raise wrong(str(exc)) from exc
-        if any(field.is_required() for field in cls.model_fields.values()):
-            raise wrong("a job with a cron is made without arguments, so each of its fields needs a default.")
+        _check_cron(cls, cls.cron, wrong)
+
+
+def _check_cron(cls: type[Job], cron: str, wrong: Callable[[str], JobDefinitionError]) -> None:
+    try:
+        Cron(cron, cls.cron_timezone or "UTC")
+    except CronError as exc:
+        raise wrong(str(exc)) from exc
+    if any(field.is_required() for field in cls.model_fields.values()):
+        raise wrong("a job with a cron is made without arguments, so each of its fields needs a default.")
+    try:
+        # What could not be entered at a slot would fail again and again, and keep other schedules waiting.
+        job = cls()
+        wire.canonical(job.to_wire())
+        job.uniq_hash()
+    except (ValidationError, PayloadError) as exc:
+        sentence = sentences(exc) if isinstance(exc, ValidationError) else str(exc)
+        raise wrong(f"its defaults cannot be enqueued: {sentence}") from exc
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _snake(name: str) -> str:

@@ -37,6 +37,12 @@ class Queue(Protocol):
     def stopping(self) -> bool:
         """Whether the worker is shutting down; what has not ended by its deadline is given back."""
 
+    def checkpoint(self) -> None:
+        """End here, if the worker is stopping or an operator has cancelled: call it where it is safe to.
+
+        Raises an exception that only the queue should catch. A stopping worker gives the task back uncounted.
+        """
+
     @property
     def log(self) -> "LoggerAdapter[Any]":
         """A logger whose lines carry the task's id and attempt."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Integer, SmallInteger, String, Text, Uuid, func
+from sqlalchemy import DateTime, ForeignKey, Identity, Integer, SmallInteger, String, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,7 +18,7 @@ class Product(Base):
 
     __tablename__ = "products"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
     barcode: Mapped[str] = mapped_column(String(14), unique=True)
     name: Mapped[str | None] = mapped_column(Text)
     brands: Mapped[str | None] = mapped_column(Text)

@@ -40,6 +40,11 @@ class Claim:
     claimed_at: datetime
 
     @property
+    def token(self) -> tuple[UUID, int]:
+        """What tells this claim from every other, of the same task too."""
+        return self.id, self.attempts
+
+    @property
     def suspect(self) -> bool:
         """Whether it was running twice when a worker died, so that it is performed with nothing beside it."""
         return self.crashes >= SUSPECT_CRASHES

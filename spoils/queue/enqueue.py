@@ -89,7 +89,7 @@ def enqueue(
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
-    if isinstance(priority, bool) or priority not in PRIORITIES:
+    if type(priority) is not int or priority not in PRIORITIES:
         raise PayloadError("priority is a whole number from -2 to 2.")
     if at is not None and at.tzinfo is None:
         raise PayloadError("A moment needs its time zone, as in 2026-11-24T02:00:00+00:00.")

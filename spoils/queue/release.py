@@ -1,9 +1,22 @@
 """Giving back what this worker holds in the table but not in its hands."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Uuid, all_, bindparam, case, cast, func, null, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Uuid,
+    all_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    null,
+    update,
+)
 
 from spoils.models import Task, TaskState
 
@@ -30,6 +43,34 @@ _RELEASE_STRAYS = (
     .values(GIVEN_BACK)
     .returning(Task.id)
 )
+
+
+_given = (
+    func.unnest(bindparam("ids", type_=ARRAY(Uuid)), bindparam("fences", type_=ARRAY(Integer)))
+    .table_valued(column("id", Uuid), column("attempts", Integer), name="given")
+    .render_derived()
+)
+_RELEASE = (
+    update(Task)
+    .where(
+        Task.id == _given.c.id,
+        Task.state == TaskState.IN_PROGRESS,
+        Task.claimed_by == bindparam("worker_id"),
+        Task.attempts == _given.c.attempts,
+    )
+    .values(GIVEN_BACK)
+    .returning(Task.id)
+)
+
+
+def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[tuple[UUID, int]]) -> list[UUID]:
+    """Give back claims (id, attempts) of this worker that were never started; the ids that were still its own."""
+    values = {
+        "ids": [task_id for task_id, _ in tokens],
+        "fences": [attempts for _, attempts in tokens],
+        "worker_id": worker_id,
+    }
+    return list(connection.execute(_RELEASE, values).scalars())
 
 
 def release_strays(connection: Connection, *, worker_id: UUID, held: Iterable[UUID]) -> list[UUID]:

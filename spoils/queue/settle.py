@@ -47,6 +47,11 @@ class Settlement:
     claimed_at: datetime
     ran_ms: int
 
+    @property
+    def token(self) -> tuple[UUID, int]:
+        """The claim that this settles."""
+        return self.task_id, self.attempts
+
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
 _given = (
@@ -82,7 +87,9 @@ _settled = (
     update(Task)
     .where(
         Task.id == _given.c.id,
-        Task.state == TaskState.IN_PROGRESS,
+        # As text, the comparison cannot use the index of running tasks: it is full of dead entries while one of its own
+        # rows after the other ends, and the primary key is not.
+        cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
         Task.claimed_by == bindparam("worker_id"),
         Task.attempts == _given.c.attempts,
     )
@@ -207,7 +214,8 @@ def _row(item: Settlement) -> dict[str, Any]:
         "outcome": verdict.ending.value,
         "state": _STATE_AFTER[verdict.ending],
         "counts_as_retry": verdict.ending in (Ending.RETRIED, Ending.TIMED_OUT),
-        "delay": min(verdict.delay_seconds, MAX_DELAY_SECONDS),
+        # In this order NaN becomes 0 too: one bad number would keep the whole batch from being written.
+        "delay": min(max(0.0, verdict.delay_seconds), MAX_DELAY_SECONDS),
         "claimed_at": item.claimed_at.isoformat(),
         "ran_ms": item.ran_ms,
         "bucket": minutes.bucket(item.ran_ms),

@@ -2,8 +2,9 @@
 
 import logging
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
+from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -23,7 +24,6 @@ SENTENCES = {
 TOO_SLOW = (
     "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
 )
-QUERY_CANCELED = "57014"
 
 
 def init_app(app: Flask) -> None:
@@ -55,13 +55,24 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
     own = error.description if error.description != type(error).description else None
-    return answer(status, SENTENCES.get(status) if own is None else own)
+    response = make_response(answer(status, SENTENCES.get(status) if own is None else own))
+    for name, value in error.get_headers():
+        # Allow, WWW-Authenticate, Retry-After: HTTP asks for them.
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
-    if getattr(error.orig, "pgcode", None) == QUERY_CANCELED:
+    code = getattr(error.orig, "pgcode", None)
+    if code == errorcodes.QUERY_CANCELED:
         return _too_slow()
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    # A follower that takes no writes yet is as good as away: so it is during a failover.
+    if (
+        isinstance(error, OperationalError)
+        or error.connection_invalidated
+        or code == errorcodes.READ_ONLY_SQL_TRANSACTION
+    ):
         return _database_away(error)
     return _unforeseen(error)
 

@@ -1,7 +1,10 @@
 """One attempt as its job sees it: the `Queue` that is handed to `run`."""
 
 import logging
+import os
+import socket
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from spoils.job import Job
 from spoils.models import db
+from spoils.outcome import Cancelled, GivenBack, Interrupted
 from spoils.queue.claim import Claim
+from spoils.worker.interruption import Interruption
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,21 @@ class Note:
 class Attempt:
     """Implements `spoils.job.Queue`, and the unit that `db.session` joins while the job runs."""
 
-    def __init__(self, claim: Claim, *, engine: Engine, stopping: threading.Event) -> None:
+    def __init__(
+        self, claim: Claim, *, engine: Engine, stopping: threading.Event, timeout: float | None = None
+    ) -> None:
         self.claim = claim
+        self.timeout = timeout
         self.notes: list[Note] = []
+        self.started_at = time.monotonic()
+        self.cancelled_at: float | None = None
+        self.interruption = Interruption()
+        self.interrupted_at: float | None = None
+        self.interrupted_by: type[Interrupted] | None = None
+        self.given_up = False
+        self.thread = threading.get_ident()
         self._engine = engine
         self._stopping = stopping
-        self._cancelled = threading.Event()
         self._connection: Connection | None = None
 
     @property
@@ -51,7 +65,7 @@ class Attempt:
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self.cancelled_at is not None
 
     @property
     def stopping(self) -> bool:
@@ -62,6 +76,12 @@ class Attempt:
         return logging.LoggerAdapter(
             logging.getLogger("spoils.job"), {"task_id": self.claim.id, "attempt": self.claim.attempts}
         )
+
+    def checkpoint(self) -> None:
+        if self.cancelled:
+            raise Cancelled
+        if self.stopping:
+            raise GivenBack
 
     def enqueue(self, job: Job, *, at: datetime | None = None, priority: int = 0) -> None:
         self.notes.append(Note(job, at, priority))
@@ -81,14 +101,19 @@ class Attempt:
 
     def ask_to_stop(self) -> None:
         """An operator's cancel."""
-        self._cancelled.set()
+        if self.cancelled_at is None:
+            self.cancelled_at = time.monotonic()
 
     def interrupt(self) -> None:
         """Abort the statement that the session is executing, from another thread."""
-        if self._connection is not None and not self._connection.closed:
-            driver = self._connection.connection.driver_connection
-            if driver is not None:
-                driver.cancel()
+        if (driver := self._driver()) is not None:
+            driver.cancel()
+
+    def cut(self) -> None:
+        """Close the session's socket under the job, from another thread: what it waits for then fails."""
+        if (driver := self._driver()) is not None:
+            with socket.socket(fileno=os.dup(driver.fileno())) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
@@ -99,3 +124,9 @@ class Attempt:
         finally:
             connection, self._connection = self._connection, None
             connection.close()
+
+    def _driver(self) -> Any:
+        connection = self._connection
+        if connection is None or connection.closed:
+            return None
+        return connection.connection.driver_connection

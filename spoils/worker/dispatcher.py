@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from spoils.queue.claim import Claim, claim, claim_suspect
-from spoils.queue.release import release_strays
+from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
@@ -17,6 +17,8 @@ from spoils.worker.pool import Pool
 log = logging.getLogger("spoils.worker")
 
 POLL_SECONDS = 1.0
+MOST_IN_FLIGHT = 2000
+"""Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
 
@@ -66,9 +68,10 @@ class Dispatcher:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         if not self._attending.is_set():
             return POLL_SECONDS
-        free = self._pool.free
+        self._give_back(self._pool.take_back())
         held = self._in_flight.claims()
-        if free <= 0 or any(one.suspect for one in held):
+        room = min(self._pool.room, MOST_IN_FLIGHT - len(held))
+        if room <= 0 or any(one.suspect for one in held):
             return POLL_SECONDS
         if self._suspect_due:
             if held:
@@ -77,8 +80,8 @@ class Dispatcher:
             if self._submit(self._claim(claim_suspect)):
                 return POLL_SECONDS
         claimed_at = time.monotonic()
-        found = self._submit(self._claim(claim, limit=free))
-        return 0.0 if found == free else self._until_next(claimed_at)
+        found = self._submit(self._claim(claim, limit=room))
+        return 0.0 if found == room else self._until_next(claimed_at)
 
     def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> list[Claim]:
         with self._engine.connect() as connection:
@@ -102,10 +105,16 @@ class Dispatcher:
         return claims
 
     def _submit(self, claims: list[Claim]) -> int:
-        pool = self._pool
-        for one in claims:
-            pool.submit(one)
+        self._pool.submit(claims)
         return len(claims)
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        """Return to the table what was taken ahead and would wait here."""
+        if not claims:
+            return
+        with self._engine.connect() as connection:
+            release(connection, worker_id=self._worker_id, tokens=[one.token for one in claims])
+        self._in_flight.drop(one.token for one in claims)
 
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at is not None and self._due_at <= claimed_at:

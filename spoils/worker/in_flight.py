@@ -1,9 +1,12 @@
 """What this worker has claimed and not settled yet."""
 
 import threading
+from collections.abc import Iterable
 from uuid import UUID
 
 from spoils.queue.claim import Claim
+
+Token = tuple[UUID, int]
 
 
 class InFlight:
@@ -11,17 +14,18 @@ class InFlight:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._claims: dict[UUID, Claim] = {}
+        self._claims: dict[Token, Claim] = {}
 
     def add(self, claims: list[Claim]) -> None:
         """Take them in hand, before anybody performs them."""
         with self._lock:
-            self._claims.update((claim.id, claim) for claim in claims)
+            self._claims.update((claim.token, claim) for claim in claims)
 
-    def drop(self, task_id: UUID) -> None:
-        """Settled, or lost."""
+    def drop(self, tokens: Iterable[Token]) -> None:
+        """Settled, given back, or lost."""
         with self._lock:
-            self._claims.pop(task_id, None)
+            for token in tokens:
+                self._claims.pop(token, None)
 
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""

@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger("spoils.worker")
@@ -23,23 +24,30 @@ class Loop:
         interrupt: Callable[[], None] | None = None,
     ) -> None:
         """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket."""
-        self._name = name
+        self.name = name
         self._tick = tick
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._wait = wait or self._wait_for_wake
-        self._interrupt = interrupt or self._woken.set
+        self._interrupt = interrupt or self._wake
         self._errors = 0
         self._thread: threading.Thread | None = None
+        self._ticking_since: float | None = None
 
     def start(self) -> None:
         """Start the thread; a loop is started once."""
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Tick now rather than when the delay is over. Any thread may call it."""
         self._interrupt()
+
+    @property
+    def in_tick_seconds(self) -> float:
+        """How long the present tick has been going on; 0 between two."""
+        since = self._ticking_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def stop(self, timeout: float | None = None) -> bool:
         """End after the present tick; whether the thread has ended within `timeout` seconds."""
@@ -52,7 +60,9 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._ticking_since = time.monotonic()
             delay = self._tick_safely()
+            self._ticking_since = None
             if delay > 0 and not self._stopping.is_set():
                 self._wait(delay)
 
@@ -66,7 +76,7 @@ class Loop:
             known = self._errors > 1
             log.warning(
                 "%s: %s: %s",
-                self._name,
+                self.name,
                 type(exc).__name__,
                 exc,
                 extra={"action": "error"},
@@ -75,6 +85,10 @@ class Loop:
             return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
         self._errors = 0
         return delay
+
+    def _wake(self) -> None:
+        if not self._woken.is_set():  # its lock would cost a busy worker more than this look
+            self._woken.set()
 
     def _wait_for_wake(self, delay: float) -> None:
         self._woken.wait(delay)

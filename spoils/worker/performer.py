@@ -14,12 +14,13 @@ from spoils.job import Job
 from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.models.base import running_unit
-from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue, log_enqueued
 from spoils.queue.settle import Settlement, settle
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
+from spoils.worker.in_flight import Token
 
 log = logging.getLogger("spoils.worker")
 
@@ -41,7 +42,8 @@ class Performer:
         release: str,
         stopping: threading.Event,
         hand_over: Callable[[Settlement], None],
-        drop: Callable[[UUID], None],
+        drop: Callable[[Token], None],
+        on_deadline: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
         self._engine = engine
@@ -51,7 +53,8 @@ class Performer:
         self._stopping = stopping
         self._hand_over = hand_over
         self._drop = drop
-        self._running: dict[UUID, Attempt] = {}
+        self._on_deadline = on_deadline
+        self._running: dict[Token, Attempt] = {}
 
     def perform(self, claim: Claim) -> None:
         """Perform `claim` to its settlement. Raises nothing that user code raised."""
@@ -60,23 +63,40 @@ class Performer:
         except PayloadError as exc:
             self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
             return
-        attempt = Attempt(claim, engine=self._engine, stopping=self._stopping)
-        self._running[claim.id] = attempt
+        attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
+        self._running[claim.token] = attempt
+        if job.timeout is not None:
+            self._on_deadline()
         try:
             with self._app.app_context():
                 self._run_and_settle(job, attempt)
         finally:
-            self._running.pop(claim.id, None)
+            self._running.pop(claim.token, None)
 
     def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
         """Tell the jobs of these tasks that an operator wants them to stop."""
-        for task_id in task_ids:
-            if attempt := self._running.get(task_id):
+        for attempt in self.running():
+            if attempt.task_id in task_ids:
                 attempt.ask_to_stop()
+                self._on_deadline()
 
-    def interrupt(self, task_id: UUID) -> None:
+    def running(self) -> list[Attempt]:
+        """What is being performed now."""
+        return list(self._running.values())
+
+    def give_up(self, attempt: Attempt, error: Interrupted) -> None:
+        """Settle an attempt whose job does not end; its thread may come back whenever it likes, and is not heard."""
+        attempt.given_up = True
+        self._running.pop(attempt.claim.token, None)
+        attempt.cut()
+        job = self._decode(attempt.claim)
+        ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
+        verdict = verdicts.of_failure(job, error, attempt.claim.retries)
+        self._settle_plainly(attempt.claim, verdict, ran_ms, type(job).__name__)
+
+    def interrupt(self, token: Token) -> None:
         """Abort what the job's session is executing, because the task is given back now."""
-        if attempt := self._running.get(task_id):
+        if attempt := self._running.get(token):
             attempt.interrupt()
 
     def _decode(self, claim: Claim) -> Job:
@@ -107,14 +127,27 @@ class Performer:
                 # The server ends the transaction when it notices that the connection is gone.
                 log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
             running_unit.reset(token)
-        self._settle_plainly(claim, verdict, ran_ms, name)
+        if not attempt.given_up:
+            self._settle_plainly(claim, verdict, ran_ms, name)
 
     def _run(self, job: Job, attempt: Attempt) -> Verdict:
         try:
-            return verdicts.of_return(job.run(attempt))
+            try:
+                attempt.interruption.enter()
+                returned = job.run(attempt)
+            finally:
+                attempt.interruption.leave()
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
-            return verdicts.of_failure(job, exc, attempt.claim.retries)
+            attempt.interruption.leave()
+            return self._failure(job, exc, attempt.claim)
+        return verdicts.of_return(returned)
+
+    def _failure(self, job: Job, error: BaseException, claim: Claim) -> Verdict:
+        # Of the claims before this one, those that ended neither as a retry nor in a crash were given back.
+        return verdicts.of_failure(
+            job, error, claim.retries, claim.attempts - 1 - claim.retries - claim.crashes
+        )
 
     def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
         """Commit the job's writes, its notes and its completion at once; None when that is done or lost for good."""
@@ -132,15 +165,15 @@ class Performer:
             connection.get_transaction().commit()  # type: ignore[union-attr]
         except ClaimLost as exc:
             log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
-            self._drop(claim.id)
+            self._drop(claim.token)
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
             # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
-            return verdicts.of_failure(job, exc, claim.retries)
+            return self._failure(job, exc, claim)
         for noted, enqueued in entered:
             log_enqueued(noted, enqueued)
         log_ending(claim, FINISHED, ran_ms, type(job).__name__)
-        self._drop(claim.id)
+        self._drop(claim.token)
         return None
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
@@ -156,6 +189,8 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
     match verdict.ending:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)
+        case Ending.RELEASED:
+            log.info("Gave back %s%s", name, f": {error[:500]}" if error else "", extra=fields)
         case Ending.SNOOZED:
             log.info("Snoozed %s", name, extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)})
         case Ending.RETRIED | Ending.TIMED_OUT:

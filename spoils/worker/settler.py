@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from spoils.queue.settle import Settlement, settle
+from spoils.worker.in_flight import Token
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -20,7 +21,7 @@ class Settler:
     """Takes settlements from any thread, and keeps each until the database has answered."""
 
     def __init__(
-        self, *, engine: Engine, worker_id: UUID, release: str, on_settled: Callable[[list[UUID]], None]
+        self, *, engine: Engine, worker_id: UUID, release: str, on_settled: Callable[[list[Token]], None]
     ) -> None:
         self._engine = engine
         self._worker_id = worker_id
@@ -48,7 +49,7 @@ class Settler:
                     "Lost: the task is no longer this attempt's",
                     extra={"action": "lost", "task_id": item.task_id, "attempt": item.attempts},
                 )
-        done, self._batch = [item.task_id for item in self._batch], []
+        done, self._batch = [item.token for item in self._batch], []
         self._on_settled(done)
         return 0.0
 

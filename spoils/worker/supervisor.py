@@ -16,18 +16,21 @@ from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.job.registry import Registry
 from spoils.models import db
-from spoils.outcome import Ending, Verdict
+from spoils.outcome import Ending, Interrupted, Verdict
 from spoils.queue.reach import COMMON
 from spoils.queue.settle import Settlement
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
+from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
-from spoils.worker.in_flight import InFlight
+from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
 from spoils.worker.pool import Pool
 from spoils.worker.presence import Presence
 from spoils.worker.scheduler import Scheduler
 from spoils.worker.settler import Settler
+from spoils.worker.timekeeper import Timekeeper
+from spoils.worker.watchdog import Watchdog
 
 log = logging.getLogger("spoils.worker")
 
@@ -49,6 +52,7 @@ class Supervisor:
         self._ear, self._mouth = os.pipe()
         self._until = [self._ear] if parent is None else [self._ear, parent]
         self._ended = False
+        self._crippled = False
         self._in_flight = InFlight()
         self._stopping = threading.Event()
         self._progress = threading.Event()
@@ -76,12 +80,14 @@ class Supervisor:
             release=settings.release,
             stopping=self._stopping,
             hand_over=self.settler.hand_over,
-            drop=lambda task_id: self._settled([task_id]),
+            drop=lambda token: self._settled([token]),
+            on_deadline=lambda: self.timekeeper.loop.wake(),
         )
+        self.timekeeper = Timekeeper(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
             threads=settings.worker_threads,
             perform=self.performer.perform,
-            on_idle=lambda: self.dispatcher.loop.wake(),
+            on_room=lambda: self.dispatcher.loop.wake(),
         )
         self.presence = Presence(
             engine=self._engine,
@@ -112,6 +118,12 @@ class Supervisor:
             engine=self._engine, foreign_claim_timeout=settings.foreign_claim_timeout
         )
         self._task_types = task_types
+        self.watchdog = Watchdog(
+            loops=[
+                room.loop
+                for room in (self.presence, self.settler, self.dispatcher, self.scheduler, self.maintenance)
+            ]
+        )
 
     def run(self) -> int:
         """Start, work, stop. Returns the process's exit code."""
@@ -120,7 +132,7 @@ class Supervisor:
         self.start()
         select.select(self._until, [], [])
         self.stop()
-        return 1 if self._ended else 0
+        return 1 if self._ended or self._crippled else 0
 
     def start(self) -> None:
         """Presence first: nothing is claimed before the worker can be seen to live."""
@@ -138,6 +150,8 @@ class Supervisor:
         self.dispatcher.loop.start()
         self.scheduler.loop.start()
         self.maintenance.loop.start()
+        self.timekeeper.loop.start()
+        self.watchdog.start()
 
     def ask_to_stop(self) -> None:
         """Let `run` go on to its stop. Repeated calls change nothing."""
@@ -162,9 +176,11 @@ class Supervisor:
             lambda: self.settler.empty and not len(self._in_flight), time.monotonic() + SETTLE_SECONDS
         )
         self.pool.stop()
+        self.timekeeper.loop.stop(1.0)
         self.settler.loop.stop(1.0)
         self.presence.loop.stop(2.0)  # 4. the beat goes on until nothing is held
         self._leave()
+        self.watchdog.stop()
         self._engine.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self.worker_id})
 
@@ -174,7 +190,7 @@ class Supervisor:
 
     def _release(self) -> None:
         for claim in self._in_flight.claims():
-            self.performer.interrupt(claim.id)
+            self.performer.interrupt(claim.token)
             log.warning(
                 "Released: it did not end in time",
                 extra={"action": "release", "task_id": claim.id, "task_type": claim.task_type},
@@ -195,11 +211,22 @@ class Supervisor:
             self._progress.wait(0.05)
             self._progress.clear()
 
-    def _settled(self, task_ids: Sequence[UUID]) -> None:
-        for task_id in task_ids:
-            self._in_flight.drop(task_id)
+    def _settled(self, tokens: Sequence[Token]) -> None:
+        self._in_flight.drop(tokens)
         self._progress.set()
         self.dispatcher.loop.wake()
+
+    def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
+        log.error(
+            "Giving up a thread: its job does not end though interrupted",
+            extra={"action": "interrupt", "task_id": attempt.task_id},
+        )
+        self.performer.give_up(attempt, error)
+        self.pool.replace(attempt.thread)
+        if self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1:
+            log.error("Half of the threads are lost: this process drains and ends", extra={"action": "stop"})
+            self._crippled = True
+            self.ask_to_stop()
 
     def _declared_dead(self) -> None:
         log.error(

@@ -5,8 +5,13 @@ from dataclasses import replace
 
 from spoils import backoff
 from spoils.job import Cancel, Job, RetryLater, Snooze
-from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
 from spoils.worker.report import report_of, storable
+from spoils.worker.transient import is_transient
+
+MOST_UNCOUNTED = 5
+"""How often a trouble of the database's gives a task back before it counts as the task's own."""
+TRANSIENT_SECONDS = 1.0
 
 
 def of_return(value: object) -> Verdict:
@@ -20,11 +25,21 @@ def of_return(value: object) -> Verdict:
             return FINISHED
 
 
-def of_failure(job: Job, error: BaseException, retries: int) -> Verdict:
-    """The verdict on what `run` raised: another try after its delay, or failed where the retries are used up."""
+def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0) -> Verdict:
+    """The verdict on what `run` raised: another try after its delay, or failed where the retries are used up.
+
+    `uncounted` is how often the task was given back before without counting as a retry.
+    """
+    if isinstance(error, GivenBack):
+        return Verdict(Ending.RELEASED)
     report = report_of(error)
+    if isinstance(error, Cancelled):
+        return Verdict(Ending.CANCELLED, report=Report("", report.message))
+    if is_transient(error) and uncounted < MOST_UNCOUNTED:
+        return Verdict(Ending.RELEASED, TRANSIENT_SECONDS * random.uniform(0.5, 1.5), report)  # noqa: S311
     if retries >= job.max_retries:
         return Verdict(Ending.FAILED, report=report)
+    again = Ending.TIMED_OUT if isinstance(error, TimedOut) else Ending.RETRIED
     if isinstance(error, RetryLater):
         return Verdict(Ending.RETRIED, backoff.jittered(backoff.clamp(error.seconds), random.random), report)
     try:
@@ -33,7 +48,7 @@ def of_failure(job: Job, error: BaseException, retries: int) -> Verdict:
         seconds = backoff.clamp(None)
         note = f"\n\nIts backoff raised {type(exc).__name__}; the next try is in {seconds:g} s."
         report = replace(report, traceback=(report.traceback or "") + note)
-    return Verdict(Ending.RETRIED, backoff.jittered(seconds, random.random), report)
+    return Verdict(again, backoff.jittered(seconds, random.random), report)
 
 
 def of_misfit(sentence: str) -> Verdict:

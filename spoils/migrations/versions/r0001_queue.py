@@ -30,10 +30,11 @@ FANG_COLUMNS = {
     "updated_at": "timestamptz",
 }
 SAME_AS_TEXT = {"varchar", "bpchar", "text"}
+STATES = ("new", "in_progress", "failed", "finished", "retried")
+OUR_COLUMNS = ("claimed_by", "claimed_at", "attempts", "crashes", "priority", "cancel_requested_at")
 
+CREATE_TYPE = "CREATE TYPE fang_task_state AS ENUM ('new', 'in_progress', 'failed', 'finished', 'retried')"
 CREATE = """
-CREATE TYPE fang_task_state AS ENUM ('new', 'in_progress', 'failed', 'finished', 'retried');
-
 CREATE TABLE fang_tasks (
     id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
     metadata JSONB NOT NULL,
@@ -281,6 +282,8 @@ def upgrade() -> None:
     if _adopts():
         log.info("Adopting the table fang_tasks: its rows, types and defaults stay as they are.")
     else:
+        if not _states():
+            op.execute(CREATE_TYPE)
         op.execute(CREATE)
     shared = bool(context.config.attributes.get("shared_with_fang"))
     op.execute(EXTEND)
@@ -300,19 +303,51 @@ def upgrade() -> None:
 
 
 def _adopts() -> bool:
+    """Whether fang's table is there. Raises ForeignTable where one of its name is another's."""
+    if (states := _states()) and states != set(STATES):
+        odd = min(states ^ set(STATES))
+        raise _foreign(f"There is a type fang_task_state, but it {_knows(odd in states)} state {odd}")
+    kind = op.get_bind().scalar(text("SELECT relkind FROM pg_class WHERE oid = to_regclass('fang_tasks')"))
+    if kind is None:
+        return False
+    if kind != "r":
+        raise _foreign("There is a fang_tasks, but it is no plain table")
     rows = op.get_bind().execute(
         text(
-            "SELECT column_name, udt_name FROM information_schema.columns "
+            "SELECT column_name, udt_name, is_nullable = 'NO' AND column_default IS NULL AS demanded "
+            "FROM information_schema.columns "
             "WHERE table_name = 'fang_tasks' AND table_schema = current_schema()"
         )
     )
-    found = {name: "text" if kind in SAME_AS_TEXT else kind for name, kind in rows}
-    if not found:
-        return False
-    for name, kind in FANG_COLUMNS.items():
-        if found.get(name) != kind:
-            raise ForeignTable(
-                f"There is a table fang_tasks, but its column {name} is {found.get(name, 'missing')} where {kind} "
-                "is needed: Spoils adopts fang's own table only. Rename it, or set DATABASE_URL to another database."
+    found = {name: ("text" if udt in SAME_AS_TEXT else udt, demanded) for name, udt, demanded in rows}
+    for name, needed in FANG_COLUMNS.items():
+        standing, _ = found.get(name, ("missing", False))
+        if standing != needed:
+            raise _foreign(
+                f"There is a table fang_tasks, but its column {name} is {standing} where {needed} is needed"
             )
+    for name in found.keys() & set(OUR_COLUMNS):
+        raise _foreign(f"There is a table fang_tasks, but it has a column {name}, which fang's has not")
+    for name, (_, demanded) in found.items():
+        if demanded and name not in FANG_COLUMNS:
+            raise _foreign(f"There is a table fang_tasks, but no row goes in without its column {name}")
     return True
+
+
+def _states() -> set[str]:
+    """The labels of the type fang_task_state; none where there is no such type."""
+    return set(
+        op.get_bind().scalars(
+            text("SELECT enumlabel FROM pg_enum WHERE enumtypid = to_regtype('fang_task_state')")
+        )
+    )
+
+
+def _knows(known: bool) -> str:
+    return "knows a" if known else "knows no"
+
+
+def _foreign(what: str) -> ForeignTable:
+    return ForeignTable(
+        f"{what}: Spoils adopts fang's own table only. Rename it, or set DATABASE_URL to another database."
+    )

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 from flask import abort, request
 
 DEEPEST = 32
+# The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
 
 
@@ -50,7 +52,7 @@ def _parse(text: str) -> dict[str, Any]:
 def _depth(text: str) -> int:
     """How deep the brackets of a JSON text nest; strings are taken out first, since they may hold any."""
     deepest = depth = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
     return deepest

@@ -1,5 +1,6 @@
 """Enqueueing jobs, and asking what became of them."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from flask import Blueprint, abort, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from sqlalchemy import Connection
+from werkzeug.exceptions import MethodNotAllowed
 
 from spoils.config import current_settings
 from spoils.cron import Cron
@@ -24,12 +26,16 @@ from spoils.web.masking import masked
 
 routes = Blueprint("jobs", __name__, url_prefix="/api/jobs")
 
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
 
 @routes.post("/<endpoint>")
 def create(endpoint: str) -> ResponseReturnValue:
     """Enqueue the job class of that endpoint; the body is its payload."""
     job_class = registry.at_endpoint(endpoint)
     if job_class is None:
+        if endpoint == "status":
+            raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
         known = ", ".join(sorted(one.endpoint for one in registry))
         abort(404, f'There is no job "{endpoint[:100]}". There are: {known}.')
     text, given = body.json_object()
@@ -80,20 +86,19 @@ def status() -> ResponseReturnValue:
     )
 
 
-@routes.get("/<uuid:task_id>")
-def show(task_id: UUID) -> ResponseReturnValue:
+@routes.get("/<task_id>")
+def show(task_id: str) -> ResponseReturnValue:
     """One task and its attempts that did not finish, the last one first."""
-    row = inspect.find_task(db.session, task_id)
+    # No `<uuid:…>` in the route: the rule of `create` stands before it, and would take every id for a text.
+    if not _UUID.fullmatch(task_id):
+        if registry.at_endpoint(task_id):
+            raise MethodNotAllowed(["POST", "OPTIONS"])
+        abort(404, f'"{task_id[:100]}" is no id of a job: a UUID is needed.')
+    row = inspect.find_task(db.session, UUID(task_id))
     if row is None:
         abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
-    attempts = [serialize.attempt(one) for one in inspect.attempts_of(db.session, task_id)]
+    attempts = [serialize.attempt(one) for one in inspect.attempts_of(db.session, row.id)]
     return jsonify({**serialize.task(row), "attempt_log": attempts})
-
-
-@routes.get("/<task_id>")
-def show_malformed(task_id: str) -> ResponseReturnValue:
-    """An id that is none."""
-    abort(404, f'"{task_id[:100]}" is no id of a job: a UUID is needed.')
 
 
 def _echo(job: Job) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import hmac
 
-from flask import abort, request
+from flask import request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
-from spoils.config import current_settings
+from spoils.config import current_settings, secret_of
 from spoils.job.registry import registry
 
 OPEN_READS = {"api.jobs.status", "api.products.show"}
@@ -20,25 +22,32 @@ def check() -> None:
     tokens = current_settings().api_tokens
     if tokens:
         if not _carries(tokens):
-            abort(401)
+            raise _unauthorized()
     elif not _open_by_default():
-        abort(401, "This endpoint needs a token, and the server has none: set SPOILS_API_TOKEN to open it.")
+        raise _unauthorized(
+            "This endpoint needs a token, and the server has none: set SPOILS_API_TOKEN to open it."
+        )
 
 
 def _carries(tokens: tuple[str, ...]) -> bool:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
+    secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
-    found = [hmac.compare_digest(given.strip().encode(), _secret(token).encode()) for token in tokens]
+    found = [hmac.compare_digest(secret, secret_of(token).encode()) for token in tokens]
     return scheme.lower() == "bearer" and any(found)
 
 
-def _secret(token: str) -> str:
-    """A token may carry a name before a colon, for the log's sake: `scanner:s3cret`."""
-    return token.rpartition(":")[2]
+def _unauthorized(sentence: str | None = None) -> Unauthorized:
+    return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
 
 
 def _open_by_default() -> bool:
     if request.endpoint == "api.jobs.create":
         job_class = registry.at_endpoint((request.view_args or {}).get("endpoint", ""))
         return job_class is None or job_class.open
+    if request.endpoint == "api.jobs.show" and registry.at_endpoint(
+        (request.view_args or {}).get("task_id", "")
+    ):
+        return True  # answered with 405, and no task's
     return request.endpoint in OPEN_READS

@@ -1,0 +1,149 @@
+"""An empty database is brought to this release's schema, once, by however many processes ask."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine, text
+
+from spoils.db.engine import make_engine
+from spoils.db.migrate import SchemaBehind, check_schema, migrate
+from spoils.models import db
+from tests.conftest import a_database
+from tests.migrations.old_tables import GUIDE, columns
+from tests.programs import Program
+
+SCHEMA = {
+    "columns": r"""
+        SELECT table_name, column_name, data_type, udt_name, character_maximum_length, is_nullable,
+               is_identity, regexp_replace(column_default, '^''(.*)''::smallint$', '\1')
+        FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name <> 'spoils_version'
+        ORDER BY 1, 2
+    """,
+    "indexes": """
+        SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'spoils_version' ORDER BY 1
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace
+          AND conrelid::regclass::text <> 'spoils_version'
+          AND contype <> 'n' -- PostgreSQL 18 names each NOT NULL
+        ORDER BY 1, 2
+    """,
+}
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Engine]:
+    engine = make_engine(empty_database_url, connections=5, application_name="tests")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def second_database_url(postgres_url: str) -> Iterator[str]:
+    yield from a_database(postgres_url, "")
+
+
+def schema(connection: Connection) -> set[tuple[object, ...]]:
+    return {(kind, *row) for kind, statement in SCHEMA.items() for row in connection.execute(text(statement))}
+
+
+def test_alembic_finds_no_difference_between_the_migrated_schema_and_the_models(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": "spoils_version", "compare_type": True}
+        )
+        assert compare_metadata(context, db.metadata) == []
+
+
+def test_the_migrated_schema_is_what_the_models_would_make_predicates_and_names_included(
+    engine: Engine, second_database_url: str
+) -> None:
+    made = make_engine(second_database_url, connections=1, application_name="tests")
+    with made.begin() as connection:
+        connection.exec_driver_sql(GUIDE.partition("CREATE TABLE")[0])
+        db.metadata.create_all(connection)
+        of_the_models = schema(connection)
+    made.dispose()
+    with engine.connect() as connection:
+        migrated = schema(connection)
+    assert migrated - of_the_models == set()
+    assert of_the_models - migrated == set()
+
+
+def test_a_fresh_table_has_the_columns_of_the_guide(engine: Engine, second_database_url: str) -> None:
+    guide = make_engine(second_database_url, connections=1, application_name="tests")
+    with guide.begin() as connection:
+        connection.exec_driver_sql(GUIDE)
+        expected = columns(connection)
+    guide.dispose()
+    with engine.connect() as connection:
+        found = columns(connection)
+    assert [column[:4] for column in found] == [column[:4] for column in expected]
+    # The guide gives the three times no default; ours have one, which takes nothing away.
+    assert [column[4:] for column in found[:7]] == [column[4:] for column in expected[:7]]
+    assert [column[4:] for column in found[7:]] == [("now()", "NO")] * 3
+
+
+def test_migrating_twice_changes_nothing(engine: Engine, database_url: str) -> None:
+    with engine.connect() as connection:
+        before = schema(connection)
+    again = make_engine(database_url, connections=1, application_name="tests")
+    migrate(again)
+    again.dispose()
+    with engine.connect() as connection:
+        assert schema(connection) == before
+        assert connection.execute(text("SELECT version_num FROM spoils_version")).scalars().all() == ["0001"]
+
+
+def test_many_connections_that_migrate_at_once_do_it_once(empty: Engine) -> None:
+    ready = threading.Barrier(5)
+
+    def one() -> None:
+        ready.wait()
+        migrate(empty)
+
+    with ThreadPoolExecutor(5) as pool:
+        for done in [pool.submit(one) for _ in range(5)]:
+            done.result()
+    check_schema(empty)
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM spoils_version")).scalar_one() == 1
+
+
+@pytest.mark.process
+def test_several_processes_that_migrate_at_once_all_succeed(empty_database_url: str, empty: Engine) -> None:
+    programs = [Program("-m", "spoils", "migrate", DATABASE_URL=empty_database_url) for _ in range(3)]
+    for program in programs:
+        with program:
+            assert program.ends() == 0, program.output
+            assert "The schema is up to date." in program.output
+    check_schema(empty)
+
+
+def test_a_schema_that_is_missing_or_older_is_refused_with_the_command_to_run(empty: Engine) -> None:
+    with pytest.raises(SchemaBehind, match="python -m spoils migrate"):
+        check_schema(empty)
+
+
+def test_the_schema_of_a_later_release_is_taken_since_both_run_during_a_rollout(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE spoils_version SET version_num = '9999'"))
+    check_schema(engine)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty: Engine) -> None:
+    with empty.begin() as connection:
+        # In the way of a table that the migration makes near its end.
+        connection.exec_driver_sql("CREATE TABLE ingredient_analyses (mine text)")
+        before = schema(connection)
+    with pytest.raises(Exception, match="ingredient_analyses"):
+        migrate(empty)
+    with empty.connect() as connection:
+        assert schema(connection) == before

@@ -1,0 +1,35 @@
+"""A worker's hands: claiming and settling in one line."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from spoils.outcome import FINISHED, Verdict
+from spoils.queue.claim import Claim, claim, claim_suspect
+from spoils.queue.settle import Settlement, settle
+
+TYPES = ("sample", "unique_sample", "common")
+KINDS = ("SampleJob", "UniqueSampleJob")
+
+
+def take(
+    connection: Connection,
+    worker_id: UUID,
+    limit: int = 1,
+    *,
+    task_types: Sequence[str] = TYPES,
+    kinds: Sequence[str] = KINDS,
+) -> list[Claim]:
+    return claim(connection, worker_id=worker_id, task_types=task_types, kinds=kinds, limit=limit)
+
+
+def take_suspect(connection: Connection, worker_id: UUID) -> list[Claim]:
+    return claim_suspect(connection, worker_id=worker_id, task_types=TYPES, kinds=KINDS)
+
+
+def end(
+    connection: Connection, worker_id: UUID, *claims: Claim, verdict: Verdict = FINISHED, ran_ms: int = 5
+) -> set[UUID]:
+    settlements = [Settlement(one.id, one.attempts, verdict, one.claimed_at, ran_ms) for one in claims]
+    return settle(connection, settlements, worker_id=worker_id, release="v1")

@@ -1,0 +1,198 @@
+"""Enqueuing: one row a job, and one active row a unique payload, however many ask at once."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils import wire
+from spoils.errors import PayloadError
+from spoils.job import Job
+from spoils.models import TaskState
+from spoils.queue.enqueue import Enqueued, enqueue
+from tests.locks import at_once, held, meanwhile
+from tests.queue.hands import end, take
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob, UniqueSampleJob
+
+
+def test_a_job_becomes_one_row_that_is_due_now(connection: Connection, rows: Rows) -> None:
+    task_id = uuid4()
+    assert enqueue(connection, SampleJob(number=3), task_id=task_id) == Enqueued(
+        task_id, TaskState.NEW, False
+    )
+    (row,) = connection.execute(text("SELECT *, now() >= scheduled_at AS due FROM fang_tasks"))
+    assert row.id == task_id
+    assert row.metadata == {"type": "SampleJob", "number": 3}
+    assert (row.state, row.task_type, row.uniq_hash, row.priority, row.due) == (
+        "new",
+        "sample",
+        None,
+        0,
+        True,
+    )
+    assert (row.retries, row.attempts, row.crashes, row.claimed_by, row.error_message) == (
+        0,
+        0,
+        0,
+        None,
+        None,
+    )
+    assert row.scheduled_at == row.created_at == row.updated_at
+
+
+def test_a_job_that_is_not_unique_goes_in_as_often_as_it_is_asked(connection: Connection, rows: Rows) -> None:
+    enqueued = {enqueue(connection, SampleJob()).id for _ in range(3)}
+    assert len(enqueued) == 3 == rows.value("SELECT count(*) FROM fang_tasks")
+
+
+@pytest.mark.parametrize("state", ["new", "retried", "in_progress"])
+def test_a_unique_job_that_waits_or_runs_is_found_and_left_as_it_is(
+    connection: Connection, rows: Rows, state: str
+) -> None:
+    job = UniqueSampleJob(number=1)
+    first = enqueue(connection, job, at=datetime(2100, 1, 1, tzinfo=UTC)).id
+    connection.execute(text("UPDATE fang_tasks SET state = CAST(:s AS fang_task_state)"), {"s": state})
+    before = rows.one(first)
+    assert enqueue(connection, job, priority=2) == Enqueued(first, TaskState(state), True)
+    assert rows.one(first) == before
+    assert not enqueue(connection, UniqueSampleJob(number=2)).duplicate
+
+
+@pytest.mark.parametrize("state", ["finished", "failed"])
+def test_a_unique_job_that_has_ended_goes_in_anew(connection: Connection, rows: Rows, state: str) -> None:
+    job = UniqueSampleJob(number=1)
+    ended = rows.task(state=state, uniq_hash=job.uniq_hash())
+    again = enqueue(connection, job)
+    assert not again.duplicate
+    assert again.id != ended
+    assert rows.state(ended) == state
+
+
+def test_a_unique_job_s_hash_is_that_of_its_row(connection: Connection, rows: Rows) -> None:
+    row = rows.one(enqueue(connection, UniqueSampleJob(number=7)).id)
+    assert row.uniq_hash == wire.uniq_hash(row.metadata) == UniqueSampleJob(number=7).uniq_hash()
+
+
+def test_two_hundred_clients_that_enqueue_one_unique_job_at_once_make_one_row(
+    engine: Engine, rows: Rows
+) -> None:
+    def client(_: int) -> Enqueued:
+        with engine.connect() as connection:
+            return enqueue(connection, UniqueSampleJob(number=1))
+
+    answers = [answer for _ in range(8) for answer in at_once(25, client)]
+    assert [answer.duplicate for answer in answers].count(False) == 1
+    assert len({answer.id for answer in answers}) == 1
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_a_twin_that_is_committed_while_we_wait_for_it_is_found(engine: Engine, rows: Rows) -> None:
+    job = UniqueSampleJob(number=1)
+    with held(engine) as first:
+        twin = enqueue(first, job)
+        with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
+            first.commit()
+        assert second.result() == Enqueued(twin.id, TaskState.NEW, True)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_a_twin_that_is_rolled_back_while_we_wait_for_it_does_not_stand_in_the_way(
+    engine: Engine, rows: Rows
+) -> None:
+    job = UniqueSampleJob(number=1)
+    with held(engine) as first:
+        twin = enqueue(first, job)
+        with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
+            first.rollback()
+        assert not second.result().duplicate
+    assert rows.all("SELECT id FROM fang_tasks") == [(second.result().id,)]
+    assert second.result().id != twin.id
+
+
+def test_a_twin_that_ends_while_we_wait_for_it_does_not_stand_in_the_way(engine: Engine, rows: Rows) -> None:
+    job = UniqueSampleJob(number=1)
+    worker_id = rows.worker()
+    twin = enqueue(rows.connection, job).id
+    (claim,) = take(rows.connection, worker_id)
+    with held(engine) as ending:
+        end(ending, worker_id, claim)
+        with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
+            ending.commit()
+        assert not second.result().duplicate
+    assert rows.state(twin) == "finished"
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new'") == 1
+
+
+def test_a_moment_to_come_is_kept_to_the_microsecond_in_any_zone(connection: Connection, rows: Rows) -> None:
+    moment = datetime(2100, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    elsewhere = moment.astimezone(datetime.now().astimezone().tzinfo)
+    for at in (moment, elsewhere):
+        assert rows.one(enqueue(connection, SampleJob(), at=at).id).scheduled_at == moment
+
+
+@pytest.mark.parametrize("at", [datetime(1999, 1, 1, tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
+def test_a_moment_that_has_passed_means_now(connection: Connection, rows: Rows, at: datetime) -> None:
+    row = rows.one(enqueue(connection, SampleJob(), at=at).id)
+    assert row.scheduled_at == row.created_at
+
+
+@pytest.mark.parametrize("priority", [-2, -1, 0, 1, 2])
+def test_a_priority_is_kept(connection: Connection, rows: Rows, priority: int) -> None:
+    assert rows.one(enqueue(connection, SampleJob(), priority=priority).id).priority == priority
+
+
+@pytest.mark.parametrize("priority", [-3, 3, 10**20, True, 0.5, 1.0, "1", None])
+def test_what_is_no_priority_is_refused_in_a_sentence(
+    connection: Connection, rows: Rows, priority: object
+) -> None:
+    with pytest.raises(PayloadError, match="whole number from -2 to 2"):
+        enqueue(connection, SampleJob(), priority=priority)  # type: ignore[arg-type]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_a_moment_without_a_zone_is_refused_in_a_sentence(connection: Connection) -> None:
+    with pytest.raises(PayloadError, match="needs its time zone"):
+        enqueue(connection, SampleJob(), at=datetime(2100, 1, 1))  # noqa: DTZ001
+
+
+def test_a_transaction_that_is_rolled_back_takes_it_back(engine: Engine, rows: Rows) -> None:
+    with held(engine) as connection:
+        enqueue(connection, SampleJob())
+        enqueue(connection, UniqueSampleJob())
+        connection.rollback()
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+    assert not enqueue(rows.connection, UniqueSampleJob()).duplicate
+
+
+def test_a_task_s_id_that_is_put_in_twice_is_one_row(connection: Connection, rows: Rows) -> None:
+    """An enqueue whose answer was lost is asked about by its id, never repeated blindly."""
+    task_id = uuid4()
+    enqueue(connection, SampleJob(), task_id=task_id)
+    with pytest.raises(Exception, match="fang_tasks_pkey"):
+        enqueue(connection, SampleJob(), task_id=task_id)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_idle_workers_are_notified_of_when_it_falls_due(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    connection.execute(text("LISTEN spoils_tasks"))
+    enqueue(connection, SampleJob())
+    enqueue(connection, SampleJob(), at=datetime.now(UTC) + timedelta(seconds=100))
+    driver.poll()
+    now, later = (float(note.payload) for note in driver.notifies)
+    assert now == 0
+    assert later == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("text_", ["a\0b", "a\ud800b"])
+def test_a_payload_that_postgresql_cannot_hold_is_refused_in_a_sentence(
+    connection: Connection, text_: str
+) -> None:
+    class TextJob(Job):
+        text: str
+
+    with pytest.raises(PayloadError):
+        enqueue(connection, TextJob(text=text_))

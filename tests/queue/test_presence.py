@@ -1,0 +1,152 @@
+"""The beat: one statement that says we live, and tells what concerns us."""
+
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, text
+
+from spoils.queue import presence
+from spoils.queue.presence import Pulse
+from tests.queue.hands import KINDS, TYPES
+from tests.rows import Rows
+
+
+def beat(connection: Connection, worker_id: UUID, *, draining: bool = False, running: int = 0) -> Pulse:
+    return presence.beat(
+        connection,
+        worker_id=worker_id,
+        rss=1234,
+        running=running,
+        draining=draining,
+        task_types=TYPES,
+        kinds=KINDS,
+    )
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker(silent_for=100)
+
+
+def test_a_worker_enters_beats_and_leaves(connection: Connection, rows: Rows) -> None:
+    worker_id = uuid4()
+    row = {
+        "host": "h",
+        "pid": 7,
+        "release": "v1",
+        "task_types": ["a", "b"],
+        "threads": 3,
+        "lock_key": 9,
+        "rss": 5,
+    }
+    presence.enter(connection, {"id": worker_id, **row})
+    first = rows.value("SELECT beat_at FROM spoils_workers")
+    assert beat(connection, worker_id, draining=True, running=2).alive
+    columns = "beat_at > CAST(:first AS timestamptz), rss, running, draining, task_types, ended_at"
+    assert rows.all(f"SELECT {columns} FROM spoils_workers", first=first) == [
+        (True, 1234, 2, True, ["a", "b"], None)
+    ]
+    presence.leave(connection, worker_id)
+    assert rows.all("SELECT ended_how, running, ended_at > beat_at FROM spoils_workers") == [
+        ("clean", 0, True)
+    ]
+
+
+def test_a_beat_says_that_the_row_has_ended_and_changes_nothing(connection: Connection, rows: Rows) -> None:
+    ended = rows.worker(ended=True)
+    before = rows.all("SELECT * FROM spoils_workers")
+    assert beat(connection, ended) == Pulse(alive=False)
+    assert beat(connection, uuid4()) == Pulse(alive=False)
+    presence.leave(connection, ended)
+    assert rows.all("SELECT * FROM spoils_workers") == before
+
+
+def test_a_quiet_table_has_a_quiet_pulse(connection: Connection, me: UUID) -> None:
+    pulse = beat(connection, me)
+    assert pulse.server_up_seconds > 0
+    assert pulse == Pulse(alive=True, server_up_seconds=pulse.server_up_seconds)
+
+
+def test_the_pulse_tells_when_the_next_of_our_tasks_falls_due(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    rows.task(due_in=-1)
+    rows.task(due_in=0.2, task_type="elsewhere")
+    rows.task(due_in=0.2, task_type="common", metadata={"type": "RustTask"})
+    rows.task(due_in=0.2, state="finished")
+    rows.task(due_in=30)
+    assert beat(connection, me).next_due_seconds is None
+    rows.task(due_in=2.4, state="retried", priority=-2)
+    seconds = beat(connection, me).next_due_seconds
+    assert seconds is not None
+    assert 1 < seconds <= 2.4
+    rows.task(due_in=1, task_type="common")
+    seconds = beat(connection, me).next_due_seconds
+    assert seconds is not None
+    assert seconds <= 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "due"),
+    [
+        ({}, True),
+        ({"state": "retried"}, True),
+        ({"task_type": "common"}, True),
+        ({"due_in": 5}, False),
+        ({"crashes": 1}, False),
+        ({"state": "in_progress"}, False),
+        ({"task_type": "elsewhere"}, False),
+        ({"task_type": "common", "metadata": {"type": "RustTask"}}, False),
+    ],
+)
+def test_the_pulse_tells_of_a_suspect_that_is_due_and_ours(
+    *, connection: Connection, rows: Rows, me: UUID, columns: dict[str, object], due: bool
+) -> None:
+    rows.task(**{"crashes": 2, **columns})  # type: ignore[arg-type]
+    assert beat(connection, me).suspect_due is due
+
+
+def test_the_pulse_tells_which_of_our_running_tasks_are_to_stop(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    asked = {rows.task(state="in_progress", claimed_by=me) for _ in range(2)}
+    ended = rows.task(state="failed", claimed_by=me)
+    theirs = rows.task(state="in_progress", claimed_by=rows.worker())
+    connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
+    rows.task(state="in_progress", claimed_by=me)
+    assert beat(connection, me).cancelled == asked
+    assert {ended, theirs}.isdisjoint(asked)
+
+
+def test_the_pulse_tells_of_each_neighbour_that_lives_and_whether_it_holds_its_lock(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    locked = {rows.worker(locked=True) for _ in range(10)}  # keys of either sign
+    free = {rows.worker() for _ in range(3)}
+    pooled = rows.worker()
+    connection.execute(text("UPDATE spoils_workers SET lock_key = NULL WHERE id = :id"), {"id": pooled})
+    rows.worker(ended=True)
+    neighbours = {one.id: one for one in beat(connection, me).neighbours}
+    assert {id_ for id_, one in neighbours.items() if one.holds_lock is True} == locked
+    assert {id_ for id_, one in neighbours.items() if one.holds_lock is False} == free
+    assert [id_ for id_, one in neighbours.items() if one.holds_lock is None] == [pooled]
+
+
+def test_a_neighbour_s_beat_changes_when_it_beats_and_only_then(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    other = rows.worker()
+    (first,), (second,) = beat(connection, me).neighbours, beat(connection, me).neighbours
+    assert first == second
+    beat(connection, other)
+    (third,) = beat(connection, me).neighbours
+    assert third.beat != first.beat
+
+
+def test_a_lock_is_held_by_one_session_only(engine: object, connection: Connection, rows: Rows) -> None:
+    worker_id = rows.worker()
+    assert presence.take_lock(connection, worker_id)
+    with engine.connect() as other:  # type: ignore[attr-defined]
+        assert not presence.take_lock(other, worker_id)
+        assert presence.take_lock(other, uuid4())
+        other.invalidate()

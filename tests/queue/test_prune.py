@@ -1,0 +1,111 @@
+"""Pruning: what is older than its retention goes, in small batches, and nothing else."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.models import TaskState
+from spoils.queue import prune
+from tests.locks import held
+from tests.rows import Rows
+
+DAY = 24 * 3600.0
+
+
+def aged(rows: Rows, days: float, **columns: Any) -> UUID:
+    task_id = rows.task(**columns)
+    rows.connection.execute(
+        text("UPDATE fang_tasks SET updated_at = now() - make_interval(secs => :age) WHERE id = :id"),
+        {"age": days * DAY, "id": task_id},
+    )
+    return task_id
+
+
+def left(rows: Rows) -> set[UUID]:
+    return {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks")}
+
+
+@pytest.mark.parametrize("state", [TaskState.FINISHED, TaskState.FAILED])
+def test_only_tasks_that_stand_in_that_state_longer_than_the_retention_go(
+    connection: Connection, rows: Rows, state: TaskState
+) -> None:
+    old = aged(rows, 7.01, state=state.value)
+    kept = {aged(rows, 6.99, state=state.value)}
+    kept |= {aged(rows, 100, state=other.value) for other in TaskState if other is not state}
+    assert prune.prune_tasks(connection, state, days=7) == 1
+    assert left(rows) == kept
+    assert old not in kept
+    assert prune.prune_tasks(connection, state, days=7) == 0
+
+
+@pytest.mark.parametrize("state", [TaskState.NEW, TaskState.RETRIED, TaskState.IN_PROGRESS])
+def test_what_is_active_is_never_pruned(connection: Connection, state: TaskState) -> None:
+    with pytest.raises(ValueError, match="Only ended tasks"):
+        prune.prune_tasks(connection, state, days=7)
+
+
+def test_a_batch_is_bounded_and_takes_the_oldest_first(connection: Connection, rows: Rows) -> None:
+    by_age = [aged(rows, days, state="finished") for days in (10, 11, 12, 13, 14)]
+    assert prune.prune_tasks(connection, TaskState.FINISHED, days=7, batch=2) == 2
+    assert left(rows) == set(by_age[:3])
+    assert prune.prune_tasks(connection, TaskState.FINISHED, days=7, batch=2) == 2
+    assert prune.prune_tasks(connection, TaskState.FINISHED, days=7, batch=2) == 1
+
+
+def test_a_row_that_somebody_changes_just_now_is_passed_over(engine: Engine, rows: Rows) -> None:
+    busy, free = aged(rows, 20, state="failed"), aged(rows, 10, state="failed")
+    with held(engine) as retrying:
+        retrying.execute(text("UPDATE fang_tasks SET state = 'new' WHERE id = :id"), {"id": busy})
+        assert prune.prune_tasks(rows.connection, TaskState.FAILED, days=7) == 1
+        retrying.commit()
+    assert left(rows) == {busy}
+    assert free != busy
+
+
+def test_attempts_go_when_they_are_old_and_their_task_is_gone(connection: Connection, rows: Rows) -> None:
+    task_id = rows.task()
+    for owner, days in ((task_id, 100), (UUID(int=1), 100), (UUID(int=2), 1)):
+        connection.execute(
+            text(
+                "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at) "
+                "VALUES (:id, 1, 'sample', 'failed', now() - make_interval(secs => :age))"
+            ),
+            {"id": owner, "age": days * DAY},
+        )
+    assert prune.prune_attempts(connection, days=7) == 1
+    assert {one for (one,) in rows.all("SELECT task_id FROM spoils_attempts")} == {task_id, UUID(int=2)}
+
+
+def test_side_records_go_by_their_age(connection: Connection, rows: Rows) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) "
+            "SELECT now() - make_interval(days => d), 'sample', 'finished', 1, 1, 1 "
+            "FROM unnest(ARRAY[1, 29, 31, 99]) AS d"
+        )
+    )
+    connection.execute(
+        text("INSERT INTO spoils_schedules (id, job, cron, zone, task_type) VALUES (1, 'j', 'c', 'z', 't')")
+    )
+    connection.execute(
+        text(
+            "INSERT INTO spoils_ticks (schedule_id, slot, outcome) "
+            "SELECT 1, now() - make_interval(days => d), 'entered' FROM unnest(ARRAY[1, 29, 31, 99]) AS d"
+        )
+    )
+    for days in (1, 29, 31, 99):
+        connection.execute(
+            text("UPDATE spoils_workers SET ended_at = now() - make_interval(secs => :age) WHERE id = :id"),
+            {"age": days * DAY, "id": rows.worker()},
+        )
+    alive = rows.worker(silent_for=99 * DAY)
+    assert prune.prune_minutes(connection, days=30) == 2
+    assert prune.prune_ticks(connection, days=30) == 2
+    assert prune.prune_workers(connection, days=30) == 2
+    assert rows.value("SELECT count(*) FROM spoils_workers WHERE id = :id", id=alive) == 1
+    for table in ("minutes", "ticks"):
+        assert rows.value(f"SELECT count(*) FROM spoils_{table}") == 2
+    for again in (prune.prune_minutes, prune.prune_ticks, prune.prune_workers):
+        assert again(connection, days=30) == 0

@@ -1,0 +1,333 @@
+"""Settling: what each ending writes, and that nothing is written for a claim that was lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.queue import control, rescue
+from spoils.queue.claim import Claim
+from spoils.queue.release import release_strays
+from spoils.queue.settle import MAX_DELAY_SECONDS, Settlement, settle
+from tests.locks import held, meanwhile
+from tests.queue.hands import end, take
+from tests.rows import Rows
+
+REPORT = Report("ValueError", "boom", "Traceback …", "f1f1")
+EVERYTHING = "SELECT to_jsonb(t) FROM {} AS t ORDER BY 1"
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
+
+
+def everything(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a settlement could touch."""
+    return {
+        name: rows.all(EVERYTHING.format(name))
+        for name in ("fang_tasks", "spoils_attempts", "spoils_minutes", "spoils_counts", "spoils_workers")
+    }
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize(
+    ("verdict", "state", "counted", "message"),
+    [
+        (FINISHED, "finished", 0, None),
+        (Verdict(Ending.FAILED, report=REPORT), "failed", 0, "ValueError: boom"),
+        (Verdict(Ending.CANCELLED, report=Report("", "no such thing")), "failed", 0, "no such thing"),
+        (Verdict(Ending.RETRIED, 90.5, REPORT), "waiting", 1, "ValueError: boom"),
+        (Verdict(Ending.TIMED_OUT, 30, REPORT), "waiting", 1, "ValueError: boom"),
+        (Verdict(Ending.SNOOZED, 60), "waiting", 0, "before"),
+        (Verdict(Ending.RELEASED), "waiting", 0, "before"),
+    ],
+    ids=lambda value: value.ending if isinstance(value, Verdict) else "",
+)
+def test_each_ending_writes_its_own(
+    *,
+    connection: Connection,
+    rows: Rows,
+    me: UUID,
+    verdict: Verdict,
+    state: str,
+    counted: int,
+    message: str | None,
+    retries: int,
+) -> None:
+    task_id = rows.task(retries=retries, error_message="before", due_in=-10)
+    connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
+    (claim,) = take(connection, me)
+    before = rows.one(task_id)
+    assert end(connection, me, claim, verdict=verdict, ran_ms=37) == {task_id}
+    row = rows.one(task_id)
+    waits = state == "waiting"
+    assert row.state == (("retried" if retries + counted else "new") if waits else state)
+    assert row.retries == retries + counted
+    assert (row.attempts, row.crashes, row.cancel_requested_at) == (1, 0, None)
+    assert row.error_message == message
+    assert (row.claimed_by, row.claimed_at) == ((None, None) if waits else (me, before.claimed_at))
+    assert row.updated_at > before.updated_at
+    if waits:
+        assert (row.scheduled_at - row.updated_at).total_seconds() == pytest.approx(verdict.delay_seconds)
+    else:
+        assert row.scheduled_at == before.scheduled_at
+
+    attempts = rows.all(
+        "SELECT task_id, attempt, task_type, outcome, worker_id, release, claimed_at, ended_at, ran_ms, delay_ms, "
+        "error_class, message, traceback, fingerprint FROM spoils_attempts"
+    )
+    report = verdict.report
+    told = (
+        (report.error_class, report.message, report.traceback, report.fingerprint) if report else (None,) * 4
+    )
+    delay_ms = int(verdict.delay_seconds * 1000)
+    assert attempts == (
+        []
+        if verdict.ending is Ending.FINISHED
+        else [
+            (
+                task_id,
+                1,
+                "sample",
+                verdict.ending,
+                me,
+                "v1",
+                claim.claimed_at,
+                row.updated_at,
+                37,
+                delay_ms,
+                *told,
+            )
+        ]
+    )
+    minutes = rows.all("SELECT task_type, outcome, count, ran_ms FROM spoils_minutes")
+    uncounted = verdict.ending in (Ending.SNOOZED, Ending.RELEASED)
+    assert minutes == ([] if uncounted else [("sample", verdict.ending, 1, 37)])
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e308, MAX_DELAY_SECONDS, 1e12])
+def test_an_endless_delay_is_ten_years(connection: Connection, rows: Rows, me: UUID, seconds: float) -> None:
+    task_id = rows.task()
+    end(connection, me, *take(connection, me), verdict=Verdict(Ending.SNOOZED, seconds))
+    row = rows.one(task_id)
+    assert (row.scheduled_at - row.updated_at).total_seconds() == MAX_DELAY_SECONDS
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("-inf"), -1.0, -1e308])
+def test_a_delay_that_is_none_does_not_spoil_the_batch(
+    connection: Connection, rows: Rows, me: UUID, seconds: float
+) -> None:
+    odd, plain = rows.task(due_in=-1), rows.task()
+    claims = take(connection, me, 2)
+    verdicts = (Verdict(Ending.SNOOZED, seconds), FINISHED)
+    settlements = [
+        Settlement(one.id, one.attempts, verdict, one.claimed_at, 1)
+        for one, verdict in zip(claims, verdicts, strict=True)
+    ]
+    assert settle(connection, settlements, worker_id=me, release="v1") == {odd, plain}
+    assert rows.one(odd).scheduled_at == rows.one(odd).updated_at
+
+
+def other_worker(rows: Rows, claim: Claim) -> None:
+    rows.connection.execute(text("UPDATE fang_tasks SET claimed_by = :id"), {"id": rows.worker()})
+
+
+def later_attempt(rows: Rows, claim: Claim) -> None:
+    rows.connection.execute(text("UPDATE fang_tasks SET attempts = attempts + 1"))
+
+
+def rescued(rows: Rows, claim: Claim) -> None:
+    beat = rows.value("SELECT beat_at::text FROM spoils_workers")
+    me = rows.one(claim.id).claimed_by
+    assert rescue.rescue(rows.connection, worker_id=me, beat=beat).tasks == 1
+
+
+def released(rows: Rows, claim: Claim) -> None:
+    assert release_strays(rows.connection, worker_id=rows.one(claim.id).claimed_by, held=[])
+
+
+def released_and_claimed_again_by_itself(rows: Rows, claim: Claim) -> None:
+    me = rows.one(claim.id).claimed_by
+    released(rows, claim)
+    assert take(rows.connection, me)
+
+
+def deleted(rows: Rows, claim: Claim) -> None:
+    rows.connection.execute(text("DELETE FROM fang_tasks"))
+
+
+def settled(rows: Rows, claim: Claim) -> None:
+    assert end(rows.connection, rows.one(claim.id).claimed_by, claim)
+
+
+def failed_by_hand(rows: Rows, claim: Claim) -> None:
+    rows.connection.execute(text("UPDATE fang_tasks SET state = 'failed'"))
+
+
+LOSSES = [
+    other_worker, later_attempt, rescued, released, released_and_claimed_again_by_itself, deleted, settled,
+    failed_by_hand,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [FINISHED, Verdict(Ending.RETRIED, 60, REPORT), Verdict(Ending.RELEASED)],
+    ids=lambda v: v.ending,
+)
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_lost_claim_writes_nothing_anywhere(
+    connection: Connection, rows: Rows, me: UUID, lose: Callable[[Rows, Claim], None], verdict: Verdict
+) -> None:
+    rows.task()
+    (claim,) = take(connection, me)
+    lose(rows, claim)
+    before = everything(rows)
+    assert end(connection, me, claim, verdict=verdict) == set()
+    assert everything(rows) == before
+
+
+def test_of_a_batch_what_is_lost_is_missing_and_the_rest_is_written(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    ids = [rows.task(due_in=-number) for number in range(6, 0, -1)]
+    claims = take(connection, me, 6)
+    connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": ids[1]})
+    connection.execute(text("UPDATE fang_tasks SET attempts = 9 WHERE id = :id"), {"id": ids[3]})
+    stranger = replace(claims[0], id=uuid4())
+    written = end(connection, me, *claims, stranger, verdict=Verdict(Ending.RETRIED, 1, REPORT))
+    assert written == {ids[0], ids[2], ids[4], ids[5]}
+    assert rows.value("SELECT count(*) FROM spoils_attempts") == 4
+    assert rows.value("SELECT sum(count) FROM spoils_minutes") == 4
+    assert rows.state(ids[3]) == "in_progress"
+
+
+def test_an_empty_batch_is_no_trouble(connection: Connection, me: UUID) -> None:
+    assert end(connection, me) == set()
+
+
+def test_two_verdicts_on_one_attempt_write_one_outcome(connection: Connection, rows: Rows, me: UUID) -> None:
+    """As when a job ends in the moment in which the shutdown gives it back."""
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    settlements = [
+        Settlement(claim.id, claim.attempts, verdict, claim.claimed_at, 1)
+        for verdict in (FINISHED, Verdict(Ending.RELEASED))
+    ]
+    assert settle(connection, settlements, worker_id=me, release="v1") == {task_id}
+    told = rows.value("SELECT count(*) FROM spoils_attempts") + rows.value(
+        "SELECT count(*) FROM spoils_minutes"
+    )
+    assert told == 1
+
+
+def test_a_batch_is_counted_by_type_outcome_and_bucket(connection: Connection, rows: Rows, me: UUID) -> None:
+    for _ in range(3):
+        rows.task()
+    rows.task(task_type="unique_sample")
+    end(connection, me, *take(connection, me, 10), ran_ms=100)
+    assert rows.all("SELECT task_type, outcome, count, ran_ms FROM spoils_minutes ORDER BY 1") == [
+        ("sample", "finished", 3, 300),
+        ("unique_sample", "finished", 1, 100),
+    ]
+
+
+def test_text_of_any_kind_that_a_report_holds_is_stored_as_it_is(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    odd = '\'; DROP TABLE fang_tasks; -- %s :worker_id \\u0000 "{}" 🥕\n\u2028' + "x" * 50_000
+    task_id = rows.task()
+    report = Report("Odd'Error", odd, odd, "f")
+    end(connection, me, *take(connection, me), verdict=Verdict(Ending.FAILED, report=report))
+    assert rows.one(task_id).error_message == f"Odd'Error: {odd}"
+    assert rows.all("SELECT message, traceback FROM spoils_attempts") == [(odd, odd)]
+
+
+def rescuing(me: UUID) -> Callable[[Connection], Any]:
+    def act(connection: Connection) -> int:
+        beat = connection.execute(text("SELECT beat_at::text FROM spoils_workers")).scalar_one()
+        return rescue.rescue(connection, worker_id=me, beat=beat).tasks
+
+    return act
+
+
+def deleting(me: UUID) -> Callable[[Connection], Any]:
+    def act(connection: Connection) -> int:
+        task_id = connection.execute(text("SELECT id FROM fang_tasks")).scalar_one()
+        return int(control.remove(connection, task_id).done)
+
+    return act
+
+
+def releasing(me: UUID) -> Callable[[Connection], Any]:
+    return lambda connection: len(release_strays(connection, worker_id=me, held=[]))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [
+        (FINISHED, "finished"),
+        (Verdict(Ending.FAILED, report=REPORT), "failed"),
+        (Verdict(Ending.RETRIED, 60, REPORT), "retried"),
+    ],
+)
+@pytest.mark.parametrize("act", [rescuing, releasing])
+def test_who_comes_while_a_settlement_is_being_written_finds_it_settled(
+    *,
+    engine: Engine,
+    rows: Rows,
+    me: UUID,
+    act: Callable[[UUID], Callable[[Connection], Any]],
+    verdict: Verdict,
+    state: str,
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(rows.connection, me)
+    with held(engine) as settling:
+        assert end(settling, me, claim, verdict=verdict) == {task_id}
+        with meanwhile(engine, act(me)) as other:
+            settling.commit()
+        assert other.result() == 0
+    row = rows.one(task_id)
+    assert (row.state, row.crashes) == (state, 0)
+    assert rows.value("SELECT count(*) FROM spoils_attempts WHERE outcome IN ('crashed', 'released')") == 0
+    assert rows.value("SELECT sum(count) FROM spoils_minutes") == 1
+
+
+def test_a_delete_while_a_settlement_is_being_written_deletes_what_has_ended(
+    engine: Engine, rows: Rows, me: UUID
+) -> None:
+    rows.task()
+    (claim,) = take(rows.connection, me)
+    with held(engine) as settling:
+        end(settling, me, claim)
+        # In its eyes the task runs still, and it does not wait: it refuses.
+        with engine.connect() as other:
+            assert deleting(me)(other) == 0
+        settling.commit()
+        assert deleting(me)(rows.connection) == 1
+
+
+@pytest.mark.parametrize("lose", [rescuing, releasing, "psql"])
+def test_a_settlement_that_comes_while_the_task_is_taken_away_is_lost(
+    engine: Engine, rows: Rows, me: UUID, lose: Any
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(rows.connection, me)
+    with held(engine) as losing:
+        if lose == "psql":
+            losing.execute(text("DELETE FROM fang_tasks"))
+        else:
+            assert lose(me)(losing) == 1
+        with meanwhile(engine, lambda connection: end(connection, me, claim)) as settling:
+            losing.commit()
+        assert settling.result() == set()
+    assert rows.value("SELECT count(*) FROM spoils_minutes WHERE outcome = 'finished'") == 0
+    if lose != "psql":
+        row = rows.one(task_id)
+        assert (row.state, row.claimed_by) == ("new", None)

@@ -1,0 +1,147 @@
+"""Ticks: each slot once, in one transaction with the task it makes."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from spoils.db.engine import transaction
+from spoils.models import TickEnding
+from spoils.queue.enqueue import enqueue
+from spoils.queue.ticks import Standing, Told, database_now, enter_slot, miss_slots, standing
+from tests.locks import at_once, held, meanwhile
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob, UniqueSampleJob
+
+SLOT = datetime(2024, 5, 1, 2, tzinfo=UTC)
+
+
+def stands(connection: Connection, **changed: str) -> Standing:
+    return standing(
+        connection,
+        **{"job": "SampleJob", "task_type": "sample", "cron": "0 2 * * *", "zone": "UTC", **changed},
+    )
+
+
+@pytest.fixture
+def schedule_id(connection: Connection) -> int:
+    return stands(connection).schedule_id
+
+
+def ticks(rows: Rows) -> list[tuple[object, ...]]:
+    return rows.all("SELECT slot, outcome, task_id FROM spoils_ticks ORDER BY slot")
+
+
+def test_a_schedule_begins_when_it_is_first_seen_and_is_found_again(
+    connection: Connection, rows: Rows
+) -> None:
+    before = database_now(connection)
+    first = stands(connection)
+    assert before <= first.settled_until <= first.now <= database_now(connection)
+    again = stands(connection, task_type="renamed")
+    assert (again.schedule_id, again.settled_until) == (first.schedule_id, first.settled_until)
+    assert again.now > first.now
+    assert rows.all("SELECT task_type, seen_at > settled_until FROM spoils_schedules") == [("renamed", True)]
+
+
+def test_another_class_cron_or_zone_is_another_schedule(connection: Connection) -> None:
+    changes: list[dict[str, str]] = [
+        {},
+        {"job": "OtherJob"},
+        {"cron": "0 3 * * *"},
+        {"zone": "Europe/Berlin"},
+    ]
+    assert len({stands(connection, **change).schedule_id for change in changes}) == 4
+
+
+def test_a_slot_is_entered_with_its_task_and_told_for_good(
+    engine: Engine, rows: Rows, schedule_id: int
+) -> None:
+    with transaction(engine) as connection:
+        told = enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+    assert told is not None
+    assert told.outcome is TickEnding.ENTERED
+    assert ticks(rows) == [(SLOT, "entered", told.task_id)]
+    assert rows.all("SELECT id, state::text FROM fang_tasks") == [(told.task_id, "new")]
+    with transaction(engine) as connection:
+        assert enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT) is None
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_a_slot_that_is_rolled_back_is_nobody_s_yet(engine: Engine, rows: Rows, schedule_id: int) -> None:
+    with held(engine) as connection:
+        enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+        connection.rollback()
+    assert ticks(rows) == []
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
+    engine: Engine, rows: Rows, schedule_id: int
+) -> None:
+    twin = enqueue(rows.connection, UniqueSampleJob()).id
+    with transaction(engine) as connection:
+        told = enter_slot(connection, UniqueSampleJob(), schedule_id=schedule_id, slot=SLOT)
+    assert told == Told(TickEnding.SKIPPED, twin)
+    assert ticks(rows) == [(SLOT, "skipped", twin)]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_twenty_schedulers_at_once_enter_a_slot_once(engine: Engine, rows: Rows, schedule_id: int) -> None:
+    def scheduler(_: int) -> Told | None:
+        with transaction(engine) as connection:
+            return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+
+    told = [one for one in at_once(20, scheduler) if one is not None]
+    assert len(told) == 1
+    assert ticks(rows) == [(SLOT, "entered", told[0].task_id)]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_second_scheduler_waits_for_the_first_and_takes_over_only_where_that_fails(
+    engine: Engine, rows: Rows, schedule_id: int, commits: bool
+) -> None:
+    def enter(connection: Connection) -> Told | None:
+        return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+
+    with held(engine) as first:
+        assert enter(first) is not None
+        with meanwhile(engine, enter) as second:
+            if commits:
+                first.commit()
+            else:
+                first.rollback()
+        assert (second.result() is None) is commits
+    assert (
+        rows.value("SELECT count(*) FROM fang_tasks") == rows.value("SELECT count(*) FROM spoils_ticks") == 1
+    )
+
+
+def test_missed_slots_are_recorded_without_a_task_and_told_ones_stay(
+    engine: Engine, connection: Connection, rows: Rows, schedule_id: int
+) -> None:
+    with transaction(engine) as inside:
+        told = enter_slot(inside, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+    assert told is not None
+    slots = [SLOT - timedelta(days=1), SLOT, SLOT + timedelta(days=1)]
+    assert miss_slots(connection, schedule_id=schedule_id, slots=slots) == 2
+    assert ticks(rows) == [
+        (slots[0], "missed", None),
+        (SLOT, "entered", told.task_id),
+        (slots[2], "missed", None),
+    ]
+    assert miss_slots(connection, schedule_id=schedule_id, slots=slots) == 0
+
+
+def test_what_is_told_moves_the_schedule_on_and_never_back(
+    connection: Connection, rows: Rows, schedule_id: int
+) -> None:
+    ahead = database_now(connection) + timedelta(hours=1)
+    enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=ahead)
+    assert stands(connection).settled_until == ahead
+    enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+    miss_slots(connection, schedule_id=schedule_id, slots=[SLOT - timedelta(days=1)])
+    assert stands(connection).settled_until == ahead
+    assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", slot=ahead), UUID)

@@ -1,0 +1,167 @@
+"""The settings: what stands when nothing is set, and that what is wrong is named and no secret is told."""
+
+import traceback
+
+import pytest
+from flask import Flask
+from pydantic import ValidationError
+
+from spoils.config import Settings, current_settings, environment_with
+from spoils.errors import SettingError
+
+SECRETS = {
+    "DATABASE_URL": "postgres://spoils:hunter2-database@db.example/spoils",
+    "SECRET_KEY": "hunter2-secret-key-of-enough-length",
+    "SPOILS_ADMIN_PASSWORD": "hunter2-admin",
+    "SPOILS_VIEWER_PASSWORD": "hunter2-viewer",
+    "SPOILS_API_TOKEN": "hunter2-token-1,hunter2-token-2",
+    "SPOILS_NOTIFY_URL_EMAIL": "mailto://someone:hunter2-mail@mail.example",
+    "OPENFOODFACTS_URL": "https://someone:hunter2-food@food.example",
+}
+
+
+def test_what_stands_when_nothing_is_set() -> None:
+    settings = Settings.from_env({})
+    assert settings.model_dump() == {
+        "database_url": None,
+        "port": 8000,
+        "web_concurrency": 2,
+        "log_level": "INFO",
+        "secret_key": None,
+        "openfoodfacts_url": "https://world.openfoodfacts.org",
+        "worker_threads": 5,
+        "worker_processes": 1,
+        "worker_task_types": None,
+        "admin_password": None,
+        "viewer_password": None,
+        "api_tokens": (),
+        "shutdown_seconds": 25.0,
+        "retention_days": 7.0,
+        "failed_retention_days": 30.0,
+        "cron_timezone": "UTC",
+        "db_connections": None,
+        "shared_with_fang": False,
+        "foreign_claim_timeout": None,
+        "analyze_seconds": 2.0,
+        "notify_seconds": 0.5,
+        "notify_urls": {},
+        "dyno": None,
+        "release": "dev",
+        "development": False,
+    }
+    assert (settings.web_connections, settings.worker_connections) == (3, 6)
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    names = [field.alias for field in Settings.model_fields.values() if field.alias]
+    assert len(names) > 15
+    assert Settings.from_env({**dict.fromkeys(names, ""), "SPOILS_NOTIFY_URL_SMS": " "}) == Settings.from_env(
+        {}
+    )
+    assert Settings.from_env(dict.fromkeys(names, " \t")) == Settings.from_env({})
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    settings = Settings.from_env(
+        {
+            "PORT": "80",
+            "LOG_LEVEL": "DEBUG",
+            "WORKER_THREADS": "20",
+            "WORKER_TASK_TYPES": " fetch_product, ,common ",
+            "SPOILS_SHARED_WITH_FANG": "1",
+            "SPOILS_RETENTION_DAYS": "0.5",
+            "SPOILS_CRON_TIMEZONE": "Europe/Berlin",
+            "SPOILS_DB_CONNECTIONS": "10",
+            "OPENFOODFACTS_URL": "http://127.0.0.1:9/",
+        },
+        development=True,
+    )
+    assert (settings.port, settings.log_level, settings.worker_threads) == (80, "DEBUG", 20)
+    assert settings.worker_task_types == ("fetch_product", "common")
+    assert settings.shared_with_fang is True
+    assert settings.retention_days == 0.5
+    assert settings.cron_timezone == "Europe/Berlin"
+    assert (settings.web_connections, settings.worker_connections) == (10, 10)
+    assert settings.openfoodfacts_url == "http://127.0.0.1:9"
+    assert settings.development is True
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_each_spelling_of_a_postgres_url_is_one(scheme: str) -> None:
+    assert Settings.from_env({"DATABASE_URL": f"{scheme}://u:p@h/d"}).database_url == "postgresql://u:p@h/d"
+
+
+def test_the_urls_of_notifications_go_by_their_kind() -> None:
+    settings = Settings.from_env(
+        {"SPOILS_NOTIFY_URL_EMAIL": "mailto://x", "SPOILS_NOTIFY_URL_PUSH_2": "ntfy://y"}
+    )
+    assert settings.notify_urls == {"email": "mailto://x", "push_2": "ntfy://y"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://u:p@h/d"), ("DATABASE_URL", "postgres://"), ("DATABASE_URL", "spoils"),
+        ("PORT", "65536"), ("PORT", "-1"), ("PORT", "http"), ("WEB_CONCURRENCY", "0"), ("LOG_LEVEL", "LOUD"),
+        ("SECRET_KEY", "short"), ("OPENFOODFACTS_URL", "ftp://food.example"), ("WORKER_THREADS", "many"),
+        ("WORKER_THREADS", "0"), ("WORKER_THREADS", "2.5"), ("WORKER_PROCESSES", "65"),
+        ("SPOILS_SHUTDOWN_SECONDS", "-1"),
+        ("SPOILS_SHUTDOWN_SECONDS", "nan"), ("SPOILS_RETENTION_DAYS", "0"), ("SPOILS_RETENTION_DAYS", "inf"),
+        ("SPOILS_FAILED_RETENTION_DAYS", "forever"), ("SPOILS_CRON_TIMEZONE", "Mars/Olympus"),
+        ("SPOILS_DB_CONNECTIONS", "2"), ("SPOILS_SHARED_WITH_FANG", "perhaps"), ("SPOILS_FOREIGN_CLAIM_TIMEOUT", "0"),
+        ("SPOILS_FOREIGN_CLAIM_TIMEOUT", "inf"), ("SPOILS_ANALYZE_SECONDS", "1e9"), ("SPOILS_NOTIFY_SECONDS", "soon"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_env({name: value})
+    assert str(caught.value).startswith(f"{name} is wrong: ")
+    assert str(caught.value).endswith(".")
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_env({"PORT": "x", "WORKER_THREADS": "y", "LOG_LEVEL": "z"})
+    assert all(f"{name} is wrong" in str(caught.value) for name in ("PORT", "WORKER_THREADS", "LOG_LEVEL"))
+
+
+def test_no_secret_is_told_by_the_settings_themselves() -> None:
+    settings = Settings.from_env(SECRETS)
+    assert settings.database_url is not None
+    for shown in (repr(settings), str(settings), f"{settings}"):
+        assert "hunter2" not in shown
+        assert "port=8000" in shown
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_is_told_by_the_error_about_it(name: str) -> None:
+    wrong = {
+        "DATABASE_URL": "mysql://spoils:hunter2@h/d",
+        "SECRET_KEY": "hunter2",
+        "OPENFOODFACTS_URL": "ftp://someone:hunter2@h",
+    }
+    with pytest.raises(SettingError) as caught:
+        Settings.from_env({**SECRETS, name: wrong.get(name, SECRETS[name]), "PORT": "hunter2"})
+    # Without the lines of this file, which hold the secret themselves.
+    told = "".join(traceback.format_exception(caught.value, limit=-1)) + repr(caught.value)
+    assert "PORT is wrong" in told
+    assert "hunter2" not in told
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings.from_env({}).port = 1  # type: ignore[misc]
+
+
+def test_the_settings_of_the_active_application_are_current() -> None:
+    app = Flask("test")
+    app.config["SPOILS"] = settings = Settings.from_env({})
+    with app.app_context():
+        assert current_settings() is settings
+
+
+def test_a_child_gets_this_environment_with_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOILS_KEPT", "a")
+    monkeypatch.setenv("SPOILS_CHANGED", "b")
+    child = environment_with(SPOILS_CHANGED="c")
+    assert (child["SPOILS_KEPT"], child["SPOILS_CHANGED"]) == ("a", "c")

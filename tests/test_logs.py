@@ -1,0 +1,107 @@
+"""A log line cannot be forged, split or lost, whatever the event holds."""
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoils.logs import LineFormatter, one_line, set_up
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
+
+
+def told(
+    message: str, *arguments: object, level: int = logging.INFO, error: bool = False, **fields: object
+) -> str:
+    """What a handler writes of one event, to a stream that is strict about UTF-8."""
+    raw = io.BytesIO()
+    handler = logging.StreamHandler(
+        io.TextIOWrapper(raw, "utf-8", "strict", newline="\n", write_through=True)
+    )
+    handler.setFormatter(LineFormatter())
+    logger = logging.getLogger("tests.logs")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    logger.log(level, message, *arguments, extra=fields, exc_info=error)
+    logger.removeHandler(handler)
+    return raw.getvalue().decode()
+
+
+def test_an_event_is_its_moment_its_level_its_message_and_its_fields() -> None:
+    line = told("Finished %s", "CleanupJob", ran_ms=12, action="settle", task_type="cleanup")
+    assert re.fullmatch(STAMP + "INFO Finished CleanupJob action=settle task_type=cleanup ran_ms=12\n", line)
+
+
+def test_a_field_that_is_not_ours_is_not_told() -> None:
+    assert "hunter2" not in told("Hello", password="hunter2")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["\r", "\n", "\r\n", "\x1b[2J", "\u2028", "\u2029", "\x85", "\0", "\x7f", "\v", "\f", "\ud800"],
+    ids=ascii,
+)
+def test_control_characters_and_half_characters_are_written_out(mark: str) -> None:
+    for line in (
+        told(f"a{mark}b"),
+        told("%s", f"a{mark}b"),
+        told("a", task_type=f"x{mark}y", worker_id=f"{mark}z"),
+    ):
+        assert line.endswith("\n")
+        assert len(line.splitlines()) == 1
+        assert not any(character in line[:-1] for character in mark if not character.isprintable())
+    assert re.search(r"a\\x[0-9a-f]{2,4}", told(f"a{mark}b"))
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_text_is_one_line(text: str) -> None:
+    line = told("%s", text, task_id=text)
+    assert len(line.splitlines()) == 1
+    assert one_line(text) == one_line(one_line(text))
+
+
+def test_text_of_any_script_and_tabs_stay_as_they_are() -> None:
+    assert one_line("Süßwaren\t食品 🥕") == "Süßwaren\t食品 🥕"
+
+
+def test_a_traceback_follows_on_lines_that_cannot_be_taken_for_events() -> None:
+    try:
+        raise ValueError("first\n2026-11-24T02:00:00.123Z INFO forged\r\x1b[2Jlast")
+    except ValueError:
+        text = told("It broke", level=logging.ERROR, error=True, action="error")
+    head, *trace = text.removesuffix("\n").split("\n")
+    assert re.fullmatch(STAMP + "ERROR It broke action=error", head)
+    assert all(line.startswith("    | ") for line in trace)
+    assert any("forged" in line for line in trace)
+    assert "\x1b" not in text
+    assert "\r" not in text
+
+
+@contextmanager
+def root_logger() -> Iterator[logging.Logger]:
+    """Put the root logger back as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield root
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def test_everything_at_the_level_and_above_goes_to_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with root_logger():
+        set_up("WARNING")
+        set_up("WARNING")  # once more is still one handler
+        logging.getLogger("somewhere").info("quiet")
+        logging.getLogger("somewhere").warning("loud")
+    written = capsys.readouterr()
+    assert re.fullmatch(STAMP + "WARNING loud\n", written.out)
+    assert written.err == ""

@@ -1,0 +1,32 @@
+"""Web applications with settings of a test's own."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from spoils.config import Settings
+from spoils.jobs import load as load_jobs
+from spoils.models import db
+from spoils.web import create_app
+
+MakeClient = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def client_with(database_url: str) -> Iterator[MakeClient]:
+    """Build a client of an application with these settings, over the test's database unless one is given."""
+    load_jobs()
+    apps: list[Flask] = []
+
+    def make(**environment: str) -> FlaskClient:
+        app = create_app(Settings.from_env({"DATABASE_URL": database_url, **environment}))
+        apps.append(app)
+        return app.test_client()
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()

@@ -1,0 +1,125 @@
+"""What every answer of the API has in common: headers, no secrets, and a sentence also while the database is away."""
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import make_url, text
+
+from tests.conftest import administration
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+FETCH = "/api/jobs/fetch-product"
+TASK = "/api/jobs/00000000-0000-4000-8000-000000000000"
+NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
+SECRETS = {
+    "SPOILS_API_TOKEN": "scanner:t0ken-s3cret",
+    "SPOILS_ADMIN_PASSWORD": "adm1n-s3cret",
+    "SPOILS_VIEWER_PASSWORD": "v1ewer-s3cret",
+    "SECRET_KEY": "k3y-s3cret-k3y-s3cret-k3y-s3cret",
+    "SPOILS_NOTIFY_URL_EMAIL": "mailtos://user:m4il-s3cret@example.com",
+}
+DOOR = {"Authorization": "Bearer t0ken-s3cret"}
+CALLS = [
+    ("GET", "/health", {}, 200),
+    ("GET", "/api/jobs/status", {"headers": DOOR}, 200),
+    ("POST", FETCH, {"headers": DOOR, "json": {"barcode": "737628064502"}}, 200),
+    ("POST", FETCH, {"headers": DOOR, "data": b"{", "content_type": "application/json"}, 400),
+    ("GET", "/api/jobs/status", {}, 401),
+    ("GET", "/api/nothing", {}, 404),
+    ("GET", TASK, {"headers": DOOR}, 404),
+    ("DELETE", FETCH, {}, 405),
+    ("POST", FETCH, {"headers": DOOR, "data": b"[" * 70_000, "content_type": "application/json"}, 413),
+    ("POST", FETCH, {"headers": DOOR, "data": b"{}", "content_type": "text/plain"}, 415),
+    ("POST", FETCH, {"headers": DOOR, "json": {}}, 422),
+]
+READS = ["/health", "/api/jobs/status", TASK, "/api/products/737628064502"]
+
+
+@pytest.mark.parametrize(("method", "path", "sent", "status"), CALLS, ids=lambda value: str(value)[:30])
+def test_every_answer_carries_the_headers_and_no_secret(
+    client_with: MakeClient, method: str, path: str, sent: dict, status: int
+) -> None:
+    response = client_with(**SECRETS).open(path, method=method, **sent)
+    assert response.status_code == status
+    assert response.content_type == "application/json"
+    headers = response.headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Strict-Transport-Security" not in headers
+    assert "Set-Cookie" not in headers
+    told = f"{headers}{response.get_data(as_text=True)}"
+    assert not re.search("s3cret|p4ssword", told)
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/nothing"])
+def test_under_https_browsers_are_told_to_stay_there(client: FlaskClient, path: str) -> None:
+    response = client.get(path, base_url="https://spoils.example")
+    assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def is_away(client: FlaskClient) -> None:
+    for path in READS:
+        response = client.get(path, headers=DOOR)
+        assert (response.status_code, response.content_type) == (503, "application/json"), path
+        assert response.get_json() == {"error": "The database does not answer. Try again in a moment."}
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "p4ssword" not in f"{response.headers}"
+    response = client.post(FETCH, json={"barcode": "737628064502"}, headers=DOOR)
+    assert response.status_code == 503
+    # What is wrong with the request itself is told all the same.
+    assert client.post(FETCH, json={"barcode": "no"}, headers=DOOR).status_code == 422
+
+
+def test_a_database_that_never_answers_is_told_as_503_and_its_address_is_not(client_with: MakeClient) -> None:
+    is_away(client_with(**{**SECRETS, "DATABASE_URL": NOWHERE}))
+
+
+def test_a_database_that_goes_away_is_told_as_503_and_used_again_once_it_is_back(
+    client_with: MakeClient, postgres_url: str, database_url: str
+) -> None:
+    client = client_with(**SECRETS)
+    assert client.post(FETCH, json={"barcode": "737628064502"}, headers=DOOR).status_code == 200
+    name = make_url(database_url).database
+    with administration(postgres_url) as server:
+
+        def rename(old: str, new: str) -> None:
+            server.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+                {"name": old},
+            )
+            server.execute(text(f"ALTER DATABASE {old} RENAME TO {new}"))
+
+        rename(str(name), f"{name}_away")
+        is_away(client)
+        rename(f"{name}_away", str(name))
+    again = client.post(FETCH, json={"barcode": "737628064502"}, headers=DOOR)
+    assert (again.status_code, again.get_json()["duplicate"]) == (200, True)
+    assert client.get("/health").get_json() == {"status": "ok"}
+
+
+def test_a_database_that_only_reads_is_told_as_503(client_with: MakeClient, rows: Rows) -> None:
+    # As during a failover: the follower answers, and takes no writes yet.
+    rows.connection.execute(
+        text(
+            f"ALTER DATABASE {rows.value('SELECT current_database()')} SET default_transaction_read_only = on"
+        )
+    )
+    client = client_with()
+    assert client.get("/api/jobs/status").status_code == 200
+    assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 503
+
+
+def test_a_database_without_the_schema_is_told_without_a_traceback(
+    client_with: MakeClient, empty_database_url: str
+) -> None:
+    client = client_with(DATABASE_URL=empty_database_url)
+    for response in (client.get("/api/jobs/status"), client.post(FETCH, json={"barcode": "737628064502"})):
+        assert response.status_code in (500, 503)
+        assert response.get_json().keys() == {"error"}
+        assert not re.search("fang_tasks|spoils_counts|psycopg", response.get_data(as_text=True))

@@ -1,0 +1,149 @@
+"""POST /api/jobs/<name>: the guide's calls answer as the guide shows, and a unique job waits once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from spoils.wire import uniq_hash
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+FETCH = "/api/jobs/fetch-product"
+ANALYZE = "/api/jobs/analyze-ingredients"
+NOTIFY = "/api/jobs/send-notification"
+BARCODE = "737628064502"
+
+
+def test_a_fetch_is_answered_as_the_guide_shows_with_the_task_beside_it(
+    client: FlaskClient, rows: Rows
+) -> None:
+    response = client.post(FETCH, json={"barcode": BARCODE})
+    answer = response.get_json()
+    assert response.status_code == 200
+    assert answer.pop("message") == "Job enqueued successfully"
+    assert answer.pop("barcode") == BARCODE
+    task = rows.one(UUID(answer.pop("id")))
+    assert answer == {"state": "new", "duplicate": False}
+    assert (task.state, task.task_type, task.retries, task.attempts) == ("new", "fetch_product", 0, 0)
+    assert task.metadata == {"type": "FetchProductJob", "barcode": BARCODE}
+    assert task.uniq_hash == uniq_hash(task.metadata)
+
+
+def test_an_analysis_is_answered_as_the_guide_shows_with_the_task_beside_it(
+    client: FlaskClient, rows: Rows
+) -> None:
+    response = client.post(ANALYZE, json={"product_id": 1})
+    answer = response.get_json()
+    assert response.status_code == 200
+    assert answer.pop("message") == "Analysis job enqueued successfully"
+    assert answer.pop("product_id") == 1
+    task = rows.one(UUID(answer.pop("id")))
+    assert answer == {"state": "new", "duplicate": False}
+    assert task.metadata == {"type": "AnalyzeIngredientsJob", "product_id": 1}
+
+
+def test_the_curl_call_of_the_guide_works_byte_for_byte(client: FlaskClient) -> None:
+    response = client.post(
+        FETCH, data=b'{"barcode": "737628064502"}', headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_the_content_type_may_be_spelt_as_http_allows(client: FlaskClient, content_type: str) -> None:
+    response = client.post(FETCH, data=b'{"barcode": "737628064502"}', content_type=content_type)
+    assert response.status_code == 200
+
+
+def test_twenty_posts_of_one_barcode_leave_one_waiting_row(client: FlaskClient, rows: Rows) -> None:
+    answers = [client.post(FETCH, json={"barcode": BARCODE}).get_json() for _ in range(20)]
+    assert [answer["duplicate"] for answer in answers] == [False] + [True] * 19
+    assert len({answer["id"] for answer in answers}) == 1
+    assert rows.all("SELECT state, metadata->>'barcode' FROM fang_tasks") == [("new", BARCODE)]
+
+
+def test_twenty_posts_at_once_leave_one_waiting_row(app: Flask, rows: Rows) -> None:
+    ready = threading.Barrier(20)
+
+    def post() -> tuple[int, str, bool]:
+        client = app.test_client()
+        ready.wait()
+        response = client.post(FETCH, json={"barcode": BARCODE})
+        answer = response.get_json()
+        return response.status_code, answer["id"], answer["duplicate"]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = [posted.result() for posted in [pool.submit(post) for _ in range(20)]]
+    assert {status for status, _, _ in answers} == {200}
+    assert len({task_id for _, task_id, _ in answers}) == 1
+    assert [duplicate for _, _, duplicate in answers].count(False) == 1
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_a_job_that_runs_stands_for_its_twin_and_one_that_has_ended_does_not(
+    client: FlaskClient, rows: Rows
+) -> None:
+    first = client.post(FETCH, json={"barcode": BARCODE}).get_json()
+    rows.all("UPDATE fang_tasks SET state = 'in_progress' RETURNING id")
+    second = client.post(FETCH, json={"barcode": BARCODE}).get_json()
+    assert (second["id"], second["duplicate"], second["state"]) == (first["id"], True, "in_progress")
+    rows.all("UPDATE fang_tasks SET state = 'finished' RETURNING id")
+    third = client.post(FETCH, json={"barcode": BARCODE}).get_json()
+    assert third["id"] != first["id"]
+    assert (third["duplicate"], third["state"]) == (False, "new")
+
+
+def test_leading_zeros_stay_in_the_metadata_and_the_product_is_found_with_or_without_them(
+    client: FlaskClient, rows: Rows
+) -> None:
+    answer = client.post(FETCH, json={"barcode": "0737628064502"}).get_json()
+    assert answer["barcode"] == "0737628064502"
+    assert rows.one(UUID(answer["id"])).metadata["barcode"] == "0737628064502"
+    rows.all(
+        "INSERT INTO products (barcode, name, document) VALUES ('0737628064502', 'Noodles', '{}') RETURNING id"
+    )
+    for code in ("737628064502", "0737628064502", "00737628064502"):
+        product = client.get(f"/api/products/{code}").get_json()
+        assert (product["name"], product["barcode"]) == ("Noodles", "0737628064502")
+
+
+def test_a_notification_may_be_enqueued_as_often_as_one_likes(client_with: MakeClient, rows: Rows) -> None:
+    client = client_with(SPOILS_API_TOKEN="t0ken")
+    payload = {"user_id": 123, "notification_type": "email", "message": "Your product scan is ready!"}
+    answers = [
+        client.post(NOTIFY, json=payload, headers={"Authorization": "Bearer t0ken"}).get_json()
+        for _ in range(2)
+    ]
+    assert [answer["duplicate"] for answer in answers] == [False, False]
+    # The answer's own `message` wins over the payload's.
+    assert answers[0]["message"] == "Job enqueued successfully"
+    assert rows.one(UUID(answers[0]["id"])).metadata == {"type": "SendNotificationJob", **payload}
+
+
+def test_a_job_without_fields_takes_an_empty_object(client_with: MakeClient, rows: Rows) -> None:
+    client = client_with(SPOILS_API_TOKEN="t0ken")
+    response = client.post("/api/jobs/cleanup", json={}, headers={"Authorization": "Bearer t0ken"})
+    assert response.status_code == 200
+    assert rows.one(UUID(response.get_json()["id"])).metadata == {"type": "CleanupJob"}
+
+
+def test_a_secret_in_a_payload_is_stored_and_neither_echoed_nor_shown(
+    client_with: MakeClient, rows: Rows
+) -> None:
+    import tests.web.jobs  # noqa: F401, PLC0415 - its class registers itself
+
+    client = client_with(SPOILS_API_TOKEN="t0ken")
+    door = {"Authorization": "Bearer t0ken"}
+    response = client.post("/api/jobs/secretive", json={"api_key": "hush-hush", "name": "x"}, headers=door)
+    task_id = response.get_json()["id"]
+    assert rows.one(UUID(task_id)).metadata["api_key"] == "hush-hush"
+    shown = client.get(f"/api/jobs/{task_id}", headers=door)
+    for answer in (response, shown):
+        assert answer.status_code == 200
+        assert "hush-hush" not in answer.get_data(as_text=True)
+    assert shown.get_json()["metadata"] == {"type": "SecretiveJob", "api_key": "••••••", "name": "x"}

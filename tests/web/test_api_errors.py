@@ -1,0 +1,383 @@
+"""Whatever is sent, a client gets a 4xx with a sentence, and nothing is enqueued for it."""
+
+import json
+import re
+import time
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+FETCH = "/api/jobs/fetch-product"
+ANALYZE = "/api/jobs/analyze-ingredients"
+NOTIFY = "/api/jobs/send-notification"
+DOOR = {"Authorization": "Bearer t0ken"}
+# What must never reach a client: words of our insides.
+INSIDES = re.compile(
+    r"Traceback|File \"|psycopg|sqlalchemy|pydantic|werkzeug|site-packages|SELECT|INSERT", re.IGNORECASE
+)
+
+UNREADABLE: dict[str, bytes] = {
+    "nothing": b"",
+    "spaces": b" \r\n\t ",
+    "cut short": b'{"barcode": "7376280',
+    "a bare word": b"barcode=737628064502",
+    "single quotes": b"{'barcode': '737628064502'}",
+    "a trailing comma": b'{"barcode": "737628064502",}',
+    "two objects": b'{"barcode": "737628064502"} {"barcode": "737628064502"}',
+    "a comment": b'{"barcode": "737628064502"} // mine',
+    "a line break in a text": b'{"barcode": "7376280\n64502"}',
+    "a byte order mark": b'\xef\xbb\xbf{"barcode": "737628064502"}',
+    "utf-16": '{"barcode": "737628064502"}'.encode("utf-16"),
+    "latin-1": '{"barcode": "ü"}'.encode("latin-1"),
+    "bytes of no encoding": b'{"barcode": "\xff\xfe"}',
+    "an encoded surrogate": b'{"barcode": "\xed\xa0\x80"}',
+    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00",
+    "sixty thousand levels": b"[" * 60_000,
+    "sixty thousand levels of objects": b'{"":' * 15_000,
+    "33 levels": b'{"a":' + b"[" * 32 + b"]" * 32 + b"}",
+    "closed before it is opened": b"]" * 30_000 + b"[" * 30_000,
+    "an integer of 5,000 digits": b'{"product_id": ' + b"9" * 5_000 + b"}",
+    "an exponent beyond all numbers": b'{"product_id": 1e999}',
+    "NaN": b'{"product_id": NaN}',
+    "Infinity": b'{"product_id": Infinity}',
+    "-Infinity": b'{"product_id": -Infinity}',
+    "a key twice": b'{"barcode": "737628064502", "barcode": "737628064503"}',
+    "a key twice, deep inside": b'{"barcode": {"a": [{"b": 1, "b": 1}]}}',
+    "a key twice, spelt differently": b'{"barcode": "737628064502", "b\\u0061rcode": "737628064502"}',
+    "an array": b'[{"barcode": "737628064502"}]',
+    "a text": b'"737628064502"',
+    "a number": b"737628064502",
+    "null": b"null",
+    "true": b"true",
+}
+HOSTILE_BARCODES: list[Any] = [
+    *("", " ", "1234567", "123456789012345", "0" * 60_000),
+    *("737628064502\n", "\n737628064502", "737628064502\r\nHost: evil", " 737628064502", "737628064502 "),
+    *("٣٠١٧٦٢٠٤٢٢٠٠٣", "301762042200³", "３０１７６２０４２２００３", "7376²8064502", "①②③④⑤⑥⑦⑧"),
+    *(
+        "../../../etc/passwd",
+        "..%2f..%2fetc",
+        "%2e%2e%2f",
+        "@evil.example",
+        "//evil.example/",
+        "12345678@evil.example",
+    ),
+    *(
+        "12345678?fields=",
+        "12345678#",
+        "12345678/..",
+        "12345678;a=b",
+        "12345678.json",
+        "12345678%00",
+        "12345678\0",
+    ),
+    *(
+        "\ud800",
+        "12345678\udfff",
+        "-12345678",
+        "+12345678",
+        "1_2345678",
+        "1e8000000",
+        "0x12345678",
+        "12345678.0",
+    ),
+    *(
+        "' OR 1=1 --",
+        "12345678'; DROP TABLE fang_tasks; --",
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "${jndi:x}",
+    ),
+    *(737628064502, 12345678.0, True, None, [], ["737628064502"], {}, {"$gt": ""}),
+]
+MISFITS: list[tuple[str, Any]] = [
+    *((FETCH, {"barcode": barcode}) for barcode in HOSTILE_BARCODES),
+    *((FETCH, given) for given in ({}, {"barcodes": "737628064502"}, {"Barcode": "737628064502"})),
+    *(
+        (FETCH, {"barcode": "737628064502", more: 1})
+        for more in ("type", "uniq", "priority", "", "\0", "\ud800")
+    ),
+    *(
+        (ANALYZE, {"product_id": number})
+        for number in ("1", "", True, False, None, 1.0, 1.5, 0, -1, 2**31, 2**63, 10**39, [1], {"id": 1})
+    ),
+    *(
+        (NOTIFY, {"user_id": 1, "notification_type": "email", "message": "hello", **changed})
+        for changed in (
+            {"message": "a\0b"},
+            {"message": "half \ud83d of a smile"},
+            {"message": ""},
+            {"message": "x" * 10_001},
+            {"message": 7},
+            {"user_id": -1},
+            {"user_id": 2**63},
+            {"user_id": True},
+            {"user_id": "1"},
+            {"user_id": 1.0},
+            {"notification_type": ""},
+            {"notification_type": "e mail"},
+            {"notification_type": "email\n"},
+            {"notification_type": "9"},
+            {"notification_type": "é"},
+            {"notification_type": "x" * 51},
+        )
+    ),
+    ("/api/jobs/cleanup", {"days": 1}),
+]
+
+
+@pytest.fixture
+def client(client_with: MakeClient) -> FlaskClient:
+    return client_with(SPOILS_API_TOKEN="t0ken")
+
+
+def sentence(response: TestResponse, *statuses: int) -> str:
+    """The answer's error, after looking at its shape."""
+    assert response.status_code in statuses, response.get_data(as_text=True)[:500]
+    assert response.content_type == "application/json"
+    answer = response.get_json()
+    assert answer.keys() <= {"error", "fields"}
+    error = answer["error"]
+    assert isinstance(error, str)
+    assert re.search(r"\w \w.*\.$", error, re.DOTALL), error
+    assert len(error) < 600
+    assert not INSIDES.search(error), error
+    return str(error)
+
+
+def post(client: FlaskClient, path: str, body: bytes, content_type: str = "application/json") -> TestResponse:
+    return client.post(path, data=body, content_type=content_type, headers=DOOR)
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_body_that_is_no_plain_json_object_is_refused(client: FlaskClient, rows: Rows, body: bytes) -> None:
+    for path in (FETCH, ANALYZE):
+        sentence(post(client, path, body), 400)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_a_payload_that_does_not_fit_is_refused_with_its_field(client: FlaskClient, rows: Rows) -> None:
+    for path, payload in MISFITS:
+        # json.dumps writes what no client library would: lone surrogates, NUL.
+        response = post(client, path, json.dumps(payload).encode())
+        error = sentence(response, 422, 400)
+        if fields := response.get_json().get("fields"):
+            assert set(fields) <= {*payload, "barcode", "payload"}
+            assert all(message in error for message in fields.values())
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "payload", "said"),
+    [
+        (FETCH, {}, "barcode: Field required."),
+        (FETCH, {"barcode": 737628064502}, 'barcode: A barcode is text in quotes, such as "737628064502".'),
+        (FETCH, {"barcode": "1234567"}, "barcode: A barcode has 8 to 14 digits; this has 7."),
+        (FETCH, {"barcode": "1234567x9"}, 'barcode: A barcode has digits only. The 8th character is "x".'),
+        (
+            FETCH,
+            {"barcode": "12345678", "priority": 1},
+            '"priority" is no field of FetchProductJob, whose fields are: barcode.',
+        ),
+        (ANALYZE, {"product_id": True}, "product_id: Input should be a valid integer."),
+        (ANALYZE, {"product_id": 2**31}, "product_id: Input should be less than or equal to 2147483647."),
+    ],
+)
+def test_the_sentence_says_what_to_do_better(
+    client: FlaskClient, path: str, payload: object, said: str
+) -> None:
+    assert sentence(client.post(path, json=payload, headers=DOOR), 422) == said
+
+
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 100_000, 5_000_000])
+def test_more_than_64_kib_are_not_taken(client: FlaskClient, rows: Rows, size: int) -> None:
+    for body in (b"[" * size, b'{"barcode": "737628064502"' + b" " * (size - 27) + b"}"):
+        assert (
+            sentence(post(client, FETCH, body), 413) == "The request is too large: at most 64 KiB are taken."
+        )
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_64_kib_are_taken(client: FlaskClient) -> None:
+    body = b'{"barcode": "737628064502"'
+    assert post(client, FETCH, body + b" " * (64 * 1024 - len(body) - 1) + b"}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "' + b'\\"' * 32_000, b'"\\' * 32_000, b'"' * 64_000, b'{"a":"\\\n' * 7_000]
+)
+def test_no_body_takes_the_server_long_to_refuse(client: FlaskClient, body: bytes) -> None:
+    began = time.monotonic()
+    sentence(post(client, FETCH, body), 400)
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/json",
+        "json",
+    ],
+)
+def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, content_type: str) -> None:
+    response = post(client, FETCH, b'{"barcode": "737628064502"}', content_type)
+    assert sentence(response, 415) == "Send the payload as JSON, with Content-Type: application/json."
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/", 404),
+        ("GET", "/api/jobs", 404),
+        ("GET", "/api/jobs/", 404),
+        ("GET", "/api/nothing/at/all", 404),
+        ("POST", "/api/jobs/no-such-job", 404),
+        ("POST", "/api/jobs/Fetch-Product", 404),
+        ("POST", "/api/jobs/fetch-product/", 404),
+        ("POST", "/api/jobs/fetch_product", 404),
+        ("GET", "/api/jobs/1", 404),
+        ("GET", "/api/jobs/00000000-0000-4000-8000-000000000000", 404),
+        ("GET", "/api/jobs/00000000-0000-4000-8000-00000000000", 404),
+        ("GET", "/api/jobs/{00000000-0000-4000-8000-000000000000}", 404),
+        ("GET", "/api/products/", 404),
+        ("GET", "/api/products/737628064502/", 404),
+        ("GET", "/api/jobs/fetch-product", 405),
+        ("PUT", "/api/jobs/fetch-product", 405),
+        ("DELETE", "/api/jobs/fetch-product", 405),
+        ("POST", "/api/jobs/status", 405),
+        ("DELETE", "/api/jobs/status", 405),
+        ("PATCH", "/api/products/737628064502", 405),
+        ("POST", "/health", 405),
+        ("BREW", "/api/jobs/status", 405),
+    ],
+)
+def test_a_wrong_address_or_method_is_told_in_json(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
+    response = client.open(path, method=method, headers=DOOR, json={} if method == "POST" else None)
+    sentence(response, status)
+    if status == 405:
+        allowed = set(re.split(r",\s*", response.headers["Allow"]))
+        assert allowed & {"GET", "POST"}
+        assert method not in allowed or path == FETCH
+
+
+def test_a_get_on_an_open_endpoint_is_a_wrong_method_and_not_a_closed_door(client_with: MakeClient) -> None:
+    response = client_with().get(FETCH)
+    assert sentence(response, 405) == "This address does not take that method."
+    assert response.headers["Allow"] == "POST, OPTIONS"
+
+
+def test_an_unknown_job_is_answered_with_those_there_are(client: FlaskClient) -> None:
+    error = sentence(client.post("/api/jobs/<b>bake", json={}, headers=DOOR), 404)
+    assert error.startswith(
+        'There is no job "<b>bake". There are: analyze-ingredients, cleanup, fetch-product, '
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["1234567", "123456789012345", "abc", "12345678%0A", "%D9%A3" * 8, "12345678%00", "..%2F12345678", "%ff"],
+)
+def test_a_product_of_no_barcode_is_refused(client: FlaskClient, code: str) -> None:
+    sentence(client.get(f"/api/products/{code}", headers=DOOR), 400, 404)
+
+
+# The examples share one database: nothing that they send may change it.
+unchanged = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@unchanged
+@given(
+    body=st.one_of(
+        st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))
+    )
+)
+@example(body=b'{"barcode": "\\u0000"}')
+@example(body=b"\x00")
+def test_any_bytes_as_a_body_are_refused_with_a_sentence(
+    client: FlaskClient, rows: Rows, body: bytes
+) -> None:
+    sentence(post(client, FETCH, body), 400, 422)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@unchanged
+@given(
+    payload=st.one_of(
+        any_json,
+        st.fixed_dictionaries({"barcode": any_json}),
+        st.fixed_dictionaries({"product_id": any_json}),
+    )
+)
+def test_any_json_is_enqueued_where_it_fits_and_else_refused_with_a_sentence(
+    client: FlaskClient, rows: Rows, payload: Any
+) -> None:
+    for path, field in ((FETCH, "barcode"), (ANALYZE, "product_id")):
+        before = rows.value("SELECT count(*) FROM fang_tasks")
+        response = post(client, path, json.dumps(payload).encode())
+        if _fits(payload, field):
+            assert response.status_code == 200
+        else:
+            sentence(response, 400, 422)
+            assert rows.value("SELECT count(*) FROM fang_tasks") == before
+
+
+def _fits(payload: Any, field: str) -> bool:
+    if not isinstance(payload, dict) or payload.keys() != {field}:
+        return False
+    value = payload[field]
+    if field == "product_id":
+        return type(value) is int and 1 <= value < 2**31
+    return isinstance(value, str) and re.fullmatch(r"[0-9]{8,14}", value) is not None
+
+
+@unchanged
+@given(
+    barcode=st.one_of(
+        st.text(st.characters(), max_size=20),
+        st.from_regex(r"[0-9]{6,16}"),
+        st.text("0123456789 \n²٣", max_size=15),
+    )
+)
+def test_any_text_is_a_barcode_only_if_it_is_8_to_14_ascii_digits(client: FlaskClient, barcode: str) -> None:
+    response = post(client, FETCH, json.dumps({"barcode": barcode}).encode())
+    if re.fullmatch(r"[0-9]{8,14}", barcode):
+        assert response.status_code == 200
+    else:
+        sentence(response, 422)
+
+
+@unchanged
+@given(path=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+@example(path="..")
+@example(path="a/../../health")
+@example(path="\0")
+@example(path="\r\nX: y")
+def test_any_path_under_the_api_is_answered_in_json(client: FlaskClient, path: str) -> None:
+    for folder in ("/api/jobs/", "/api/products/", "/api/"):
+        address = folder + quote(path)
+        sentence(client.get(address, headers=DOOR), 400, 404)
+        sentence(client.post(address, json={}, headers=DOOR), 404, 405)

@@ -1,0 +1,258 @@
+"""What the API tells: the status of the queue, one job with its attempts, one product with its analysis."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+DOOR = {"Authorization": "Bearer t0ken"}
+STATES = ("new", "in_progress", "failed", "finished", "retried")
+
+
+@pytest.fixture
+def client(client_with: MakeClient) -> FlaskClient:
+    return client_with(SPOILS_API_TOKEN="t0ken")
+
+
+def get(client: FlaskClient, path: str) -> dict:
+    response = client.get(path, headers=DOOR)
+    assert response.status_code == 200, response.get_data(as_text=True)
+    return response.get_json()
+
+
+def test_the_status_of_an_empty_queue_is_what_the_guide_shows_with_all_counts_at_zero(
+    client: FlaskClient,
+) -> None:
+    answer = get(client, "/api/jobs/status")
+    assert answer["message"] == "Job queue is operational"
+    assert answer["status"] == "running"
+    assert answer["counts"] == dict.fromkeys(STATES, 0)
+    assert answer["counts_by_type"] == {}
+    assert answer["workers"] == []
+    assert answer.keys() == {"message", "status", "counts", "counts_by_type", "workers", "schedules"}
+
+
+def test_the_status_counts_every_state_of_every_type(client: FlaskClient, rows: Rows) -> None:
+    for number, state in enumerate(STATES, start=1):
+        for _ in range(number):
+            rows.task(state=state, task_type="first")
+    rows.task(task_type="common", due_in=3600)
+    gone = rows.task(task_type="gone")
+    rows.all("DELETE FROM fang_tasks WHERE id = :id RETURNING id", id=gone)
+    answer = get(client, "/api/jobs/status")
+    assert answer["counts"] == {"new": 2, "in_progress": 2, "failed": 3, "finished": 4, "retried": 5}
+    assert answer["counts_by_type"] == {
+        "common": {**dict.fromkeys(STATES, 0), "new": 1},
+        "first": dict(zip(STATES, range(1, 6), strict=True)),
+    }
+
+
+def test_the_status_tells_the_workers_that_beat_and_no_others(client: FlaskClient, rows: Rows) -> None:
+    living = rows.worker(silent_for=5)
+    rows.worker(silent_for=31)
+    rows.worker(ended=True)
+    (worker,) = get(client, "/api/jobs/status")["workers"]
+    beat = datetime.fromisoformat(worker.pop("beat_at"))
+    assert timedelta(seconds=4) < datetime.now(UTC) - beat < timedelta(seconds=30)
+    assert worker.pop("started_at").endswith("Z")
+    assert worker == {
+        "id": str(living),
+        "host": "test",
+        "pid": 1,
+        "release": "dev",
+        "task_types": ["sample"],
+        "threads": 5,
+        "running": 0,
+    }
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("UTC", 2), ("Asia/Tokyo", 17)])
+def test_the_status_tells_the_next_slot_of_each_schedule_in_the_zone_set(
+    client_with: MakeClient, rows: Rows, zone: str, hour: int
+) -> None:
+    client = client_with(SPOILS_CRON_TIMEZONE=zone)
+
+    def cleanup() -> dict:
+        (schedule,) = [
+            one
+            for one in client.get("/api/jobs/status").get_json()["schedules"]
+            if one["job"] == "CleanupJob"
+        ]
+        return schedule
+
+    schedule = cleanup()
+    slot = datetime.fromisoformat(schedule.pop("next"))
+    assert (slot.hour, slot.minute, slot.second) == (hour, 0, 0)
+    assert timedelta(0) < slot - datetime.now(UTC) <= timedelta(days=1)
+    assert schedule == {"job": "CleanupJob", "cron": "0 2 * * *", "timezone": zone, "known_to_workers": False}
+    rows.all(
+        "INSERT INTO spoils_schedules (job, cron, zone, task_type) "
+        "VALUES ('CleanupJob', '0 2 * * *', :zone, 'cleanup') RETURNING id",
+        zone=zone,
+    )
+    assert cleanup()["known_to_workers"] is True
+
+
+def test_a_job_is_shown_with_all_that_is_known_of_it(client: FlaskClient, rows: Rows) -> None:
+    worker = uuid4()
+    task_id = rows.task(
+        state="retried",
+        metadata={"type": "FetchProductJob", "barcode": "737628064502"},
+        task_type="fetch_product",
+        due_in=60,
+        error_message="503: busy",
+        retries=1,
+        attempts=2,
+        crashes=1,
+        priority=-2,
+        claimed_by=worker,
+        claimed_at="2026-11-24T02:00:00.5+02:00",
+        created_at="2026-11-24T01:00:00Z",
+    )
+    answer = get(client, f"/api/jobs/{task_id}")
+    moments = {name: answer.pop(name) for name in ("scheduled_at", "updated_at")}
+    assert all(datetime.fromisoformat(moment).utcoffset() == timedelta(0) for moment in moments.values())
+    assert answer == {
+        "id": str(task_id),
+        "state": "retried",
+        "task_type": "fetch_product",
+        "metadata": {"type": "FetchProductJob", "barcode": "737628064502"},
+        "error": "503: busy",
+        "retries": 1,
+        "attempts": 2,
+        "crashes": 1,
+        "priority": -2,
+        "created_at": "2026-11-24T01:00:00Z",
+        "claimed_at": "2026-11-24T00:00:00.500000Z",
+        "claimed_by": str(worker),
+        "cancel_requested_at": None,
+        "attempt_log": [],
+    }
+    assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)
+
+
+def test_a_job_s_attempts_are_told_the_last_one_first_and_no_traceback_with_them(
+    client: FlaskClient, rows: Rows
+) -> None:
+    task_id, other = rows.task(), rows.task()
+    for of, attempt, outcome in ((task_id, 1, "failed"), (task_id, 2, "released"), (other, 1, "failed")):
+        rows.all(
+            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, ran_ms, delay_ms, "
+            "error_class, message, traceback) VALUES (:id, :attempt, 'sample', :outcome, '2026-11-24T02:00:00Z', 1500, 60000, "
+            "'ValueError', 'boom', 'Traceback: line 1') RETURNING id",
+            id=of,
+            attempt=attempt,
+            outcome=outcome,
+        )
+    log = get(client, f"/api/jobs/{task_id}")["attempt_log"]
+    assert [(one["attempt"], one["outcome"]) for one in log] == [(2, "released"), (1, "failed")]
+    assert log[1] == {
+        "attempt": 1,
+        "outcome": "failed",
+        "error_class": "ValueError",
+        "message": "boom",
+        "claimed_at": None,
+        "ended_at": "2026-11-24T02:00:00Z",
+        "ran_ms": 1500,
+        "delay_ms": 60000,
+        "worker": None,
+        "release": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [1, {"password": "hush-hush"}],
+        None,
+        "text",
+        7,
+        {"a": [{"authorization": "hush-hush"}]},
+        {"type": None},
+        {},
+    ],
+    ids=str,
+)
+def test_metadata_of_any_form_is_shown_with_its_secrets_masked(
+    client: FlaskClient, rows: Rows, metadata: object
+) -> None:
+    task_id = rows.task(metadata="null" if metadata is None else metadata)
+    if metadata is None:
+        rows.all("UPDATE fang_tasks SET metadata = 'null' RETURNING id")
+    shown = get(client, f"/api/jobs/{task_id}")["metadata"]
+    assert json.dumps(shown) == json.dumps(metadata).replace('"hush-hush"', json.dumps("••••••"))
+
+
+@pytest.mark.parametrize(
+    "key", ["password", "Token", "access_token", "client-secret", "API_KEY", "apiKey", "cookie"]
+)
+def test_what_a_key_calls_a_secret_is_masked_at_any_depth(client: FlaskClient, rows: Rows, key: str) -> None:
+    task_id = rows.task(
+        metadata={"type": "X", "deep": [{"deeper": {key: {"value": "hush-hush"}}}], "barcode": "1"}
+    )
+    response = client.get(f"/api/jobs/{task_id}", headers=DOOR)
+    assert "hush-hush" not in response.get_data(as_text=True)
+    assert response.get_json()["metadata"]["barcode"] == "1"
+
+
+def test_times_without_end_are_shown_and_break_nothing(client: FlaskClient, rows: Rows) -> None:
+    later, never = rows.task(), rows.task()
+    rows.all("UPDATE fang_tasks SET scheduled_at = 'infinity' WHERE id = :id RETURNING id", id=never)
+    rows.all(
+        "UPDATE fang_tasks SET scheduled_at = '9999-12-31 23:59:59+00' WHERE id = :id RETURNING id", id=later
+    )
+    assert get(client, f"/api/jobs/{later}")["scheduled_at"] == "9999-12-31T23:59:59Z"
+    assert get(client, f"/api/jobs/{never}")["state"] == "new"
+
+
+def test_a_product_is_told_with_its_analysis_once_there_is_one(client: FlaskClient, rows: Rows) -> None:
+    missing = client.get("/api/products/737628064502", headers=DOOR)
+    assert missing.status_code == 404
+    assert missing.get_json()["error"] == (
+        "Product 0737628064502 has not been fetched. POST it to /api/jobs/fetch-product first."
+    )
+    product_id = rows.value(
+        "INSERT INTO products (barcode, name, brands, nutriscore, nova_group, ingredients_text, allergens, document, "
+        "updated_at) VALUES ('0737628064502', 'Noodles', 'Thai Kitchen', 'd', 4, 'RICE, WATER', '[\"en:peanuts\"]', "
+        "'{\"code\": \"0737628064502\"}', '2026-11-24T02:00:00Z') RETURNING id"
+    )
+    product = get(client, "/api/products/737628064502")
+    assert product == {
+        "id": product_id,
+        "barcode": "0737628064502",
+        "name": "Noodles",
+        "brands": "Thai Kitchen",
+        "categories": None,
+        "quantity": None,
+        "image_url": None,
+        "nutriscore": "d",
+        "nova_group": 4,
+        "ecoscore": None,
+        "ingredients_text": "RICE, WATER",
+        "allergens": ["en:peanuts"],
+        "fetched_at": "2026-11-24T02:00:00Z",
+        "analysis": None,
+    }
+    rows.all(
+        "INSERT INTO ingredient_analyses (product_id, source, vegan, vegetarian, palm_oil, analysis, updated_at) "
+        "VALUES (:id, 'text', 'yes', 'yes', 'no', '{\"vegan\": \"yes\"}', '2026-11-24T03:00:00Z') RETURNING product_id",
+        id=product_id,
+    )
+    product = get(client, "/api/products/737628064502")
+    assert product["analysis"] == {"vegan": "yes", "analysed_at": "2026-11-24T03:00:00Z"}
+
+
+def test_reading_changes_nothing(client: FlaskClient, rows: Rows) -> None:
+    task_id = rows.task()
+    before = rows.one(task_id)
+    for path in ("/api/jobs/status", f"/api/jobs/{task_id}", "/health"):
+        assert client.get(path, headers=DOOR).status_code == 200
+        head = client.head(path, headers=DOOR)
+        assert (head.status_code, head.get_data()) == (200, b"")
+    assert rows.one(task_id) == before
+    assert rows.one(UUID(str(task_id))).attempts == 0

@@ -1,0 +1,26 @@
+"""One database for each file of these tests, emptied after each of them: they are many, and small."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.classes import throw_away_classes
+from tests.conftest import a_database
+from tests.databases import emptied
+
+
+@pytest.fixture(scope="module")
+def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
+    yield from a_database(postgres_url, f"TEMPLATE {template}")
+
+
+@pytest.fixture
+def database_url(database_of_the_file: str) -> Iterator[str]:
+    yield database_of_the_file
+    emptied(database_of_the_file)
+
+
+@pytest.fixture(autouse=True)
+def classes() -> Iterator[None]:
+    with throw_away_classes():
+        yield
