@@ -1,12 +1,24 @@
 """How gunicorn serves the web program: `gunicorn --config gunicorn.conf.py app:app`."""
 
 import os
+import socket
+import struct
+import sys
+
+from spoils.config import Settings
+from spoils.errors import SettingError
+
+try:
+    _settings = Settings.from_env()
+except SettingError as exc:
+    sys.stderr.write(f"{exc}\n")
+    sys.exit(2)
 
 # The platform says the port; it must be reachable from outside the container.
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+bind = f"0.0.0.0:{_settings.port}"
 
 # Two processes, so that one that restarts leaves the other to answer.
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+workers = _settings.web_concurrency
 
 # Requests wait for the database and not for the processor, so threads are the cheap way to more of them.
 worker_class = "gthread"
@@ -35,12 +47,23 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 # On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts;
 # elsewhere anybody may write these headers, and only a proxy on the same machine is believed.
-forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if "DYNO" in os.environ else "127.0.0.1")
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if _settings.dyno else "127.0.0.1")
 
 # The platform collects standard output.
 accesslog = "-"
 errorlog = "-"
-loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+loglevel = _settings.log_level.lower()
 
 # Nobody steers a running gunicorn here, and its socket would be a file in the home folder.
 control_socket_disable = True
+
+# A client that stops in the middle of its request would keep a thread for ever: gunicorn bounds only the first byte.
+SLOWEST_READ_SECONDS = 10
+
+
+def when_ready(server):
+    """Bound each read from a client; accepted connections inherit it from the socket that listens."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SLOWEST_READ_SECONDS, 0)
+        )

@@ -20,7 +20,7 @@ from spoils.config import NOTIFY_PREFIX, ROOT, Settings, environment_with
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url
-from spoils.errors import SettingError, SpoilsError
+from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 from spoils.web import create_app
@@ -29,6 +29,8 @@ from spoils.worker.supervisor import Supervisor
 
 log = logging.getLogger("spoils")
 
+# What libpq says where no waiting helps. It has no codes for it.
+HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 LOOPBACK = "127.0.0.1"
 
 
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "check": _check,
         "adopt": _adopt,
     }
-    sys.exit(guarded(actions[chosen.command]))
+    sys.exit(guarded(lambda: _with_database(actions[chosen.command])))
 
 
 def guarded(program: Callable[[], int]) -> int:
@@ -65,6 +67,13 @@ def guarded(program: Callable[[], int]) -> int:
     except SpoilsError as exc:
         print(exc, file=sys.stderr)
         return 2
+
+
+def _with_database(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except OperationalError as exc:
+        raise DatabaseAway(f"The database does not answer: {' '.join(str(exc.orig).split())}") from exc
 
 
 def production_app() -> Flask:
@@ -137,6 +146,8 @@ def _await_schema(engine: Engine) -> None:
         try:
             check_schema(engine)
         except OperationalError as exc:
+            if any(words in str(exc.orig) for words in HOPELESS):
+                raise SettingError(f"DATABASE_URL is wrong: {str(exc.orig).strip()}") from exc
             log.warning(
                 "The database does not answer yet: %s", str(exc.orig).strip(), extra={"action": "start"}
             )
@@ -172,7 +183,9 @@ def _check() -> int:
 
 def _adopt() -> int:
     settings = _begin()
-    with _engine(database_url(settings)).begin() as connection:
+    engine = _engine(database_url(settings))
+    check_schema(engine)
+    with engine.begin() as connection:
         given_back = rescue_foreign(connection, timeout_seconds=0)
     print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
     return 0
@@ -180,13 +193,7 @@ def _adopt() -> int:
 
 def _dev() -> int:
     settings = _begin(development=True)
-    url = database_url(settings)
-    migrate(_engine(url))
-    environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
-    programs = [
-        subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
-        for name in ("app.py", "worker.py")
-    ]
+    programs: list[subprocess.Popen[bytes]] = []
     stops = 0
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -196,12 +203,22 @@ def _dev() -> int:
         for program in programs:
             program.terminate() if stops == 1 else program.kill()
 
+    # From here on, so that in no moment a signal ends this process and not what it has started.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
-    while all(program.poll() is None for program in programs):
-        time.sleep(0.2)
-    for program in programs:
-        program.terminate()  # where one has ended by itself, the other is of no use
-    codes = [program.wait() for program in programs]
+    url = database_url(settings)
+    migrate(_engine(url))
+    environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
+    try:
+        programs.extend(
+            subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
+            for name in ("app.py", "worker.py")
+        )
+        print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
+        while not stops and all(program.poll() is None for program in programs):
+            time.sleep(0.2)
+    finally:
+        for program in programs:
+            program.terminate()  # where one has ended by itself, the other is of no use
+        codes = [program.wait() for program in programs]
     return 0 if stops else max(codes, default=0) or 1

@@ -69,9 +69,12 @@ class Settings(BaseModel):
             if name.startswith(NOTIFY_PREFIX)
         }
         try:
-            return cls.model_validate({**given, "notify_urls": urls, "development": development})
+            settings = cls.model_validate({**given, "notify_urls": urls, "development": development})
         except ValidationError as exc:
             raise SettingError(" ".join(_sentence(error) for error in exc.errors())) from None
+        if settings.dyno is not None and settings.database_url is None:
+            raise SettingError("DATABASE_URL is not set: attach a PostgreSQL database to the app.")
+        return settings
 
     @field_validator("database_url")
     @classmethod

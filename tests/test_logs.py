@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,11 +25,18 @@ def told(
         io.TextIOWrapper(raw, "utf-8", "strict", newline="\n", write_through=True)
     )
     handler.setFormatter(LineFormatter())
-    logger = logging.getLogger("tests.logs")
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
-    logger.log(level, message, *arguments, extra=fields, exc_info=error)
-    logger.removeHandler(handler)
+    # No logger: what pytest captures goes from process to process, and half a character cannot.
+    record = logging.makeLogRecord(
+        {
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "msg": message,
+            "args": arguments,
+            "exc_info": sys.exc_info() if error else None,
+            **fields,
+        }
+    )
+    handler.handle(record)
     return raw.getvalue().decode()
 
 

@@ -20,7 +20,7 @@ TCP_RULES: dict[str, Any] = {
 }
 SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
-    "SET client_min_messages = warning; SET timezone = 'UTC'"
+    "SET tcp_user_timeout = 15000; SET client_min_messages = warning; SET timezone = 'UTC'"
 )
 
 
@@ -50,21 +50,24 @@ def driver_url(url: str) -> str:
     return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
 
-def make_engine(url: str, **options: Any) -> Engine:
-    """An engine under the rules of this room; see `engine_options` for the options."""
+def make_engine(url: str, *, lock_timeout_ms: int | None = None, **options: Any) -> Engine:
+    """An engine under the rules of this room; see `engine_options` for the options.
+
+    `lock_timeout_ms` bounds how long a statement waits for a row that somebody else has locked.
+    """
     engine = create_engine(driver_url(url), **engine_options(**options))
-    obey_rules(engine)
+    obey_rules(engine, also=f"; SET lock_timeout = {lock_timeout_ms:d}" if lock_timeout_ms else "")
     return engine
 
 
-def obey_rules(engine: Engine) -> None:
+def obey_rules(engine: Engine, *, also: str = "") -> None:
     """Set the server's side of the rules on each new connection of `engine`."""
 
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, _record: Any) -> None:
         register_type(_MOMENT, connection)  # type: ignore[arg-type]
         cursor = connection.cursor()
-        cursor.execute(SERVER_RULES)
+        cursor.execute(SERVER_RULES + also)
         cursor.close()
         connection.commit()
 

@@ -18,6 +18,7 @@ class CleanupJob(Job):
     uniq = True
     max_retries = 1
     cron = "0 2 * * *"
+    catch_up = "once"
 
     def run(self, queue: Queue) -> None:
         """Small batches, each its own transaction: nothing waits long for a lock, and what is deleted stays so."""

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, case, cast, delete, func, null, select, update
+from sqlalchemy import Connection, case, cast, delete, exists, func, null, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
 from spoils.models import ACTIVE, WAITING, Task, TaskState
-from spoils.queue.release import STATES
+from spoils.queue.release import CANCELLED, STATES, wake
 
-CANCELLED = "Cancelled by an operator."
+_other = aliased(Task, name="other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,16 @@ def retry(connection: Connection, task_id: UUID) -> Change:
     """Make a failed task new, due now, with its retries at 0 and its failures kept."""
     statement = (
         update(Task)
-        .where(Task.id == task_id, Task.state == TaskState.FAILED)
+        .where(
+            Task.id == task_id,
+            Task.state == TaskState.FAILED,
+            # The index would refuse most twins by itself, but beside Rust workers not a running one.
+            ~exists(
+                select(_other.id).where(
+                    _other.uniq_hash == Task.uniq_hash, _other.state.in_(ACTIVE), _other.id != task_id
+                )
+            ),
+        )
         .values(
             state=TaskState.NEW,
             retries=0,
@@ -42,10 +52,10 @@ def retry(connection: Connection, task_id: UUID) -> Change:
         with connection.begin_nested():
             done = connection.execute(statement).one_or_none() is not None
     except IntegrityError:
-        return _twin(connection, task_id)
+        done = False
     if not done:
-        return _refusal(connection, task_id, "Only a failed job can be retried")
-    _wake(connection)
+        return _twin(connection, task_id) or _refusal(connection, task_id, "Only a failed job can be retried")
+    wake(connection)
     return Change(True, "Retried 1 job.")
 
 
@@ -59,7 +69,7 @@ def run_now(connection: Connection, task_id: UUID) -> Change:
     )
     if connection.execute(statement).one_or_none() is None:
         return _refusal(connection, task_id, "Only a waiting job can be run now")
-    _wake(connection)
+    wake(connection)
     return Change(True, "1 job is due now.")
 
 
@@ -101,17 +111,13 @@ def _refusal(connection: Connection, task_id: UUID, rule: str) -> Change:
     return Change(False, f"Refused: the job is {row.state.value}. {rule}.")
 
 
-def _twin(connection: Connection, task_id: UUID) -> Change:
+def _twin(connection: Connection, task_id: UUID) -> Change | None:
     own = select(Task.uniq_hash).where(Task.id == task_id).scalar_subquery()
     statement = select(Task.id, Task.state).where(
         Task.uniq_hash == own, Task.state.in_(ACTIVE), Task.id != task_id
     )
     row = connection.execute(statement.limit(1)).one_or_none()
     if row is None:
-        return Change(False, "Refused: the same unique job stood in the way and has just ended. Press again.")
+        return None
     words = "is in progress" if row.state == TaskState.IN_PROGRESS else "already waits"
     return Change(False, f"Refused: the same unique job {words}.", row.id)
-
-
-def _wake(connection: Connection) -> None:
-    connection.execute(select(func.pg_notify("spoils_tasks", "0")))

@@ -14,11 +14,15 @@ _FOLD = insert(Count).from_select(
     .group_by(_gone.c.task_type, _gone.c.state)
     .having(func.sum(_gone.c.delta) != 0),
 )
+FEW = 200
+_MANY = select(Count.id).offset(FEW).limit(1)
 _COUNTS = select(Count.task_type, Count.state, func.sum(Count.delta)).group_by(Count.task_type, Count.state)
 
 
 def fold_counts(connection: Connection) -> None:
-    """Fold the delta rows into one row a type and state; skipped where another process does it now."""
+    """Fold the delta rows into one row a type and state; skipped where they are few, or another process does it."""
+    if connection.scalar(_MANY) is None:
+        return
     folding.under_lock(connection, folding.COUNTS_LOCK, _FOLD)
 
 

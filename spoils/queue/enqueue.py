@@ -44,6 +44,8 @@ class Enqueued:
     duplicate: bool
 
 
+# Not now(), which in a job's own transaction is the moment at which its session opened.
+_now = func.statement_timestamp()
 _put = (
     insert(Task)
     .values(
@@ -53,9 +55,9 @@ _put = (
         uniq_hash=bindparam("uniq_hash"),
         priority=bindparam("priority"),
         # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
-        scheduled_at=func.greatest(func.now(), cast(bindparam("at"), DateTime(timezone=True))),
-        created_at=func.now(),
-        updated_at=func.now(),
+        scheduled_at=func.greatest(_now, cast(bindparam("at"), DateTime(timezone=True))),
+        created_at=_now,
+        updated_at=_now,
     )
     # This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
     .on_conflict_do_nothing(index_elements=["uniq_hash"], index_where=text("state IN ('new', 'retried')"))

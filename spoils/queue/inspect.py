@@ -10,12 +10,14 @@ from sqlalchemy import Connection, func, select, tuple_, union_all
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import scoped_session
 
-from spoils.models import WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
+from spoils.models import ACTIVE, WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
+from spoils.outcome import Ending
 
 Session = OrmSession | scoped_session[Any]
 
 LIVE_SECONDS = 30.0
 PAGE = 50
+LATELY = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,18 @@ def attempts_of(session: Session, task_id: UUID, limit: int = 100) -> Sequence[A
     return session.scalars(statement.limit(limit)).all()
 
 
+def uncounted_failures(connection: Connection, task_id: UUID) -> int:
+    """How often the task was given back uncounted because the database failed it."""
+    statement = (
+        select(func.count())
+        .select_from(Attempt)
+        .where(
+            Attempt.task_id == task_id, Attempt.outcome == Ending.RELEASED.value, Attempt.error_class != ""
+        )
+    )
+    return connection.execute(statement).scalar_one()
+
+
 def page_of_tasks(
     session: Session,
     *,
@@ -61,7 +75,7 @@ def page_of_tasks(
     backwards = newer_than is not None
     one_each = []
     for one in (state,) if state else TaskState:
-        # A limited probe a state, each by its own partial index: over all states there is none, by design.
+        # A limited probe a state: failed and finished have an index each; what waits and runs is sorted, being little.
         probe = select(Task.id).where(Task.state == one)
         if task_type is not None:
             probe = probe.where(Task.task_type == task_type)
@@ -137,12 +151,21 @@ def last_ticks(session: Session, schedule_id: int, limit: int = 14) -> Sequence[
 
 
 def twins_of(session: Session, task: Task, limit: int = 10) -> Sequence[Task]:
-    """Other tasks with the same unique hash, the last changed first."""
+    """Other tasks with the same unique hash, the last changed first: active ones, and those that ended lately.
+
+    Among ended tasks it looks through the last 2,000 of each state, for which no index on the hash is worth its cost.
+    """
     if task.uniq_hash is None:
         return ()
+    active = select(Task.id).where(Task.uniq_hash == task.uniq_hash, Task.state.in_(ACTIVE))
+    ended = []
+    for state in (TaskState.FAILED, TaskState.FINISHED):
+        lately = select(Task.id, Task.uniq_hash).where(Task.state == state)
+        recent = lately.order_by(Task.updated_at.desc(), Task.id.desc()).limit(LATELY).subquery()
+        ended.append(select(recent.c.id).where(recent.c.uniq_hash == task.uniq_hash))
     statement = (
         select(Task)
-        .where(Task.uniq_hash == task.uniq_hash, Task.id != task.id)
+        .where(Task.id.in_(union_all(active, *ended)), Task.id != task.id)
         .order_by(Task.updated_at.desc())
         .limit(limit)
     )
@@ -156,7 +179,7 @@ def active_twin(session: Session, task: Task) -> Twin | None:
     statement = select(Task.id, Task.state).where(
         Task.uniq_hash == task.uniq_hash,
         Task.id != task.id,
-        Task.state.in_((*WAITING, TaskState.IN_PROGRESS)),
+        Task.state.in_(ACTIVE),
     )
     row = session.execute(statement.limit(1)).one_or_none()
     return Twin(row.id, row.state) if row else None

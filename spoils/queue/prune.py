@@ -39,7 +39,7 @@ def prune_minutes(connection: Connection, *, days: float, batch: int = BATCH) ->
 
 
 def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) -> int:
-    """Delete up to `batch` workers that ended longer than `days` ago and hold nothing."""
+    """Delete up to `batch` workers that ended longer than `days` ago."""
     return _prune(connection, Worker.id, Worker.ended_at < _ago(days), batch)
 
 

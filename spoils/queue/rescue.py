@@ -24,7 +24,15 @@ from sqlalchemy import (
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue.reach import SUSPECT_CRASHES
-from spoils.queue.release import GIVEN_BACK, STATES, waiting_again
+from spoils.queue.release import (
+    CANCELLED,
+    GIVEN_BACK,
+    STATES,
+    cancel_requested,
+    hash_in_waiting,
+    state_in_waiting,
+    wake,
+)
 
 CONDEMNED = (
     "The worker died during three attempts of this task, the last time with nothing else in its hands."
@@ -72,9 +80,11 @@ _rescued = (
         crashes=cast(_crashes, SmallInteger),
         state=case(
             (_condemned, cast(TaskState.FAILED.value, STATES)),
-            else_=waiting_again,
+            else_=state_in_waiting(Task.retries),
         ),
-        error_message=case((_condemned, CONDEMNED), else_=Task.error_message),
+        uniq_hash=case((_condemned, Task.uniq_hash), else_=hash_in_waiting),
+        error_message=case((_condemned, CONDEMNED), (cancel_requested, CANCELLED), else_=Task.error_message),
+        cancel_requested_at=null(),
         scheduled_at=case((_condemned, Task.scheduled_at), else_=func.now()),
         claimed_by=case((_condemned, Task.claimed_by), else_=null()),
         claimed_at=case((_condemned, Task.claimed_at), else_=null()),
@@ -159,7 +169,7 @@ class Rescue:
 def rescue(connection: Connection, *, worker_id: UUID, beat: str) -> Rescue:
     """End a worker that has not beaten since `beat`, and give back its tasks with `crashes + 1`.
 
-    On an autocommit connection: its backends must be gone before its rows are touched.
+    On an autocommit connection: its backends are told to go before its rows are touched, whose locks then come free.
     """
     connection.execute(_TERMINATE, {"worker_id": worker_id, "beat": beat})
     row = connection.execute(_RESCUE, {"worker_id": worker_id, "beat": beat}).one()
@@ -180,7 +190,10 @@ _ORPHANS = (
 
 def rescue_orphans(connection: Connection) -> list[UUID]:
     """Give back tasks whose owner's row has ended: claimed in the very moment of its rescue. Their ids."""
-    return list(connection.execute(_ORPHANS).scalars())
+    given_back = list(connection.execute(_ORPHANS).scalars())
+    if given_back:
+        wake(connection)
+    return given_back
 
 
 def rescue_foreign(connection: Connection, *, timeout_seconds: float) -> list[UUID]:
@@ -195,4 +208,7 @@ def rescue_foreign(connection: Connection, *, timeout_seconds: float) -> list[UU
         .values(GIVEN_BACK)
         .returning(Task.id)
     )
-    return list(connection.execute(statement).scalars())
+    given_back = list(connection.execute(statement).scalars())
+    if given_back:
+        wake(connection)
+    return given_back

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from spoils.models import Attempt, Minute, Task, TaskState
 from spoils.outcome import Ending, Verdict
 from spoils.queue import minutes
-from spoils.queue.release import STATES
+from spoils.queue.release import CANCELLED, STATES, cancel_requested, hash_in_waiting, state_in_waiting
 
 MAX_DELAY_SECONDS = 3650 * 24 * 3600.0
 
@@ -76,12 +76,10 @@ _given = (
     .render_derived(with_types=True)
 )
 _retries = Task.retries + case((_given.c.counts_as_retry, 1), else_=0)
-_state = case(
-    (_given.c.state != "waiting", cast(_given.c.state, STATES)),
-    (_retries > 0, cast(TaskState.RETRIED.value, STATES)),
-    else_=cast(TaskState.NEW.value, STATES),
-)
 _waits = _given.c.state == "waiting"
+_state = case((_waits, state_in_waiting(_retries)), else_=cast(_given.c.state, STATES))
+# Not now(), which in a job's own transaction is the moment at which its session opened.
+_now = func.statement_timestamp()
 
 _settled = (
     update(Task)
@@ -97,18 +95,20 @@ _settled = (
         state=_state,
         retries=_retries,
         scheduled_at=case(
-            (_waits, func.now() + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)),
+            (_waits, _now + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)),
             else_=Task.scheduled_at,
         ),
+        uniq_hash=case((_waits, hash_in_waiting), else_=Task.uniq_hash),
         error_message=case(
             (_given.c.outcome == Ending.FINISHED, null()),
+            (and_(_waits, cancel_requested), CANCELLED),
             else_=func.coalesce(_given.c.error_message, Task.error_message),
         ),
         # Kept on ended tasks: they tell who did it, and when it began.
         claimed_by=case((_waits, null()), else_=Task.claimed_by),
         claimed_at=case((_waits, null()), else_=Task.claimed_at),
         cancel_requested_at=null(),
-        updated_at=func.now(),
+        updated_at=_now,
     )
     .returning(
         Task.id,
@@ -153,7 +153,7 @@ _attempts = (
             cast(bindparam("worker_id"), Uuid),
             bindparam("release", type_=String),
             _settled.c.claimed_at,
-            func.now(),
+            _now,
             _settled.c.ran_ms,
             cast(_settled.c.delay * 1000, BigInteger),
             _settled.c.error_class,
@@ -169,7 +169,7 @@ _minutes = (
     .from_select(
         ["minute", "task_type", "outcome", "bucket", "count", "ran_ms"],
         select(
-            func.date_trunc("minute", func.now()),
+            func.date_trunc("minute", _now),
             _settled.c.task_type,
             _settled.c.outcome,
             _settled.c.bucket,

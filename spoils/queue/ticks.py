@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ARRAY, Connection, DateTime, bindparam, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.job import Job
@@ -92,9 +92,20 @@ def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> U
 
 
 def _tell(connection: Connection, schedule_id: int, slots: Sequence[datetime], outcome: TickEnding) -> int:
-    rows = [{"schedule_id": schedule_id, "slot": slot, "outcome": outcome.value} for slot in slots]
-    statement = insert(Tick).values(rows).on_conflict_do_nothing().returning(Tick.slot)
-    return len(connection.execute(statement).all())
+    told = (
+        func.unnest(cast(list(slots), ARRAY(DateTime(timezone=True))))
+        .table_valued("slot", name="told")
+        .render_derived()
+    )
+    statement = (
+        insert(Tick)
+        .from_select(
+            ["schedule_id", "slot", "outcome"],
+            select(literal(schedule_id), told.c.slot, literal(outcome.value)),
+        )
+        .on_conflict_do_nothing()
+    )
+    return connection.execute(statement).rowcount
 
 
 def _settle(connection: Connection, schedule_id: int, slot: datetime) -> None:

@@ -10,8 +10,10 @@ from spoils.models import db
 
 OWN_CONNECTIONS = 3
 """Presence and LISTEN, claim, settle and maintenance; what is left of the budget is for sessions of jobs."""
-SESSION_WAIT_SECONDS = 600.0
-"""How long a job waits for one of the session connections; all of them are then held by jobs that run."""
+SESSION_WAIT_SECONDS = 60.0
+"""How long a job waits for one of the session connections, while all are held by jobs that run.
+
+Then the task is given back uncounted: the wait may be for a connection that this very job holds."""
 
 
 def create_worker_app(settings: Settings, *, database_url: str, worker_id: UUID) -> Flask:

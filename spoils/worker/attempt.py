@@ -48,6 +48,8 @@ class Attempt:
         self._engine = engine
         self._stopping = stopping
         self._connection: Connection | None = None
+        # Kept apart: asking a SQLAlchemy connection that has failed for its driver's one raises.
+        self._driver: Any = None
 
     @property
     def task_id(self) -> UUID:
@@ -96,6 +98,7 @@ class Attempt:
         """The transaction's connection, taken from the pool at first use."""
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._driver = self._connection.connection.driver_connection
             self._connection.begin()
         return self._connection
 
@@ -106,12 +109,14 @@ class Attempt:
 
     def interrupt(self) -> None:
         """Abort the statement that the session is executing, from another thread."""
-        if (driver := self._driver()) is not None:
+        driver = self._driver
+        if driver is not None and not driver.closed:
             driver.cancel()
 
     def cut(self) -> None:
         """Close the session's socket under the job, from another thread: what it waits for then fails."""
-        if (driver := self._driver()) is not None:
+        driver = self._driver
+        if driver is not None and not driver.closed:
             with socket.socket(fileno=os.dup(driver.fileno())) as ours:
                 ours.shutdown(socket.SHUT_RDWR)
 
@@ -122,11 +127,5 @@ class Attempt:
         try:
             db.session.remove()
         finally:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._driver = self._connection, None, None
             connection.close()
-
-    def _driver(self) -> Any:
-        connection = self._connection
-        if connection is None or connection.closed:
-            return None
-        return connection.connection.driver_connection

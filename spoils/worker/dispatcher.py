@@ -17,6 +17,10 @@ from spoils.worker.pool import Pool
 log = logging.getLogger("spoils.worker")
 
 POLL_SECONDS = 1.0
+STUCK_SECONDS = 0.25
+"""What was taken ahead and has not been started for so long goes back: other workers may be free."""
+EMPTY_SECONDS = 5.0
+EMPTY_EVERY_SECONDS = 55.0
 MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
@@ -47,6 +51,7 @@ class Dispatcher:
         self._suspect_due = False
         self._unsure = False
         self._due_at: float | None = None
+        self._empty_until = -EMPTY_EVERY_SECONDS
         self.loop = Loop(name="dispatcher", tick=self.tick)
 
     def due_in(self, seconds: float) -> None:
@@ -59,25 +64,27 @@ class Dispatcher:
                 self._due_at = moment
                 self.loop.wake()
 
-    def suspect_due(self) -> None:
-        """A task that was running at two deaths is due: run empty, then perform it alone."""
-        self._suspect_due = True
-        self.loop.wake()
+    def suspect_due(self, due: bool) -> None:
+        """Whether a task that was running at two deaths is due: it is performed with nothing beside it."""
+        self._suspect_due = due
+        if due:
+            self.loop.wake()
 
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         if not self._attending.is_set():
             return POLL_SECONDS
-        self._give_back(self._pool.take_back())
+        self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
         held = self._in_flight.claims()
         room = min(self._pool.room, MOST_IN_FLIGHT - len(held))
         if room <= 0 or any(one.suspect for one in held):
             return POLL_SECONDS
         if self._suspect_due:
-            if held:
-                return POLL_SECONDS
-            self._suspect_due = False
-            if self._submit(self._claim(claim_suspect)):
+            if not held:
+                self._suspect_due = False
+                if self._submit(self._claim(claim_suspect)):
+                    return POLL_SECONDS
+            elif self._runs_empty():
                 return POLL_SECONDS
         claimed_at = time.monotonic()
         found = self._submit(self._claim(claim, limit=room))
@@ -104,17 +111,31 @@ class Dispatcher:
             self._unsure = False
         return claims
 
+    def give_back_unstarted(self) -> None:
+        """Return what no thread has begun. The loop has been stopped."""
+        self._give_back(self._pool.take_back())
+
     def _submit(self, claims: list[Claim]) -> int:
         self._pool.submit(claims)
         return len(claims)
+
+    def _runs_empty(self) -> bool:
+        """Whether to claim nothing, so that a suspect's turn may come: a few seconds of each minute, not for ever."""
+        now = time.monotonic()
+        if now >= self._empty_until + EMPTY_EVERY_SECONDS:
+            self._empty_until = now + EMPTY_SECONDS
+        return now < self._empty_until
 
     def _give_back(self, claims: list[Claim]) -> None:
         """Return to the table what was taken ahead and would wait here."""
         if not claims:
             return
+        # Out of hand first: should the answer be lost, they are strays, which the next claim gives back.
+        self._in_flight.drop(one.token for one in claims)
+        self._unsure = True
         with self._engine.connect() as connection:
             release(connection, worker_id=self._worker_id, tokens=[one.token for one in claims])
-        self._in_flight.drop(one.token for one in claims)
+        self._unsure = False
 
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at is not None and self._due_at <= claimed_at:

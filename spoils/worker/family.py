@@ -81,7 +81,8 @@ class Family:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
-        return 0 if not any(codes) else 1
+        # A child that was still starting had not taken the signal in hand yet.
+        return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

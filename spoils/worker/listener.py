@@ -1,5 +1,6 @@
 """Waiting on the presence connection: for a notification, for the next beat, or for somebody who interrupts."""
 
+import math
 import os
 import select
 from collections.abc import Callable
@@ -28,11 +29,15 @@ class Listener:
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when interrupted. Notifications are passed on as they come."""
-        sources = [self._ear] if self._connection is None else [self._ear, self._connection.fileno()]
-        readable, _, _ = select.select(sources, [], [], seconds)
-        if self._ear in readable:
+        # Not select(), which knows no file descriptor beyond 1023.
+        sources = select.poll()
+        sources.register(self._ear, select.POLLIN)
+        if self._connection is not None:
+            sources.register(self._connection.fileno(), select.POLLIN)
+        ready = {source for source, _ in sources.poll(seconds * 1000)}
+        if self._ear in ready:
             self._empty_pipe()
-        if self._connection is not None and self._connection.fileno() in readable:
+        if self._connection is not None and self._connection.fileno() in ready:
             self._connection.poll()
         self.pass_on()
 
@@ -66,6 +71,8 @@ class Listener:
 
 def _seconds(payload: str) -> float:
     try:
-        return float(payload)
+        seconds = float(payload)
     except ValueError:
-        return 0.0  # somebody else's NOTIFY on our channel: look at once
+        seconds = 0.0
+    # Somebody else's NOTIFY on our channel means: look at once. NaN would win over the words of others.
+    return seconds if math.isfinite(seconds) else 0.0

@@ -33,15 +33,24 @@ class Loop:
         self._errors = 0
         self._thread: threading.Thread | None = None
         self._ticking_since: float | None = None
+        # Between a thread's making and its start it can be neither joined nor started anew.
+        self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Start the thread; a loop is started once."""
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        """Start the thread; a loop is started once, and a second start changes nothing."""
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+                self._thread.start()
 
     def wake(self) -> None:
         """Tick now rather than when the delay is over. Any thread may call it."""
         self._interrupt()
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the thread has ended though nobody stopped it."""
+        return self._thread is not None and not self._stopping.is_set() and not self._thread.is_alive()
 
     @property
     def in_tick_seconds(self) -> float:
@@ -53,22 +62,29 @@ class Loop:
         """End after the present tick; whether the thread has ended within `timeout` seconds."""
         self._stopping.set()
         self._interrupt()
-        if self._thread is None or self._thread is threading.current_thread():
+        with self._starting:
+            thread = self._thread
+        if thread is None or thread is threading.current_thread():
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        thread.join(timeout)
+        return not thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._ticking_since = time.monotonic()
-            delay = self._tick_safely()
+            delay = self._safely(self._tick)
             self._ticking_since = None
             if delay > 0 and not self._stopping.is_set():
-                self._wait(delay)
+                self._safely(self._waiting, delay)
 
-    def _tick_safely(self) -> float:
+    def _waiting(self, delay: float) -> float:
+        self._wait(delay)
+        return 0.0
+
+    def _safely(self, step: Callable[..., float], *arguments: float) -> float:
+        """Do one step; what it raises is logged, and waited out where it is not the waiting itself that fails."""
         try:
-            delay = self._tick()
+            delay = step(*arguments)
         except Exception as exc:
             self._errors += 1
             pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), LONGEST_ERROR_SECONDS)
@@ -83,7 +99,8 @@ class Loop:
                 exc_info=not known,
             )
             return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
-        self._errors = 0
+        if step == self._tick:
+            self._errors = 0
         return delay
 
     def _wake(self) -> None:

@@ -1,6 +1,7 @@
 """The small housework that any worker does for all."""
 
 import logging
+import threading
 
 from sqlalchemy import Engine
 
@@ -18,14 +19,19 @@ EVERY_SECONDS = 10.0
 class Maintenance:
     """Folds delta rows, and gives back tasks that nobody owns."""
 
-    def __init__(self, *, engine: Engine, foreign_claim_timeout: float | None) -> None:
+    def __init__(self, *, engine: Engine, foreign_claim_timeout: float | None, turn: threading.Lock) -> None:
+        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
         self._engine = engine
+        self._turn = turn
         self._foreign_claim_timeout = foreign_claim_timeout
         self.loop = Loop(name="maintenance", tick=self.tick)
 
     def tick(self) -> float:
-        """One round of it."""
-        with self._engine.connect() as connection:
+        """One round of it. The folding comes first: it must go on whatever hinders the rest."""
+        for fold in (fold_counts, fold_minutes):
+            with self._turn, transaction(self._engine) as connection:
+                fold(connection)
+        with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(
                     "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}
@@ -36,7 +42,4 @@ class Maintenance:
                     log.warning(
                         "Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"}
                     )
-        for fold in (fold_counts, fold_minutes):
-            with transaction(self._engine) as connection:
-                fold(connection)
         return EVERY_SECONDS

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flask import Flask
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
@@ -17,10 +18,13 @@ from spoils.models.base import running_unit
 from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue, log_enqueued
+from spoils.queue.inspect import uncounted_failures
 from spoils.queue.settle import Settlement, settle
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.in_flight import Token
+from spoils.worker.report import report_of
+from spoils.worker.transient import is_transient
 
 log = logging.getLogger("spoils.worker")
 
@@ -57,11 +61,21 @@ class Performer:
         self._running: dict[Token, Attempt] = {}
 
     def perform(self, claim: Claim) -> None:
-        """Perform `claim` to its settlement. Raises nothing that user code raised."""
+        """Perform `claim` to its settlement, whatever is raised: no claim may stay in hand for ever."""
+        try:
+            self._perform(claim)
+        except BaseException as exc:
+            log.exception("Performing broke down", extra=_fields("perform", claim))
+            self._settle_plainly(claim, Verdict(Ending.FAILED, report=report_of(exc)), 0)
+
+    def _perform(self, claim: Claim) -> None:
         try:
             job = self._decode(claim)
         except PayloadError as exc:
             self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
+            return
+        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
+            self._settle_plainly(claim, verdicts.of_broken_class(exc), 0)
             return
         attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
         self._running[claim.token] = attempt
@@ -88,11 +102,14 @@ class Performer:
         """Settle an attempt whose job does not end; its thread may come back whenever it likes, and is not heard."""
         attempt.given_up = True
         self._running.pop(attempt.claim.token, None)
-        attempt.cut()
         job = self._decode(attempt.claim)
         ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
         verdict = verdicts.of_failure(job, error, attempt.claim.retries)
         self._settle_plainly(attempt.claim, verdict, ran_ms, type(job).__name__)
+        try:
+            attempt.cut()
+        except OSError as exc:
+            log.info("The session was gone already: %s", exc, extra=_fields("interrupt", attempt.claim))
 
     def interrupt(self, token: Token) -> None:
         """Abort what the job's session is executing, because the task is given back now."""
@@ -134,20 +151,25 @@ class Performer:
         try:
             try:
                 attempt.interruption.enter()
-                returned = job.run(attempt)
+                verdict = verdicts.of_return(job.run(attempt))
             finally:
                 attempt.interruption.leave()
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
             attempt.interruption.leave()
             return self._failure(job, exc, attempt.claim)
-        return verdicts.of_return(returned)
+        return verdict
 
     def _failure(self, job: Job, error: BaseException, claim: Claim) -> Verdict:
-        # Of the claims before this one, those that ended neither as a retry nor in a crash were given back.
-        return verdicts.of_failure(
-            job, error, claim.retries, claim.attempts - 1 - claim.retries - claim.crashes
-        )
+        uncounted = self._uncounted(claim) if is_transient(error) else 0
+        return verdicts.of_failure(job, error, claim.retries, uncounted)
+
+    def _uncounted(self, claim: Claim) -> int:
+        try:
+            with self._engine.connect() as connection:
+                return uncounted_failures(connection, claim.id)
+        except SQLAlchemyError:
+            return 0  # the database that failed the job is not back yet
 
     def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
         """Commit the job's writes, its notes and its completion at once; None when that is done or lost for good."""
@@ -156,12 +178,14 @@ class Performer:
         try:
             connection = attempt.connection
             db.session.commit()
-            entered = [
-                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
-                for note in attempt.notes
-            ]
+            # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
             if not settle(connection, [settlement], worker_id=self._worker_id, release=self._release):
                 raise ClaimLost()
+            # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
+            entered = [
+                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+                for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
+            ]
             connection.get_transaction().commit()  # type: ignore[union-attr]
         except ClaimLost as exc:
             log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))

@@ -13,8 +13,6 @@ log = logging.getLogger("spoils.worker")
 AHEAD_SECONDS = 0.05
 """Claims are taken ahead only as far as the threads will start them within this time."""
 MOST_AHEAD = 500
-STUCK_SECONDS = 0.25
-"""What was taken ahead and has not been started for so long goes back: other workers may be free."""
 UNKNOWN_SECONDS = 1.0
 
 
@@ -71,9 +69,9 @@ class Pool:
         for claim in claims:
             self._claims.put(claim)
 
-    def take_back(self) -> list[Claim]:
-        """What no thread has started though it has waited for long: every thread has met a job that is not short."""
-        if self._claims.empty() or time.monotonic() - self._last_start < STUCK_SECONDS:
+    def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
+        """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""
+        if self._claims.empty() or time.monotonic() - self._last_start < waiting_for:
             return []
         taken: list[Claim] = []
         try:

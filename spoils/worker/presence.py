@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from spoils.errors import SpoilsError
-from spoils.queue import presence, rescue
+from spoils.queue import presence
 from spoils.worker.listener import Listener
 from spoils.worker.loop import Loop
 from spoils.worker.watch import Watch
@@ -40,7 +40,8 @@ class Presence:
         kinds: Sequence[str],
         running: Callable[[], int],
         on_due: Callable[[float], None],
-        on_suspect: Callable[[], None],
+        on_suspect: Callable[[bool], None],
+        on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_ended: Callable[[], None],
     ) -> None:
@@ -53,6 +54,7 @@ class Presence:
         self._running = running
         self._on_due = on_due
         self._on_suspect = on_suspect
+        self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_ended = on_ended
         self._watch = Watch()
@@ -95,6 +97,7 @@ class Presence:
         if direct:
             # Only the session that holds the lock speaks for this worker.
             if not presence.take_lock(connection, self._worker_id):
+                presence.evict(connection, self._worker_id)
                 raise StillThere()
             self._listener.attach(connection.connection.driver_connection)
         self._beat_at = 0.0
@@ -129,21 +132,18 @@ class Presence:
             return
         if pulse.next_due_seconds is not None:
             self._on_due(pulse.next_due_seconds)
-        if pulse.suspect_due:
-            self._on_suspect()
+        self._on_suspect(pulse.suspect_due)
         if pulse.cancelled:
             self._on_cancelled(pulse.cancelled)
-        for dead in self._watch.observe(pulse, self._beat_at):
-            done = rescue.rescue(connection, worker_id=dead.id, beat=dead.beat)
-            if done.ended:
-                log.warning(
-                    "Rescued %d tasks of a dead worker",
-                    done.tasks,
-                    extra={"action": "rescue", "worker_id": dead.id},
-                )
+        if dead := self._watch.observe(pulse, self._beat_at):
+            self._on_dead(dead)
 
     def _wait(self, seconds: float) -> None:
-        self._listener.wait(seconds)
+        try:
+            self._listener.wait(seconds)
+        except Exception:
+            self._disconnect()
+            raise
 
     def _row(self, direct: bool) -> dict[str, object]:
         return {

@@ -1,6 +1,7 @@
 """Entering cron slots as they come due. Any number of workers do this; the tick's row decides who does."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,8 +18,9 @@ from spoils.worker.loop import Loop
 log = logging.getLogger("spoils.worker")
 
 LOOK_SECONDS = 30.0
+ERROR_SECONDS = 5.0
 LATE = timedelta(seconds=60)
-"""A slot found later than this came due while no worker was live: its class's `catch_up` says what becomes of it."""
+"""A slot found later than this came due while no worker or no database was there: its class's `catch_up` decides."""
 MOST_SLOTS = 100_000
 MOST_CAUGHT_UP = 100
 
@@ -29,8 +31,12 @@ _CAUGHT_UP = {"skip": 0, "once": 1, "all": MOST_CAUGHT_UP}
 class Scheduler:
     """Knows the classes that have a cron, and sleeps until the next slot of any, by the database's clock."""
 
-    def __init__(self, *, engine: Engine, jobs: Sequence[type[Job]], default_zone: str) -> None:
+    def __init__(
+        self, *, engine: Engine, jobs: Sequence[type[Job]], default_zone: str, turn: threading.Lock
+    ) -> None:
+        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
         self._engine = engine
+        self._turn = turn
         self._jobs = [
             (job_class, Cron(job_class.cron, job_class.cron_timezone or default_zone))
             for job_class in jobs
@@ -40,7 +46,18 @@ class Scheduler:
 
     def tick(self) -> float:
         """Enter what is due. Returns the seconds until the next slot, half a minute at most."""
-        return min([self._tell(job_class, cron) for job_class, cron in self._jobs], default=LOOK_SECONDS)
+        return min(
+            (self._tell_safely(job_class, cron) for job_class, cron in self._jobs), default=LOOK_SECONDS
+        )
+
+    def _tell_safely(self, job_class: type[Job], cron: Cron) -> float:
+        # One class that cannot be entered must not keep the others from their slots.
+        try:
+            with self._turn:
+                return self._tell(job_class, cron)
+        except Exception:
+            log.exception("Telling the slots of %s failed", job_class.__name__, extra={"action": "tick"})
+            return ERROR_SECONDS
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
         with self._engine.connect() as connection:

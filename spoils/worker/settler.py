@@ -1,20 +1,31 @@
 """Writing outcomes in groups: whatever has gathered while the last commit was under way goes into the next."""
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
-from sqlalchemy import Engine
+from psycopg2 import errorcodes
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
+from spoils.outcome import Ending, Report, Verdict
+from spoils.queue.release import wake
 from spoils.queue.settle import Settlement, settle
 from spoils.worker.in_flight import Token
 from spoils.worker.loop import Loop
+from spoils.worker.transient import is_transient
 
 log = logging.getLogger("spoils.worker")
 
 MOST = 500
 IDLE_SECONDS = 60.0
+APART_SECONDS = 1.0
+SINGLY_SECONDS = 20.0
+MOST_REFUSALS = 3
 
 
 class Settler:
@@ -28,7 +39,9 @@ class Settler:
         self._release = release
         self._on_settled = on_settled
         self._given: SimpleQueue[Settlement] = SimpleQueue()
-        self._batch: list[Settlement] = []
+        # By token, so that of two verdicts on one attempt (released, then ended after all) the first one holds.
+        self._batch: dict[Token, Settlement] = {}
+        self._refusals: Counter[Token] = Counter()
         self.loop = Loop(name="settler", tick=self.tick)
 
     def hand_over(self, settlement: Settlement) -> None:
@@ -37,21 +50,18 @@ class Settler:
         self.loop.wake()
 
     def tick(self) -> float:
-        """Write one group. An error leaves the group in hand, and the loop comes back for it."""
+        """Write one group. What the database did not answer for stays in hand, and the loop comes back for it."""
         self._gather()
         if not self._batch:
             return IDLE_SECONDS
         with self._engine.connect() as connection:
-            written = settle(connection, self._batch, worker_id=self._worker_id, release=self._release)
-        for item in self._batch:
-            if item.task_id not in written:
-                log.warning(
-                    "Lost: the task is no longer this attempt's",
-                    extra={"action": "lost", "task_id": item.task_id, "attempt": item.attempts},
-                )
-        done, self._batch = [item.token for item in self._batch], []
-        self._on_settled(done)
-        return 0.0
+            try:
+                self._write(connection, list(self._batch.values()))
+            except DBAPIError as exc:
+                if exc.connection_invalidated or is_transient(exc):
+                    raise
+                self._write_singly(connection)
+        return APART_SECONDS if self._batch else 0.0
 
     @property
     def empty(self) -> bool:
@@ -61,6 +71,50 @@ class Settler:
     def _gather(self) -> None:
         while len(self._batch) < MOST:
             try:
-                self._batch.append(self._given.get_nowait())
+                settlement = self._given.get_nowait()
             except Empty:
                 return
+            self._batch.setdefault(settlement.token, settlement)
+
+    def _write(self, connection: Connection, group: list[Settlement]) -> None:
+        written = settle(connection, group, worker_id=self._worker_id, release=self._release)
+        if any(item.verdict.ending is Ending.RELEASED for item in group):
+            wake(connection)
+        for item in group:
+            if item.task_id not in written:
+                log.warning(
+                    "Lost: the task is no longer this attempt's",
+                    extra={"action": "lost", "task_id": item.task_id, "attempt": item.attempts},
+                )
+            del self._batch[item.token]
+            self._refusals.pop(item.token, None)
+        self._on_settled([item.token for item in group])
+
+    def _write_singly(self, connection: Connection) -> None:
+        """One row that is locked, or that some rule of the table refuses, must not hold up its neighbours."""
+        until = time.monotonic() + SINGLY_SECONDS
+        for item in list(self._batch.values()):
+            if time.monotonic() > until:
+                return
+            try:
+                self._write(connection, [item])
+            except DBAPIError as exc:
+                if exc.connection_invalidated or is_transient(exc):
+                    raise
+                if getattr(exc.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
+                    self._refused(item, exc)
+
+    def _refused(self, item: Settlement, error: DBAPIError) -> None:
+        """Count it; an outcome that is refused again and again is replaced by a failure that says so."""
+        self._refusals[item.token] += 1
+        log.error(
+            "An outcome could not be written: %s",
+            str(error.orig).partition("\n")[0],
+            extra={"action": "settle", "task_id": item.task_id, "attempt": item.attempts},
+        )
+        if self._refusals[item.token] >= MOST_REFUSALS:
+            sentence = (
+                f"The outcome ({item.verdict.ending.value}) could not be written: the table refused it."
+            )
+            verdict = Verdict(Ending.FAILED, report=Report("", sentence))
+            self._batch[item.token] = replace(item, verdict=verdict)

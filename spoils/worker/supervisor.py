@@ -11,12 +11,14 @@ from types import FrameType
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.outcome import Ending, Interrupted, Verdict
+from spoils.queue.claim import Claim
 from spoils.queue.reach import COMMON
 from spoils.queue.settle import Settlement
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
@@ -27,6 +29,7 @@ from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
 from spoils.worker.pool import Pool
 from spoils.worker.presence import Presence
+from spoils.worker.rescuer import Rescuer
 from spoils.worker.scheduler import Scheduler
 from spoils.worker.settler import Settler
 from spoils.worker.timekeeper import Timekeeper
@@ -34,6 +37,8 @@ from spoils.worker.watchdog import Watchdog
 
 log = logging.getLogger("spoils.worker")
 
+LOCK_TIMEOUT_MS = 5_000
+FORCE_SECONDS = 3.0
 SETTLE_SECONDS = 2.0
 """How long the last outcomes may take to be written once the jobs have ended."""
 
@@ -64,6 +69,7 @@ class Supervisor:
             database_url,
             connections=OWN_CONNECTIONS,
             application_name=application_name(self.worker_id),
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
         ).execution_options(isolation_level="AUTOCOMMIT")
 
         self.settler = Settler(
@@ -98,7 +104,8 @@ class Supervisor:
             kinds=kinds,
             running=lambda: self.pool.busy,
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
-            on_suspect=lambda: self.dispatcher.suspect_due(),
+            on_suspect=lambda due: self.dispatcher.suspect_due(due),
+            on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_ended=self._declared_dead,
         )
@@ -111,19 +118,17 @@ class Supervisor:
             in_flight=self._in_flight,
             attending=self.presence.attending,
         )
+        # Three connections serve the claim, the settling and the housework: the last may never take more than one.
+        turn = threading.Lock()
+        self.rescuer = Rescuer(engine=self._engine, turn=turn)
         self.scheduler = Scheduler(
-            engine=self._engine, jobs=list(registry), default_zone=settings.cron_timezone
+            engine=self._engine, jobs=list(registry), default_zone=settings.cron_timezone, turn=turn
         )
         self.maintenance = Maintenance(
-            engine=self._engine, foreign_claim_timeout=settings.foreign_claim_timeout
+            engine=self._engine, foreign_claim_timeout=settings.foreign_claim_timeout, turn=turn
         )
         self._task_types = task_types
-        self.watchdog = Watchdog(
-            loops=[
-                room.loop
-                for room in (self.presence, self.settler, self.dispatcher, self.scheduler, self.maintenance)
-            ]
-        )
+        self.watchdog = Watchdog(loops=[self.presence.loop, self.settler.loop, self.dispatcher.loop])
 
     def run(self) -> int:
         """Start, work, stop. Returns the process's exit code."""
@@ -150,6 +155,7 @@ class Supervisor:
         self.dispatcher.loop.start()
         self.scheduler.loop.start()
         self.maintenance.loop.start()
+        self.rescuer.loop.start()
         self.timekeeper.loop.start()
         self.watchdog.start()
 
@@ -165,11 +171,12 @@ class Supervisor:
             len(self._in_flight),
             extra={"action": "stop", "worker_id": self.worker_id},
         )
+        self._end_by_force(deadline + FORCE_SECONDS)
         self.presence.draining = True
         self._stopping.set()
-        self.dispatcher.loop.stop()  # 1. nothing new is claimed
-        self.scheduler.loop.stop(1.0)
-        self.maintenance.loop.stop(1.0)
+        for room in (self.dispatcher, self.scheduler, self.maintenance, self.rescuer):
+            room.loop.stop(1.0)  # 1. nothing new is claimed
+        self._give_back_unstarted()
         self._drain(deadline)  # 2. what can end, ends
         self._release()  # 3. the rest goes back
         self._wait_for(
@@ -184,19 +191,48 @@ class Supervisor:
         self._engine.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self.worker_id})
 
+    def _end_by_force(self, moment: float) -> None:
+        """End the process at `moment` whatever hangs: a database call, or a thread that a job has left behind."""
+
+        def end() -> None:
+            time.sleep(max(0.0, moment - time.monotonic()))
+            log.critical("Stopping took too long: this process ends now", extra={"action": "stop"})
+            os._exit(1)
+
+        threading.Thread(target=end, name="force", daemon=True).start()
+
+    def _give_back_unstarted(self) -> None:
+        try:
+            self.dispatcher.give_back_unstarted()
+        except SQLAlchemyError as exc:
+            log.warning("Giving back failed: %s", exc, extra={"action": "release"})
+
     def _drain(self, deadline: float) -> None:
         if not self._ended:
             self._wait_for(lambda: not len(self._in_flight), deadline)
 
     def _release(self) -> None:
-        for claim in self._in_flight.claims():
-            self.performer.interrupt(claim.token)
+        held = self._in_flight.claims()
+        for claim in held:
             log.warning(
                 "Released: it did not end in time",
                 extra={"action": "release", "task_id": claim.id, "task_type": claim.task_type},
             )
             self.settler.hand_over(
                 Settlement(claim.id, claim.attempts, Verdict(Ending.RELEASED), claim.claimed_at, 0)
+            )
+        # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
+        for claim in held:
+            self._interrupt(claim)
+
+    def _interrupt(self, claim: Claim) -> None:
+        try:
+            self.performer.interrupt(claim.token)
+        except Exception as exc:  # noqa: BLE001 - the session's end does it too, when the process ends
+            log.info(
+                "The session could not be interrupted: %s",
+                exc,
+                extra={"action": "release", "task_id": claim.id},
             )
 
     def _leave(self) -> None:

@@ -30,7 +30,15 @@ class Timekeeper:
     def tick(self) -> float:
         """Look at what runs; the seconds until the next moment that matters."""
         now = time.monotonic()
-        return min((self._look(attempt, now) for attempt in self._running()), default=IDLE_SECONDS)
+        return min((self._look_safely(attempt, now) for attempt in self._running()), default=IDLE_SECONDS)
+
+    def _look_safely(self, attempt: Attempt, now: float) -> float:
+        # A session that cannot be cancelled any more must not keep the others from their end.
+        try:
+            return self._look(attempt, now)
+        except Exception:
+            log.exception("Interrupting failed", extra={"action": "interrupt", "task_id": attempt.task_id})
+            return 1.0
 
     def _look(self, attempt: Attempt, now: float) -> float:
         if attempt.interrupted_at is not None:

@@ -54,3 +54,8 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
 def of_misfit(sentence: str) -> Verdict:
     """The verdict on a row that no class here can perform: failed at once, since no retry would mend it."""
     return Verdict(Ending.FAILED, report=Report("", storable(sentence, 10_000)))
+
+
+def of_broken_class(error: BaseException) -> Verdict:
+    """The verdict on a row whose class raised while it was made from it: failed, as there is no job to ask."""
+    return Verdict(Ending.FAILED, report=report_of(error))

@@ -1,4 +1,4 @@
-"""Ending a process whose database calls hang: its rooms would wait for ever, and it would look alive."""
+"""Ending a process whose database calls hang or whose rooms have fallen: it would look alive, and do nothing."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Watchdog:
-    """Looks at how long each loop has been in its tick. A loop's ticks do nothing long but wait for the database."""
+    """Looks at loops whose every tick is short unless the database does not answer: they wait for no lock for long."""
 
     def __init__(self, *, loops: Sequence[Loop]) -> None:
         self._loops = loops
@@ -31,20 +31,23 @@ class Watchdog:
         """Stop watching."""
         self._stopping.set()
 
+    def complaint(self, *, awake: bool) -> str | None:
+        """What is wrong, in a sentence. A process that was itself frozen has waited for nobody: `awake` is False."""
+        if fallen := [loop.name for loop in self._loops if loop.fallen]:
+            return f"The thread of the {fallen[0]} has ended"
+        if awake and (hanging := [loop.name for loop in self._loops if loop.in_tick_seconds > HANGS_SECONDS]):
+            return (
+                f"Database calls of the {' and the '.join(hanging)} hang for more than {HANGS_SECONDS:.0f} s"
+            )
+        return None
+
     def _run(self) -> None:
         looked_at = time.monotonic()
         while not self._stopping.wait(LOOK_SECONDS):
             now = time.monotonic()
-            # A process that was itself frozen has not waited for the database in that time.
-            awake = now - looked_at < 2 * LOOK_SECONDS
-            looked_at = now
-            if awake and (
-                hanging := [loop.name for loop in self._loops if loop.in_tick_seconds > HANGS_SECONDS]
-            ):
+            if complaint := self.complaint(awake=now - looked_at < 2 * LOOK_SECONDS):
                 log.critical(
-                    "Database calls of %s hang for more than %.0f s: this process ends now, and others take over",
-                    ", ".join(hanging),
-                    HANGS_SECONDS,
-                    extra={"action": "stop"},
+                    "%s: this process ends, and others take over", complaint, extra={"action": "stop"}
                 )
                 os._exit(EXIT_CODE)
+            looked_at = now

@@ -4,7 +4,7 @@ import signal
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from spoils.queue.enqueue import enqueue
 from tests.process.waiting import comes, starts, told
@@ -22,6 +22,10 @@ from tests.sample_jobs import (
 )
 from tests.support import eventually
 
+PRESENCE_SESSIONS = (
+    "FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+    "WHERE locktype = 'advisory' AND objsubid = 1 AND datname = current_database()"
+)
 pytestmark = pytest.mark.process
 
 
@@ -112,9 +116,9 @@ def test_sigterm_gives_back_a_job_that_is_too_long(
 def test_a_killed_worker_s_tasks_run_again_on_another(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    plain = enqueue(connection, SleepJob(seconds=2)).id
-    holding = enqueue(connection, HoldingJob(seconds=2)).id
     with worker(database_url) as first, worker(database_url) as second:
+        plain = enqueue(connection, SleepJob(seconds=4)).id
+        holding = enqueue(connection, HoldingJob(seconds=4)).id
         starts(rows, "sleep")
         starts(rows, "holding")
         owners = dict(
@@ -223,3 +227,55 @@ def test_a_wrong_setting_stops_the_worker_and_is_named(database_url: str) -> Non
         assert program.ends() == 2
     assert program.output.startswith("WORKER_THREADS is wrong")
     assert "Traceback" not in program.output
+
+
+def test_a_worker_whose_presence_connection_is_ended_stays_alive_and_keeps_its_jobs(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    task_id = enqueue(connection, SleepJob(seconds=6)).id
+    with worker(database_url) as first, worker(database_url):
+        starts(rows, "sleep")
+
+        def both_attend() -> None:
+            assert rows.value(f"SELECT count(*) {PRESENCE_SESSIONS}") == 2
+
+        eventually(both_attend)
+        rows.all(f"SELECT pg_terminate_backend(l.pid) {PRESENCE_SESSIONS}")
+        comes(rows, task_id, "finished", timeout=20)
+        assert first.process.poll() is None
+        after = enqueue(connection, SampleJob()).id
+        comes(rows, after, "finished")
+    row = rows.one(task_id)
+    assert (row.attempts, row.crashes) == (1, 0)
+
+
+def test_a_locked_row_holds_up_neither_its_neighbours_nor_the_beat(
+    database_url: str, connection: Connection, rows: Rows, engine: Engine
+) -> None:
+    locked = enqueue(connection, SleepJob(seconds=1, name="locked")).id
+    with worker(database_url):
+        starts(rows, "locked")
+        with engine.connect() as other:
+            other.execution_options(isolation_level="READ COMMITTED")
+            with other.begin():
+                other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
+                neighbour = enqueue(connection, SampleJob()).id
+                comes(rows, neighbour, "finished", timeout=30)
+
+                def beats() -> None:
+                    assert rows.value("SELECT clock_timestamp() - beat_at < '3 s' FROM spoils_workers")
+
+                eventually(beats)
+                assert rows.state(locked) == "in_progress"
+        comes(rows, locked, "finished")
+
+
+def test_a_worker_ends_in_time_though_its_statements_hang(
+    database_url: str, connection: Connection, rows: Rows, engine: Engine
+) -> None:
+    with worker(database_url, SPOILS_SHUTDOWN_SECONDS="1") as program, engine.connect() as other:
+        other.execution_options(isolation_level="READ COMMITTED")
+        with other.begin():
+            other.execute(text("LOCK TABLE fang_tasks, spoils_workers"))
+            program.send(signal.SIGTERM)
+            program.ends(timeout=10)

@@ -139,6 +139,7 @@ def test_a_row_that_another_holds_locked_is_passed_over(engine: Engine, rows: Ro
     first, second = rows.task(due_in=-2), rows.task(due_in=-1)
     with held(engine) as one, held(engine) as two:
         assert [claim.id for claim in take(one, me)] == [first]
+        two.execute(text("SET LOCAL lock_timeout = '5s'"))
         assert [claim.id for claim in take(two, other, 5)] == [second]
         two.commit()
         one.rollback()

@@ -14,6 +14,7 @@ from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import take
 from tests.rows import Rows
 from tests.sample_jobs import UniqueSampleJob
+from tests.support import eventually
 
 Verb = Callable[[Connection, UUID], Change]
 STATES = ("new", "retried", "in_progress", "failed", "finished")
@@ -179,8 +180,12 @@ def test_workers_are_woken_at_the_commit(
     press(engine, verb, task_id)
     driver = connection.connection.driver_connection
     assert driver is not None
-    driver.poll()
-    assert [note.payload for note in driver.notifies] == ["0"]
+
+    def woken() -> None:
+        driver.poll()
+        assert [note.payload for note in driver.notifies] == ["0"]
+
+    eventually(woken)
 
 
 def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:

@@ -60,7 +60,8 @@ def test_each_ending_writes_its_own(
     retries: int,
 ) -> None:
     task_id = rows.task(retries=retries, error_message="before", due_in=-10)
-    connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
+    if state != "waiting":
+        connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
     (claim,) = take(connection, me)
     before = rows.one(task_id)
     assert end(connection, me, claim, verdict=verdict, ran_ms=37) == {task_id}
@@ -331,3 +332,19 @@ def test_a_settlement_that_comes_while_the_task_is_taken_away_is_lost(
     if lose != "psql":
         row = rows.one(task_id)
         assert (row.state, row.claimed_by) == ("new", None)
+
+
+@pytest.mark.parametrize("ending", [Ending.RETRIED, Ending.TIMED_OUT, Ending.SNOOZED, Ending.RELEASED])
+def test_a_task_that_was_cancelled_meanwhile_has_nothing_to_go_back_for(
+    connection: Connection, rows: Rows, me: UUID, ending: Ending
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
+    assert end(connection, me, claim, verdict=Verdict(ending, 60)) == {task_id}
+    row = rows.one(task_id)
+    assert (row.state, row.error_message, row.cancel_requested_at) == (
+        "failed",
+        "Cancelled by an operator.",
+        None,
+    )

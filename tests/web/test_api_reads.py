@@ -143,8 +143,8 @@ def test_a_job_s_attempts_are_told_the_last_one_first_and_no_traceback_with_them
     for of, attempt, outcome in ((task_id, 1, "failed"), (task_id, 2, "released"), (other, 1, "failed")):
         rows.all(
             "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, ran_ms, delay_ms, "
-            "error_class, message, traceback) VALUES (:id, :attempt, 'sample', :outcome, '2026-11-24T02:00:00Z', 1500, 60000, "
-            "'ValueError', 'boom', 'Traceback: line 1') RETURNING id",
+            "error_class, message, traceback) VALUES (:id, :attempt, 'sample', :outcome, "
+            "'2026-11-24T02:00:00Z', 1500, 60000, 'ValueError', 'boom', 'Traceback: line 1') RETURNING id",
             id=of,
             attempt=attempt,
             outcome=outcome,

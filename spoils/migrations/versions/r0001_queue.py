@@ -212,12 +212,10 @@ CREATE TABLE spoils_counts (
     delta BIGINT NOT NULL
 );
 
-LOCK TABLE fang_tasks IN SHARE ROW EXCLUSIVE MODE;
-
 INSERT INTO spoils_counts (task_type, state, delta)
 SELECT task_type, state, count(*) FROM fang_tasks GROUP BY task_type, state;
 
-CREATE FUNCTION spoils_tasks_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION spoils_tasks_inserted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO spoils_counts (task_type, state, delta)
     SELECT task_type, state, count(*) FROM added GROUP BY task_type, state;
@@ -236,7 +234,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION spoils_tasks_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION spoils_tasks_updated() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO spoils_counts (task_type, state, delta)
     SELECT task_type, state, sum(delta)
@@ -250,15 +248,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION spoils_tasks_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION spoils_tasks_deleted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO spoils_counts (task_type, state, delta)
     SELECT task_type, state, -count(*) FROM gone GROUP BY task_type, state;
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION spoils_tasks_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION spoils_tasks_truncated() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
+    -- COUNTS_LOCK of spoils.queue.folding: the sum that a fold is just writing would not be seen, and would stay.
+    PERFORM pg_advisory_xact_lock(x'5B012'::int);
     DELETE FROM spoils_counts;
     RETURN NULL;
 END $$;

@@ -5,6 +5,7 @@ import re
 from typing import Any, NoReturn
 
 from flask import abort, request
+from gunicorn.http.errors import ParseException
 
 DEEPEST = 32
 # The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
@@ -21,12 +22,25 @@ def json_object() -> tuple[str, dict[str, Any]]:
     if request.mimetype != "application/json":
         abort(415, "Send the payload as JSON, with Content-Type: application/json.")
     try:
-        text = request.get_data(cache=False).decode("utf-8")
+        text = _body().decode("utf-8")
     except UnicodeDecodeError:
         abort(400, "The body is not valid UTF-8.")
     if not text.strip():
         abort(400, "The body is empty; a JSON object is needed.")
     return text, _parse(text)
+
+
+def _body() -> bytes:
+    try:
+        body = request.get_data(cache=False)
+        # Behind gunicorn, werkzeug's stream of a body of no told length just ends at the limit.
+        if len(body) >= (request.max_content_length or 0) and request.environ["wsgi.input"].read(1):
+            abort(413)
+    except ParseException:
+        abort(400, "The body is not framed as HTTP asks.")
+    if len(body) < (request.content_length or 0):
+        abort(400, "The body broke off before the end that its Content-Length tells.")
+    return body
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class AnalysisView:
     rows: tuple[IngredientRow, ...]
     parsed: int
     known: int
-    estimates: bool
+    estimates: str
+    """What to say of shares that the label does not tell; nothing where it tells them all."""
     additives: tuple[str, ...]
     allergens: tuple[str, ...]
     answers: tuple[Answer, ...]
@@ -64,7 +65,7 @@ def view_analysis(analysis: Any) -> AnalysisView:
         rows=rows,
         parsed=len(leaves),
         known=sum(bool(row.known_as) for row in leaves),
-        estimates=any(row.estimate for row in rows),
+        estimates=_estimates(rows),
         additives=tuple(_text(each, "code") for each in _list(found, "additives") if _text(each, "code")),
         allergens=_names(_list(found, "allergens")),
         answers=tuple(_answers(found)),
@@ -82,6 +83,13 @@ def printed(text: str | None, words: tuple[str, ...]) -> tuple[Printed, ...]:
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, known)) + r")\b", re.IGNORECASE)
     pieces = pattern.split(text)
     return tuple(Printed(piece, bool(place % 2)) for place, piece in enumerate(pieces) if piece)
+
+
+def _estimates(rows: tuple[IngredientRow, ...]) -> str:
+    told = [row.estimate for row in rows if row.share is not None]
+    if not any(told):
+        return ""
+    return f"{'Shares' if all(told) else 'Other shares'} are estimates from the order on the label"
 
 
 def _rows(ingredients: list[Any], depth: int) -> Iterator[IngredientRow]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _FRAME = re.compile(r'  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
 _LIBRARY = re.compile(r"(?:^|/)(?:site-packages|dist-packages|lib/python\d[^/]*)/|^<frozen ")
-_MARKS = re.compile(r"\s*[\^~ ]+")
+_MARKS = re.compile(r"[\^~\s]+")
 _PACKAGE = re.compile(r"(?:site|dist)-packages/([^/.]+)")
 
 

@@ -1,0 +1,273 @@
+"""`python -m spoils …` and the programs as one starts them: what they print, how they exit, what they leave behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import Connection, text
+
+from spoils.cli import main
+from spoils.config import Settings
+from spoils.errors import SettingError
+from tests.programs import Program, Web, free_port
+from tests.rows import Rows
+from tests.support import eventually
+
+pytestmark = pytest.mark.process
+
+NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
+JOBS = """\
+analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
+cleanup: CleanupJob, POST /api/jobs/cleanup
+fetch_product: FetchProductJob, POST /api/jobs/fetch-product
+send_notification: SendNotificationJob, POST /api/jobs/send-notification
+The settings are valid; a worker process holds at most 6 connections.
+"""
+
+
+def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run `python -m spoils` with these arguments; its exit code and all that it said."""
+    with Program("-m", "spoils", *arguments, **environment) as program:
+        return program.ends(), program.output
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                status = (folder / "stat").read_text()
+            except OSError:
+                continue
+            # Behind the name in parentheses: the state, then the parent.
+            state, parent = status.rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_migrate_says_when_it_is_done_and_may_be_run_again(empty_database_url: str) -> None:
+    for _ in range(2):
+        assert run("migrate", DATABASE_URL=empty_database_url) == (0, "The schema is up to date.")
+
+
+def test_migrate_takes_a_url_as_heroku_writes_it(empty_database_url: str) -> None:
+    url = empty_database_url.replace("postgresql://", "postgres://", 1)
+    assert run("migrate", DATABASE_URL=url) == (0, "The schema is up to date.")
+
+
+def test_check_tells_the_jobs_and_touches_no_database() -> None:
+    assert run("check", DATABASE_URL=NOWHERE) == (0, JOBS.strip())
+
+
+def test_adopt_gives_back_what_another_system_left_in_progress_and_nothing_else(
+    database_url: str, rows: Rows
+) -> None:
+    left = [rows.task(state="in_progress", retries=retries) for retries in (0, 2)]
+    ours = rows.task(state="in_progress", claimed_by=rows.worker(), claimed_at="2026-11-24T02:00:00Z")
+    ended = rows.task(state="failed")
+    assert run("adopt", "--no-rust-workers", DATABASE_URL=database_url) == (
+        0,
+        "Gave back 2 tasks that another system had left in progress.",
+    )
+    assert [rows.state(task_id) for task_id in (*left, ours, ended)] == [
+        "new",
+        "retried",
+        "in_progress",
+        "failed",
+    ]
+    assert [rows.one(task_id).retries for task_id in left] == [0, 2]
+
+
+def test_adopt_without_the_word_that_no_worker_runs_changes_nothing(database_url: str, rows: Rows) -> None:
+    task_id = rows.task(state="in_progress")
+    code, output = run("adopt", DATABASE_URL=database_url)
+    assert code == 2
+    assert "--no-rust-workers" in output
+    assert rows.state(task_id) == "in_progress"
+
+
+def test_adopt_before_migrate_says_what_to_run_first(empty_database_url: str) -> None:
+    code, output = run("adopt", "--no-rust-workers", DATABASE_URL=empty_database_url)
+    assert (code, output) == (
+        2,
+        "The database's schema is older than this release. Run: python -m spoils migrate",
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["migrate"], ["adopt", "--no-rust-workers"], ["dev"]], ids=lambda words: words[0]
+)
+def test_a_database_that_does_not_answer_is_told_in_a_sentence_without_its_password(
+    arguments: list[str],
+) -> None:
+    code, output = run(*arguments, DATABASE_URL=NOWHERE)
+    assert code == 2
+    assert re.fullmatch("The database does not answer: .*127.0.0.1.*refused.*", output)
+    assert "p4ssword" not in output
+
+
+@pytest.mark.parametrize("arguments", [[], ["bake"], ["migrate", "--now"]], ids=str)
+def test_a_command_that_there_is_not_is_answered_with_those_there_are(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(arguments)
+    assert ending.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: spoils")
+
+
+WRONG = [
+    ("DATABASE_URL", "mysql://root:s3cret@localhost/x"),
+    ("PORT", "http"),
+    ("PORT", "65536"),
+    ("WEB_CONCURRENCY", "many"),
+    ("LOG_LEVEL", "LOUD"),
+    ("SECRET_KEY", "s3cret"),
+    ("OPENFOODFACTS_URL", "ftp://user:s3cret@example.com"),
+    ("WORKER_THREADS", "0"),
+    ("SPOILS_API_TOKEN", "name:"),
+    ("SPOILS_SHUTDOWN_SECONDS", "-1"),
+    ("SPOILS_RETENTION_DAYS", "nan"),
+    ("SPOILS_CRON_TIMEZONE", "Mars/Olympus"),
+    ("SPOILS_DB_CONNECTIONS", "1"),
+    ("SPOILS_SHARED_WITH_FANG", "perhaps"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_setting_is_named_and_its_value_is_not_told(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as refusal:
+        Settings.from_env({"DATABASE_URL": NOWHERE, name: value})
+    assert re.fullmatch(rf"{name} is wrong: .*\.", str(refusal.value))
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_check_tells_every_wrong_setting_at_once() -> None:
+    code, output = run("check", DATABASE_URL=NOWHERE, PORT="x", WORKER_THREADS="y")
+    assert code == 2
+    assert re.fullmatch(r"PORT is wrong: .*\. WORKER_THREADS is wrong: .*\.", output)
+
+
+def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -> None:
+    code, output = run("check", DATABASE_URL=NOWHERE, SPOILS_NOTIFY_URL_EMAIL="nonsense://s3cret")
+    assert code == 2
+    assert output.splitlines()[-1].startswith("SPOILS_NOTIFY_URL_EMAIL is wrong: ")
+    assert "s3cret" not in output
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"],
+        # Its script is Python too; it puts another folder on the path than -m does.
+        [str(Path(sys.executable).parent / "gunicorn"), "--config", "gunicorn.conf.py", "app:app"],
+        ["worker.py"],
+        ["app.py"],
+        ["-m", "spoils", "dev"],
+        ["-m", "spoils", "migrate"],
+    ],
+    ids=["gunicorn as a module", "gunicorn", "worker", "app", "dev", "migrate"],
+)
+def test_no_program_starts_with_a_wrong_setting(database_url: str, program: list[str]) -> None:
+    with Program(*program, DATABASE_URL=database_url, WEB_CONCURRENCY="0", PORT="http") as started:
+        assert started.ends() == 2
+    assert "WEB_CONCURRENCY is wrong" in started.output
+    assert "PORT is wrong" in started.output
+    assert "Traceback" not in started.output
+
+
+@pytest.mark.parametrize(
+    "program",
+    [["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"], ["worker.py"], ["-m", "spoils", "check"]],
+    ids=["gunicorn", "worker", "check"],
+)
+def test_on_heroku_a_missing_database_stops_every_program_with_a_sentence(program: list[str]) -> None:
+    with Program(*program, DYNO="web.1", PORT=str(free_port()), DATABASE_URL="") as started:
+        assert started.ends() == 2
+    assert started.output == "DATABASE_URL is not set: attach a PostgreSQL database to the app."
+
+
+def test_gunicorn_ends_with_0_when_it_is_told_to(database_url: str) -> None:
+    with Web(database_url) as web:
+        assert requests.get(f"{web.url}/health", timeout=15).status_code == 200
+        web.send(signal.SIGTERM)
+        assert web.ends() == 0
+    assert "Traceback" not in web.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
+    database_url: str, connection: Connection, number: signal.Signals
+) -> None:
+    port = free_port()
+    with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(port)) as dev:
+        dev.says(f"Spoils runs on http://127.0.0.1:{port}")
+        dev.says("Worker pool started")
+
+        def answers() -> None:
+            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
+            assert len(told["workers"]) == 1
+
+        eventually(answers, 20)
+        started = children(dev.process.pid)
+        assert len(started) == 2
+        dev.send(number)
+        assert dev.ends() == 0
+    assert not [pid for pid in started if alive(pid)]
+    assert "Traceback" not in dev.output
+    assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
+
+
+def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: str) -> None:
+    port = free_port()
+    # A terminal sends the signal to the whole group.
+    program = [sys.executable, "-m", "spoils", "dev"]
+    environment = {**os.environ, "DATABASE_URL": database_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    dev = subprocess.Popen(
+        program,
+        cwd=Path(__file__).resolve().parents[2],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    try:
+
+        def answers() -> None:
+            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
+            assert len(told["workers"]) == 1
+
+        eventually(answers, 20)
+        os.killpg(dev.pid, signal.SIGINT)
+        output, _ = dev.communicate(timeout=40)
+    finally:
+        if dev.poll() is None:
+            os.killpg(dev.pid, signal.SIGKILL)
+            dev.communicate()
+    assert dev.returncode == 0
+    assert "Traceback" not in output
+
+
+def test_dev_ends_all_when_one_of_its_programs_dies(database_url: str) -> None:
+    with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(free_port())) as dev:
+        dev.says("Worker pool started")
+        started = children(dev.process.pid)
+        assert len(started) == 2
+        os.kill(started[0], signal.SIGKILL)
+        assert dev.ends() == 1
+    assert not [pid for pid in started if alive(pid)]

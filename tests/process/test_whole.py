@@ -1,0 +1,271 @@
+"""The whole system as real programs: gunicorn, the worker, Open Food Facts, mail and the webhooks around it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import pytest
+import requests
+from aiosmtpd.controller import Controller
+from sqlalchemy import Connection
+
+from spoils.jobs.cleanup import CleanupJob
+from spoils.jobs.fetch_product import FetchProductJob
+from spoils.jobs.send_notification import SendNotificationJob
+from spoils.queue.enqueue import enqueue
+from tests.programs import Program, Web, free_port
+from tests.rows import Rows
+from tests.support import eventually
+from tests.upstream import Upstream, raw, status
+
+pytestmark = pytest.mark.process
+
+BARCODE = "737628064502"
+NOODLES = {
+    "product_name": "Thai peanut noodle kit",
+    "brands": "Thai Kitchen",
+    "nutriscore_grade": "d",
+    "nova_group": 4,
+    "lc": "en",
+    "ingredients_text": "Rice noodles (rice, water), peanut, palm oil, colour: E120",
+    "allergens_tags": ["en:peanuts"],
+}
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+def the_worker(database_url: str, upstream: Upstream | None = None, **environment: str) -> Program:
+    # Without an upstream nothing may leave this machine.
+    url = upstream.url if upstream else "http://127.0.0.1:1"
+    fast = {"SPOILS_ANALYZE_SECONDS": "0", "SPOILS_NOTIFY_SECONDS": "0"}
+    program = Program(
+        "worker.py", **{"DATABASE_URL": database_url, "OPENFOODFACTS_URL": url, **fast, **environment}
+    )
+    program.says("Worker pool started")
+    return program
+
+
+def ends(rows: Rows, task_id: UUID | str, state: str = "finished") -> Any:
+    """Wait until the task is in that state; its row."""
+
+    def look() -> Any:
+        row = rows.one(UUID(str(task_id)))
+        assert row.state == state, row
+        return row
+
+    return eventually(look, 20)
+
+
+def test_a_posted_barcode_becomes_a_product_with_its_analysis(
+    database_url: str, rows: Rows, upstream: Upstream
+) -> None:
+    upstream.products[BARCODE] = NOODLES
+    with Web(database_url) as web, the_worker(database_url, upstream) as worker:
+        enqueued = requests.post(f"{web.url}/api/jobs/fetch-product", json={"barcode": BARCODE}, timeout=15)
+        assert (enqueued.status_code, enqueued.json()["barcode"]) == (200, BARCODE)
+        ends(rows, enqueued.json()["id"])
+
+        def analysed() -> dict[str, Any]:
+            product = requests.get(f"{web.url}/api/products/{BARCODE}", timeout=15).json()
+            assert product.get("analysis"), product
+            return product
+
+        product = eventually(analysed, 15)
+        told = requests.get(f"{web.url}/api/jobs/status", timeout=15).json()
+        worker.says(r"Processing FetchProductJob")
+        worker.says(r"Processing AnalyzeIngredientsJob")
+    assert (product["name"], product["barcode"], product["nutriscore"]) == (
+        "Thai peanut noodle kit",
+        "0737628064502",
+        "d",
+    )
+    assert product["allergens"] == ["en:peanuts"]
+    assert product["analysis"]["vegan"] == "no"
+    assert told["counts"] == {"new": 0, "in_progress": 0, "failed": 0, "finished": 2, "retried": 0}
+    assert [worker["threads"] for worker in told["workers"]] == [5]
+    assert len(upstream.requests) == 1
+    assert upstream.requests[0].headers["User-Agent"].startswith("Spoils/")
+
+
+def test_an_upstream_that_always_fails_is_asked_again_after_60_120_and_240_s_and_then_no_more(
+    database_url: str, connection: Connection, rows: Rows, upstream: Upstream
+) -> None:
+    upstream.always(BARCODE, status(503))
+    task_id = enqueue(connection, FetchProductJob(barcode=BARCODE)).id
+    delays = []
+    with the_worker(database_url, upstream):
+        for retries in (1, 2, 3):
+
+            def failed(retries: int = retries) -> None:
+                row = rows.one(task_id)
+                assert (row.state, row.retries) == ("retried", retries)
+
+            eventually(failed, 20)
+            row = rows.one(task_id)
+            assert row.error_message
+            delays.append((row.scheduled_at - row.updated_at).total_seconds())
+            rows.all("UPDATE fang_tasks SET scheduled_at = now() WHERE id = :id RETURNING id", id=task_id)
+        row = ends(rows, task_id, "failed")
+    assert 60 <= delays[0] <= 66
+    assert 120 <= delays[1] <= 132
+    assert 240 <= delays[2] <= 264
+    assert all(second > first for first, second in pairwise(delays))
+    assert "503" in row.error_message
+    assert (row.retries, row.attempts, row.crashes) == (3, 4, 0)
+    assert len(upstream.requests) == 4
+    logged = rows.all("SELECT attempt, outcome FROM spoils_attempts ORDER BY attempt")
+    assert [attempt for attempt, _ in logged] == [1, 2, 3, 4]
+
+
+def test_what_upstream_answers_decides_what_becomes_of_a_fetch(
+    database_url: str, connection: Connection, rows: Rows, upstream: Upstream
+) -> None:
+    missing, busy, gone, broken = "11111111", "22222222", "33333333", "44444444"
+    upstream.always(busy, status(429, retry_after="1234"))
+    upstream.always(gone, status(403))
+    upstream.always(broken, raw(b"<html>maintenance</html>", "text/html"))
+    ids = {
+        code: enqueue(connection, FetchProductJob(barcode=code)).id for code in (missing, busy, gone, broken)
+    }
+    with the_worker(database_url, upstream):
+        not_found = ends(rows, ids[missing], "failed")
+        throttled = ends(rows, ids[busy], "retried")
+        refused = ends(rows, ids[gone], "failed")
+        no_json = ends(rows, ids[broken], "retried")
+    assert (not_found.retries, not_found.attempts) == (0, 1)
+    assert missing in not_found.error_message
+    assert "Traceback" not in not_found.error_message
+    waited = (throttled.scheduled_at - throttled.updated_at).total_seconds()
+    assert 1234 <= waited <= 1234 * 1.1
+    assert throttled.retries == 1
+    assert (refused.retries, refused.attempts) == (0, 1)
+    assert 60 <= (no_json.scheduled_at - no_json.updated_at).total_seconds() <= 66
+    assert len(upstream.requests) == 4
+    assert rows.value("SELECT count(*) FROM products") == 0
+
+
+def test_a_product_fetched_again_is_brought_up_to_date_and_analysed_again(
+    database_url: str, connection: Connection, rows: Rows, upstream: Upstream
+) -> None:
+    upstream.products[BARCODE] = NOODLES
+    with the_worker(database_url, upstream):
+        ends(rows, enqueue(connection, FetchProductJob(barcode=BARCODE)).id)
+        eventually(lambda: rows.all("SELECT vegan FROM ingredient_analyses")[0], 15)
+        upstream.products[BARCODE] = {**NOODLES, "product_name": "Noodles", "ingredients_text": "Rice, water"}
+        # The same product in another spelling of its code.
+        ends(rows, enqueue(connection, FetchProductJob(barcode=f"00{BARCODE}")).id)
+
+        def again() -> None:
+            assert rows.all("SELECT vegan FROM ingredient_analyses") == [("yes",)]
+
+        eventually(again, 15)
+    assert rows.all("SELECT barcode, name FROM products") == [("0737628064502", "Noodles")]
+
+
+class Mailbox:
+    """Takes every mail."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.mails: list[Any] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep it."""
+        self.mails.append(envelope)
+        return "250 OK"
+
+
+class Hooks(ThreadingHTTPServer):
+    """Takes every POST."""
+
+    def __init__(self) -> None:
+        """Begin to serve."""
+        super().__init__(("127.0.0.1", 0), _Hook)
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Hook(BaseHTTPRequestHandler):
+    server: Hooks
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.posts.append((self.path, json.loads(body)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+def test_notifications_go_out_by_mail_and_webhook_as_their_type_is_set(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    mailbox = Mailbox()
+    mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    mail.start()
+    hooks = Hooks()
+
+    def send(kind: str, message: str) -> UUID:
+        job = SendNotificationJob(user_id=123, notification_type=kind, message=message)
+        return enqueue(connection, job).id
+
+    ids = {
+        kind: send(kind, f"Your scan is ready, {kind}: «ü»!") for kind in ("email", "Web-Push", "sms", "down")
+    }
+    try:
+        with the_worker(
+            database_url,
+            SPOILS_NOTIFY_URL_EMAIL=f"mailto://127.0.0.1:{mail.port}/?from=spoils@example.com&to=user@example.com",
+            SPOILS_NOTIFY_URL_WEB_PUSH=f"json://127.0.0.1:{hooks.server_address[1]}/push/h00k-s3cret",
+            SPOILS_NOTIFY_URL_DOWN="json://127.0.0.1:1/push/h00k-s3cret",
+        ) as worker:
+            for kind in ("email", "Web-Push", "sms"):
+                ends(rows, ids[kind])
+            undelivered = ends(rows, ids["down"], "retried")
+            worker.says("Delivered sms to user 123 \\(no SPOILS_NOTIFY_URL_SMS is set\\)")
+    finally:
+        mail.stop()
+        hooks.shutdown()
+        hooks.server_close()
+    (envelope,) = mailbox.mails
+    assert envelope.rcpt_tos == ["user@example.com"]
+    assert b"Your scan is ready, email" in envelope.content
+    ((path, posted),) = hooks.posts
+    assert path == "/push/h00k-s3cret"
+    assert posted["message"] == "Your scan is ready, Web-Push: «ü»!"
+    assert undelivered.error_message
+    assert "s3cret" not in f"{undelivered.error_message}{worker.output}"
+
+
+def test_the_cleanup_deletes_what_is_older_than_its_retention_and_nothing_else(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    def old(state: str, days: float) -> UUID:
+        task_id = rows.task(state=state)
+        rows.all(
+            "UPDATE fang_tasks SET updated_at = now() - make_interval(hours => :hours) WHERE id = :id RETURNING id",
+            hours=int(days * 24),
+            id=task_id,
+        )
+        return task_id
+
+    kept = {
+        *(old("finished", 1.9), old("failed", 4.9)),
+        *(old(state, 400) for state in ("new", "retried", "in_progress")),
+    }
+    gone = {old("finished", 2.1), old("failed", 5.1), old("finished", 400)}
+    job = enqueue(connection, CleanupJob()).id
+    with the_worker(database_url, SPOILS_RETENTION_DAYS="2", SPOILS_FAILED_RETENTION_DAYS="5"):
+        ends(rows, job)
+    left = {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks")}
+    assert left == {*kept, job}
+    assert not left & gone

@@ -1,0 +1,89 @@
+"""Places in a list and addresses to go on to, as a URL may name them."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoils.web.dashboard import cursor
+from spoils.web.dashboard.limiter import Limiter
+from spoils.web.dashboard.local import local_path
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.uuids())
+def test_a_place_reads_back_as_itself(moment: datetime, key: UUID) -> None:
+    assert cursor.decode(cursor.encode(moment, key), UUID) == (moment, key)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.integers(1, 2**31 - 1))
+def test_a_place_in_a_list_of_products_too(moment: datetime, key: int) -> None:
+    assert cursor.decode(cursor.encode(moment, key), int) == (moment, key)
+
+
+def test_a_place_of_another_list_is_refused() -> None:
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(cursor.encode(datetime.now(UTC), 7), UUID)
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(cursor.encode(datetime.now(UTC), uuid4()), int)
+
+
+@pytest.mark.parametrize("key", [0, -1, 2**31])
+def test_a_number_that_is_no_key_is_refused(key: int) -> None:
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(cursor.encode(datetime.now(UTC), key), int)
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(cursor.encode(datetime(2026, 1, 1), uuid4()), UUID)  # noqa: DTZ001
+
+
+@given(st.text(max_size=300))
+def test_any_other_text_is_refused(text: str) -> None:
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(text, UUID)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?state=failed&type=a%20b", "/jobs/7#x", "/a:b"])
+def test_a_path_of_this_site_is_gone_on_to(path: str) -> None:
+    assert local_path(path, "/home") == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(None, "", "jobs", "https://evil.example/", "//evil.example", "///evil.example", "/\\evil.example"),
+        *(
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "javascript:alert(1)",
+            " /jobs",
+            "/" + "a" * 2_000,
+        ),
+        "/jobs\r\nSet-Cookie: a=b",
+    ],
+)
+def test_every_other_address_is_not(path: str | None) -> None:
+    assert local_path(path, "/home") == "/home"
+
+
+def test_a_client_that_fails_too_often_is_blocked_for_a_while() -> None:
+    now = [0.0]
+    limiter = Limiter(failures=3, seconds=60, clock=lambda: now[0])
+    for _ in range(3):
+        assert not limiter.blocked("a")
+        limiter.failed("a")
+    assert limiter.blocked("a")
+    assert not limiter.blocked("b")
+    now[0] = 60.5
+    assert not limiter.blocked("a")
+
+
+def test_the_limiter_remembers_a_bounded_number_of_clients() -> None:
+    limiter = Limiter(failures=1, clients=2)
+    for client in ("a", "b", "c"):
+        limiter.failed(client)
+    assert [limiter.blocked(client) for client in ("a", "b", "c")] == [False, True, True]

@@ -1,0 +1,104 @@
+"""What a person sees when something is wrong, and how static files are kept."""
+
+import re
+
+import pytest
+from sqlalchemy import Engine, text
+
+from spoils.web import application
+from tests.web.dashboard.conftest import LOCKED, MakeApp
+from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.scenes import Scenes
+
+NOBODY = "postgresql://nobody@127.0.0.1:1/none"
+
+
+def test_a_page_is_shown_while_the_database_is_away(make_app: MakeApp) -> None:
+    client = make_app(development=True, DATABASE_URL=NOBODY).test_client()
+    for path in ("/jobs", "/products", "/jobs/7b0cf0f6-3b5c-4c0e-9a51-0a6b1b1f7c11"):
+        response = client.get(path)
+        assert response.status_code == 503, path
+        assert "The database does not answer." in words(response)
+        assert "live workers" not in words(response)
+
+
+def test_logging_in_needs_no_database(make_app: MakeApp) -> None:
+    visitor = Visitor(make_app(**{**LOCKED, "DATABASE_URL": NOBODY}).test_client())
+    assert visitor.press("/login", password=LOCKED["SPOILS_ADMIN_PASSWORD"]).status_code == 303
+
+
+def test_a_statement_that_takes_too_long_is_a_page_that_says_so(
+    make_app: MakeApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 100)
+    client = make_app(development=True).test_client()
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as other:
+        other.execute(text("LOCK TABLE spoils_counts IN ACCESS EXCLUSIVE MODE"))
+        response = client.get("/jobs")
+        other.rollback()
+    assert response.status_code == 503
+    assert "The database took too long for this" in words(response)
+    assert client.get("/jobs").status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/jobs", 405)])
+def test_what_is_not_here_is_a_page(admin: Visitor, method: str, path: str, status: int) -> None:
+    response = admin.client.open(path, method=method)
+    assert response.status_code == status
+    assert f"{status} This address" in words(response) or f"{status} There is nothing" in words(response)
+
+
+def test_a_fault_of_ours_is_a_page_without_its_trace(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoils.web.dashboard.strip.look", lambda _session: 1 / 0)
+    response = admin.see("/jobs", 500)
+    assert "500 Something went wrong here. It is in the log." in words(response)
+    assert "ZeroDivisionError" not in response.text
+
+
+def test_a_form_that_is_too_large_is_refused(admin: Visitor) -> None:
+    assert admin.press("/login", password="x" * 100_000).status_code == 413
+
+
+def test_no_page_has_a_script_or_a_style_of_its_own(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for path in (
+        "/jobs",
+        *(f"/jobs/{one}" for one in jobs.values()),
+        "/products",
+        "/products/0737628064502",
+        "/nothing",
+    ):
+        page = admin.client.get(path).text
+        assert not re.search(r"<script(?! src)|<style| style=| on\w+=", page), path
+
+
+def test_every_page_keeps_its_headers(admin: Visitor) -> None:
+    for path in ("/jobs", "/nothing"):
+        headers = admin.client.get(path).headers
+        assert "script-src 'self'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "private, no-cache"
+
+
+def test_a_static_file_is_kept_for_ever_under_the_name_of_its_content_only(admin: Visitor) -> None:
+    urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', admin.see("/jobs").text))
+    assert {url.partition("?")[0].rpartition("/")[2] for url in urls} == {
+        *("spoils.css", "spoils.js", "theme.js", "glyphs.svg", "mark.svg")
+    }
+    for url in urls:
+        path = url.partition("?")[0]
+        assert kept(admin, url) == "public, max-age=31536000, immutable"
+        assert kept(admin, path) == "public, no-cache"
+        assert kept(admin, f"{path}?v=old") == "public, no-cache"
+
+
+def test_static_files_need_no_login_and_lead_nowhere_else(stranger: Visitor) -> None:
+    assert kept(stranger, "/static/spoils.css")
+    assert stranger.client.get("/static/../app.py").status_code == 404
+    assert stranger.client.get("/static/nothing.css?v=1").status_code == 404
+
+
+def kept(visitor: Visitor, url: str) -> str:
+    """How long a static file may be kept."""
+    with visitor.client.get(url) as response:
+        assert response.status_code == 200
+        return response.headers["Cache-Control"]

@@ -1,0 +1,188 @@
+"""The pages in a real browser: wide and narrow, light and dark, with markup in every text, and without scripts."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.dashboard.scenes import NOODLES, STATES, Scenes
+from tests.web.dashboard.windows import Windows
+
+pytestmark = pytest.mark.browser
+
+THEMES = [(width, scheme) for width in (375, 1440) for scheme in ("light", "dark")]
+
+
+def paths(jobs: dict[str, object]) -> list[str]:
+    """Every page there is."""
+    return [
+        "/jobs",
+        "/jobs?state=failed",
+        *(f"/jobs/{one}" for one in jobs.values()),
+        "/products",
+        f"/products/{NOODLES}",
+    ]
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), THEMES)
+def test_every_page_fits_its_window_and_breaks_no_policy(
+    windows: Windows, scenes: Scenes, width: int, scheme: str
+) -> None:
+    for path in paths(scenes.full()):
+        page = windows.open(path, width=width, scheme=scheme)
+        assert fits(page), path
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == ("rgb(251, 250, 248)" if scheme == "light" else "rgb(18, 18, 17)")
+
+
+@pytest.mark.parametrize(("width", "scheme"), THEMES)
+def test_empty_pages_fit_too(windows: Windows, width: int, scheme: str) -> None:
+    for path in ("/jobs", "/jobs?state=failed", "/products"):
+        assert fits(windows.open(path, width=width, scheme=scheme)), path
+
+
+@pytest.mark.parametrize("width", [320, 768, 1440])
+def test_long_texts_and_markup_fit_and_run_nothing(windows: Windows, scenes: Scenes, width: int) -> None:
+    jobs = scenes.hostile()
+    for path in paths(jobs):
+        page = windows.open(path, width=width)
+        assert fits(page), path
+        assert page.evaluate("window.hacked === undefined"), path
+        assert page.locator("main img").count() == 0
+
+
+def test_a_page_twice_as_large_still_fits(windows: Windows, scenes: Scenes) -> None:
+    scenes.full()
+    # A zoom of 200 % makes of 1280 points 640.
+    assert fits(windows.open("/jobs", width=640))
+
+
+def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:
+    scenes.full()
+    page = windows.open("/jobs")
+    for state in STATES:
+        box = page.evaluate(f"document.querySelector('.strip .state-{state} use').getBBox().width")
+        assert box > 8, state
+
+
+def test_a_narrow_row_is_a_block_with_labels(windows: Windows, scenes: Scenes) -> None:
+    scenes.full()
+    page = windows.open("/jobs?state=failed", width=375)
+    label = page.evaluate("getComputedStyle(document.querySelector('td.attempts'), '::before').content")
+    assert label == '"attempts"'
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+
+
+def test_a_verb_is_pressed_by_hand_and_says_what_it_did(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.full()["failed"]
+    page = windows.open("/jobs?state=failed")
+    page.get_by_role("button", name=re.compile("^Retry")).click()
+    expect(page.get_by_role("status")).to_contain_text("Retried 1 job.")
+    assert page.url.endswith("/jobs?state=failed")
+    page.get_by_role("link", name="See it").click()
+    expect(page.locator("h1 .pill")).to_have_text("new")
+    assert scenes.state(task_id) == "new"
+
+
+def test_the_menu_of_a_row_opens_and_escape_closes_it(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.full()["failed"]
+    page = windows.open("/jobs?state=failed")
+    page.locator("td.verbs summary").click()
+    delete = page.get_by_role("button", name="Delete this job")
+    expect(delete).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(delete).to_be_hidden()
+    page.locator("td.verbs summary").click()
+    delete.click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 1 job.")
+    assert scenes.all("SELECT id FROM fang_tasks WHERE id = :id", id=task_id) == []
+
+
+def test_every_control_is_reached_by_the_keyboard_and_shows_where_it_is(
+    windows: Windows, scenes: Scenes
+) -> None:
+    scenes.full()
+    page = windows.open("/jobs?state=failed")
+    seen: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        told = page.evaluate(
+            "(() => { const at = document.activeElement, style = getComputedStyle(at.closest('.select') ?? at);"
+            " return [at.textContent.trim() || at.name || at.tagName, style.outlineStyle, at === document.body]; })()"
+        )
+        if told[2]:
+            break
+        assert told[1] == "solid", told
+        seen.append(told[0])
+    assert seen[0] == "To the content"
+    assert {"Jobs", "Products", "q", "fetch_product"} <= set(seen)
+    assert any(name.startswith("Retry") for name in seen)
+    assert any(name.startswith("More for fetch_product") for name in seen)
+
+
+def test_a_slash_goes_to_the_search(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.full()["failed"]
+    page = windows.open("/jobs")
+    page.keyboard.press("/")
+    expect(page.locator("[data-search]")).to_be_focused()
+    page.keyboard.type(str(task_id))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{task_id}")
+
+
+def test_the_type_is_chosen_without_a_button(windows: Windows, scenes: Scenes) -> None:
+    scenes.full()
+    scenes.task(task_type="mail")
+    page = windows.open("/jobs")
+    expect(page.get_by_role("button", name="Filter")).to_be_hidden()
+    page.get_by_label("Type").select_option("mail")
+    page.wait_for_url("**/jobs?type=mail")
+    expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_times_are_the_visitor_s_own(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.task(
+        created_at="2026-01-02T03:04:05Z", state="finished", updated_at="2026-01-02T03:04:05Z"
+    )
+    page = windows.open(f"/jobs/{task_id}", zone="Asia/Tokyo")
+    enqueued = page.locator("dl.facts time").first
+    assert "12:04:05" in (enqueued.get_attribute("title") or "")
+    assert enqueued.get_attribute("datetime") == "2026-01-02T03:04:05.000+00:00"
+    expect(page.locator("[data-zone]")).to_have_text("Times are yours, Asia/Tokyo.")
+
+
+def test_the_theme_is_switched_and_kept(windows: Windows) -> None:
+    page = windows.open("/jobs")
+    page.get_by_role("button", name="Use the dark theme").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 17)"
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 17)"
+    expect(page.get_by_role("button", name="Use the light theme")).to_be_visible()
+
+
+def test_everything_works_without_scripts(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.full()["failed"]
+    scenes.task(task_type="mail")
+    page = windows.open("/jobs", scripts=False)
+    expect(page.locator("[data-theme-switch]")).to_be_hidden()
+    expect(page.get_by_text("Times are UTC.")).to_be_visible()
+    page.get_by_label("Type").select_option("fetch_product")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("navigation", name="States").get_by_role("link", name="failed").click()
+    assert page.url.endswith("/jobs?state=failed&type=fetch_product")
+    page.locator(f'a[href="/jobs/{task_id}"]').click()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("status")).to_contain_text("Retried 1 job.")
+    assert scenes.state(task_id) == "new"
+
+
+def test_a_printed_page_leaves_out_what_is_to_be_pressed(windows: Windows, scenes: Scenes) -> None:
+    page = windows.open(f"/jobs/{scenes.full()['failed']}")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="Retry")).to_be_hidden()
+    expect(page.get_by_role("search")).to_be_hidden()
+    expect(page.get_by_text("Payload")).to_be_visible()

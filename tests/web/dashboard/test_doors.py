@@ -1,0 +1,223 @@
+"""Who gets in: nobody by default, a viewer to read, an admin to act, and no form from elsewhere."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
+from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.scenes import NOODLES, Scenes
+
+SAMPLES = {"task_id": str(uuid4()), "barcode": NOODLES}
+
+
+def routes(app: Flask) -> Iterator[tuple[str, str]]:
+    """Each route of the dashboard, as a method and a path."""
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("dashboard."):
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield method, _path(rule)
+
+
+def _path(rule: Rule) -> str:
+    built = rule.build({name: SAMPLES[name] for name in rule.arguments})
+    assert built is not None
+    return built[1]
+
+
+def test_without_a_password_every_route_is_closed_and_tells_how_to_open_it(closed: FlaskClient) -> None:
+    found = list(routes(closed.application))
+    assert len(found) >= 14
+    for method, path in found:
+        response = closed.open(path, method=method)
+        assert response.status_code == 503, (method, path)
+        assert "SPOILS_ADMIN_PASSWORD" in words(response)
+
+
+def test_a_password_without_a_key_for_sessions_leaves_it_closed(make_app: MakeApp) -> None:
+    response = make_app(SPOILS_ADMIN_PASSWORD=ADMIN).test_client().get("/jobs")
+    assert response.status_code == 503
+    assert "no SECRET_KEY" in words(response)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000", "[::1]"]
+)
+def test_development_is_open_on_this_machine(make_app: MakeApp, host: str) -> None:
+    client = make_app(development=True).test_client()
+    assert client.get("/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("spoils.example", "127.0.0.1"),  # a name elsewhere that was pointed here
+        ("localhost.evil.example", "127.0.0.1"),
+        ("192.168.0.7:8000", "127.0.0.1"),
+        ("localhost", "192.168.0.7"),
+        ("localhost", "2001:db8::1"),
+    ],
+)
+def test_development_is_closed_to_everybody_else(make_app: MakeApp, host: str, address: str) -> None:
+    client = make_app(development=True).test_client()
+    response = client.get("/jobs", headers={"Host": host}, environ_base={"REMOTE_ADDR": address})
+    assert response.status_code == 503
+
+
+def test_development_with_a_password_needs_it(make_app: MakeApp) -> None:
+    client = make_app(development=True, SPOILS_ADMIN_PASSWORD=ADMIN).test_client()
+    assert client.get("/jobs").status_code == 303
+    assert Visitor(client).log_in(ADMIN).see("/jobs").status_code == 200
+
+
+def test_a_stranger_is_sent_to_log_in_and_comes_back_to_where_they_were_going(stranger: Visitor) -> None:
+    response = stranger.client.get("/jobs?state=failed&type=a+b")
+    assert response.status_code == 303
+    assert response.location == "/login?next=/jobs?state%3Dfailed%26type%3Da%2Bb"
+    response = stranger.press("/login", password=ADMIN, next="/jobs?state=failed&type=a+b")
+    assert (response.status_code, response.location) == (303, "/jobs?state=failed&type=a+b")
+
+
+@pytest.mark.parametrize("onward", ["https://evil.example/", "//evil.example", "/\\evil.example"])
+def test_logging_in_never_leaves_the_site(stranger: Visitor, onward: str) -> None:
+    assert stranger.press("/login", password=ADMIN, next=onward).location == "/"
+    assert stranger.client.get("/login", query_string={"next": onward}).location == "/"
+
+
+def test_a_stranger_changes_nothing(stranger: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed")
+    response = stranger.press(f"/jobs/{task_id}/retries")
+    assert (response.status_code, response.location) == (303, "/login")
+    assert scenes.state(task_id) == "failed"
+
+
+@pytest.mark.parametrize(
+    "password", ["", "wrong", ADMIN.upper(), ADMIN + " ", VIEWER + ADMIN, "\udcff", "é" * 9_000]
+)
+def test_a_wrong_password_is_told_so(stranger: Visitor, password: str) -> None:
+    sent = password.encode("utf-8", "surrogateescape")
+    response = stranger.client.post("/login", data={"csrf_token": stranger.token(), "password": sent})
+    assert response.status_code == 401
+    assert "That is not the password." in words(response)
+
+
+def test_after_ten_wrong_passwords_the_right_one_waits_too(stranger: Visitor) -> None:
+    for _ in range(10):
+        assert stranger.press("/login", password="wrong").status_code == 401
+    response = stranger.press("/login", password=ADMIN)
+    assert response.status_code == 429
+    assert "Too many wrong passwords" in words(response)
+
+
+def test_the_session_of_before_ends_at_login(locked: Flask) -> None:
+    visitor = Visitor(locked.test_client())
+    token = visitor.token()
+    visitor.log_in(ADMIN)
+    assert visitor.client.post("/logout", data={"csrf_token": token}).status_code == 400
+
+
+def test_the_session_is_closed_to_scripts_other_sites_and_plain_http(stranger: Visitor) -> None:
+    response = stranger.press("/login", password=ADMIN)
+    cookie = response.headers["Set-Cookie"]
+    assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert "Expires=" in cookie
+    assert ADMIN not in cookie
+
+
+def test_logging_out_ends_the_session(admin: Visitor) -> None:
+    assert admin.press("/logout").status_code == 303
+    assert admin.client.get("/jobs").status_code == 303
+
+
+def test_a_session_ends_when_its_password_is_changed(make_app: MakeApp, admin: Visitor) -> None:
+    cookie = admin.client.get_cookie("session")
+    assert cookie is not None
+    later = make_app(**{**LOCKED, "SPOILS_ADMIN_PASSWORD": "another"}).test_client()
+    later.set_cookie("session", cookie.value)
+    assert later.get("/jobs").status_code == 303
+    same = make_app(**LOCKED).test_client()
+    same.set_cookie("session", cookie.value)
+    assert same.get("/jobs").status_code == 200
+
+
+def test_a_viewer_sees_every_page_without_a_verb(viewer: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for path in ("/jobs", f"/jobs/{jobs['failed']}", "/products", f"/products/{NOODLES}"):
+        page = viewer.see(path).text
+        assert 'action="/jobs/' not in page
+        assert 'action="/products/' not in page
+
+
+def test_a_viewer_is_refused_every_verb(viewer: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for path in posts(viewer.client.application, jobs["failed"]):
+        response = viewer.press(path)
+        assert response.status_code == 403, path
+        assert "only reads" in words(response)
+    assert scenes.state(jobs["failed"]) == "failed"
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == len(jobs)
+
+
+def test_a_form_without_its_token_is_refused_everywhere(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for path in [*posts(admin.client.application, jobs["failed"]), "/login", "/logout"]:
+        for fields in ({}, {"csrf_token": "made up"}):
+            response = admin.client.post(path, data=fields)
+            assert response.status_code == 400, path
+            assert "nothing was done" in words(response)
+    assert scenes.state(jobs["failed"]) == "failed"
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == len(jobs)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://localhost:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_form_from_another_site_is_refused_token_or_not(
+    admin: Visitor, scenes: Scenes, headers: dict[str, str]
+) -> None:
+    task_id = scenes.task(state="failed")
+    for path in [*posts(admin.client.application, task_id), "/login", "/logout"]:
+        response = admin.client.post(path, data={"csrf_token": admin.token()}, headers=headers)
+        assert response.status_code == 403, path
+        assert "another site" in words(response)
+    assert scenes.state(task_id) == "failed"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://localhost"}, {"Origin": "https://LOCALHOST"}, {"Sec-Fetch-Site": "same-origin"}, {}],
+)
+def test_a_form_from_here_is_taken(admin: Visitor, scenes: Scenes, headers: dict[str, str]) -> None:
+    task_id = scenes.task(state="failed")
+    admin.client.post(f"/jobs/{task_id}/retries", data={"csrf_token": admin.token()}, headers=headers)
+    assert scenes.state(task_id) == "new"
+
+
+def test_no_verb_is_a_get(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for path in [*posts(admin.client.application, jobs["failed"]), "/logout"]:
+        assert admin.client.get(path).status_code == 405, path
+
+
+def test_the_api_needs_no_token_of_a_form(locked: Flask) -> None:
+    response = locked.test_client().post("/api/jobs/fetch-product", json={"barcode": "737628064502"})
+    assert response.status_code < 300
+
+
+def posts(app: Flask, task_id: object) -> list[str]:
+    """The paths of every verb."""
+    found = [path for method, path in routes(app) if method == "POST" and path not in ("/login", "/logout")]
+    assert len(found) >= 6
+    return [path.replace(SAMPLES["task_id"], str(task_id)) for path in found]

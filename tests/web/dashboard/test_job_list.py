@@ -1,0 +1,271 @@
+"""The list of jobs: what it tells, how it is filtered, and how one goes on."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import LONG, MARKUP, STATES, Scenes
+
+
+def test_home_is_the_list_of_jobs(admin: Visitor) -> None:
+    assert admin.see("/", 302).location == "/jobs"
+
+
+def test_an_empty_queue_tells_what_to_do(admin: Visitor) -> None:
+    page = words(admin.see("/jobs"))
+    assert "Nothing has been enqueued yet." in page
+    assert "python worker.py" in page
+    assert "curl -X POST http://localhost/api/jobs/fetch-product" in page
+    assert "No worker is live. Nothing waits either." in page
+
+
+def test_the_strip_counts_exactly_and_links_to_each_state(admin: Visitor, scenes: Scenes) -> None:
+    scenes.full()
+    scenes.connection.execute(
+        text("INSERT INTO fang_tasks (metadata, state) SELECT '{}', 'finished' FROM generate_series(1, 1233)")
+    )
+    response = admin.see("/products")
+    page = words(response)
+    assert "new 1 in progress 1 retried 1 failed 1 finished 1,234" in page
+    assert "live workers 1 5 threads" in page
+    assert {f"/jobs?state={state}" for state in STATES} <= set(links(response))
+
+
+def test_the_strip_tells_the_rate_of_whole_minutes(admin: Visitor, scenes: Scenes) -> None:
+    scenes.connection.execute(
+        text(
+            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) "
+            "SELECT date_trunc('minute', now()) - make_interval(mins => ago), 'a', 'finished', 1, 100, 1 "
+            "FROM generate_series(0, 9) AS ago"
+        )
+    )
+    assert "jobs per minute , last 5 100" in words(admin.see("/jobs"))
+
+
+def test_the_sentence_of_health_is_on_every_page(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("fetch_product")
+    scenes.task(task_type="mail", due_in=-780)
+    for path in ("/jobs", "/products"):
+        page = words(admin.see(path))
+        assert "1 job of type mail waits and no live worker takes that type. The oldest waits 13 min." in page
+    assert "/jobs?state=new&type=mail" in links(admin.see("/jobs"))
+
+
+def test_a_row_tells_what_where_and_since_when(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    page = words(admin.see("/jobs?state=failed"))
+    assert "fetch_product barcode 3017620422003" in page
+    assert "Unavailable 503 from Open Food Facts" in page
+    assert "2 of 4" in page
+    assert str(jobs["failed"])[:8] in page
+    assert str(jobs["new"])[:8] not in page
+
+
+def test_the_page_of_all_states_names_each(admin: Visitor, scenes: Scenes) -> None:
+    scenes.full()
+    page = words(admin.see("/jobs"))
+    for told in ("finished", "failed", "in progress for 0 s", "retried due in 2 min", "new due for 0 s"):
+        assert told in page
+
+
+def test_only_verbs_that_the_state_allows_are_shown(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    shown = actions(admin.see("/jobs"))
+    verbs = {
+        state: {path.rpartition("/")[2] for path in shown if str(jobs[state]) in path} for state in STATES
+    }
+    assert verbs == {
+        "new": {"cancellations", "deletions"},
+        "in_progress": {"cancellations"},
+        "retried": {"runs", "cancellations", "deletions"},
+        "failed": {"retries", "deletions"},
+        "finished": {"deletions"},
+    }
+
+
+def test_a_running_job_that_was_asked_to_stop_is_not_asked_again(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task(state="in_progress", cancel_requested_at="2026-01-01T00:00:00Z")
+    response = admin.see("/jobs")
+    assert "asked to stop, for 0 s" in words(response)
+    assert not [path for path in actions(response) if path.startswith("/jobs/")]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_each_state_has_its_page(admin: Visitor, scenes: Scenes, state: str) -> None:
+    jobs = scenes.full()
+    response = admin.see(f"/jobs?state={state}")
+    assert f'href="/jobs/{jobs[state]}"' in response.text
+    assert not [
+        other for other in STATES if other != state and f'href="/jobs/{jobs[other]}"' in response.text
+    ]
+
+
+def test_the_type_narrows_the_rows_and_the_counts_of_the_tabs(admin: Visitor, scenes: Scenes) -> None:
+    scenes.full()
+    other = scenes.task(task_type="mail & more", state="failed")
+    response = admin.see("/jobs?type=" + quote("mail & more"))
+    assert f'href="/jobs/{other}"' in response.text
+    assert "All 1 new 0 in progress 0 retried 0 failed 1 finished 0" in words(response)
+    assert "/jobs?state=failed&type=mail+%26+more" in links(response)
+    assert "fetch_product barcode" not in words(response)
+
+
+def test_a_filter_that_nothing_matches_says_so_and_leads_on(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task()
+    page = words(admin.see("/jobs?state=failed&type=nothing"))
+    assert "No failed job of type nothing now." in page
+
+
+def test_pages_go_on_and_back_without_loss_or_repetition(admin: Visitor, scenes: Scenes) -> None:
+    scenes.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, state, updated_at) "
+            # Every ten share a moment, so that only the id tells them apart.
+            "SELECT '{}', 'finished', now() - make_interval(mins => n / 10) FROM generate_series(1, 130) AS n"
+        )
+    )
+    forth, path = [], "/jobs?state=finished"
+    while path:
+        response = admin.see(path)
+        forth.append(rows(response.text))
+        path = onward(response.text, "next")
+    assert [len(page) for page in forth] == [50, 50, 30]
+    assert len({row for page in forth for row in page}) == 130
+    back, path = [], onward(response.text, "prev")
+    while path:
+        response = admin.see(path)
+        back.append(rows(response.text))
+        path = onward(response.text, "prev")
+    assert back == [forth[1], forth[0]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            "state=done",
+            "state=NEW",
+            "state=%00",
+            "type=%00",
+            "type=%0a",
+            "type=" + "a" * 256,
+            "older=x",
+            "newer=%F0",
+        ),
+        *(
+            "older=" + "A" * 100,
+            "older=MjAyNi0wMS0wMXwx",
+            "older=a&newer=b",
+            "q=two+words",
+            "q=%00",
+            "q=" + "x" * 256,
+        ),
+    ],
+)
+def test_what_no_page_links_to_is_refused_with_a_sentence(admin: Visitor, query: str) -> None:
+    response = admin.see(f"/jobs?{query}", 400)
+    assert re.search(r"[.]", words(response))
+
+
+def test_an_argument_that_is_none_of_ours_changes_nothing(admin: Visitor) -> None:
+    admin.see("/jobs?utm_source=chat&page=2")
+
+
+def test_a_job_is_found_by_its_id(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task()
+    assert admin.see(f"/jobs?q=+{task_id}+", 302).location == f"/jobs/{task_id}"
+
+
+@pytest.mark.parametrize("written", ["737628064502", "0737628064502", "00737628064502"])
+def test_jobs_are_found_by_a_barcode_however_its_zeros_are_written(
+    admin: Visitor, scenes: Scenes, written: str
+) -> None:
+    found = {
+        scenes.task(state=state, metadata={"type": "FetchProductJob", "barcode": "0737628064502"})
+        for state in STATES
+    }
+    other = scenes.task(metadata={"type": "FetchProductJob", "barcode": "3017620422003"})
+    response = admin.see(f"/jobs?q=barcode:{written}")
+    assert all(f'href="/jobs/{task_id}"' in response.text for task_id in found)
+    assert f'href="/jobs/{other}"' not in response.text
+    assert "Looked at the last 5,000 that failed" in words(response)
+
+
+def test_jobs_are_found_by_any_field(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(metadata={"user_id": 123})
+    assert f'href="/jobs/{task_id}"' in admin.see("/jobs?q=user_id:123").text
+    assert "None was found there." in words(admin.see("/jobs?q=user_id:124"))
+    assert "None was found there." in words(admin.see("/jobs?q=" + quote("user_id:' OR 1=1 --")))
+
+
+def test_a_secret_is_not_shown_in_a_row(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task(metadata={"type": "X", "api_key": "s3cret", "to": "you"})
+    page = admin.see("/jobs").text
+    assert "s3cret" not in page
+    assert "to you" in page
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"metadata": [1, 2, 3]},
+        {"metadata": "text"},
+        {"metadata": 7},
+        {"metadata": {"type": 7, "deep": {"a": [1]}}},
+        {"retries": -1},
+        {"task_type": ""},
+        {"scheduled_at": "infinity"},
+        {"scheduled_at": "-infinity"},
+        {"updated_at": "infinity"},
+        {"created_at": "-infinity", "updated_at": "-infinity"},
+        {"state": "in_progress", "claimed_at": "infinity"},
+        {"state": "failed", "error_message": ""},
+        {"state": "failed", "error_message": "a" * 100_000},
+        {"attempts": 1_000_000, "retries": 1_000_000, "metadata": {"type": "FetchProductJob"}},
+    ],
+    ids=str,
+)
+def test_rows_that_another_program_wrote_are_shown(
+    admin: Visitor, scenes: Scenes, row: dict[str, object]
+) -> None:
+    due_at = row.get("scheduled_at")
+    task_id = scenes.task(
+        **{"metadata": {}} | {name: value for name, value in row.items() if name != "scheduled_at"}
+    )
+    if due_at:
+        change = "UPDATE fang_tasks SET scheduled_at = CAST(:at AS timestamptz) WHERE id = :id RETURNING id"
+        scenes.value(change, at=due_at, id=task_id)
+    assert f'href="/jobs/{task_id}"' in admin.see("/jobs").text
+    admin.see(f"/jobs/{task_id}")
+
+
+def test_a_row_whose_payload_is_null_is_shown(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.value("INSERT INTO fang_tasks (metadata) VALUES ('null') RETURNING id")
+    assert f'href="/jobs/{task_id}"' in admin.see("/jobs").text
+    admin.see(f"/jobs/{task_id}")
+
+
+def test_markup_in_any_text_is_text(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.hostile()
+    for path in (
+        "/jobs",
+        *(f"/jobs?state={state}" for state in STATES),
+        *(f"/jobs/{one}" for one in jobs.values()),
+    ):
+        response = admin.see(path)
+        assert "<script>window" not in response.text, path
+        assert "<img" not in response.text, path
+        assert MARKUP[:40] in words(response), path
+    assert LONG in admin.see("/jobs").text
+
+
+def rows(page: str) -> list[str]:
+    return re.findall(r'class="name" href="/jobs/([0-9a-f-]{36})"', page)
+
+
+def onward(page: str, rel: str) -> str | None:
+    found = re.search(rf'rel="{rel}" href="([^"]+)"', page)
+    return found[1].replace("&amp;", "&") if found else None

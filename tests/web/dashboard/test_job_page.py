@@ -1,0 +1,139 @@
+"""The page of one job."""
+
+import pytest
+
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import STATES, Scenes
+
+NOBODY = "7b0cf0f6-3b5c-4c0e-9a51-0a6b1b1f7c11"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_job_in_any_state_is_shown(admin: Visitor, scenes: Scenes, state: str) -> None:
+    task_id = scenes.full()[state]
+    page = words(admin.see(f"/jobs/{task_id}"))
+    assert str(task_id) in page
+    assert "Payload" in page
+    assert '"type": "FetchProductJob"' in page
+    assert state.replace("_", " ") in page
+
+
+@pytest.mark.parametrize("task_id", [NOBODY, "nope", "1", "%00", "a" * 36, NOBODY + "0"])
+def test_a_job_that_is_not_there_is_a_404_page(admin: Visitor, task_id: str) -> None:
+    response = admin.see(f"/jobs/{task_id}", 404)
+    assert response.mimetype == "text/html"
+    assert "404 There is no" in words(response)
+
+
+def test_the_attempts_are_told_the_last_first(admin: Visitor, scenes: Scenes) -> None:
+    worker_id = scenes.at_work("sample")
+    task_id = scenes.task(state="failed", attempts=2)
+    scenes.attempt(task_id, 1, "released", worker_id=worker_id, release="v1", ran_ms=10_020)
+    scenes.attempt(
+        task_id, 2, "failed", error_class="ReadTimeout", message="no answer\nwithin 10 s", ran_ms=412
+    )
+    page = words(admin.see(f"/jobs/{task_id}"))
+    assert "Attempt 2" in page
+    assert page.index("ReadTimeout no answer within 10 s") < page.index("Given back")
+    assert "412 ms" in page
+    assert "10.02 s" in page
+    assert "worker.1 · 4 v1" in page
+
+
+def test_the_attempt_that_finished_and_the_one_that_runs_are_the_job_s_own_row(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    ended = scenes.task(
+        state="finished", attempts=3, claimed_at="2026-11-24T10:00:00Z", updated_at="2026-11-24T10:00:01.310Z"
+    )
+    page = words(admin.see(f"/jobs/{ended}"))
+    assert "1.31 s" in page
+    assert "Finished" in page
+    running = scenes.task(state="in_progress", attempts=1)
+    page = words(admin.see(f"/jobs/{running}"))
+    assert "Runs now" in page
+    assert "a worker of another system" in page
+
+
+def test_the_traceback_stands_in_its_box(admin: Visitor, scenes: Scenes) -> None:
+    page = words(admin.see(f"/jobs/{scenes.full()['failed']}"))
+    assert "spoils/jobs/fetch_product.py :41 in run" in page
+    assert "2 frames of requests and urllib3, folded" in page
+    assert "spoils.clients.openfoodfacts.Unavailable: 503 from Open Food Facts" in page
+
+
+def test_an_error_without_a_traceback_is_shown_too(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", error_message="Cancelled by an operator.")
+    page = words(admin.see(f"/jobs/{task_id}"))
+    assert "Last error Cancelled by an operator." in page
+
+
+def test_secrets_are_masked(admin: Visitor, scenes: Scenes) -> None:
+    metadata = {"type": "X", "to": {"smtp": [{"Password": "hunter2", "host": "mail"}]}}
+    page = admin.see(f"/jobs/{scenes.task(metadata=metadata)}")
+    assert "hunter2" not in page.text
+    assert '"Password": "••••••"' in words(page)
+    assert '"host": "mail"' in words(page)
+
+
+def test_a_huge_payload_is_cut(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(metadata={"words": "w" * 1_000_000})
+    assert len(admin.see(f"/jobs/{task_id}").text) < 60_000
+
+
+def test_why_it_waits_for_its_time(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("sample")
+    task_id = scenes.task(state="retried", due_in=148.9, attempts=1, retries=1)
+    scenes.attempt(task_id, 1, delay_ms=240_000)
+    page = words(admin.see(f"/jobs/{task_id}"))
+    assert "Why it waits Not due until" in page
+    assert "in 2 min 28 s. Attempt 1 failed, so it waits 4 min." in page
+    assert "A live worker takes sample." in page
+
+
+def test_why_it_waits_where_nobody_takes_its_type(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("other")
+    page = words(admin.see(f"/jobs/{scenes.task()}"))
+    assert "No live worker takes sample." in page
+
+
+def test_why_it_waits_where_nobody_is(admin: Visitor, scenes: Scenes) -> None:
+    assert "No worker is live. Work begins when one starts." in words(admin.see(f"/jobs/{scenes.task()}"))
+
+
+def test_why_it_waits_for_others(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("sample")
+    first = scenes.task(due_in=-9)
+    scenes.task(due_in=-8)
+    scenes.task(due_in=-1, priority=1)
+    last = scenes.task(due_in=-3)
+    scenes.task(due_in=-1)
+    scenes.task(due_in=60, priority=2)
+    assert "3 of its type are ahead." in words(admin.see(f"/jobs/{last}"))
+    assert "1 of its type is ahead." in words(admin.see(f"/jobs/{first}"))
+
+
+@pytest.mark.parametrize("state", ["in_progress", "failed", "finished"])
+def test_what_does_not_wait_has_no_reasons(admin: Visitor, scenes: Scenes, state: str) -> None:
+    assert "Why it waits" not in words(admin.see(f"/jobs/{scenes.task(state=state)}"))
+
+
+def test_other_jobs_of_the_same_payload_are_linked(admin: Visitor, scenes: Scenes) -> None:
+    twins = [scenes.task(state=state, uniq_hash="a" * 64) for state in ("failed", "finished", "new")]
+    scenes.task(uniq_hash="b" * 64)
+    response = admin.see(f"/jobs/{twins[0]}")
+    assert "Same payload 2 others among those that wait or run" in words(response)
+    assert {f"/jobs/{twin}" for twin in twins[1:]} <= set(links(response))
+
+
+def test_the_verbs_are_those_that_its_state_allows(admin: Visitor, scenes: Scenes) -> None:
+    jobs = scenes.full()
+    for state, verbs in {
+        "new": ["cancellations", "deletions"],
+        "in_progress": ["cancellations"],
+        "retried": ["runs", "cancellations", "deletions"],
+        "failed": ["retries", "deletions"],
+        "finished": ["deletions"],
+    }.items():
+        shown = [path for path in actions(admin.see(f"/jobs/{jobs[state]}")) if path.startswith("/jobs/")]
+        assert shown == [f"/jobs/{jobs[state]}/{verb}" for verb in verbs]

@@ -1,0 +1,132 @@
+"""The API over real HTTP, served by gunicorn as in production: what a client of Flask's own cannot send."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.programs import Web
+from tests.rows import Rows
+
+pytestmark = pytest.mark.process
+
+GOOD = b'{"barcode": "737628064502"}'
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def web(database_url: str) -> Iterator[Web]:
+    with Web(database_url) as web:
+        yield web
+
+
+def raw(web: Web, *parts: bytes, timeout: float = 15) -> bytes:
+    """Send these bytes, stop sending, and return all that comes back."""
+    address = urlsplit(web.url)
+    with socket.create_connection((address.hostname, address.port), timeout) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for part in parts:
+                connection.sendall(part)
+            connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while block := connection.recv(65536):
+                answer += block
+        return answer
+
+
+def request(head: str, body: bytes = b"") -> bytes:
+    fixed = "Host: spoils\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}\r\n{fixed}".encode() + body
+
+
+def test_a_body_in_chunks_of_no_told_length_is_taken_up_to_64_kib(web: Web, rows: Rows) -> None:
+    def post(pieces: Iterator[bytes]) -> requests.Response:
+        return requests.post(f"{web.url}/api/jobs/fetch-product", data=pieces, headers=JSON, timeout=15)
+
+    fits = post(iter([GOOD[:9], GOOD[9:]]))
+    assert (fits.status_code, fits.json()["barcode"]) == (200, "737628064502")
+    rows.all("DELETE FROM fang_tasks RETURNING id")
+    too_much = post(iter([GOOD, *([b" " * 8192] * 9)]))
+    assert too_much.status_code == 413
+    assert too_much.json() == {"error": "The request is too large: at most 64 KiB are taken."}
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+FETCH = "POST /api/jobs/fetch-product HTTP/1.1"
+BROKEN = {
+    "shorter than told": request(FETCH, b"Content-Length: 99\r\n\r\n" + GOOD),
+    "a length that is no number": request(FETCH, b"Content-Length: x\r\n\r\n" + GOOD),
+    "a negative length": request(FETCH, b"Content-Length: -1\r\n\r\n" + GOOD),
+    "no chunk": request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD + b"\r\n0\r\n\r\n"),
+    "half a chunk": request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + GOOD),
+    "two lengths": request(FETCH, b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+    "NUL": request("GET /api/products/\x00 HTTP/1.1", b"\r\n"),
+    "a long path": request("GET /" + "a" * 5_000 + " HTTP/1.1", b"\r\n"),
+    "a long header": request("GET /api/jobs/status HTTP/1.1", b"X: " + b"a" * 10_000 + b"\r\n\r\n"),
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "nothing": b"\r\n\r\n\r\n",
+}
+
+
+def test_a_request_that_breaks_http_enqueues_nothing_and_gets_no_traceback(web: Web, rows: Rows) -> None:
+    for name, sent in BROKEN.items():
+        answer = raw(web, sent)
+        assert not answer or answer.startswith(b"HTTP/1.1 4"), (name, answer)
+        assert b"Traceback" not in answer, name
+        assert rows.value("SELECT count(*) FROM fang_tasks") == 0, name
+    assert requests.get(f"{web.url}/health", timeout=15).status_code == 200
+    assert "Unforeseen" not in web.output
+
+
+def test_clients_that_stop_in_the_middle_of_a_request_do_not_keep_the_others_out(web: Web) -> None:
+    address = urlsplit(web.url)
+    stalled = request(FETCH, b"Content-Length: 99\r\n\r\n{")
+    with contextlib.ExitStack() as stack:
+        for part in [stalled] * 3 + [stalled[:20]] * 3:  # more than there are threads
+            connection = socket.create_connection((address.hostname, address.port), 10)
+            stack.enter_context(connection)
+            connection.sendall(part)
+        assert requests.get(f"{web.url}/health", timeout=28).json() == {"status": "ok"}
+
+
+def test_posts_of_one_barcode_at_once_through_two_processes_leave_one_row(
+    database_url: str, rows: Rows
+) -> None:
+    with Web(database_url, WEB_CONCURRENCY="2") as web:
+        ready = threading.Barrier(20)
+
+        def post() -> tuple[int, str]:
+            ready.wait()
+            answer = requests.post(f"{web.url}/api/jobs/fetch-product", data=GOOD, headers=JSON, timeout=15)
+            return answer.status_code, answer.json()["id"]
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = {posted.result() for posted in [pool.submit(post) for _ in range(20)]}
+    assert len(answers) == 1
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_headers_are_those_of_flask_and_https_is_told_by_the_proxy_on_this_machine(web: Web) -> None:
+    plain = requests.get(f"{web.url}/api/nothing", timeout=15)
+    secure = requests.get(f"{web.url}/api/nothing", headers={"X-Forwarded-Proto": "https"}, timeout=15)
+    assert (plain.status_code, secure.status_code) == (404, 404)
+    assert "Strict-Transport-Security" not in plain.headers
+    assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert plain.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_no_client_can_forge_a_line_of_the_log_or_steer_the_terminal_that_shows_it(web: Web) -> None:
+    forged = b"2026-11-24T02:00:00.000Z INFO forged"
+    raw(web, request("GET /api/jobs/%0d%0a%1b[2J HTTP/1.1", b"User-Agent: \x1b[2J\x9b31m\x07evil\r\n\r\n"))
+    raw(web, request("GET /api/jobs/\x1b[2J?\x1b[31m HTTP/1.1", b"Referer: \x1b]0;evil\x07\r\n\r\n"))
+    raw(web, request("GET /api/products/%0a" + forged.decode().replace(" ", "%20") + " HTTP/1.1", b"\r\n"))
+    raw(web, request("POST /api/jobs/fetch-product HTTP/1.1", b"Content-Length: 9\r\n\r\n\x1b[2J\r\n\x1b[3"))
+    web.says("POST /api/jobs/fetch-product")
+    assert not [line for line in web.lines if "\x1b" in line or "\x9b" in line or "\x07" in line]
+    assert not [line for line in web.lines if line.startswith(forged.decode())]

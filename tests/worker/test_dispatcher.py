@@ -1,0 +1,167 @@
+"""The dispatcher claims what there is room for, and gives back what a lost answer left in the table."""
+
+import threading
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event, text
+
+from spoils.queue.claim import Claim
+from spoils.worker.dispatcher import POLL_SECONDS, Dispatcher
+from spoils.worker.in_flight import InFlight
+from spoils.worker.pool import Pool
+from tests.queue.hands import KINDS, TYPES, end
+from tests.rows import Rows
+from tests.support import eventually
+
+
+class Bench:
+    """A dispatcher with two threads whose jobs end when the test says so."""
+
+    def __init__(self, engine: Engine, worker_id: UUID) -> None:
+        self.worker_id = worker_id
+        self.in_flight = InFlight()
+        self.attending = threading.Event()
+        self.attending.set()
+        self.gate = threading.Semaphore(0)
+        self.performed: list[Claim] = []
+        self.pool = Pool(threads=2, perform=self._perform, on_idle=lambda: None)
+        self.dispatcher = Dispatcher(
+            engine=engine,
+            worker_id=worker_id,
+            task_types=TYPES,
+            kinds=KINDS,
+            pool=self.pool,
+            in_flight=self.in_flight,
+            attending=self.attending,
+        )
+        self.pool.start()
+
+    def _perform(self, claim: Claim) -> None:
+        self.gate.acquire(timeout=30)
+        self.performed.append(claim)
+        self.in_flight.drop(claim.id)
+
+    def end(self, number: int) -> None:
+        """Let so many jobs end, and wait until their threads are free."""
+        free, self_free = self.pool.free + number, self.pool
+        for _ in range(number):
+            self.gate.release()
+
+        def ended() -> None:
+            assert self_free.free == free
+
+        eventually(ended)
+
+
+@pytest.fixture
+def bench(engine: Engine, rows: Rows) -> Iterator[Bench]:
+    bench = Bench(engine, rows.worker())
+    yield bench
+    for _ in range(10):
+        bench.gate.release()
+    bench.pool.stop()
+
+
+def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -> None:
+    for _ in range(5):
+        rows.task()
+    assert bench.dispatcher.tick() == 0  # it found as many as it asked for: there may be more
+    assert len(bench.in_flight) == 2
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") == 2
+    bench.end(1)
+    bench.dispatcher.tick()
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") == 3
+
+
+def test_it_claims_nothing_while_the_worker_is_not_seen_to_live(bench: Bench, rows: Rows) -> None:
+    rows.task()
+    bench.attending.clear()
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert len(bench.in_flight) == 0
+    bench.attending.set()
+    bench.dispatcher.tick()
+    assert len(bench.in_flight) == 1
+
+
+def test_it_comes_back_when_the_next_task_falls_due(bench: Bench) -> None:
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    bench.dispatcher.due_in(0.4)
+    bench.dispatcher.due_in(0.9)  # later: changes nothing
+    assert 0.3 < bench.dispatcher.tick() <= 0.41
+    bench.dispatcher.due_in(0.1)
+    assert bench.dispatcher.tick() <= 0.11
+
+
+def test_what_is_due_much_later_is_left_to_a_later_beat(bench: Bench) -> None:
+    bench.dispatcher.due_in(3600)
+    assert bench.dispatcher.tick() == POLL_SECONDS
+
+
+def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows) -> None:
+    rows.task()
+    bench.dispatcher.tick()
+    suspect, other = rows.task(crashes=2), rows.task()
+    bench.dispatcher.suspect_due()
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert rows.state(suspect) == rows.state(other) == "new"
+    bench.end(1)
+    bench.dispatcher.tick()
+    assert [claim.id for claim in bench.in_flight.claims()] == [suspect]
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert rows.state(other) == "new"
+    bench.end(1)
+    bench.dispatcher.tick()
+    assert rows.state(other) == "in_progress"
+
+
+def test_a_suspect_that_another_worker_took_does_not_keep_this_one_idle(bench: Bench, rows: Rows) -> None:
+    task_id = rows.task()
+    bench.dispatcher.suspect_due()
+    bench.dispatcher.tick()
+    assert [claim.id for claim in bench.in_flight.claims()] == [task_id]
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_is_not(
+    bench: Bench, engine: Engine, rows: Rows
+) -> None:
+    kept = rows.task(due_in=-5)
+    bench.dispatcher.tick()
+    stray = rows.task()
+    losing = True
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def lose(_c: object, _u: object, statement: str, *_: object) -> None:
+        if losing and "attempts" in statement and "UPDATE fang_tasks" in statement:
+            raise ConnectionResetError("the answer is lost")
+
+    with pytest.raises(ConnectionResetError):
+        bench.dispatcher.tick()
+    assert rows.one(stray).claimed_by == bench.worker_id
+    assert [claim.id for claim in bench.in_flight.claims()] == [kept]
+    losing = False
+    bench.dispatcher.tick()
+    # Given back, and claimed anew by the same tick: now it is in hand.
+    row = rows.one(stray)
+    assert (row.state, row.claimed_by, row.attempts, row.crashes) == ("in_progress", bench.worker_id, 2, 0)
+    assert {claim.id for claim in bench.in_flight.claims()} == {kept, stray}
+    assert rows.one(kept).attempts == 1
+
+
+def test_a_claim_that_failed_is_not_held_against_what_was_settled_meanwhile(
+    bench: Bench, engine: Engine, rows: Rows
+) -> None:
+    task_id = rows.task()
+    bench.dispatcher.tick()
+    (claim,) = bench.in_flight.claims()
+    rows.connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
+    try:
+        with pytest.raises(Exception, match="fang_tasks"):
+            bench.dispatcher.tick()
+    finally:
+        rows.connection.execute(text("ALTER TABLE away RENAME TO fang_tasks"))
+    assert end(rows.connection, bench.worker_id, claim) == {task_id}
+    bench.dispatcher.tick()
+    assert rows.state(task_id) == "finished"

@@ -1,0 +1,360 @@
+"""Performing in process, against a real database: the transactional promise, and an outcome for whatever happens."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from pydantic import field_validator
+from sqlalchemy import Connection, Engine, text
+
+from spoils.config import Settings
+from spoils.db.engine import transaction
+from spoils.job import Cancel, Job, Outcome, Queue
+from spoils.job.registry import registry
+from spoils.models import db
+from spoils.outcome import Ending
+from spoils.queue.claim import Claim
+from spoils.queue.enqueue import enqueue
+from spoils.queue.settle import Settlement, settle
+from spoils.worker.application import create_worker_app
+from spoils.worker.performer import Performer
+from tests.queue.hands import take
+from tests.rows import Rows
+from tests.sample_jobs import EFFECTS, EffectJob, RaisingJob, SampleJob, UniqueSampleJob
+from tests.support import eventually
+
+
+class Hands:
+    """A performer, and what it gave out of its hands."""
+
+    def __init__(self, app: Flask, connection: Connection, worker_id: UUID) -> None:
+        self.worker_id = worker_id
+        self.connection = connection
+        self.settlements: list[Settlement] = []
+        self.dropped: list[UUID] = []
+        self.stopping = threading.Event()
+        with app.app_context():
+            self.engine: Engine = db.engine
+        self.performer = Performer(
+            app=app,
+            engine=self.engine,
+            registry=registry,
+            worker_id=worker_id,
+            release="v1",
+            stopping=self.stopping,
+            hand_over=self.settlements.append,
+            drop=self.dropped.append,
+        )
+
+    def take(self, job: Job) -> Claim:
+        task_id = enqueue(self.connection, job).id
+        (claim,) = take(self.connection, self.worker_id, task_types=[job.task_type])
+        assert claim.id == task_id
+        return claim
+
+    def perform(self, job: Job) -> Claim:
+        claim = self.take(job)
+        self.performer.perform(claim)
+        return claim
+
+    def settle(self) -> set[UUID]:
+        return settle(self.connection, self.settlements, worker_id=self.worker_id, release="v1")
+
+    @property
+    def idle(self) -> bool:
+        """Whether every session connection is back in the pool."""
+        return self.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def hands(settings: Settings, database_url: str, connection: Connection, rows: Rows) -> Iterator[Hands]:
+    connection.execute(text(EFFECTS))
+    worker_id = rows.worker()
+    app = create_worker_app(settings, database_url=database_url, worker_id=worker_id)
+    hands = Hands(app, connection, worker_id)
+    yield hands
+    assert hands.idle
+    hands.engine.dispose()
+
+
+def effects(rows: Rows) -> int:
+    return int(rows.value("SELECT count(*) FROM effects"))
+
+
+def test_a_job_that_opens_no_session_is_handed_over_and_takes_no_connection(hands: Hands, rows: Rows) -> None:
+    claim = hands.perform(SampleJob())
+    (settlement,) = hands.settlements
+    assert (settlement.task_id, settlement.attempts, settlement.verdict.ending) == (
+        claim.id,
+        1,
+        Ending.FINISHED,
+    )
+    assert rows.state(claim.id) == "in_progress"
+    assert hands.engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+    assert hands.settle() == {claim.id}
+
+
+def test_writes_and_notes_and_the_completion_are_committed_as_one(hands: Hands, rows: Rows) -> None:
+    claim = hands.perform(EffectJob(name="a", then="enqueue"))
+    assert hands.settlements == []
+    assert hands.dropped == [claim.id]
+    # now() is the moment at which a transaction began.
+    moments = "SELECT at FROM effects UNION SELECT updated_at FROM fang_tasks UNION SELECT created_at FROM fang_tasks"
+    before = rows.one(claim.id).created_at
+    assert len({moment for (moment,) in rows.all(moments)} - {before}) == 1
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'sample'") == 1
+    assert rows.one(claim.id).state == "finished"
+
+
+@pytest.mark.parametrize("then", ["raise", "commit and raise", "enqueue and raise", "abort", "snooze"])
+def test_what_did_not_finish_has_written_nothing(hands: Hands, rows: Rows, then: str) -> None:
+    claim = hands.perform(EffectJob(name="a", then=then))
+    assert effects(rows) == 0
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is (Ending.SNOOZED if then == "snooze" else Ending.RETRIED)
+    assert hands.settle() == {claim.id}
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        "DELETE FROM fang_tasks",
+        "UPDATE fang_tasks SET state = 'new', claimed_by = NULL",
+        "UPDATE fang_tasks SET attempts = 2",
+        "UPDATE fang_tasks SET claimed_by = gen_random_uuid()",
+        "UPDATE fang_tasks SET state = 'finished'",
+    ],
+)
+def test_a_claim_that_was_lost_takes_the_job_s_writes_with_it(hands: Hands, rows: Rows, lose: str) -> None:
+    class LosingJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.session.execute(
+                text("INSERT INTO effects (name, task_id) VALUES ('x', :id)"), {"id": queue.task_id}
+            )
+            queue.enqueue(SampleJob())
+            rows.connection.execute(text(lose))
+
+    claim = hands.perform(LosingJob())
+    assert effects(rows) == 0
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'sample'") == 0
+    assert hands.settlements == []
+    assert hands.dropped == [claim.id]
+
+
+def test_a_deferred_constraint_that_fails_at_the_commit_is_a_failure(hands: Hands, rows: Rows) -> None:
+    rows.connection.execute(
+        text("ALTER TABLE effects ADD CONSTRAINT once UNIQUE (name) DEFERRABLE INITIALLY DEFERRED")
+    )
+    rows.connection.execute(text("INSERT INTO effects (name, task_id) VALUES ('a', gen_random_uuid())"))
+    claim = hands.perform(EffectJob(name="a"))
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.RETRIED
+    assert settlement.verdict.report is not None
+    assert settlement.verdict.report.error_class == "IntegrityError"
+    assert rows.state(claim.id) == "in_progress"
+    assert effects(rows) == 1
+
+
+def test_a_note_that_cannot_be_enqueued_is_a_failure(hands: Hands, rows: Rows) -> None:
+    class BadNoteJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.session.execute(
+                text("INSERT INTO effects (name, task_id) VALUES ('x', :id)"), {"id": queue.task_id}
+            )
+            queue.enqueue(SampleJob(), priority=9)
+
+    hands.perform(BadNoteJob())
+    assert effects(rows) == 0
+    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+
+
+def test_a_note_of_a_unique_job_that_waits_already_is_no_failure(hands: Hands, rows: Rows) -> None:
+    class UniqueNoteJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.enqueue(UniqueSampleJob())
+
+    enqueue(hands.connection, UniqueSampleJob())
+    claim = hands.perform(UniqueNoteJob())
+    assert rows.state(claim.id) == "finished"
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'unique_sample'") == 1
+
+
+@pytest.mark.parametrize("what", ["exit", "interrupt", "recursion", "nul", "unprintable"])
+def test_whatever_user_code_raises_is_an_outcome_that_can_be_written(
+    hands: Hands, rows: Rows, what: str
+) -> None:
+    claim = hands.perform(RaisingJob(what=what))
+    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+    assert hands.settle() == {claim.id}
+    assert rows.state(claim.id) == "retried"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), SystemExit(3), RecursionError()])
+def test_a_validator_that_breaks_is_an_outcome_too(hands: Hands, rows: Rows, error: BaseException) -> None:
+    class BreaksLaterJob(Job):
+        number: int = 0
+
+        @field_validator("number")
+        @classmethod
+        def _check(cls, number: int) -> int:
+            if number == 13:
+                raise error
+            return number
+
+        def run(self, queue: Queue) -> None:
+            return None
+
+    claim = hands.take(BreaksLaterJob())
+    hands.performer.perform(_with_metadata(claim, '{"type": "BreaksLaterJob", "number": 13}'))
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.FAILED
+    assert settlement.verdict.report is not None
+    assert settlement.verdict.report.error_class == type(error).__name__
+    assert hands.settle() == {claim.id}
+
+
+def _with_metadata(claim: Claim, metadata: str, kind: str | None = None) -> Claim:
+    return replace(claim, metadata=metadata, kind=kind or claim.kind)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sentence"),
+    [
+        ({"type": "NoSuchJob"}, 'There is no job class "NoSuchJob" in this release.'),
+        ({"type": "SampleJob", "number": "5"}, "The payload does not fit SampleJob: number: "),
+        ({"type": "SampleJob", "number": True}, "The payload does not fit SampleJob: number: "),
+        ({"type": {"a": 1}}, "There is no job class "),
+        ({"type": 5}, "There is no job class "),
+        ({"type": None}, 'The metadata has no "type"'),
+        ({"number": 1}, 'The metadata has no "type"'),
+        ([], 'The metadata has no "type"'),
+        (["SampleJob"], 'The metadata has no "type"'),
+        ("SampleJob", 'The metadata has no "type"'),
+        (5, 'The metadata has no "type"'),
+    ],
+)
+def test_a_row_that_no_class_can_perform_is_failed_in_a_sentence(
+    hands: Hands, rows: Rows, metadata: object, sentence: str
+) -> None:
+    task_id = rows.task(metadata=metadata)
+    (claim,) = take(hands.connection, hands.worker_id)
+    hands.performer.perform(claim)
+    assert hands.settle() == {task_id}
+    row = rows.one(task_id)
+    assert row.state == "failed"
+    assert row.error_message.startswith(sentence)
+
+
+def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -> None:
+    seen: dict[str, Any] = {}
+
+    class LookingJob(Job):
+        def run(self, queue: Queue) -> Outcome | None:
+            seen.update(
+                id=queue.task_id, attempt=queue.attempt, stopping=queue.stopping, cancelled=queue.cancelled
+            )
+            hands.performer.ask_to_stop(frozenset({queue.task_id, UUID(int=1)}))
+            hands.stopping.set()
+            queue.log.info("seen")
+            assert queue.stopping
+            return Cancel("asked") if queue.cancelled else None
+
+    rows.task(metadata={"type": "LookingJob"}, task_type="looking", retries=2)
+    (claim,) = take(hands.connection, hands.worker_id, task_types=["looking"])
+    hands.performer.perform(claim)
+    assert seen == {"id": claim.id, "attempt": 2, "stopping": False, "cancelled": False}
+    assert hands.settlements[0].verdict.ending is Ending.CANCELLED
+
+
+def test_db_session_and_queue_session_are_one_in_a_job_and_another_outside(hands: Hands, rows: Rows) -> None:
+    pids: list[int] = []
+
+    class SessionJob(Job):
+        def run(self, queue: Queue) -> None:
+            assert queue.session is db.session()
+            pids.extend(
+                session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+                for session in (queue.session, db.session)
+            )
+            with db.engine.connect() as other:
+                pids.append(other.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    claim = hands.perform(SessionJob())
+    assert pids[0] == pids[1] != pids[2]
+    assert rows.state(claim.id) == "finished"
+
+
+def test_the_job_s_own_rollback_touches_a_savepoint_only(hands: Hands, rows: Rows) -> None:
+    class SavepointJob(Job):
+        def run(self, queue: Queue) -> None:
+            insert = text("INSERT INTO effects (name, task_id) VALUES (:name, :id)")
+            queue.session.execute(insert, {"name": "committed", "id": queue.task_id})
+            db.session.commit()
+            queue.session.execute(insert, {"name": "rolled back", "id": queue.task_id})
+            db.session.rollback()
+            queue.session.execute(insert, {"name": "last", "id": queue.task_id})
+            assert effects(rows) == 0, "others see nothing before the end"
+
+    hands.perform(SavepointJob())
+    assert rows.all("SELECT name FROM effects ORDER BY name") == [("committed",), ("last",)]
+
+
+def test_a_connection_that_dies_under_a_job_is_a_failure_and_the_next_one_works(
+    hands: Hands, rows: Rows
+) -> None:
+    class DyingSessionJob(Job):
+        def run(self, queue: Queue) -> None:
+            pid = queue.session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    hands.perform(DyingSessionJob())
+    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+    claim = hands.perform(EffectJob(name="after"))
+    assert rows.state(claim.id) == "finished"
+
+
+def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows) -> None:
+    begun: list[UUID] = []
+
+    class LongStatementJob(Job):
+        def run(self, queue: Queue) -> None:
+            begun.append(queue.task_id)
+            queue.session.execute(text("SELECT pg_sleep(60)"))
+
+    claim = hands.take(LongStatementJob())
+    performing = threading.Thread(target=hands.performer.perform, args=(claim,))
+    performing.start()
+    _when_sleeping(rows, lambda: hands.performer.interrupt(claim.id))
+    performing.join(10)
+    assert not performing.is_alive()
+    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+
+
+def _when_sleeping(rows: Rows, act: Callable[[], None]) -> None:
+    def sleeping() -> None:
+        assert rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1
+
+    eventually(sleeping)
+    act()
+
+
+def test_a_twin_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
+    hands: Hands, engine: Engine, rows: Rows
+) -> None:
+    class WaitingNoteJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.enqueue(UniqueSampleJob(number=5))
+
+    with transaction(engine) as other:
+        twin = enqueue(other, UniqueSampleJob(number=5)).id
+        claim = hands.take(WaitingNoteJob())
+        performing = threading.Thread(target=hands.performer.perform, args=(claim,))
+        performing.start()
+    performing.join(10)
+    assert rows.state(claim.id) == "finished"
+    assert rows.all("SELECT id FROM fang_tasks WHERE task_type = 'unique_sample'") == [(twin,)]

@@ -1,0 +1,197 @@
+"""The scheduler: what is due is entered, what nobody was there for is told as missed, and a long absence is bounded."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.job import Job, Queue
+from spoils.queue.enqueue import enqueue
+from spoils.worker import scheduler as room
+from spoils.worker.scheduler import LOOK_SECONDS, Scheduler
+from tests.locks import at_once
+from tests.rows import Rows
+from tests.sample_jobs import EverySecondJob
+
+
+class EveryMinuteJob(Job):
+    """Comes every minute."""
+
+    cron = "* * * * *"
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class UniqueTickJob(Job):
+    """Comes every second, one at a time."""
+
+    cron = "* * * * * *"
+    uniq = True
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class NightlyTickJob(Job):
+    """Comes at two in the night of its own zone."""
+
+    cron = "0 2 * * *"
+    cron_timezone = "Europe/Berlin"
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+def scheduler(engine: Engine, *jobs: type[Job], zone: str = "UTC") -> Scheduler:
+    return Scheduler(engine=engine, jobs=jobs, default_zone=zone)
+
+
+def settled_until(connection: Connection, ago: timedelta) -> None:
+    """Let the last look have been so long ago."""
+    connection.execute(
+        text("UPDATE spoils_schedules SET settled_until = now() - CAST(:ago AS interval)"), {"ago": ago}
+    )
+
+
+def told(rows: Rows) -> dict[str, int]:
+    return dict(rows.all("SELECT outcome, count(*) FROM spoils_ticks GROUP BY 1"))  # type: ignore[arg-type]
+
+
+def test_a_schedule_that_is_new_enters_nothing_of_the_past(engine: Engine, rows: Rows) -> None:
+    assert 0 < scheduler(engine, EveryMinuteJob).tick() <= LOOK_SECONDS
+    assert told(rows) == {}
+    assert rows.all("SELECT job, cron, zone FROM spoils_schedules") == [
+        ("EveryMinuteJob", "* * * * *", "UTC")
+    ]
+
+
+def test_a_class_s_own_zone_goes_before_the_setting_and_one_without_a_cron_is_none(
+    engine: Engine, rows: Rows
+) -> None:
+    class PlainTickJob(Job):
+        def run(self, queue: Queue) -> None:
+            return None
+
+    scheduler(engine, NightlyTickJob, EveryMinuteJob, PlainTickJob, zone="America/New_York").tick()
+    assert rows.all("SELECT job, zone FROM spoils_schedules ORDER BY 1") == [
+        ("EveryMinuteJob", "America/New_York"),
+        ("NightlyTickJob", "Europe/Berlin"),
+    ]
+
+
+def test_without_schedules_it_looks_up_now_and_then(engine: Engine) -> None:
+    assert scheduler(engine).tick() == LOOK_SECONDS
+
+
+def test_slots_that_are_late_by_less_than_a_minute_are_entered_once(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    one = scheduler(engine, EverySecondJob)
+    one.tick()
+    settled_until(connection, timedelta(seconds=5))
+    assert 0 < one.tick() <= 1
+    first = told(rows)
+    assert set(first) == {"entered"}
+    assert 5 <= first["entered"] <= 8
+    assert rows.value("SELECT count(*) FROM fang_tasks") == first["entered"]
+    settled_until(connection, timedelta(seconds=4))
+    one.tick()
+    assert rows.all("SELECT count(*) - count(DISTINCT task_id) FROM spoils_ticks") == [(0,)]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == rows.value("SELECT count(*) FROM spoils_ticks")
+
+
+def test_a_task_is_never_entered_ahead_of_its_slot(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    one = scheduler(engine, EverySecondJob)
+    one.tick()
+    settled_until(connection, timedelta(seconds=5))
+    one.tick()
+    assert rows.value("SELECT count(*) FROM spoils_ticks WHERE slot > told_at") == 0
+    assert rows.value(
+        "SELECT bool_and(t.created_at >= k.slot) FROM spoils_ticks AS k JOIN fang_tasks AS t ON t.id = k.task_id"
+    )
+
+
+def test_slots_that_nobody_was_there_for_are_missed_and_the_last_minute_s_are_entered(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    one = scheduler(engine, EveryMinuteJob)
+    one.tick()
+    settled_until(connection, timedelta(minutes=10))
+    one.tick()
+    found = told(rows)
+    assert 8 <= found["missed"] <= 10
+    assert found["entered"] in (1, 2)  # two, where this minute ended meanwhile
+    assert rows.value("SELECT count(*) FROM fang_tasks") == found["entered"]
+    assert rows.value("SELECT max(slot) FROM spoils_ticks WHERE outcome = 'missed'") < rows.value(
+        "SELECT min(slot) FROM spoils_ticks WHERE outcome = 'entered'"
+    )
+
+
+def test_a_long_absence_is_caught_up_in_bounded_steps_that_skip_nothing(
+    engine: Engine, connection: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MOST_SLOTS", 100)
+    one = scheduler(engine, EverySecondJob)
+    one.tick()
+    settled_until(connection, timedelta(seconds=250))
+    one.tick()
+    assert told(rows) == {"missed": 100}
+    one.tick()
+    one.tick()
+    found = told(rows)
+    assert found["missed"] + found["entered"] >= 250
+    assert rows.value("SELECT max(slot) - min(slot) FROM spoils_ticks") == timedelta(
+        seconds=rows.value("SELECT count(*) - 1 FROM spoils_ticks")
+    )
+
+
+def test_a_slot_whose_unique_twin_is_active_is_skipped(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    twin = enqueue(connection, UniqueTickJob()).id
+    one = scheduler(engine, UniqueTickJob)
+    one.tick()
+    settled_until(connection, timedelta(seconds=3))
+    one.tick()
+    assert rows.all("SELECT DISTINCT outcome, task_id FROM spoils_ticks") == [("skipped", twin)]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_four_schedulers_at_once_enter_each_slot_once(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    several = [scheduler(engine, EverySecondJob) for _ in range(4)]
+    several[0].tick()
+    settled_until(connection, timedelta(seconds=20))
+    at_once(4, lambda number: several[number].tick())
+    assert (
+        rows.value("SELECT count(*) FROM fang_tasks") == rows.value("SELECT count(*) FROM spoils_ticks") >= 20
+    )
+    assert rows.value("SELECT count(DISTINCT task_id) FROM spoils_ticks") == rows.value(
+        "SELECT count(*) FROM fang_tasks"
+    )
+
+
+def test_a_slot_and_its_task_come_together_or_not_at_all(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    one = scheduler(engine, EverySecondJob)
+    one.tick()
+    settled_until(connection, timedelta(seconds=3))
+    # The task goes in; then the tick cannot be completed.
+    connection.execute(text("ALTER TABLE spoils_ticks ADD CONSTRAINT no CHECK (task_id IS NULL)"))
+    failure: Any = None
+    try:
+        with pytest.raises(Exception, match='"no"') as failure:
+            one.tick()
+    finally:
+        connection.execute(text("ALTER TABLE spoils_ticks DROP CONSTRAINT no"))
+    assert failure is not None
+    assert told(rows) == {}
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+    one.tick()
+    assert told(rows)["entered"] >= 3

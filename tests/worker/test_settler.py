@@ -1,0 +1,132 @@
+"""The settler keeps each outcome until the database has answered."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.queue.claim import Claim
+from spoils.queue.settle import Settlement
+from spoils.worker.settler import IDLE_SECONDS, MOST, Settler
+from tests.queue.hands import take
+from tests.rows import Rows
+from tests.support import eventually
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
+
+
+@pytest.fixture
+def settled() -> list[UUID]:
+    return []
+
+
+@pytest.fixture
+def settler(engine: Engine, me: UUID, settled: list[UUID]) -> Settler:
+    return Settler(engine=engine, worker_id=me, release="v1", on_settled=settled.extend)
+
+
+def verdict_on(claim: Claim, verdict: Verdict = FINISHED) -> Settlement:
+    return Settlement(claim.id, claim.attempts, verdict, claim.claimed_at, 5)
+
+
+def test_what_has_gathered_is_written_in_one_group(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+) -> None:
+    for _ in range(5):
+        rows.task()
+    claims = take(connection, me, 5)
+    for claim in claims:
+        settler.hand_over(verdict_on(claim))
+    assert not settler.empty
+    assert settler.tick() == 0
+    assert settled == [claim.id for claim in claims]
+    assert settler.empty
+    assert rows.all(
+        "SELECT state::text, count(*), count(DISTINCT updated_at) FROM fang_tasks GROUP BY 1"
+    ) == [("finished", 5, 1)]
+    assert settler.tick() == IDLE_SECONDS
+
+
+def test_a_group_is_bounded(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type) SELECT '{}', 'sample' FROM generate_series(1, :n)"
+        ),
+        {"n": MOST + 3},
+    )
+    for claim in take(connection, me, MOST + 3):
+        settler.hand_over(verdict_on(claim))
+    settler.tick()
+    assert len(settled) == MOST
+    settler.tick()
+    assert len(settled) == MOST + 3
+
+
+def test_an_error_leaves_the_group_in_hand_and_it_is_written_later(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+) -> None:
+    first, second = rows.task(due_in=-1), rows.task()
+    one, other = take(connection, me, 2)
+    settler.hand_over(verdict_on(one))
+    connection.execute(text("ALTER TABLE spoils_minutes RENAME TO away"))
+    try:
+        for _ in range(3):
+            with pytest.raises(DBAPIError):
+                settler.tick()
+            assert not settler.empty
+        assert settled == []
+        assert rows.state(first) == "in_progress"
+        settler.hand_over(verdict_on(other, Verdict(Ending.RETRIED, 60)))
+    finally:
+        connection.execute(text("ALTER TABLE away RENAME TO spoils_minutes"))
+    settler.tick()
+    assert settled == [first, second]
+    assert (rows.state(first), rows.state(second)) == ("finished", "retried")
+    assert rows.value("SELECT count(*) FROM spoils_minutes") == 2
+
+
+def test_its_loop_comes_back_for_what_could_not_be_written(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    connection.execute(text("ALTER TABLE spoils_minutes RENAME TO away"))
+    settler.loop.start()
+    try:
+        settler.hand_over(verdict_on(claim))
+
+        def tried() -> None:
+            assert settler._batch
+
+        eventually(tried)
+    finally:
+        connection.execute(text("ALTER TABLE away RENAME TO spoils_minutes"))
+
+    def written() -> None:
+        assert rows.state(task_id) == "finished"
+
+    eventually(written)
+    assert settler.loop.stop(10)
+
+
+def test_what_is_lost_is_told_and_let_go(
+    *, settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    gone, kept = rows.task(due_in=-1), rows.task()
+    for claim in take(connection, me, 2):
+        settler.hand_over(verdict_on(claim))
+    connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": gone})
+    settler.tick()
+    assert settled == [gone, kept]
+    (record,) = caplog.records
+    assert record.message.startswith("Lost: ")
+    assert record.__dict__["task_id"] == gone
+    assert settler.empty
