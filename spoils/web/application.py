@@ -16,6 +16,8 @@ STATEMENT_TIMEOUT_MS = 5_000
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
     app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
+    # A redirect that only folds slashes would answer programs in HTML.
+    app.url_map.merge_slashes = False
     app.config.update(
         SPOILS=settings,
         # Without one, sessions and form tokens hold as long as this process: enough where nobody logs in.

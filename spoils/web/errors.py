@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from spoils.queue.enqueue import TwinVanished
 from werkzeug.exceptions import HTTPException
 
 log = logging.getLogger("spoils.web")
@@ -31,6 +32,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(PoolTimeout, _database_away)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(TwinVanished, lambda error: answer(503, str(error)))
     app.register_error_handler(Exception, _unforeseen)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from spoils.outcome import FINISHED, Verdict
 from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.settle import Settlement, settle
+from tests.support import eventually
 
 TYPES = ("sample", "unique_sample", "common")
 KINDS = ("SampleJob", "UniqueSampleJob")
@@ -33,3 +34,16 @@ def end(
 ) -> set[UUID]:
     settlements = [Settlement(one.id, one.attempts, verdict, one.claimed_at, ran_ms) for one in claims]
     return settle(connection, settlements, worker_id=worker_id, release="v1")
+
+
+def heard(connection: Connection, number: int) -> list[str]:
+    """The first so many notifications that come on a connection which listens."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+
+    def all_heard() -> list[str]:
+        driver.poll()
+        assert len(driver.notifies) >= number
+        return [note.payload for note in driver.notifies]
+
+    return eventually(all_heard)

@@ -11,10 +11,9 @@ from spoils.db.engine import transaction
 from spoils.queue import control
 from spoils.queue.control import Change
 from tests.locks import at_once, held, meanwhile
-from tests.queue.hands import take
+from tests.queue.hands import heard, take
 from tests.rows import Rows
 from tests.sample_jobs import UniqueSampleJob
-from tests.support import eventually
 
 Verb = Callable[[Connection, UUID], Change]
 STATES = ("new", "retried", "in_progress", "failed", "finished")
@@ -178,14 +177,7 @@ def test_workers_are_woken_at_the_commit(
     task_id = rows.task(state=state, due_in=60)
     connection.execute(text("LISTEN spoils_tasks"))
     press(engine, verb, task_id)
-    driver = connection.connection.driver_connection
-    assert driver is not None
-
-    def woken() -> None:
-        driver.poll()
-        assert [note.payload for note in driver.notifies] == ["0"]
-
-    eventually(woken)
+    assert heard(connection, 1) == ["0"]
 
 
 def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:

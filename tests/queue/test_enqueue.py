@@ -12,7 +12,7 @@ from spoils.job import Job
 from spoils.models import TaskState
 from spoils.queue.enqueue import Enqueued, enqueue
 from tests.locks import at_once, held, meanwhile
-from tests.queue.hands import end, take
+from tests.queue.hands import end, heard, take
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
 
@@ -176,13 +176,10 @@ def test_a_task_s_id_that_is_put_in_twice_is_one_row(connection: Connection, row
 
 
 def test_idle_workers_are_notified_of_when_it_falls_due(connection: Connection) -> None:
-    driver = connection.connection.driver_connection
-    assert driver is not None
     connection.execute(text("LISTEN spoils_tasks"))
     enqueue(connection, SampleJob())
     enqueue(connection, SampleJob(), at=datetime.now(UTC) + timedelta(seconds=100))
-    driver.poll()
-    now, later = (float(note.payload) for note in driver.notifies)
+    now, later = map(float, heard(connection, 2))
     assert now == 0
     assert later == pytest.approx(100, abs=5)
 

@@ -251,7 +251,7 @@ def test_the_promises_hold_in_any_order_of_events(engine: Engine) -> None:
     run_state_machine_as_test(
         lambda: Machine(engine),
         settings=settings(
-            max_examples=80,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

@@ -58,7 +58,9 @@ def test_a_row_that_somebody_changes_just_now_is_passed_over(engine: Engine, row
     busy, free = aged(rows, 20, state="failed"), aged(rows, 10, state="failed")
     with held(engine) as retrying:
         retrying.execute(text("UPDATE fang_tasks SET state = 'new' WHERE id = :id"), {"id": busy})
+        rows.connection.execute(text("SET lock_timeout = '5s'"))
         assert prune.prune_tasks(rows.connection, TaskState.FAILED, days=7) == 1
+        rows.connection.execute(text("RESET lock_timeout"))
         retrying.commit()
     assert left(rows) == {busy}
     assert free != busy
