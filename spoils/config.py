@@ -15,6 +15,7 @@ from spoils.errors import SettingError
 ROOT = Path(__file__).resolve().parent.parent
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
 
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
 
 
@@ -29,7 +30,7 @@ class Settings(BaseModel):
     )
     port: int = Field(8000, alias="PORT", ge=0, le=65535)
     web_concurrency: int = Field(2, alias="WEB_CONCURRENCY", ge=1, le=64)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", alias="LOG_LEVEL")
+    log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
 
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
@@ -46,7 +47,7 @@ class Settings(BaseModel):
     retention_days: float = Field(7.0, alias="SPOILS_RETENTION_DAYS", gt=0, le=36500)
     failed_retention_days: float = Field(30.0, alias="SPOILS_FAILED_RETENTION_DAYS", gt=0, le=36500)
     cron_timezone: str = Field("UTC", alias="SPOILS_CRON_TIMEZONE")
-    db_connections: int | None = Field(None, alias="SPOILS_DB_CONNECTIONS", ge=3, le=500)
+    db_connections: int | None = Field(None, alias="SPOILS_DB_CONNECTIONS", ge=4, le=500)
     shared_with_fang: bool = Field(False, alias="SPOILS_SHARED_WITH_FANG")
     foreign_claim_timeout: float | None = Field(
         None, alias="SPOILS_FOREIGN_CLAIM_TIMEOUT", gt=0, le=365 * 24 * 3600
@@ -118,7 +119,7 @@ class Settings(BaseModel):
     @property
     def worker_connections(self) -> int:
         """Connections that one worker process may hold: 3 of the worker's own, the rest for sessions of jobs."""
-        return max(self.db_connections or 6, 4)
+        return self.db_connections or 6
 
 
 def environment_with(**changes: str) -> dict[str, str]:

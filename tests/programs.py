@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
-ENDS_WITHIN = 40.0
+ENDS_WITHIN = 40.0 * PATIENCE
 
 
 class Program:
@@ -71,7 +71,7 @@ class Program:
 
     def ends(self, timeout: float = ENDS_WITHIN) -> int:
         """Wait for its end; the exit code."""
-        code = self.process.wait(timeout)
+        code = self.process.wait(timeout * PATIENCE)
         self._reader.join(ENDS_WITHIN)
         return code
 

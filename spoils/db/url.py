@@ -10,3 +10,12 @@ def database_url(settings: Settings) -> str:
     from spoils.db.embedded import development_url  # noqa: PLC0415 - a development dependency
 
     return development_url(ROOT)
+
+
+def psql(settings: Settings) -> str:
+    """The psql to use: the machine's own for a database that is set, the embedded server's for that."""
+    if settings.database_url is not None:
+        return "psql"
+    from spoils.db.embedded import programs  # noqa: PLC0415 - a development dependency
+
+    return str(programs() / "psql")

@@ -7,8 +7,9 @@ from flask.typing import ResponseReturnValue
 from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from spoils.queue.enqueue import TwinVanished
 from werkzeug.exceptions import HTTPException
+
+from spoils.queue.enqueue import TwinVanished
 
 log = logging.getLogger("spoils.web")
 

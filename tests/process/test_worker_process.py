@@ -48,7 +48,7 @@ def test_a_task_is_picked_up_when_it_falls_due(database_url: str, rows: Rows) ->
         comes(rows, task_id, "finished")
         row = rows.one(task_id)
         late = (row.claimed_at - row.scheduled_at).total_seconds()
-        assert 0 <= late < 0.5
+        assert 0 <= late < 0.9
 
 
 def test_a_job_s_writes_and_its_completion_are_one(
@@ -160,7 +160,7 @@ def test_a_job_that_kills_its_worker_is_failed_at_the_third_death(
     for deaths in (1, 2, 3):
         with worker(database_url) as program:
             assert program.ends(timeout=60) == -signal.SIGKILL
-        with worker(database_url, WORKER_TASK_TYPES="nothing"):
+        with worker(database_url, WORKER_TASK_TYPES="stubborn"):
 
             def rescued(deaths: int = deaths) -> None:
                 assert rows.one(task_id).crashes == deaths

@@ -1,0 +1,87 @@
+"""`python -m spoils <command>`."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import OperationalError
+
+from spoils.cli.development import run_development
+from spoils.cli.start import begin, check_worker_settings, guarded, starting_engine
+from spoils.db import sharing
+from spoils.db.migrate import check_schema, migrate
+from spoils.db.url import database_url, psql
+from spoils.errors import DatabaseAway
+from spoils.job.registry import registry
+from spoils.queue.rescue import rescue_foreign
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a mistake of the caller's ends with a sentence and exit code 2."""
+    parser = argparse.ArgumentParser(prog="spoils", description="A job queue in one PostgreSQL table.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("migrate", help="bring the schema up to this release; adopts fang's own table")
+    commands.add_parser("dev", help="database, web and worker at once, for development on this machine")
+    commands.add_parser("check", help="check the settings and the job classes, and start nothing")
+    commands.add_parser("psql", help="open psql on the database; what follows is psql's", add_help=False)
+    adopt = commands.add_parser("adopt", help="take over for good from the system that had the table before")
+    adopt.add_argument(
+        "--no-rust-workers",
+        action="store_true",
+        required=True,
+        help="say that no worker of that system runs any more",
+    )
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest and chosen.command != "psql":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    actions: dict[str, Callable[[], int]] = {
+        "migrate": _migrate,
+        "dev": run_development,
+        "check": _check,
+        "psql": lambda: _psql(rest),
+        "adopt": _adopt,
+    }
+    sys.exit(guarded(lambda: _with_database(actions[chosen.command])))
+
+
+def _with_database(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except OperationalError as exc:
+        raise DatabaseAway(f"The database does not answer: {' '.join(str(exc.orig).split())}") from exc
+
+
+def _migrate() -> int:
+    settings = begin()
+    migrate(starting_engine(database_url(settings)), shared_with_fang=settings.shared_with_fang)
+    print("The schema is up to date.")
+    return 0
+
+
+def _check() -> int:
+    settings = begin()
+    check_worker_settings(settings)
+    for job_class in registry:
+        print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
+    print(
+        f"The settings are valid; a worker process holds at most {settings.worker_connections} connections."
+    )
+    return 0
+
+
+def _psql(arguments: Sequence[str]) -> int:
+    settings = begin()
+    url = database_url(settings)
+    return subprocess.run([psql(settings), url, *arguments], check=False).returncode
+
+
+def _adopt() -> int:
+    settings = begin()
+    engine = starting_engine(database_url(settings))
+    check_schema(engine)
+    with engine.begin() as connection:
+        given_back = rescue_foreign(connection, timeout_seconds=0)
+        sharing.end(connection)
+    print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
+    return 0

@@ -1,0 +1,75 @@
+"""What every program and command does first, and how it ends where that fails."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from spoils import jobs, logs
+from spoils.clients.notifications import check_url
+from spoils.config import NOTIFY_PREFIX, Settings
+from spoils.db.engine import make_engine
+from spoils.db.migrate import check_schema
+from spoils.errors import SettingError, SpoilsError
+from spoils.job.registry import registry
+
+log = logging.getLogger("spoils")
+
+# What libpq says where no waiting helps. It has no codes for it.
+HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+
+
+def begin(*, development: bool = False) -> Settings:
+    """Read the settings, set up the log, and load the job classes."""
+    settings = Settings.from_env(development=development)
+    logs.set_up(settings.log_level)
+    jobs.load()
+    return settings
+
+
+def guarded(program: Callable[[], int]) -> int:
+    """Run `program`; what Spoils raises on purpose becomes a sentence on standard error and exit code 2."""
+    try:
+        return program()
+    except SpoilsError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+
+
+def check_worker_settings(settings: Settings) -> None:
+    """Raises SettingError where a worker could start with them, but not do its work."""
+    for kind, url in settings.notify_urls.items():
+        if wrong := check_url(url):
+            raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
+    known = {*registry.task_types(), "common"}
+    for task_type in settings.worker_task_types or ():
+        if task_type not in known:
+            raise SettingError(
+                f'WORKER_TASK_TYPES is wrong: no job class has the task type "{task_type}". '
+                f"There are: {', '.join(sorted(known))}."
+            )
+
+
+def starting_engine(url: str) -> Engine:
+    """One connection, for what is looked at or done before the work begins."""
+    return make_engine(url, connections=1, application_name="spoils:start")
+
+
+def await_schema(engine: Engine) -> None:
+    """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over."""
+    pause = 0.5
+    while True:
+        try:
+            check_schema(engine)
+        except OperationalError as exc:
+            reason = str(exc.orig).strip()
+            if any(words in reason for words in HOPELESS):
+                raise SettingError(f"DATABASE_URL is wrong: {reason}") from exc
+            log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
+            time.sleep(pause)
+            pause = min(pause * 2, 10.0)
+        else:
+            return
