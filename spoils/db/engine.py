@@ -1,9 +1,12 @@
 """How every connection of Spoils is made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 # A connection whose other end is gone is noticed within about 15 s, whoever waits on whom.
 TCP_RULES: dict[str, Any] = {
@@ -14,30 +17,22 @@ TCP_RULES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
+DIRECT = "direct"
 SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
     "SET client_min_messages = warning; SET timezone = 'UTC'"
 )
 
 
-def engine_options(
-    *,
-    connections: int,
-    application_name: str,
-    statement_timeout_ms: int | None = None,
-    pool_timeout: float = 10.0,
-) -> dict[str, Any]:
+def engine_options(*, connections: int, application_name: str, pool_timeout: float = 10.0) -> dict[str, Any]:
     """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use."""
-    connect_args = {**TCP_RULES, "application_name": application_name}
-    if statement_timeout_ms:
-        connect_args["options"] = f"-c statement_timeout={statement_timeout_ms}"
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
         "pool_pre_ping": True,
         "pool_recycle": 3600,
-        "connect_args": connect_args,
+        "connect_args": {**TCP_RULES, "application_name": application_name},
     }
 
 
@@ -46,19 +41,65 @@ def driver_url(url: str) -> str:
     return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
 
-def make_engine(url: str, **options: Any) -> Engine:
-    """An engine under the rules of this room; see `engine_options` for the options."""
-    engine = create_engine(driver_url(url), **engine_options(**options))
-    obey_rules(engine)
+def make_engine(
+    url: str,
+    *,
+    autocommit: bool = False,
+    lock_timeout_ms: int | None = None,
+    statement_timeout_ms: int | None = None,
+    **options: Any,
+) -> Engine:
+    """An engine under the rules of this room; see `engine_options` for the options.
+
+    With `autocommit` each statement commits by itself; see `transaction` for several.
+    """
+    level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    engine = create_engine(driver_url(url), **level, **engine_options(**options))
+    obey_rules(engine, lock_timeout_ms=lock_timeout_ms, statement_timeout_ms=statement_timeout_ms)
     return engine
 
 
-def obey_rules(engine: Engine) -> None:
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction on an engine made with `autocommit`; an error of any kind ends its connection too."""
+    # In SQL, since an isolation level as an option would be reset when the connection is given back: where that
+    # connection is broken, the reset raises, and the pool never gets its place back.
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.invalidate()
+            raise
+
+
+def obey_rules(
+    engine: Engine, *, lock_timeout_ms: int | None = None, statement_timeout_ms: int | None = None
+) -> None:
     """Set the server's side of the rules on each new connection of `engine`."""
+    timeouts = {"lock_timeout": lock_timeout_ms, "statement_timeout": statement_timeout_ms}
+    wanted = [f"{name} = {value}" for name, value in timeouts.items() if value]
 
     @event.listens_for(engine, "connect")
-    def connected(connection: DBAPIConnection, _record: Any) -> None:
+    def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        cursor.execute(SERVER_RULES)
+        cursor.execute(f"{SERVER_RULES}; SELECT pg_backend_pid()")
+        (backend_pid,) = cursor.fetchone() or (None,)
+        direct = record.info[DIRECT] = backend_pid == connection.info.backend_pid
+        if direct:
+            for setting in wanted:
+                cursor.execute(f"SET {setting}")
         cursor.close()
         connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A pooler hands the session on to others after each transaction: what outlives it would be theirs.
+        if statement_timeout_ms and not connection.info.get(DIRECT, True):
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {statement_timeout_ms}")
+
+
+def is_direct(connection: Connection) -> bool:
+    """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
+    return bool(connection.info[DIRECT])

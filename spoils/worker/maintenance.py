@@ -4,6 +4,7 @@ import logging
 
 from sqlalchemy import Engine
 
+from spoils.db.engine import transaction
 from spoils.queue.counts import fold_counts
 from spoils.queue.minutes import fold_minutes
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
@@ -35,8 +36,7 @@ class Maintenance:
                     log.warning(
                         "Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"}
                     )
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
         for fold in (fold_counts, fold_minutes):
-            with transactional.begin() as connection:
+            with transaction(self._engine) as connection:
                 fold(connection)
         return EVERY_SECONDS

@@ -8,6 +8,7 @@ from itertools import islice
 from sqlalchemy import Engine
 
 from spoils.cron import Cron
+from spoils.db.engine import transaction
 from spoils.job import Job
 from spoils.models import TickEnding
 from spoils.queue import ticks
@@ -69,8 +70,7 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
-        with transactional.begin() as connection:
+        with transaction(self._engine) as connection:
             told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(

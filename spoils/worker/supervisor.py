@@ -34,8 +34,15 @@ from spoils.worker.watchdog import Watchdog
 
 log = logging.getLogger("spoils.worker")
 
-SETTLE_SECONDS = 2.0
-"""How long the last outcomes may take to be written once the jobs have ended."""
+LOCK_TIMEOUT_MS = 5_000
+"""How long a statement of the worker's own waits for somebody's lock before it fails and is tried again.
+
+Well below what the watchdog bears: an operator's open transaction must not end one worker after the other.
+"""
+END_SECONDS = 2.0
+"""How long the process may take to end once the jobs have ended or were released, whatever hangs."""
+SETTLE_SECONDS = 1.5
+"""How much of that the last outcomes may take to be written."""
 
 
 class Supervisor:
@@ -64,7 +71,9 @@ class Supervisor:
             database_url,
             connections=OWN_CONNECTIONS,
             application_name=application_name(self.worker_id),
-        ).execution_options(isolation_level="AUTOCOMMIT")
+            autocommit=True,
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
+        )
 
         self.settler = Settler(
             engine=self._engine,
@@ -167,19 +176,22 @@ class Supervisor:
         )
         self.presence.draining = True
         self._stopping.set()
-        self.dispatcher.loop.stop()  # 1. nothing new is claimed
-        self.scheduler.loop.stop(1.0)
-        self.maintenance.loop.stop(1.0)
+        # Each wait is bounded, since a database call may hang for as long as nobody tells that the network is gone.
+        self.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
+        self.scheduler.loop.stop(0.5)
+        self.maintenance.loop.stop(0.5)
         self._drain(deadline)  # 2. what can end, ends
+        end = time.monotonic() + END_SECONDS
         self._release()  # 3. the rest goes back
         self._wait_for(
             lambda: self.settler.empty and not len(self._in_flight), time.monotonic() + SETTLE_SECONDS
         )
         self.pool.stop()
-        self.timekeeper.loop.stop(1.0)
-        self.settler.loop.stop(1.0)
-        self.presence.loop.stop(2.0)  # 4. the beat goes on until nothing is held
-        self._leave()
+        for room in (self.timekeeper, self.settler):
+            room.loop.stop(max(0.1, end - time.monotonic()))
+        # 4. the beat goes on until nothing is held
+        if self.presence.loop.stop(max(0.1, end - time.monotonic())):
+            self._leave()
         self.watchdog.stop()
         self._engine.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self.worker_id})
@@ -190,7 +202,8 @@ class Supervisor:
 
     def _release(self) -> None:
         for claim in self._in_flight.claims():
-            self.performer.interrupt(claim.token)
+            # In a thread, for a cancellation makes a connection of its own, which may hang.
+            threading.Thread(target=self.performer.interrupt, args=[claim.token], daemon=True).start()
             log.warning(
                 "Released: it did not end in time",
                 extra={"action": "release", "task_id": claim.id, "task_type": claim.task_type},
