@@ -15,13 +15,13 @@ from sqlalchemy import (
     cast,
     exists,
     func,
-    insert,
     null,
     select,
     text,
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from spoils.models import WAITING, Task, TaskState, Worker
 from spoils.queue.reach import SUSPECT_CRASHES, known_here, level, types, wanted
@@ -35,13 +35,31 @@ def lock_key(worker_id: UUID) -> int:
 
 
 def enter(connection: Connection, values: dict[str, Any]) -> None:
-    """Insert the worker's row; `values` are columns of `Worker`."""
-    connection.execute(insert(Worker).values(beat_at=func.clock_timestamp(), **values))
+    """Insert the worker's row; `values` are columns of `Worker`. Where the answer was lost, call it again."""
+    statement = insert(Worker).values(beat_at=func.clock_timestamp(), **values)
+    connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
 
 
 def take_lock(connection: Connection, worker_id: UUID) -> bool:
     """Take the worker's lock for the life of this database session."""
     return bool(connection.scalar(select(func.pg_try_advisory_lock(lock_key(worker_id)))))
+
+
+_END_HOLDER = text(
+    """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+      AND (classid::bigint << 32 | objid::bigint) = :key
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND pid <> pg_backend_pid()
+    """
+)
+
+
+def end_holder(connection: Connection, worker_id: UUID) -> None:
+    """End the session that holds the worker's lock: a former one of its own, which it has given up."""
+    connection.execute(_END_HOLDER, {"key": lock_key(worker_id)})
 
 
 @dataclass(frozen=True, slots=True)

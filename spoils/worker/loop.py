@@ -22,6 +22,7 @@ class Loop:
         tick: Callable[[], float],
         wait: Callable[[float], None] | None = None,
         interrupt: Callable[[], None] | None = None,
+        longest_error_seconds: float = LONGEST_ERROR_SECONDS,
     ) -> None:
         """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket."""
         self.name = name
@@ -30,6 +31,7 @@ class Loop:
         self._stopping = threading.Event()
         self._wait = wait or self._wait_for_wake
         self._interrupt = interrupt or self._woken.set
+        self._longest_error_seconds = longest_error_seconds
         self._errors = 0
         self._thread: threading.Thread | None = None
         self._ticking_since: float | None = None
@@ -48,6 +50,11 @@ class Loop:
         """How long the present tick has been going on; 0 between two."""
         since = self._ticking_since
         return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def died(self) -> bool:
+        """Whether the thread has ended though nobody told it to."""
+        return self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
 
     def stop(self, timeout: float | None = None) -> bool:
         """End after the present tick; whether the thread has ended within `timeout` seconds."""
@@ -71,7 +78,7 @@ class Loop:
             delay = self._tick()
         except Exception as exc:
             self._errors += 1
-            pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), LONGEST_ERROR_SECONDS)
+            pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), self._longest_error_seconds)
             # The first of a row of equal troubles tells it all; the rest would only fill the log of an outage.
             known = self._errors > 1
             log.warning(

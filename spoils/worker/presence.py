@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+import psycopg2
+from sqlalchemy import Connection, Engine
 
+from spoils.db.engine import is_direct
 from spoils.errors import SpoilsError
 from spoils.queue import presence, rescue
 from spoils.worker.listener import Listener
@@ -20,6 +22,8 @@ from spoils.worker.watch import Watch
 log = logging.getLogger("spoils.worker")
 
 BEAT_SECONDS = 1.0
+# After an outage whoever is back first sees the others silent: all must be back well before that is held against them.
+LONGEST_ERROR_SECONDS = 1.0
 
 
 class StillThere(SpoilsError):
@@ -62,7 +66,13 @@ class Presence:
         self._beat_at = 0.0
         self.attending = threading.Event()
         self.draining = False
-        self.loop = Loop(name="presence", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt)
+        self.loop = Loop(
+            name="presence",
+            tick=self.tick,
+            wait=self._wait,
+            interrupt=self._listener.interrupt,
+            longest_error_seconds=LONGEST_ERROR_SECONDS,
+        )
 
     def tick(self) -> float:
         """Beat once; connect first where there is no connection. Returns the seconds until the next beat."""
@@ -88,13 +98,15 @@ class Presence:
 
     def _connect(self) -> Connection:
         self._connection = connection = self._engine.connect()
-        direct = _is_direct(connection)
+        direct = is_direct(connection)
         if not self._entered:
             presence.enter(connection, self._row(direct))
             self._entered = True
         if direct:
             # Only the session that holds the lock speaks for this worker.
             if not presence.take_lock(connection, self._worker_id):
+                # Behind a black hole the server may never notice that our former session has gone.
+                presence.end_holder(connection, self._worker_id)
                 raise StillThere()
             self._listener.attach(connection.connection.driver_connection)
         self._beat_at = 0.0
@@ -143,7 +155,12 @@ class Presence:
                 )
 
     def _wait(self, seconds: float) -> None:
-        self._listener.wait(seconds)
+        try:
+            self._listener.wait(seconds)
+        except (psycopg2.Error, OSError, ValueError) as exc:
+            # The server ended the session while we slept on it. The next tick connects anew, at once.
+            log.warning("presence: the connection was lost: %s", exc, extra={"action": "error"})
+            self._disconnect()
 
     def _row(self, direct: bool) -> dict[str, object]:
         return {
@@ -156,14 +173,6 @@ class Presence:
             "lock_key": presence.lock_key(self._worker_id) if direct else None,
             "rss": _resident_bytes(),
         }
-
-
-def _is_direct(connection: Connection) -> bool:
-    """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
-    driver = connection.connection.driver_connection
-    return driver is not None and bool(
-        driver.info.backend_pid == connection.scalar(text("SELECT pg_backend_pid()"))
-    )
 
 
 def _resident_bytes() -> int | None:

@@ -1,4 +1,4 @@
-"""Ending a process whose database calls hang: its rooms would wait for ever, and it would look alive."""
+"""Ending a process whose database calls hang, or a thread of which has died: it would only look alive."""
 
 import logging
 import os
@@ -45,6 +45,13 @@ class Watchdog:
                     "Database calls of %s hang for more than %.0f s: this process ends now, and others take over",
                     ", ".join(hanging),
                     HANGS_SECONDS,
+                    extra={"action": "stop"},
+                )
+                os._exit(EXIT_CODE)
+            if dead := [loop.name for loop in self._loops if loop.died]:
+                log.critical(
+                    "The threads of %s have died: this process ends now, and others take over",
+                    ", ".join(dead),
                     extra={"action": "stop"},
                 )
                 os._exit(EXIT_CODE)
