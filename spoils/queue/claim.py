@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     Connection,
+    Float,
     Row,
     Text,
     and_,
@@ -36,7 +37,7 @@ class Claim:
     retries: int
     attempts: int  # with the worker's id, the fencing token
     crashes: int
-    scheduled_at: datetime
+    scheduled_at: float  # seconds since 1970: Python's own moments begin with the year 1 and know no infinity
     claimed_at: datetime
 
     @property
@@ -115,7 +116,7 @@ def _take(due: object) -> object:
             Task.retries,
             Task.attempts,
             Task.crashes,
-            Task.scheduled_at,
+            cast(func.extract("epoch", Task.scheduled_at), Float).label("scheduled_at"),
             Task.claimed_at,
             Task.priority,
         )

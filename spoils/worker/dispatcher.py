@@ -19,6 +19,8 @@ log = logging.getLogger("spoils.worker")
 POLL_SECONDS = 1.0
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
+LATE_SECONDS = 60.0
+"""How long after a claim was not answered its statement may still reach the server, and be carried out there."""
 
 
 class Dispatcher:
@@ -44,6 +46,7 @@ class Dispatcher:
         self._attending = attending
         self._suspect_due = False
         self._unsure = False
+        self._strays_until = 0.0
         self._due_at: float | None = None
         self.loop = Loop(name="dispatcher", tick=self.tick)
 
@@ -74,18 +77,19 @@ class Dispatcher:
             if held:
                 return POLL_SECONDS
             self._suspect_due = False
-            if self._submit(self._claim(claim_suspect)):
+            if self._claim(claim_suspect):
                 return POLL_SECONDS
         claimed_at = time.monotonic()
-        found = self._submit(self._claim(claim, limit=free))
+        found = self._claim(claim, limit=free)
         return 0.0 if found == free else self._until_next(claimed_at)
 
-    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> list[Claim]:
+    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> int:
+        if self._unsure:
+            self._strays_until = time.monotonic() + LATE_SECONDS
         with self._engine.connect() as connection:
-            if self._unsure:
+            if time.monotonic() < self._strays_until:
                 held = [one.id for one in self._in_flight.claims()]
                 strays = release_strays(connection, worker_id=self._worker_id, held=held)
-                self._unsure = False
                 if strays:
                     log.warning(
                         "Gave back %d tasks whose claim was not answered",
@@ -99,12 +103,9 @@ class Dispatcher:
             )
             self._in_flight.add(claims)
             self._unsure = False
-        return claims
-
-    def _submit(self, claims: list[Claim]) -> int:
-        pool = self._pool
-        for one in claims:
-            pool.submit(one)
+            # Before the connection is given back, which may fail as well: what is in hand must be performed.
+            for one in claims:
+                self._pool.submit(one)
         return len(claims)
 
     def _until_next(self, claimed_at: float) -> float:
