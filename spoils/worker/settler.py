@@ -6,6 +6,7 @@ from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from spoils.queue.settle import Settlement, settle
 from spoils.worker.in_flight import Token
@@ -29,6 +30,7 @@ class Settler:
         self._on_settled = on_settled
         self._given: SimpleQueue[Settlement] = SimpleQueue()
         self._batch: list[Settlement] = []
+        self._singly = False
         self.loop = Loop(name="settler", tick=self.tick)
 
     def hand_over(self, settlement: Settlement) -> None:
@@ -41,17 +43,42 @@ class Settler:
         self._gather()
         if not self._batch:
             return IDLE_SECONDS
+        if self._singly:
+            self._write_singly()
+        else:
+            try:
+                self._write(self._batch)
+            except DBAPIError as exc:
+                # Whether a lock or a rule of somebody's stands in the way of one: the others need not wait for it.
+                self._singly = not exc.connection_invalidated
+                raise
+        return 0.0
+
+    def _write_singly(self) -> None:
+        refused = None
+        for item in list(self._batch):
+            try:
+                self._write([item])
+            except DBAPIError as exc:
+                if exc.connection_invalidated:
+                    raise
+                refused = exc
+        if refused is not None:
+            raise refused
+        self._singly = False
+
+    def _write(self, items: list[Settlement]) -> None:
         with self._engine.connect() as connection:
-            written = settle(connection, self._batch, worker_id=self._worker_id, release=self._release)
-        for item in self._batch:
+            written = settle(connection, items, worker_id=self._worker_id, release=self._release)
+        for item in items:
             if item.task_id not in written:
                 log.warning(
                     "Lost: the task is no longer this attempt's",
                     extra={"action": "lost", "task_id": item.task_id, "attempt": item.attempts},
                 )
-        done, self._batch = [item.token for item in self._batch], []
-        self._on_settled(done)
-        return 0.0
+        done = {item.token for item in items}
+        self._batch = [item for item in self._batch if item.token not in done]
+        self._on_settled(list(done))
 
     @property
     def empty(self) -> bool:
