@@ -57,11 +57,22 @@ class Performer:
         self._running: dict[Token, Attempt] = {}
 
     def perform(self, claim: Claim) -> None:
-        """Perform `claim` to its settlement. Raises nothing that user code raised."""
+        """Perform `claim` to its settlement, whatever is raised on the way."""
+        try:
+            self._perform(claim)
+        except BaseException as exc:
+            # A fault of our own. Without an outcome the task would be in progress for as long as we live.
+            log.exception("Performing broke down", extra=_fields("perform", claim))
+            self._settle_plainly(claim, verdicts.of_breakdown(exc), 0)
+
+    def _perform(self, claim: Claim) -> None:
         try:
             job = self._decode(claim)
         except PayloadError as exc:
             self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
+            return
+        except BaseException as exc:  # noqa: BLE001 - a class's own validators are user code
+            self._settle_plainly(claim, verdicts.of_breakdown(exc), 0)
             return
         attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
         self._running[claim.token] = attempt

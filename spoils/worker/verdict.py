@@ -6,7 +6,7 @@ from dataclasses import replace
 from spoils import backoff
 from spoils.job import Cancel, Job, RetryLater, Snooze
 from spoils.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
-from spoils.worker.report import report_of, storable
+from spoils.worker.report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
 
 MOST_UNCOUNTED = 5
@@ -20,7 +20,7 @@ def of_return(value: object) -> Verdict:
         case Snooze(seconds):
             return Verdict(Ending.SNOOZED, backoff.clamp(seconds))
         case Cancel(reason):
-            return Verdict(Ending.CANCELLED, report=Report("", storable(str(reason), 10_000)))
+            return Verdict(Ending.CANCELLED, report=Report("", storable(text_of(reason), 10_000)))
         case _:
             return FINISHED
 
@@ -54,3 +54,8 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
 def of_misfit(sentence: str) -> Verdict:
     """The verdict on a row that no class here can perform: failed at once, since no retry would mend it."""
     return Verdict(Ending.FAILED, report=Report("", storable(sentence, 10_000)))
+
+
+def of_breakdown(error: BaseException) -> Verdict:
+    """The verdict where a job could not even be begun, or where this worker failed at it: no retry would mend it."""
+    return Verdict(Ending.FAILED, report=report_of(error))
