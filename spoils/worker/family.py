@@ -81,7 +81,8 @@ class Family:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
-        return 0 if not any(codes) else 1
+        # A child that was still starting is ended by the signal itself, and had nothing in its hands.
+        return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
