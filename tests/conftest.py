@@ -100,8 +100,8 @@ def database_url(postgres_url: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """Connect to the test's database, each statement its own transaction."""
-    made = make_engine(database_url, connections=30, application_name="tests")
-    yield made.execution_options(isolation_level="AUTOCOMMIT")
+    made = make_engine(database_url, connections=30, application_name="tests", autocommit=True)
+    yield made
     made.dispose()
 
 
@@ -143,9 +143,9 @@ def client(app: Flask) -> FlaskClient:
 @contextmanager
 def administration(url: str) -> Iterator[Connection]:
     """Connect to the server's maintenance database, where databases are made and dropped."""
-    administrator = make_engine(url, connections=1, application_name="tests")
+    administrator = make_engine(url, connections=1, application_name="tests", autocommit=True)
     try:
-        with administrator.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        with administrator.connect() as connection:
             yield connection
     finally:
         administrator.dispose()

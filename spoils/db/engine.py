@@ -8,6 +8,7 @@ from typing import Any
 from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 # A connection whose other end is gone is noticed within about 15 s, whoever waits on whom.
 TCP_RULES: dict[str, Any] = {
@@ -18,30 +19,22 @@ TCP_RULES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
+DIRECT = "direct"
 SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
     "SET tcp_user_timeout = 15000; SET client_min_messages = warning; SET timezone = 'UTC'"
 )
 
 
-def engine_options(
-    *,
-    connections: int,
-    application_name: str,
-    statement_timeout_ms: int | None = None,
-    pool_timeout: float = 10.0,
-) -> dict[str, Any]:
+def engine_options(*, connections: int, application_name: str, pool_timeout: float = 10.0) -> dict[str, Any]:
     """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use."""
-    connect_args = {**TCP_RULES, "application_name": application_name}
-    if statement_timeout_ms:
-        connect_args["options"] = f"-c statement_timeout={statement_timeout_ms}"
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
         "pool_pre_ping": True,
         "pool_recycle": 3600,
-        "connect_args": connect_args,
+        "connect_args": {**TCP_RULES, "application_name": application_name},
     }
 
 
@@ -50,26 +43,70 @@ def driver_url(url: str) -> str:
     return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
 
-def make_engine(url: str, *, lock_timeout_ms: int | None = None, **options: Any) -> Engine:
+def make_engine(
+    url: str,
+    *,
+    autocommit: bool = False,
+    lock_timeout_ms: int | None = None,
+    statement_timeout_ms: int | None = None,
+    **options: Any,
+) -> Engine:
     """An engine under the rules of this room; see `engine_options` for the options.
 
-    `lock_timeout_ms` bounds how long a statement waits for a row that somebody else has locked.
+    With `autocommit` each statement commits by itself; see `transaction` for several. `lock_timeout_ms` bounds how
+    long a statement waits for a row that somebody else has locked.
     """
-    engine = create_engine(driver_url(url), **engine_options(**options))
-    obey_rules(engine, also=f"; SET lock_timeout = {lock_timeout_ms:d}" if lock_timeout_ms else "")
+    level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    engine = create_engine(driver_url(url), **level, **engine_options(**options))
+    obey_rules(engine, lock_timeout_ms=lock_timeout_ms, statement_timeout_ms=statement_timeout_ms)
     return engine
 
 
-def obey_rules(engine: Engine, *, also: str = "") -> None:
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction on an engine made with `autocommit`; an error of any kind ends its connection too."""
+    # In SQL, since an isolation level as an option would be reset when the connection is given back: where that
+    # connection is broken, the reset raises, and the pool never gets its place back.
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.invalidate()
+            raise
+
+
+def obey_rules(
+    engine: Engine, *, lock_timeout_ms: int | None = None, statement_timeout_ms: int | None = None
+) -> None:
     """Set the server's side of the rules on each new connection of `engine`."""
+    timeouts = {"lock_timeout": lock_timeout_ms, "statement_timeout": statement_timeout_ms}
+    wanted = [f"{name} = {value}" for name, value in timeouts.items() if value]
 
     @event.listens_for(engine, "connect")
-    def connected(connection: DBAPIConnection, _record: Any) -> None:
+    def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         register_type(_MOMENT, connection)  # type: ignore[arg-type]
         cursor = connection.cursor()
-        cursor.execute(SERVER_RULES + also)
+        cursor.execute(f"{SERVER_RULES}; SELECT pg_backend_pid()")
+        (backend_pid,) = cursor.fetchone() or (None,)
+        direct = record.info[DIRECT] = backend_pid == connection.info.backend_pid
+        if direct:
+            for setting in wanted:
+                cursor.execute(f"SET {setting}")
         cursor.close()
         connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A pooler hands the session on to others after each transaction: what outlives it would be theirs.
+        if statement_timeout_ms and not connection.info.get(DIRECT, True):
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {statement_timeout_ms}")
+
+
+def is_direct(connection: Connection) -> bool:
+    """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
+    return bool(connection.info[DIRECT])
 
 
 def _moment(value: str | bytes | None, cursor: Any) -> datetime | None:
@@ -85,16 +122,3 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 # A row put in with psql may hold any moment; one that cannot be read would end every claim that comes upon it.
 _MOMENT = new_type((1184,), "MOMENT", _moment)
-
-
-@contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction, committed at the end of the block, also on an engine whose every statement is its own.
-
-    It is set on the connection: of an engine's options the ones given first win, and a second engine made from an
-    AUTOCOMMIT one with other options would silently stay AUTOCOMMIT.
-    """
-    with engine.connect() as connection:
-        connection.execution_options(isolation_level="READ COMMITTED")
-        with connection.begin():
-            yield connection

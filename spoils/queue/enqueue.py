@@ -1,13 +1,14 @@
 """Putting a task in."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
     Connection,
     DateTime,
+    Engine,
     Text,
     bindparam,
     case,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoils import wire
 from spoils.errors import PayloadError, SpoilsError
@@ -110,6 +112,28 @@ def enqueue(
         if row := connection.execute(_ENQUEUE, values).one_or_none():
             return Enqueued(row.id, TaskState(row.state), row.duplicate)
     raise TwinVanished()
+
+
+def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0) -> Enqueued:
+    """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it."""
+    task_id = uuid4()
+    for tries_left in (2, 1, 0):
+        try:
+            with engine.begin() as connection:
+                found = _find(connection, task_id) if tries_left < 2 else None
+                found = found or enqueue(connection, job, at=at, priority=priority, task_id=task_id)
+            return replace(found, duplicate=found.duplicate and found.id != task_id)
+        except DBAPIError as exc:
+            # An earlier try of ours that was still under way shows as a row of the same id.
+            again = exc.connection_invalidated or isinstance(exc, IntegrityError)
+            if not again or not tries_left:
+                raise
+    raise TwinVanished()
+
+
+def _find(connection: Connection, task_id: UUID) -> Enqueued | None:
+    row = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
+    return Enqueued(row.id, TaskState(row.state), False) if row else None
 
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:

@@ -30,12 +30,11 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(
             connections=settings.web_connections,
             application_name="spoils:web",
-            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
         ),
     )
     db.init_app(app)
     with app.app_context():
-        obey_rules(db.engine)
+        obey_rules(db.engine, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     headers.init_app(app)
     errors.init_app(app)
     api.init_app(app)

@@ -21,6 +21,8 @@ STUCK_SECONDS = 0.25
 """What was taken ahead and has not been started for so long goes back: other workers may be free."""
 EMPTY_SECONDS = 5.0
 EMPTY_EVERY_SECONDS = 55.0
+LATE_SECONDS = 60.0
+"""How long after a claim was not answered its statement may still reach the server, and be carried out there."""
 MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
@@ -50,6 +52,7 @@ class Dispatcher:
         self._attending = attending
         self._suspect_due = False
         self._unsure = False
+        self._strays_until = 0.0
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
         self.loop = Loop(name="dispatcher", tick=self.tick)
@@ -82,20 +85,21 @@ class Dispatcher:
         if self._suspect_due:
             if not held:
                 self._suspect_due = False
-                if self._submit(self._claim(claim_suspect)):
+                if self._claim(claim_suspect):
                     return POLL_SECONDS
             elif self._runs_empty():
                 return POLL_SECONDS
         claimed_at = time.monotonic()
-        found = self._submit(self._claim(claim, limit=room))
+        found = self._claim(claim, limit=room)
         return 0.0 if found == room else self._until_next(claimed_at)
 
-    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> list[Claim]:
+    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> int:
+        if self._unsure:
+            self._strays_until = time.monotonic() + LATE_SECONDS
         with self._engine.connect() as connection:
-            if self._unsure:
+            if time.monotonic() < self._strays_until:
                 held = [one.id for one in self._in_flight.claims()]
                 strays = release_strays(connection, worker_id=self._worker_id, held=held)
-                self._unsure = False
                 if strays:
                     log.warning(
                         "Gave back %d tasks whose claim was not answered",
@@ -109,15 +113,13 @@ class Dispatcher:
             )
             self._in_flight.add(claims)
             self._unsure = False
-        return claims
+            # Before the connection is given back, which may fail as well: what is in hand must be performed.
+            self._pool.submit(claims)
+        return len(claims)
 
     def give_back_unstarted(self) -> None:
         """Return what no thread has begun. The loop has been stopped."""
         self._give_back(self._pool.take_back())
-
-    def _submit(self, claims: list[Claim]) -> int:
-        self._pool.submit(claims)
-        return len(claims)
 
     def _runs_empty(self) -> bool:
         """Whether to claim nothing, so that a suspect's turn may come: a few seconds of each minute, not for ever."""

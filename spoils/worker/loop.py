@@ -22,6 +22,7 @@ class Loop:
         tick: Callable[[], float],
         wait: Callable[[float], None] | None = None,
         interrupt: Callable[[], None] | None = None,
+        longest_error_seconds: float = LONGEST_ERROR_SECONDS,
     ) -> None:
         """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket."""
         self.name = name
@@ -30,6 +31,7 @@ class Loop:
         self._stopping = threading.Event()
         self._wait = wait or self._wait_for_wake
         self._interrupt = interrupt or self._wake
+        self._longest_error_seconds = longest_error_seconds
         self._errors = 0
         self._thread: threading.Thread | None = None
         self._ticking_since: float | None = None
@@ -87,7 +89,7 @@ class Loop:
             delay = step(*arguments)
         except Exception as exc:
             self._errors += 1
-            pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), LONGEST_ERROR_SECONDS)
+            pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), self._longest_error_seconds)
             # The first of a row of equal troubles tells it all; the rest would only fill the log of an outage.
             known = self._errors > 1
             log.warning(

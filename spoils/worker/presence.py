@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
+from spoils.db.engine import is_direct
 from spoils.errors import SpoilsError
 from spoils.queue import presence
 from spoils.worker.listener import Listener
@@ -20,6 +21,8 @@ from spoils.worker.watch import Watch
 log = logging.getLogger("spoils.worker")
 
 BEAT_SECONDS = 1.0
+# After an outage whoever is back first sees the others silent: all must be back well before that is held against them.
+LONGEST_ERROR_SECONDS = 1.0
 
 
 class StillThere(SpoilsError):
@@ -64,7 +67,13 @@ class Presence:
         self._beat_at = 0.0
         self.attending = threading.Event()
         self.draining = False
-        self.loop = Loop(name="presence", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt)
+        self.loop = Loop(
+            name="presence",
+            tick=self.tick,
+            wait=self._wait,
+            interrupt=self._listener.interrupt,
+            longest_error_seconds=LONGEST_ERROR_SECONDS,
+        )
 
     def tick(self) -> float:
         """Beat once; connect first where there is no connection. Returns the seconds until the next beat."""
@@ -90,13 +99,14 @@ class Presence:
 
     def _connect(self) -> Connection:
         self._connection = connection = self._engine.connect()
-        direct = _is_direct(connection)
+        direct = is_direct(connection)
         if not self._entered:
             presence.enter(connection, self._row(direct))
             self._entered = True
         if direct:
             # Only the session that holds the lock speaks for this worker.
             if not presence.take_lock(connection, self._worker_id):
+                # Behind a black hole the server may never notice that our former session has gone.
                 presence.evict(connection, self._worker_id)
                 raise StillThere()
             self._listener.attach(connection.connection.driver_connection)
@@ -156,14 +166,6 @@ class Presence:
             "lock_key": presence.lock_key(self._worker_id) if direct else None,
             "rss": _resident_bytes(),
         }
-
-
-def _is_direct(connection: Connection) -> bool:
-    """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
-    driver = connection.connection.driver_connection
-    return driver is not None and bool(
-        driver.info.backend_pid == connection.scalar(text("SELECT pg_backend_pid()"))
-    )
 
 
 def _resident_bytes() -> int | None:

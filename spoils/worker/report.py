@@ -20,7 +20,7 @@ def report_of(error: BaseException) -> Report:
     # RetryLater is only how a job asks for its delay; what happened is what it was raised from.
     told = error.__cause__ if isinstance(error, RetryLater) and error.__cause__ is not None else error
     name = type(told).__name__
-    message = storable(_text_of(error) or name, MAX_MESSAGE)
+    message = storable(text_of(error) or name, MAX_MESSAGE)
     return Report(
         error_class=name,
         message=message,
@@ -36,9 +36,10 @@ def storable(text: str, limit: int) -> str:
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(thing: object) -> str:
+    """Its text, even where it has none: user code may have made it."""
     try:
-        return str(error)
+        return str(thing)
     except BaseException as exc:  # noqa: BLE001 - user code
         return f"(its text could not be had: {type(exc).__name__})"
 

@@ -38,8 +38,8 @@ from spoils.worker.watchdog import Watchdog
 log = logging.getLogger("spoils.worker")
 
 LOCK_TIMEOUT_MS = 5_000
-FORCE_SECONDS = 3.0
-SETTLE_SECONDS = 2.0
+FORCE_SECONDS = 2.0
+SETTLE_SECONDS = 1.5
 """How long the last outcomes may take to be written once the jobs have ended."""
 
 
@@ -69,8 +69,9 @@ class Supervisor:
             database_url,
             connections=OWN_CONNECTIONS,
             application_name=application_name(self.worker_id),
+            autocommit=True,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
-        ).execution_options(isolation_level="AUTOCOMMIT")
+        )
 
         self.settler = Settler(
             engine=self._engine,
@@ -174,8 +175,9 @@ class Supervisor:
         self._end_by_force(deadline + FORCE_SECONDS)
         self.presence.draining = True
         self._stopping.set()
-        for room in (self.dispatcher, self.scheduler, self.maintenance, self.rescuer):
-            room.loop.stop(1.0)  # 1. nothing new is claimed
+        self.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
+        for room in (self.scheduler, self.maintenance, self.rescuer):
+            room.loop.stop(0.2)
         self._give_back_unstarted()
         self._drain(deadline)  # 2. what can end, ends
         self._release()  # 3. the rest goes back
@@ -183,10 +185,10 @@ class Supervisor:
             lambda: self.settler.empty and not len(self._in_flight), time.monotonic() + SETTLE_SECONDS
         )
         self.pool.stop()
-        self.timekeeper.loop.stop(1.0)
-        self.settler.loop.stop(1.0)
-        self.presence.loop.stop(2.0)  # 4. the beat goes on until nothing is held
-        self._leave()
+        self.timekeeper.loop.stop(0.2)
+        self.settler.loop.stop(0.5)
+        if self.presence.loop.stop(0.5):  # 4. the beat goes on until nothing is held
+            self._leave()
         self.watchdog.stop()
         self._engine.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self.worker_id})
@@ -223,7 +225,8 @@ class Supervisor:
             )
         # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
         for claim in held:
-            self._interrupt(claim)
+            # In a thread: a cancellation makes a connection of its own, which may hang.
+            threading.Thread(target=self._interrupt, args=[claim], daemon=True).start()
 
     def _interrupt(self, claim: Claim) -> None:
         try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from spoils import backoff
 from spoils.job import Cancel, Job, RetryLater, Snooze
 from spoils.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
-from spoils.worker.report import report_of, storable
+from spoils.worker.report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
 
 MOST_UNCOUNTED = 5
@@ -20,7 +20,7 @@ def of_return(value: object) -> Verdict:
         case Snooze(seconds):
             return Verdict(Ending.SNOOZED, backoff.clamp(seconds))
         case Cancel(reason):
-            return Verdict(Ending.CANCELLED, report=Report("", storable(str(reason), 10_000)))
+            return Verdict(Ending.CANCELLED, report=Report("", storable(text_of(reason), 10_000)))
         case _:
             return FINISHED
 

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from spoils.db import sharing
-from spoils.db.engine import make_engine, transaction
+from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from tests.rows import Rows
 
@@ -20,18 +20,18 @@ def shared(empty_database_url: str) -> Engine:
 
 
 def test_from_then_on_a_twin_of_what_runs_is_refused(shared: Engine) -> None:
-    with transaction(shared) as connection:
+    with shared.begin() as connection:
         rows = Rows(connection)
         running = rows.task(state="in_progress", uniq_hash=HASH)
         waiting = rows.task(uniq_hash=HASH)
     for _ in range(2):
-        with transaction(shared) as connection:
+        with shared.begin() as connection:
             sharing.end(connection)
-    with transaction(shared) as connection:
+    with shared.begin() as connection:
         rows = Rows(connection)
         assert (rows.one(running).uniq_hash, rows.one(waiting).uniq_hash) == (HASH, None)
         assert rows.state(waiting) == "new"
-    with pytest.raises(IntegrityError), transaction(shared) as connection:
+    with pytest.raises(IntegrityError), shared.begin() as connection:
         Rows(connection).task(uniq_hash=HASH)
     shared.dispose()
 
@@ -40,7 +40,7 @@ def test_where_the_table_was_never_shared_nothing_changes(engine: Engine) -> Non
     index = text(
         "SELECT oid, pg_get_indexdef(oid) FROM pg_class WHERE relname = 'fang_tasks_active_hash_idx'"
     )
-    with transaction(engine) as connection:
+    with engine.connect() as connection:
         before = connection.execute(index).one()
         sharing.end(connection)
         assert connection.execute(index).one() == before

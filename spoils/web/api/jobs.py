@@ -19,7 +19,7 @@ from spoils.job.registry import registry
 from spoils.models import TaskState, db
 from spoils.queue import inspect
 from spoils.queue.counts import count_tasks
-from spoils.queue.enqueue import enqueue, log_enqueued
+from spoils.queue.enqueue import enqueue_surely, log_enqueued
 from spoils.web.api import body, serialize
 from spoils.web.errors import answer
 from spoils.web.masking import masked
@@ -46,14 +46,13 @@ def create(endpoint: str) -> ResponseReturnValue:
         )
     try:
         job = job_class.model_validate_json(text, strict=True)
-        enqueued = enqueue(db.session.connection(), job)
+        enqueued = enqueue_surely(db.engine, job)
     except ValidationError as exc:
         messages = field_messages(exc)
         sentence = " ".join(f"{field}: {message}" for field, message in messages.items())
         return answer(422, sentence, fields=messages)
     except PayloadError as exc:
         return answer(422, str(exc))
-    db.session.commit()
     log_enqueued(job, enqueued)
     return jsonify(
         {

@@ -1,0 +1,31 @@
+"""An audited database, and a seed that is told."""
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.faults import invariants
+from tests.faults.proxy import Proxy
+
+
+@pytest.fixture(autouse=True)
+def audited(connection: Connection) -> None:
+    invariants.install(connection)
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    """Stand between a worker and the test's database."""
+    with Proxy(database_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def dice() -> random.Random:
+    """Random numbers whose seed is told; SPOILS_FAULT_SEED plays them again."""
+    seed = int(os.environ.get("SPOILS_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
+    print(f"Play this again with SPOILS_FAULT_SEED={seed}")
+    return random.Random(seed)

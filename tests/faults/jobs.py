@@ -1,0 +1,142 @@
+"""Job classes that the fault suite performs."""
+
+import ctypes
+import os
+import time
+
+from pydantic import model_validator
+from sqlalchemy import text
+
+from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+
+
+class WorkJob(Job):
+    """Takes its time; where it is transactional it writes one effect through the session."""
+
+    number: int
+    seconds: float = 0.0
+    transactional: bool = False
+
+    def run(self, queue: Queue) -> None:
+        if self.transactional:
+            queue.session.execute(
+                text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
+            )
+        time.sleep(self.seconds)
+
+
+class ChainJob(Job):
+    """Writes an effect and enqueues one job: both, or neither."""
+
+    number: int
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
+        )
+        queue.enqueue(LinkJob(number=self.number))
+
+
+class LinkJob(Job):
+    """What a chain enqueues."""
+
+    number: int
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class GilJob(Job):
+    """Holds the interpreter's lock, so that no other thread of its process runs."""
+
+    seconds: int
+
+    def run(self, queue: Queue) -> None:
+        ctypes.PyDLL(None).sleep(self.seconds)
+
+
+class PoisonJob(Job):
+    """Ends its process."""
+
+    how: str
+
+    def run(self, queue: Queue) -> None:
+        if self.how == "exit":
+            os._exit(7)
+        ctypes.string_at(0)
+
+
+class SqlStateJob(Job):
+    """Its session meets an error of that code in the first attempts."""
+
+    code: str
+    attempts: int = 1000
+    max_retries = 3
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
+        )
+        # A sequence keeps its count when the transaction that asked it fails.
+        if queue.session.scalar(text("SELECT nextval('session_faults')")) <= self.attempts:
+            queue.session.execute(text("SELECT raise_state(:code)"), {"code": self.code})
+
+
+class BadOutcomeJob(Job):
+    """Ends in a way that no author means."""
+
+    how: str
+    max_retries = 3
+
+    def run(self, queue: Queue) -> Outcome | None:
+        match self.how:
+            case "cancel without a text":
+                return Cancel(Textless())  # type: ignore[arg-type]
+            case "cancel with an error":
+                return Cancel(ValueError("a\0b\ud800"))  # type: ignore[arg-type]
+            case "snooze with nonsense":
+                return Snooze("soon")  # type: ignore[arg-type]
+            case "later with nonsense":
+                error = RetryLater(1)
+                error.seconds = Textless()  # type: ignore[assignment]
+                raise error
+            case "50 MB":
+                raise ValueError("é\0" * 25_000_000)
+            case "an error in a group":
+                raise ExceptionGroup("group", [ValueError(str(number)) for number in range(10_000)])
+            case "an error that causes itself":
+                error = ValueError("loop")
+                error.__cause__ = error
+                raise error
+            case _:
+                raise Unforeseen(self.how)
+
+
+class Unforeseen(BaseException):
+    """No Exception."""
+
+
+class Textless:
+    """A thing whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class PickyJob(Job):
+    """Its own check of the payload raises what pydantic does not turn into a sentence."""
+
+    how: str = "fine"
+
+    @model_validator(mode="after")
+    def _check(self) -> "PickyJob":
+        if self.how == "raise":
+            raise KeyError("the check itself is broken")
+        if self.how == "exit":
+            raise SystemExit(3)
+        return self
+
+    def run(self, queue: Queue) -> None:
+        return None

@@ -1,0 +1,75 @@
+"""A machine whose clock is wrong: only the database's decides."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.faults import invariants
+from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, worker
+from tests.faults.jobs import ChainJob
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob
+
+pytestmark = pytest.mark.process
+
+LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+@pytest.fixture(scope="module")
+def library() -> str:
+    if LIBRARY is None or shutil.which("faketime") is None:
+        if os.environ.get("CI"):
+            pytest.fail("faketime is not installed.")
+        pytest.skip("faketime is not installed.")
+    return str(LIBRARY)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [{"FAKETIME": "-3700", "TZ": "America/New_York"}, {"FAKETIME": "+3700", "TZ": "Australia/Lord_Howe"}],
+    ids=lambda machine: machine["TZ"],
+)
+def test_a_worker_whose_clock_is_an_hour_off_works_by_the_database_s(
+    database_url: str, connection: Connection, rows: Rows, library: str, machine: dict[str, str]
+) -> None:
+    wrong = {
+        **machine,
+        "LD_PRELOAD": library,
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with worker(database_url, **wrong) as program, worker(database_url):
+        # It really is off, or this would prove nothing: its log has its own clock.
+        now = rows.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24')")
+        assert not program.lines[0].startswith(now)
+        attends(rows, 2)
+        accepted = enqueue_all(
+            connection,
+            # None of them sleeps: what the library makes of sleeping is no matter of ours.
+            [SampleJob(number=one) for one in range(20)] + [ChainJob(number=one) for one in range(10)],
+        )
+        later = rows.task(due_in=2.5)
+        far = rows.task(due_in=3600)
+        all_end(rows, [*accepted, later], timeout=40)
+        comes_true(lambda: rows.value("SELECT count(*) FROM spoils_ticks") >= 4)
+    row = rows.one(later)
+    assert 0 <= (row.claimed_at - row.scheduled_at).total_seconds() < 1.5
+    assert rows.state(far) == "new"
+    # Every moment in every table is the database's.
+    wrongly = rows.value(
+        """
+        SELECT count(*) FROM (
+            SELECT claimed_at AS at FROM fang_tasks UNION ALL SELECT updated_at FROM fang_tasks
+            UNION ALL SELECT beat_at FROM spoils_workers UNION ALL SELECT started_at FROM spoils_workers
+            UNION ALL SELECT ended_at FROM spoils_workers UNION ALL SELECT ended_at FROM spoils_attempts
+            UNION ALL SELECT slot FROM spoils_ticks UNION ALL SELECT minute FROM spoils_minutes
+        ) AS moments
+        WHERE at NOT BETWEEN clock_timestamp() - interval '10 min' AND clock_timestamp() + interval '1 s'
+        """
+    )
+    assert wrongly == 0
+    assert invariants.taken_for_dead(rows) == []
+    invariants.check(rows, [*accepted, later, far])

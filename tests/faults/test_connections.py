@@ -1,0 +1,156 @@
+"""Connections that are ended, cut, black holes, or partitioned away from everybody."""
+
+import signal
+from contextlib import ExitStack
+from statistics import median
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.faults import invariants
+from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
+from tests.faults.jobs import WorkJob
+from tests.faults.proxy import Proxy
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob
+
+pytestmark = pytest.mark.process
+
+
+def test_a_worker_whose_connections_are_all_ended_again_and_again_loses_nothing_and_lives(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    with worker(database_url, WORKER_THREADS="10") as program:
+        attends(rows, 1)
+        worker_id = rows.value("SELECT id FROM spoils_workers")
+        accepted = []
+        for number in range(8):
+            accepted += enqueue_all(
+                connection,
+                [
+                    WorkJob(number=10 * number + one, seconds=0.2, transactional=one % 2 == 0)
+                    for one in range(10)
+                ],
+            )
+            in_flight(rows, 1)
+            rows.all(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name",
+                name=f"spoils:{worker_id}",
+            )
+        all_end(rows, accepted, timeout=60)
+        # Only a worker that beats and listens still is one.
+        beat = rows.value("SELECT beat_at FROM spoils_workers")
+        comes_true(lambda: rows.value("SELECT beat_at FROM spoils_workers") > beat)
+        all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=10)
+        assert program.process.poll() is None
+    invariants.check(rows, accepted)
+    assert invariants.taken_for_dead(rows) == []
+
+
+def test_a_worker_hears_notifications_again_after_its_listening_connection_was_ended(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    with worker(database_url):
+        attends(rows, 1)
+        for _ in range(3):
+            (former,) = listening(rows)
+            rows.value("SELECT pg_terminate_backend(:pid)", pid=former)
+            comes_true(lambda former=former: listening(rows) not in ([], [former]))
+            waits = []
+            for _ in range(5):
+                task_id = rows.task()
+                all_end(rows, [task_id], timeout=10)
+                row = rows.one(task_id)
+                waits.append((row.claimed_at - row.created_at).total_seconds())
+            # Sooner than polling each second would have found them: it was told.
+            assert median(waits) < 0.2, waits
+    assert rows.all("SELECT count(*) FROM spoils_workers") == [(1,)]
+
+
+def listening(rows: Rows) -> list[int]:
+    """The backends of workers that hold their lock."""
+    return [
+        pid
+        for (pid,) in rows.all(
+            "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND (classid::bigint << 32 | objid::bigint) IN (SELECT lock_key FROM spoils_workers)"
+        )
+    ]
+
+
+def test_a_black_hole_is_seen_and_the_worker_recovers_when_it_is_gone(
+    proxy: Proxy, connection: Connection, rows: Rows
+) -> None:
+    with worker(proxy.url, WORKER_THREADS="4") as program:
+        attends(rows, 1)
+        accepted = enqueue_all(
+            connection,
+            [WorkJob(number=number, seconds=1, transactional=number % 2 == 0) for number in range(8)],
+        )
+        in_flight(rows, 4)
+        proxy.drop()
+        program.says("(presence|settler|dispatcher): OperationalError", timeout=25)
+        proxy.heal()
+        all_end(rows, accepted, timeout=75)
+        attends(rows, 1)
+        assert program.process.poll() is None
+    invariants.check(rows, accepted)
+    assert invariants.taken_for_dead(rows) == []
+
+
+def test_a_worker_told_to_stop_in_a_black_hole_is_gone_in_time_and_another_takes_over(
+    database_url: str, proxy: Proxy, connection: Connection, rows: Rows
+) -> None:
+    with worker(proxy.url, WORKER_THREADS="4", SPOILS_SHUTDOWN_SECONDS="2") as program:
+        attends(rows, 1)
+        accepted = enqueue_all(connection, [WorkJob(number=number, seconds=1) for number in range(4)])
+        in_flight(rows, 4)
+        proxy.drop()
+        # Not before a call hangs.
+        program.process.send_signal(signal.SIGTERM)
+        program.says("Worker pool stopping")
+        program.ends(timeout=10)
+    # The server has not noticed that the worker is gone: its lock is held, so only its silence tells.
+    with worker(database_url):
+        all_end(rows, accepted, timeout=60)
+    invariants.check(rows, accepted)
+
+
+def test_workers_that_were_all_cut_off_for_a_while_do_not_take_each_other_for_dead(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(Proxy(database_url)) for _ in range(3)]
+        programs = [stack.enter_context(worker(proxy.url, WORKER_THREADS="2")) for proxy in proxies]
+        attends(rows, 3)
+        accepted = enqueue_all(connection, [WorkJob(number=number, seconds=0.5) for number in range(20)])
+        in_flight(rows, 3)
+        for proxy in proxies:
+            proxy.refuse()
+            # So that they do not try again in step.
+            assert rows.all("SELECT pg_sleep(0.8)")
+        # Long enough for each to pause as long as it ever does between two tries.
+        assert rows.all("SELECT pg_sleep(8)")
+        for proxy in proxies:
+            proxy.heal()
+        all_end(rows, accepted, timeout=60)
+        attends(rows, 3)
+        assert [program.process.poll() for program in programs] == [None, None, None]
+    invariants.check(rows, accepted)
+    assert invariants.taken_for_dead(rows) == []
+
+
+def test_a_slow_network_delays_jobs_and_does_no_more(
+    proxy: Proxy, connection: Connection, rows: Rows
+) -> None:
+    with worker(proxy.url):
+        attends(rows, 1)
+        proxy.delay(0.7)
+        accepted = enqueue_all(
+            connection, [WorkJob(number=number, transactional=number % 2 == 0) for number in range(10)]
+        )
+        all_end(rows, accepted, timeout=60)
+        assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
+    invariants.check(rows, accepted)
+    assert invariants.taken_for_dead(rows) == []

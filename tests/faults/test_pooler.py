@@ -1,0 +1,159 @@
+"""The worker and the web behind PgBouncer in transaction mode: polling, no lock, no LISTEN."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, make_url, text
+
+from spoils.config import Settings
+from spoils.db.engine import make_engine
+from spoils.jobs import load as load_jobs
+from spoils.models import db
+from spoils.web import create_app
+from tests.faults import invariants
+from tests.faults.fleet import all_end, attends, enqueue_all, held_by, in_flight, worker
+from tests.faults.jobs import ChainJob, WorkJob
+from tests.rows import Rows
+from tests.support import eventually
+
+pytestmark = pytest.mark.process
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+CONFIG = """
+[databases]
+* = host={socket} port={server_port} user={user}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 8
+logfile = {folder}/log
+pidfile = {folder}/pid
+"""
+
+
+@dataclass
+class Pooler:
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+
+@pytest.fixture
+def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
+    if PGBOUNCER is None:
+        if os.environ.get("CI"):
+            pytest.fail("PgBouncer is not installed.")
+        pytest.skip("PgBouncer is not installed.")
+    url = make_url(database_url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "pgbouncer.ini"
+    config.write_text(
+        CONFIG.format(
+            socket=url.query["host"],
+            server_port=url.query["port"],
+            user=url.username,
+            port=port,
+            folder=tmp_path,
+        )
+    )
+    command = [PGBOUNCER, str(config)]
+    if os.geteuid() == 0:
+        # It refuses to run as root; the server's socket is open to the user whom it belongs to.
+        owner = Path(str(url.query["host"])).stat()
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+        os.chown(tmp_path, owner.st_uid, owner.st_gid)
+        process = subprocess.Popen(
+            command,
+            user=owner.st_uid,
+            group=owner.st_gid,
+            extra_groups=[],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    else:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pooled = url.set(
+        host="127.0.0.1", port=port, query={"sslmode": "disable", "gssencmode": "disable"}
+    ).render_as_string(hide_password=False)
+
+    def answers() -> None:
+        assert process.poll() is None, (
+            (tmp_path / "log").read_text() if (tmp_path / "log").exists() else "no log"
+        )
+        socket.create_connection(("127.0.0.1", port), 1).close()
+
+    try:
+        eventually(answers, 20)
+        yield Pooler(pooled, process)
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def test_workers_behind_a_pooler_poll_finish_everything_and_hold_no_lock(
+    pooler: Pooler, connection: Connection, rows: Rows
+) -> None:
+    with worker(pooler.url) as first, worker(pooler.url):
+        attends(rows, 2)
+        accepted = enqueue_all(
+            connection,
+            [WorkJob(number=one, seconds=0.2, transactional=one % 2 == 0) for one in range(40)]
+            + [ChainJob(number=one) for one in range(5)],
+        )
+        all_end(rows, accepted, timeout=60)
+        assert rows.all("SELECT DISTINCT lock_key FROM spoils_workers") == [(None,)]
+        first.send(signal.SIGTERM)
+        assert first.ends() == 0
+    # A tick of each second, each once, by two schedulers over shared sessions.
+    invariants.check(rows, accepted)
+    assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
+
+
+def test_a_worker_killed_behind_a_pooler_is_dead_after_thirty_seconds_of_silence(
+    pooler: Pooler, connection: Connection, rows: Rows
+) -> None:
+    with worker(pooler.url, WORKER_THREADS="2") as killed:
+        attends(rows, 1)
+        accepted = enqueue_all(connection, [WorkJob(number=one, seconds=1) for one in range(2)])
+        in_flight(rows, 2)
+        lost = held_by(rows, killed.process.pid)
+        killed.send(signal.SIGKILL)
+        killed.ends()
+    with worker(pooler.url, WORKER_THREADS="2") as survivor:
+        all_end(rows, accepted, timeout=70)
+        assert survivor.process.poll() is None
+    assert [rows.one(task_id).crashes for task_id in lost] == [1] * len(lost)
+    silent = rows.value(
+        "SELECT extract(epoch FROM ended_at - beat_at)::float FROM spoils_workers WHERE ended_how = 'killed'"
+    )
+    assert silent >= 30
+    invariants.check(rows, accepted)
+
+
+def test_a_page_behind_a_pooler_keeps_its_statement_timeout_and_leaves_none_behind(
+    pooler: Pooler, rows: Rows
+) -> None:
+    load_jobs()
+    app = create_app(Settings.from_env({"DATABASE_URL": pooler.url}))
+    client = app.test_client()
+    assert client.post("/api/jobs/fetch-product", json={"barcode": "737628064502"}).status_code == 200
+    assert client.get("/api/jobs/status").status_code == 200
+    with app.app_context():
+        assert db.session.scalar(text("SHOW statement_timeout")) == "5s"
+        db.session.remove()
+        db.engine.dispose()
+    other = make_engine(pooler.url, connections=1, application_name="tests")
+    with other.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "0"
+    other.dispose()

@@ -1,0 +1,187 @@
+"""Rows that no release wrote: whatever stands in the table, it ends in an outcome and stops nobody else's."""
+
+from threading import Barrier, Thread
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.db.engine import transaction
+from spoils.queue import control
+from spoils.queue.enqueue import enqueue
+from tests.faults import invariants
+from tests.faults.fleet import all_end, enqueue_all, worker
+from tests.faults.jobs import BadOutcomeJob
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob, UniqueSampleJob
+from tests.support import eventually
+
+pytestmark = pytest.mark.process
+
+
+def test_rows_of_any_shape_are_failed_with_a_sentence_and_stop_no_other(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    misfits = [
+        rows.task(metadata=metadata)
+        for metadata in (
+            [],
+            [1, 2],
+            "text",
+            7,
+            False,
+            {},
+            {"type": None},
+            {"type": 5},
+            {"type": ["SampleJob"]},
+            {"type": "NoSuchJob"},
+            {"type": "SampleJob", "number": "seven"},
+            {"type": "SampleJob", "number": 1.5},
+            {"type": "SampleJob", "number": None},
+            {"type": "PickyJob", "how": "raise"},
+            {"type": "PickyJob", "how": "exit"},
+            {"type": "WorkJob"},
+        )
+    ]
+    misfits.append(rows.task(metadata={}, state="retried", retries=-1))
+    misfits.append(raw(rows, "null"))
+    misfits.append(raw(rows, '{"type": "SampleJob", "number": ' + "9" * 5000 + "}"))
+    misfits.append(raw(rows, '{"type": "SampleJob", "number": ' + "[" * 3000 + "]" * 3000 + "}"))
+    good = enqueue_all(connection, [SampleJob(number=number) for number in range(20)])
+    good.append(rows.task(metadata={"type": "SampleJob", "number": 10**30, "other": {"deep": [[[[]]]]}}))
+    good.append(raw(rows, '{"type": "SampleJob", "number": 1e400}'))
+    foreign = rows.task(metadata={"type": "OfAnotherSystem"}, task_type="common")
+    with worker(database_url, WORKER_THREADS="2"):
+        all_end(rows, good, timeout=30)
+        all_end(rows, misfits, timeout=30, state="failed")
+    sentences = rows.all("SELECT error_message FROM fang_tasks WHERE state = 'failed'")
+    assert all(sentence and sentence.strip() for (sentence,) in sentences)
+    assert rows.state(foreign) == "new"
+    invariants.check(rows, [*misfits, *good, foreign])
+
+
+@pytest.mark.parametrize("moment", ["-infinity", "0044-03-15 12:00:00+00 BC", "0001-01-01 00:00:00+00"])
+def test_a_row_due_since_a_moment_that_python_cannot_tell_runs_like_any_other(
+    database_url: str, connection: Connection, rows: Rows, moment: str
+) -> None:
+    odd = rows.task(task_type="sample")
+    never = rows.task(task_type="sample", metadata={"type": "SampleJob"})
+    far = rows.task(task_type="sample", metadata={"type": "SampleJob"})
+    set_moment = text("UPDATE fang_tasks SET scheduled_at = CAST(:moment AS timestamptz) WHERE id = :id")
+    connection.execute(set_moment, {"moment": moment, "id": odd})
+    connection.execute(set_moment, {"moment": "infinity", "id": never})
+    connection.execute(set_moment, {"moment": "294276-12-31 23:59:59+00", "id": far})
+    good = enqueue_all(connection, [SampleJob(number=number) for number in range(5)])
+    with worker(database_url):
+        all_end(rows, [odd, *good], timeout=30)
+    assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
+    states = rows.all("SELECT state::text FROM fang_tasks WHERE id = ANY(:ids)", ids=[never, far])
+    assert states == [("new",), ("new",)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"retries": -1}, {"retries": 2147483647}, {"crashes": -5}],
+    ids=str,
+)
+def test_numbers_at_their_ends_stop_nobody(
+    database_url: str, connection: Connection, rows: Rows, columns: dict[str, int]
+) -> None:
+    odd = rows.task(task_type="raising", metadata={"type": "RaisingJob"}, state="retried", **columns)
+    good = enqueue_all(connection, [SampleJob(number=number) for number in range(5)])
+    with worker(database_url):
+        all_end(rows, good, timeout=20)
+
+        def told() -> None:
+            assert rows.value("SELECT count(*) FROM spoils_attempts WHERE task_id = :id", id=odd) == 1
+
+        eventually(told, 20)
+    assert rows.state(odd) in ("retried", "new", "failed")
+
+
+def test_whatever_a_job_says_at_its_end_is_an_outcome(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    ends = {
+        "cancel without a text": "failed",
+        "cancel with an error": "failed",
+        "snooze with nonsense": "new",
+        "later with nonsense": "retried",
+        "50 MB": "retried",
+        "an error in a group": "retried",
+        "an error that causes itself": "retried",
+        "a bare BaseException": "retried",
+    }
+    tasks = {how: enqueue(connection, BadOutcomeJob(how=how)).id for how in ends}
+    with worker(database_url, WORKER_THREADS="2"):
+
+        def told() -> None:
+            (number,) = rows.all("SELECT count(DISTINCT task_id) FROM spoils_attempts")[0]
+            assert number == len(ends), rows.all("SELECT metadata, state, error_message FROM fang_tasks")
+
+        eventually(told, 30)
+        all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=10)
+    assert {how: rows.state(task_id) for how, task_id in tasks.items()} == ends
+    longest = rows.value("SELECT max(length(message) + length(coalesce(traceback, ''))) FROM spoils_attempts")
+    assert longest < 1_000_000
+    invariants.check(rows, tasks.values())
+
+
+def test_two_hundred_clients_that_enqueue_the_same_unique_job_at_once_make_one_task(
+    engine: Engine, rows: Rows
+) -> None:
+    found: list[tuple[UUID, bool]] = []
+    start = Barrier(200)
+
+    def client() -> None:
+        start.wait(60)
+        with engine.connect() as connection:
+            enqueued = enqueue(connection, UniqueSampleJob(number=1))
+        found.append((enqueued.id, enqueued.duplicate))
+
+    at_once(client, 200)
+    assert len({task_id for task_id, _ in found}) == 1
+    assert sorted(duplicate for _, duplicate in found) == [False] + [True] * 199
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+    invariants.check(rows, [found[0][0]])
+
+
+@pytest.mark.parametrize("state", ["failed", "finished"])
+@pytest.mark.parametrize("verb", ["retry", "remove"])
+def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, verb: str, state: str) -> None:
+    task_id = rows.task(state=state, retries=3, error_message="boom")
+    done: list[bool] = []
+    start = Barrier(50)
+
+    def click() -> None:
+        start.wait(60)
+        with transaction(engine) as connection:
+            change = getattr(control, verb)(connection, task_id)
+        done.append(change.done)
+
+    at_once(click, 50)
+    assert len(done) == 50
+    allowed = state == "failed" or verb == "remove"
+    assert sum(done) == int(allowed)
+    changes = rows.all("SELECT was, becomes FROM audit WHERE was IS NOT NULL")
+    assert changes == ([(state, "new" if verb == "retry" else None)] if allowed else [])
+    invariants.check(rows, [task_id], deleted=[task_id] if verb == "remove" else [])
+
+
+def at_once(target: object, number: int) -> None:
+    threads = [Thread(target=target) for _ in range(number)]  # type: ignore[arg-type]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+
+
+def raw(rows: Rows, metadata: str) -> UUID:
+    """Insert metadata that Python's own JSON writer would refuse to write."""
+    task_id = rows.task()
+    rows.connection.execute(
+        text("UPDATE fang_tasks SET metadata = CAST(:metadata AS jsonb) WHERE id = :id"),
+        {"metadata": metadata, "id": task_id},
+    )
+    return task_id
