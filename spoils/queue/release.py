@@ -3,15 +3,44 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Uuid, all_, bindparam, case, cast, func, null, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Uuid,
+    all_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.orm import aliased
 
-from spoils.models import Task, TaskState
+from spoils.models import WAITING, Task, TaskState
 
 STATES = Task.__table__.c.state.type
 waiting_again = case(
     (Task.retries > 0, cast(TaskState.RETRIED.value, STATES)), else_=cast(TaskState.NEW.value, STATES)
 )
+_twin = aliased(Task)
+hash_kept = case(
+    (
+        exists(
+            select(_twin.id).where(
+                _twin.uniq_hash == Task.uniq_hash, _twin.state.in_(WAITING), _twin.id != Task.id
+            )
+        ),
+        null(),
+    ),
+    else_=Task.uniq_hash,
+)
+"""Where Rust workers share the table a twin may wait by the time a task goes back: the task then runs without its hash,
+as duplicates do that were adopted."""
 GIVEN_BACK = {
+    "uniq_hash": hash_kept,
     "state": waiting_again,
     "scheduled_at": func.now(),
     "claimed_by": null(),

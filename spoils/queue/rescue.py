@@ -24,7 +24,7 @@ from sqlalchemy import (
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue.reach import SUSPECT_CRASHES
-from spoils.queue.release import GIVEN_BACK, STATES, waiting_again
+from spoils.queue.release import GIVEN_BACK, STATES, hash_kept, waiting_again
 
 CONDEMNED = (
     "The worker died during three attempts of this task, the last time with nothing else in its hands."
@@ -74,6 +74,7 @@ _rescued = (
             (_condemned, cast(TaskState.FAILED.value, STATES)),
             else_=waiting_again,
         ),
+        uniq_hash=case((_condemned, Task.uniq_hash), else_=hash_kept),
         error_message=case((_condemned, CONDEMNED), else_=Task.error_message),
         scheduled_at=case((_condemned, Task.scheduled_at), else_=func.now()),
         claimed_by=case((_condemned, Task.claimed_by), else_=null()),

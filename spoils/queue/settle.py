@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from spoils.models import Attempt, Minute, Task, TaskState
 from spoils.outcome import Ending, Verdict
 from spoils.queue import minutes
-from spoils.queue.release import STATES
+from spoils.queue.release import STATES, hash_kept
 
 MAX_DELAY_SECONDS = 3650 * 24 * 3600.0
 
@@ -93,6 +93,7 @@ _settled = (
     )
     .values(
         state=_state,
+        uniq_hash=case((_waits, hash_kept), else_=Task.uniq_hash),
         retries=_retries,
         scheduled_at=case(
             (_waits, func.now() + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)),
