@@ -140,3 +140,15 @@ class PickyJob(Job):
 
     def run(self, queue: Queue) -> None:
         return None
+
+
+class UniqueTroubleJob(Job):
+    """Only one of a number may wait or run; it takes its time, and then fails."""
+
+    number: int
+    milliseconds: int
+    uniq = True
+
+    def run(self, queue: Queue) -> None:
+        time.sleep(self.milliseconds / 1000)
+        raise ValueError("trouble")
