@@ -1,0 +1,119 @@
+"""Stopping a worker process: what can end ends, what cannot goes back, and nothing hangs."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from spoils.outcome import Ending, Verdict
+from spoils.queue.claim import Claim
+from spoils.queue.settle import Settlement
+from spoils.worker.rooms import Rooms
+
+log = logging.getLogger("spoils.worker")
+
+SETTLE_SECONDS = 1.5
+"""How long the last outcomes may take to be written once the jobs have ended."""
+FORCE_SECONDS = 2.0
+"""How long beyond the grace the process may take to end, whatever hangs."""
+
+
+class Shutdown:
+    """One stop of one process. `seconds` is the grace of jobs; `disowned` says that its tasks are others' already."""
+
+    def __init__(self, rooms: Rooms, *, seconds: float, disowned: bool) -> None:
+        self._rooms = rooms
+        self._seconds = seconds
+        self._disowned = disowned
+
+    def run(self) -> None:
+        """The order matters: each room outlives those that need it."""
+        deadline = time.monotonic() + self._seconds
+        log.info(
+            "Worker pool stopping: %d jobs in hand",
+            len(self._rooms.in_flight),
+            extra={"action": "stop", "worker_id": self._rooms.worker_id},
+        )
+        self._end_by_force(deadline + FORCE_SECONDS)
+        self._rooms.presence.draining = True
+        self._rooms.stopping.set()
+        self._rooms.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
+        for room in (self._rooms.scheduler, self._rooms.maintenance, self._rooms.rescuer):
+            room.loop.stop(0.2)
+        self._give_back_unstarted()
+        self._drain(deadline)  # 2. what can end, ends
+        self._release()  # 3. the rest goes back
+        self._wait_for(
+            lambda: self._rooms.settler.empty and not len(self._rooms.in_flight),
+            time.monotonic() + SETTLE_SECONDS,
+        )
+        self._rooms.pool.stop()
+        self._rooms.timekeeper.loop.stop(0.2)
+        self._rooms.settler.loop.stop(0.5)
+        if self._rooms.presence.loop.stop(0.5):  # 4. the beat goes on until nothing is held
+            self._leave()
+        self._rooms.watchdog.stop()
+        self._rooms.engine.dispose()
+        log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self._rooms.worker_id})
+
+    def _end_by_force(self, moment: float) -> None:
+        """End the process at `moment` whatever hangs: a database call, or a thread that a job has left behind."""
+
+        def end() -> None:
+            time.sleep(max(0.0, moment - time.monotonic()))
+            log.critical("Stopping took too long: this process ends now", extra={"action": "stop"})
+            os._exit(1)
+
+        threading.Thread(target=end, name="force", daemon=True).start()
+
+    def _give_back_unstarted(self) -> None:
+        try:
+            self._rooms.dispatcher.give_back_unstarted()
+        except SQLAlchemyError as exc:
+            log.warning("Giving back failed: %s", exc, extra={"action": "release"})
+
+    def _drain(self, deadline: float) -> None:
+        if not self._disowned:
+            self._wait_for(lambda: not len(self._rooms.in_flight), deadline)
+
+    def _release(self) -> None:
+        held = self._rooms.in_flight.claims()
+        for claim in held:
+            log.warning(
+                "Released: it did not end in time",
+                extra={"action": "release", "task_id": claim.id, "task_type": claim.task_type},
+            )
+            self._rooms.settler.hand_over(
+                Settlement(claim.id, claim.attempts, Verdict(Ending.RELEASED), claim.claimed_at, 0)
+            )
+        # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
+        for claim in held:
+            # In a thread: a cancellation makes a connection of its own, which may hang.
+            threading.Thread(target=self._interrupt, args=[claim], daemon=True).start()
+
+    def _interrupt(self, claim: Claim) -> None:
+        try:
+            self._rooms.performer.interrupt(claim.token)
+        except Exception as exc:  # noqa: BLE001 - the session's end does it too, when the process ends
+            log.info(
+                "The session could not be interrupted: %s",
+                exc,
+                extra={"action": "release", "task_id": claim.id},
+            )
+
+    def _leave(self) -> None:
+        try:
+            if not self._disowned:
+                self._rooms.presence.leave()
+        except Exception as exc:  # noqa: BLE001 - the row is then ended by a rescue
+            log.warning(
+                "Leaving failed: %s", exc, extra={"action": "stop", "worker_id": self._rooms.worker_id}
+            )
+
+    def _wait_for(self, done: Callable[[], bool], deadline: float) -> None:
+        while not done() and time.monotonic() < deadline:
+            self._rooms.progress.wait(0.05)
+            self._rooms.progress.clear()
