@@ -83,7 +83,11 @@ class Program:
 def worker(database_url: str, **environment: str) -> Program:
     """Start a worker that knows the tests' job classes, and wait until it is at work."""
     program = Program(
-        "tests/sample_worker.py", DATABASE_URL=database_url, **{"SPOILS_ANALYZE_SECONDS": "0", **environment}
+        # As a module: a script's folder comes first on Python's path, and there tests/queue hides the library's queue.
+        "-m",
+        "tests.sample_worker",
+        DATABASE_URL=database_url,
+        **{"SPOILS_ANALYZE_SECONDS": "0", **environment},
     )
     program.says("Worker pool started")
     return program

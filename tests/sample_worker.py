@@ -1,9 +1,6 @@
-"""The worker program with the tests' job classes on its shelf."""
+"""The worker program with the tests' job classes on its shelf: python -m tests.sample_worker"""
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tests.sample_jobs  # noqa: F401 - its classes register themselves
 from spoils.cli import worker_program
