@@ -55,7 +55,7 @@ class PayloadJob(Job):
 @pytest.mark.parametrize(
     ("name", "task_type", "endpoint"),
     [
-        ("FetchProductJob", "fetch_product", "fetch-product"),
+        ("CatchProductJob", "catch_product", "catch-product"),
         ("Nightly", "nightly", "nightly"),
         ("HTTPPingJob", "http_ping", "http-ping"),
         ("Level2AuditJob", "level2_audit", "level2-audit"),
