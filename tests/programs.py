@@ -86,7 +86,7 @@ def worker(database_url: str, **environment: str) -> Program:
     program = Program(
         "tests/sample_worker.py", DATABASE_URL=database_url, **{"SPOILS_ANALYZE_SECONDS": "0", **environment}
     )
-    program.says("Worker pool started")
+    program.says("Worker pool started", timeout=40)
     return program
 
 
