@@ -1,5 +1,6 @@
 """Log lines: a short message, then stable fields as key=value. One event is one line, whatever it holds."""
 
+import json
 import logging
 import re
 import sys
@@ -7,6 +8,7 @@ import time
 
 FIELDS = ("action", "task_id", "task_type", "attempt", "worker_id", "ran_ms", "delay_seconds")
 
+_PLAIN = re.compile(r'[^\s="]+')
 # CR, LF, ESC and their kin: text from outside must not look like a line of ours. Half a character (a lone
 # surrogate) has no UTF-8, and a line that holds one would not be written at all.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -30,7 +32,7 @@ class LineFormatter(logging.Formatter):
         """The record as one line; a traceback follows on lines that begin with a bar."""
         moment = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z"
         fields = "".join(
-            f" {name}={one_line(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
+            f" {name}={_value(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
         )
         line = f"{moment} {record.levelname} {one_line(record.getMessage())}{fields}"
         if record.exc_info:
@@ -39,6 +41,12 @@ class LineFormatter(logging.Formatter):
         return line
 
     converter = staticmethod(time.gmtime)
+
+
+def _value(value: object) -> str:
+    """A field's value, in quotes where it could be taken for more than one."""
+    text = one_line(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def one_line(text: object) -> str:

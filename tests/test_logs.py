@@ -113,3 +113,8 @@ def test_everything_at_the_level_and_above_goes_to_standard_output(
     written = capsys.readouterr()
     assert re.fullmatch(STAMP + "WARNING loud\n", written.out)
     assert written.err == ""
+
+
+def test_a_value_that_looks_like_more_fields_stands_in_quotes() -> None:
+    line = told("Hello", task_type='x action=forged "y"')
+    assert 'task_type="x action=forged \\"y\\""' in line
