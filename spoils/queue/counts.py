@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from spoils.models import Count, TaskState
 from spoils.queue import folding
@@ -15,13 +15,13 @@ _FOLD = insert(Count).from_select(
     .having(func.sum(_gone.c.delta) != 0),
 )
 FEW = 200
-_MANY = select(Count.id).offset(FEW).limit(1)
+_ONE_MORE = select(Count.id).offset(bindparam("few")).limit(1)
 _COUNTS = select(Count.task_type, Count.state, func.sum(Count.delta)).group_by(Count.task_type, Count.state)
 
 
-def fold_counts(connection: Connection) -> None:
-    """Fold the delta rows into one row a type and state; skipped where they are few, or another process does it."""
-    if connection.scalar(_MANY) is None:
+def fold_counts(connection: Connection, *, few: int = FEW) -> None:
+    """Fold the delta rows into one row a type and state; skipped where they are `few`, or another process does it."""
+    if connection.scalar(_ONE_MORE, {"few": few}) is None:
         return
     folding.under_lock(connection, folding.COUNTS_LOCK, _FOLD)
 

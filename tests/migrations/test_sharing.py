@@ -5,7 +5,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from spoils.db import sharing
-from spoils.db.engine import make_engine
+from spoils.db.engine import make_engine, transaction
 from spoils.db.migrate import migrate
 from tests.rows import Rows
 
@@ -40,7 +40,7 @@ def test_where_the_table_was_never_shared_nothing_changes(engine: Engine) -> Non
     index = text(
         "SELECT oid, pg_get_indexdef(oid) FROM pg_class WHERE relname = 'fang_tasks_active_hash_idx'"
     )
-    with engine.connect() as connection:
+    with transaction(engine) as connection:
         before = connection.execute(index).one()
         sharing.end(connection)
         assert connection.execute(index).one() == before

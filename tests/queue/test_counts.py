@@ -64,7 +64,7 @@ def true_counts(rows: Rows) -> dict[tuple[str, str], int]:
 
 def fold(engine: Engine) -> None:
     with transaction(engine) as connection:
-        fold_counts(connection)
+        fold_counts(connection, few=0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -141,8 +141,19 @@ def test_a_truncate_that_meets_a_fold_leaves_nothing_counted(engine: Engine, row
         connection.execute(text("TRUNCATE fang_tasks"))
 
     with held(engine) as folding_one:
-        fold_counts(folding_one)
+        fold_counts(folding_one, few=0)
         with meanwhile(engine, truncate) as truncating:
             folding_one.commit()
         truncating.result()
     assert counted(rows) == true_counts(rows) == {}
+
+
+def test_few_rows_are_not_worth_folding(engine: Engine, rows: Rows) -> None:
+    for _ in range(3):
+        rows.task()
+    with transaction(engine) as connection:
+        fold_counts(connection, few=3)
+    assert rows.value("SELECT count(*) FROM spoils_counts") == 3
+    with transaction(engine) as connection:
+        fold_counts(connection, few=2)
+    assert rows.value("SELECT count(*) FROM spoils_counts") == 1

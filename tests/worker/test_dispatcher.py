@@ -26,7 +26,7 @@ class Bench:
         self.attending.set()
         self.gate = threading.Semaphore(0)
         self.performed: list[Claim] = []
-        self.pool = Pool(threads=2, perform=self._perform, on_idle=lambda: None)
+        self.pool = Pool(threads=2, perform=self._perform, on_room=lambda: None)
         self.dispatcher = Dispatcher(
             engine=engine,
             worker_id=worker_id,
@@ -41,16 +41,16 @@ class Bench:
     def _perform(self, claim: Claim) -> None:
         self.gate.acquire(timeout=30)
         self.performed.append(claim)
-        self.in_flight.drop(claim.id)
+        self.in_flight.drop([claim.token])
 
     def end(self, number: int) -> None:
         """Let so many jobs end, and wait until their threads are free."""
-        free, self_free = self.pool.free + number, self.pool
+        busy = self.pool.busy - number
         for _ in range(number):
             self.gate.release()
 
         def ended() -> None:
-            assert self_free.free == free
+            assert self.pool.busy == busy
 
         eventually(ended)
 
@@ -104,7 +104,7 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
     rows.task()
     bench.dispatcher.tick()
     suspect, other = rows.task(crashes=2), rows.task()
-    bench.dispatcher.suspect_due()
+    bench.dispatcher.suspect_due(True)
     assert bench.dispatcher.tick() == POLL_SECONDS
     assert rows.state(suspect) == rows.state(other) == "new"
     bench.end(1)
@@ -119,7 +119,7 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
 
 def test_a_suspect_that_another_worker_took_does_not_keep_this_one_idle(bench: Bench, rows: Rows) -> None:
     task_id = rows.task()
-    bench.dispatcher.suspect_due()
+    bench.dispatcher.suspect_due(True)
     bench.dispatcher.tick()
     assert [claim.id for claim in bench.in_flight.claims()] == [task_id]
 

@@ -35,7 +35,7 @@ class Hands:
         self.worker_id = worker_id
         self.connection = connection
         self.settlements: list[Settlement] = []
-        self.dropped: list[UUID] = []
+        self.dropped: list[tuple[UUID, int]] = []
         self.stopping = threading.Event()
         with app.app_context():
             self.engine: Engine = db.engine
@@ -101,7 +101,7 @@ def test_a_job_that_opens_no_session_is_handed_over_and_takes_no_connection(hand
 def test_writes_and_notes_and_the_completion_are_committed_as_one(hands: Hands, rows: Rows) -> None:
     claim = hands.perform(EffectJob(name="a", then="enqueue"))
     assert hands.settlements == []
-    assert hands.dropped == [claim.id]
+    assert hands.dropped == [claim.token]
     # now() is the moment at which a transaction began.
     moments = "SELECT at FROM effects UNION SELECT updated_at FROM fang_tasks UNION SELECT created_at FROM fang_tasks"
     before = rows.one(claim.id).created_at
@@ -143,7 +143,7 @@ def test_a_claim_that_was_lost_takes_the_job_s_writes_with_it(hands: Hands, rows
     assert effects(rows) == 0
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'sample'") == 0
     assert hands.settlements == []
-    assert hands.dropped == [claim.id]
+    assert hands.dropped == [claim.token]
 
 
 def test_a_deferred_constraint_that_fails_at_the_commit_is_a_failure(hands: Hands, rows: Rows) -> None:
@@ -304,7 +304,7 @@ def test_the_job_s_own_rollback_touches_a_savepoint_only(hands: Hands, rows: Row
     assert rows.all("SELECT name FROM effects ORDER BY name") == [("committed",), ("last",)]
 
 
-def test_a_connection_that_dies_under_a_job_is_a_failure_and_the_next_one_works(
+def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_works(
     hands: Hands, rows: Rows
 ) -> None:
     class DyingSessionJob(Job):
@@ -313,7 +313,7 @@ def test_a_connection_that_dies_under_a_job_is_a_failure_and_the_next_one_works(
             rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
     hands.perform(DyingSessionJob())
-    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+    assert hands.settlements[0].verdict.ending is Ending.RELEASED
     claim = hands.perform(EffectJob(name="after"))
     assert rows.state(claim.id) == "finished"
 
@@ -329,7 +329,7 @@ def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows)
     claim = hands.take(LongStatementJob())
     performing = threading.Thread(target=hands.performer.perform, args=(claim,))
     performing.start()
-    _when_sleeping(rows, lambda: hands.performer.interrupt(claim.id))
+    _when_sleeping(rows, lambda: hands.performer.interrupt(claim.token))
     performing.join(10)
     assert not performing.is_alive()
     assert hands.settlements[0].verdict.ending is Ending.RETRIED

@@ -26,17 +26,18 @@ def test_it_performs_as_many_at_once_as_it_has_threads_and_knows_how_many_are_fr
         met.wait(10)
         gate.wait(10)
 
-    pool = Pool(threads=3, perform=perform, on_idle=idle.release)
+    pool = Pool(threads=3, perform=perform, on_room=idle.release)
     pool.start()
-    assert (pool.free, pool.busy) == (3, 0)
+    assert (pool.room, pool.busy) == (3, 0)
     for number in range(3):
-        pool.submit(another())
-        assert (pool.free, pool.busy) == (2 - number, 1 + number)
+        pool.submit([another()])
+        assert (pool.room, pool.busy) == (2 - number, 1 + number)
     met.wait(10)
     gate.set()
     for _ in range(3):
         assert idle.acquire(timeout=10)
-    assert (pool.free, pool.busy) == (3, 0)
+    assert pool.busy == 0
+    assert pool.room >= 3
     pool.stop()
 
 
@@ -49,12 +50,12 @@ def test_a_fault_of_our_own_is_told_and_ends_no_thread(
     def perform(_: Claim) -> None:
         raise error
 
-    pool = Pool(threads=1, perform=perform, on_idle=idle.release)
+    pool = Pool(threads=1, perform=perform, on_room=idle.release)
     pool.start()
     for _ in range(3):
-        pool.submit(another())
+        pool.submit([another()])
         assert idle.acquire(timeout=10)
-    assert pool.free == 1
+    assert pool.busy == 0
     assert [record.message for record in caplog.records] == ["Performing broke down"] * 3
     pool.stop()
 
@@ -66,11 +67,11 @@ def test_its_threads_end_once_they_are_free() -> None:
         gate.wait(10)
         performed.append(claim)
 
-    pool = Pool(threads=2, perform=perform, on_idle=lambda: None)
+    pool = Pool(threads=2, perform=perform, on_room=lambda: None)
     before = set(threading.enumerate())
     pool.start()
     mine = set(threading.enumerate()) - before
-    pool.submit(CLAIM)
+    pool.submit([CLAIM])
     pool.stop()
     gate.set()
 
@@ -79,3 +80,50 @@ def test_its_threads_end_once_they_are_free() -> None:
 
     eventually(ended)
     assert performed == [CLAIM]
+
+
+def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
+    seconds, done = [0.0], threading.Semaphore(0)
+    pause = threading.Event()
+
+    def perform(_: Claim) -> None:
+        pause.wait(seconds[0])
+        done.release()
+
+    pool = Pool(threads=2, perform=perform, on_room=lambda: None)
+    pool.start()
+    for _ in range(100):
+        pool.submit([another()])
+        assert done.acquire(timeout=10)
+
+    def ahead() -> None:
+        assert pool.room > 20
+
+    eventually(ahead)
+    seconds[0] = 0.3
+    pool.submit([another()])
+    assert done.acquire(timeout=10)
+
+    def not_ahead() -> None:
+        assert pool.room == 2
+
+    eventually(not_ahead)
+    pool.stop()
+
+
+def test_what_no_thread_begins_is_taken_back() -> None:
+    gate = threading.Event()
+    pool = Pool(threads=1, perform=lambda _: bool(gate.wait(10)), on_room=lambda: None)
+    pool.start()
+    claims = [another() for _ in range(5)]
+    pool.submit(claims)
+
+    def begun() -> None:
+        assert pool._claims.qsize() == 4
+
+    eventually(begun)
+    assert pool.take_back(waiting_for=60) == []
+    assert pool.take_back() == claims[1:]
+    assert pool.busy == 1
+    gate.set()
+    pool.stop()

@@ -1,5 +1,6 @@
 """The scheduler: what is due is entered, what nobody was there for is told as missed, and a long absence is bounded."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ class NightlyTickJob(Job):
 
 
 def scheduler(engine: Engine, *jobs: type[Job], zone: str = "UTC") -> Scheduler:
-    return Scheduler(engine=engine, jobs=jobs, default_zone=zone)
+    return Scheduler(engine=engine, jobs=jobs, default_zone=zone, turn=threading.Lock())
 
 
 def settled_until(connection: Connection, ago: timedelta) -> None:

@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settle import Settlement
-from spoils.worker.settler import IDLE_SECONDS, MOST, Settler
+from spoils.worker.in_flight import Token
+from spoils.worker.settler import APART_SECONDS, IDLE_SECONDS, MOST, MOST_REFUSALS, Settler
 from tests.queue.hands import take
 from tests.rows import Rows
 from tests.support import eventually
@@ -21,12 +21,12 @@ def me(rows: Rows) -> UUID:
 
 
 @pytest.fixture
-def settled() -> list[UUID]:
+def settled() -> list[Token]:
     return []
 
 
 @pytest.fixture
-def settler(engine: Engine, me: UUID, settled: list[UUID]) -> Settler:
+def settler(engine: Engine, me: UUID, settled: list[Token]) -> Settler:
     return Settler(engine=engine, worker_id=me, release="v1", on_settled=settled.extend)
 
 
@@ -35,7 +35,7 @@ def verdict_on(claim: Claim, verdict: Verdict = FINISHED) -> Settlement:
 
 
 def test_what_has_gathered_is_written_in_one_group(
-    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
 ) -> None:
     for _ in range(5):
         rows.task()
@@ -44,7 +44,7 @@ def test_what_has_gathered_is_written_in_one_group(
         settler.hand_over(verdict_on(claim))
     assert not settler.empty
     assert settler.tick() == 0
-    assert settled == [claim.id for claim in claims]
+    assert settled == [claim.token for claim in claims]
     assert settler.empty
     assert rows.all(
         "SELECT state::text, count(*), count(DISTINCT updated_at) FROM fang_tasks GROUP BY 1"
@@ -53,7 +53,7 @@ def test_what_has_gathered_is_written_in_one_group(
 
 
 def test_a_group_is_bounded(
-    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
 ) -> None:
     connection.execute(
         text(
@@ -70,16 +70,15 @@ def test_a_group_is_bounded(
 
 
 def test_an_error_leaves_the_group_in_hand_and_it_is_written_later(
-    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID]
+    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
 ) -> None:
     first, second = rows.task(due_in=-1), rows.task()
     one, other = take(connection, me, 2)
     settler.hand_over(verdict_on(one))
     connection.execute(text("ALTER TABLE spoils_minutes RENAME TO away"))
     try:
-        for _ in range(3):
-            with pytest.raises(DBAPIError):
-                settler.tick()
+        for _ in range(MOST_REFUSALS - 1):
+            assert settler.tick() == APART_SECONDS
             assert not settler.empty
         assert settled == []
         assert rows.state(first) == "in_progress"
@@ -87,7 +86,7 @@ def test_an_error_leaves_the_group_in_hand_and_it_is_written_later(
     finally:
         connection.execute(text("ALTER TABLE away RENAME TO spoils_minutes"))
     settler.tick()
-    assert settled == [first, second]
+    assert settled == [one.token, other.token]
     assert (rows.state(first), rows.state(second)) == ("finished", "retried")
     assert rows.value("SELECT count(*) FROM spoils_minutes") == 2
 
@@ -117,7 +116,7 @@ def test_its_loop_comes_back_for_what_could_not_be_written(
 
 
 def test_what_is_lost_is_told_and_let_go(
-    *, settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[UUID],
+    *, settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     gone, kept = rows.task(due_in=-1), rows.task()
@@ -125,8 +124,37 @@ def test_what_is_lost_is_told_and_let_go(
         settler.hand_over(verdict_on(claim))
     connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": gone})
     settler.tick()
-    assert settled == [gone, kept]
+    assert [task_id for task_id, _ in settled] == [gone, kept]
     (record,) = caplog.records
     assert record.message.startswith("Lost: ")
     assert record.__dict__["task_id"] == gone
     assert settler.empty
+
+
+def test_an_outcome_that_the_table_refuses_again_and_again_becomes_a_failure_and_holds_up_nobody(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    refused, other = rows.task(due_in=-1), rows.task()
+    for claim in take(connection, me, 2):
+        settler.hand_over(verdict_on(claim))
+    connection.execute(
+        text(f"ALTER TABLE fang_tasks ADD CHECK (id <> '{refused}' OR state <> 'finished') NOT VALID")
+    )
+    settler.tick()
+    assert (rows.state(refused), rows.state(other)) == ("in_progress", "finished")
+    for _ in range(MOST_REFUSALS):
+        settler.tick()
+    assert settler.empty
+    assert rows.state(refused) == "failed"
+    assert rows.one(refused).error_message.startswith("The outcome (finished) could not be written")
+
+
+def test_of_two_verdicts_on_one_attempt_the_first_one_holds(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    settler.hand_over(verdict_on(claim, Verdict(Ending.RELEASED)))
+    settler.hand_over(verdict_on(claim, Verdict(Ending.FAILED)))
+    settler.tick()
+    assert rows.state(task_id) == "new"

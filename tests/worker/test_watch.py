@@ -39,7 +39,10 @@ def test_what_was_not_seen_is_no_silence() -> None:
     watch.observe(pulse(silent(False)), 100)
     watch.forget()
     assert watch.observe(pulse(silent(False)), 200) == []
-    assert watch.observe(pulse(silent(False)), 203) == [silent(False)]
+    # Others may have been cut off with it, and come back a little later.
+    assert watch.observe(pulse(silent(False)), 209) == []
+    assert watch.observe(pulse(silent(False)), 210) == []
+    assert watch.observe(pulse(silent(False)), 213) == [silent(False)]
 
 
 def test_one_that_was_away_from_the_list_is_watched_from_its_return_on() -> None:
