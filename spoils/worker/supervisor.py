@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from uuid import UUID, uuid4
 
@@ -136,6 +137,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Start, work, stop. Returns the process's exit code."""
+        # Python runs a handler only once the main thread wakes: a signal that another thread took, or that came just
+        # before the select, would never be heard. The wake-up descriptor is written in the moment of the signal.
+        os.set_blocking(self._mouth, False)
+        signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self.start()
@@ -164,7 +169,8 @@ class Supervisor:
 
     def ask_to_stop(self) -> None:
         """Let `run` go on to its stop. Repeated calls change nothing."""
-        os.write(self._mouth, b"!")
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._mouth, b"!")
 
     def stop(self) -> None:
         """The order matters: each room outlives those that need it."""
