@@ -86,8 +86,13 @@ class Settler:
         return not self._batch and self._given.empty()
 
     def _gather(self) -> None:
+        held = {item.token for item in self._batch}
         while len(self._batch) < MOST:
             try:
-                self._batch.append(self._given.get_nowait())
+                item = self._given.get_nowait()
             except Empty:
                 return
+            # What was said first of an attempt counts: of two in one statement the server would take either.
+            if item.token not in held:
+                held.add(item.token)
+                self._batch.append(item)

@@ -57,5 +57,8 @@ def of_misfit(sentence: str) -> Verdict:
 
 
 def of_breakdown(error: BaseException) -> Verdict:
-    """The verdict where a job could not even be begun, or where this worker failed at it: no retry would mend it."""
+    """The verdict where a job could not even be begun, or where this worker failed at it: no retry would mend it,
+    unless it was the database's trouble."""
+    if is_transient(error):
+        return Verdict(Ending.RELEASED, TRANSIENT_SECONDS, report_of(error))
     return Verdict(Ending.FAILED, report=report_of(error))
