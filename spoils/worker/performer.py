@@ -23,7 +23,6 @@ from spoils.queue.settle import Settlement, settle
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.in_flight import Token
-from spoils.worker.report import report_of
 from spoils.worker.transient import is_transient
 
 log = logging.getLogger("spoils.worker")
@@ -66,7 +65,7 @@ class Performer:
             self._perform(claim)
         except BaseException as exc:
             log.exception("Performing broke down", extra=_fields("perform", claim))
-            self._settle_plainly(claim, Verdict(Ending.FAILED, report=report_of(exc)), 0)
+            self._settle_plainly(claim, verdicts.of_breakdown(exc), 0)
 
     def _perform(self, claim: Claim) -> None:
         try:

@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import signal
+from contextlib import suppress
 from types import FrameType
 
 from spoils.config import Settings
@@ -37,6 +38,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Start, work, stop. Returns the process's exit code."""
+        # Python runs a handler only once the main thread wakes: a signal that another thread took, or that came just
+        # before the select, would never be heard. The wake-up descriptor is written in the moment of the signal.
+        os.set_blocking(self._mouth, False)
+        signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._rooms.start()
@@ -61,5 +66,6 @@ class Supervisor:
         self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
-        # Asked again and again, it stays one stop.
-        os.write(self._mouth, b"!")
+        # Asked again and again, it stays one stop; a full pipe wakes as well.
+        with suppress(BlockingIOError):
+            os.write(self._mouth, b"!")

@@ -56,6 +56,13 @@ def of_misfit(sentence: str) -> Verdict:
     return Verdict(Ending.FAILED, report=Report("", storable(sentence, 10_000)))
 
 
+def of_breakdown(error: BaseException) -> Verdict:
+    """The verdict where this worker itself failed at a task: no retry would mend it, unless the database failed it."""
+    if is_transient(error):
+        return Verdict(Ending.RELEASED, TRANSIENT_SECONDS, report_of(error))
+    return Verdict(Ending.FAILED, report=report_of(error))
+
+
 def of_broken_class(error: BaseException) -> Verdict:
     """The verdict on a row whose class raised while it was made from it: failed, as there is no job to ask."""
     return Verdict(Ending.FAILED, report=report_of(error))

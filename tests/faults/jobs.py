@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import signal
+import threading
 import time
 
 from pydantic import model_validator
@@ -44,6 +46,13 @@ class LinkJob(Job):
 
     def run(self, queue: Queue) -> None:
         return None
+
+
+class SelfTermJob(Job):
+    """Sends SIGTERM to its own thread, as the kernel may choose any thread of a process to take one."""
+
+    def run(self, queue: Queue) -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
 
 class GilJob(Job):

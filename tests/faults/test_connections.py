@@ -146,7 +146,7 @@ def test_a_slow_network_delays_jobs_and_does_no_more(
 ) -> None:
     with worker(proxy.url):
         attends(rows, 1)
-        proxy.delay(0.7)
+        proxy.delay(0.4)
         accepted = enqueue_all(
             connection, [WorkJob(number=number, transactional=number % 2 == 0) for number in range(10)]
         )

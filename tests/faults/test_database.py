@@ -8,14 +8,18 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
+from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.queue.claim import claim
 from spoils.queue.enqueue import enqueue
+from spoils.queue.settle import Settlement
+from spoils.worker.settler import Settler
 from tests.conftest import THROW_AWAY
 from tests.faults import invariants
 from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
@@ -26,6 +30,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
+RELEASED = Verdict(Ending.RELEASED)
 RAISE_STATE = """
 CREATE FUNCTION raise_state(code text) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
@@ -255,6 +260,27 @@ def test_a_lock_that_somebody_holds_on_a_running_task_stops_neither_its_worker_n
         all_end(rows, [held], timeout=40)
         assert program.process.poll() is None
     invariants.check(rows, [held, *neighbours])
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [((FINISHED, RELEASED), "finished"), ((RELEASED, FINISHED), "new")],
+    ids=["finished first", "released first"],
+)
+def test_of_two_outcomes_of_one_attempt_the_first_counts(
+    engine: Engine, connection: Connection, rows: Rows, said: tuple[Verdict, Verdict], state: str
+) -> None:
+    owner = rows.worker()
+    tasks = enqueue_all(connection, [SampleJob(number=number) for number in range(200)])
+    held = claim(connection, worker_id=owner, task_types=["sample"], kinds=[], limit=200)
+    settler = Settler(engine=engine, worker_id=owner, release="dev", on_settled=lambda tokens: None)
+    for verdict in said:
+        for one in held:
+            settler.hand_over(Settlement(one.id, one.attempts, verdict, one.claimed_at, 0))
+    settler.tick()
+    assert settler.empty
+    invariants.all_ended(rows, tasks, state)
+    invariants.check(rows, tasks)
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "57P01", "08006", "53300"])

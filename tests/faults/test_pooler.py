@@ -5,12 +5,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
@@ -48,7 +50,7 @@ class Pooler:
 
 
 @pytest.fixture
-def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
+def pooler(database_url: str) -> Iterator[Pooler]:
     if PGBOUNCER is None:
         if os.environ.get("CI"):
             pytest.fail("PgBouncer is not installed.")
@@ -56,41 +58,39 @@ def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
     url = make_url(database_url)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    config = tmp_path / "pgbouncer.ini"
+    # Not below the folder of the tests, which is closed to other users.
+    with tempfile.TemporaryDirectory(prefix="spoils-pooler-") as made:
+        yield from run_pooler(url, port, Path(made))
+
+
+def run_pooler(url: URL, port: int, folder: Path) -> Iterator[Pooler]:
+    assert PGBOUNCER is not None
+    config = folder / "pgbouncer.ini"
     config.write_text(
         CONFIG.format(
             socket=url.query["host"],
             server_port=url.query["port"],
             user=url.username,
             port=port,
-            folder=tmp_path,
+            folder=folder,
         )
     )
     command = [PGBOUNCER, str(config)]
+    owner = Path(str(url.query["host"])).stat()
+    other: dict[str, Any] = {}
     if os.geteuid() == 0:
         # It refuses to run as root; the server's socket is open to the user whom it belongs to.
-        owner = Path(str(url.query["host"])).stat()
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        os.chown(tmp_path, owner.st_uid, owner.st_gid)
-        process = subprocess.Popen(
-            command,
-            user=owner.st_uid,
-            group=owner.st_gid,
-            extra_groups=[],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    else:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        folder.chmod(0o755)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        other = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **other)
     pooled = url.set(
         host="127.0.0.1", port=port, query={"sslmode": "disable", "gssencmode": "disable"}
     ).render_as_string(hide_password=False)
 
     def answers() -> None:
-        assert process.poll() is None, (
-            (tmp_path / "log").read_text() if (tmp_path / "log").exists() else "no log"
-        )
+        log = folder / "log"
+        assert process.poll() is None, log.read_text() if log.exists() else "It left no log."
         socket.create_connection(("127.0.0.1", port), 1).close()
 
     try:
