@@ -53,7 +53,7 @@ def worker_program() -> int:
         check_worker_settings(settings)
         url = _ready_url(settings)
         engine = starting_engine(url)
-        await_schema(engine)
+        await_schema(engine, parent=parent)
         engine.dispose()
         if parent is None and settings.worker_processes > 1:
             return Family(

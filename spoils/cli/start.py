@@ -1,8 +1,8 @@
 """What every program and command does first, and how it ends where that fails."""
 
 import logging
+import select
 import sys
-import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine
@@ -13,7 +13,7 @@ from spoils.clients.notifications import check_url
 from spoils.config import NOTIFY_PREFIX, Settings
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema
-from spoils.errors import SettingError, SpoilsError
+from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 
 log = logging.getLogger("spoils")
@@ -58,8 +58,11 @@ def starting_engine(url: str) -> Engine:
     return make_engine(url, connections=1, application_name="spoils:start")
 
 
-def await_schema(engine: Engine) -> None:
-    """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over."""
+def await_schema(engine: Engine, *, parent: int | None = None) -> None:
+    """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over.
+
+    `parent` is a file descriptor that ends when the parent process does: then nobody is left to wait for.
+    """
     pause = 0.5
     while True:
         try:
@@ -69,7 +72,8 @@ def await_schema(engine: Engine) -> None:
             if any(words in reason for words in HOPELESS):
                 raise SettingError(f"DATABASE_URL is wrong: {reason}") from exc
             log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
-            time.sleep(pause)
+            if select.select([] if parent is None else [parent], [], [], pause)[0]:
+                raise DatabaseAway("The parent process has ended before the database answered.") from exc
             pause = min(pause * 2, 10.0)
         else:
             return
