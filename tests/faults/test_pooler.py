@@ -125,7 +125,8 @@ def test_a_worker_killed_behind_a_pooler_is_dead_after_thirty_seconds_of_silence
 ) -> None:
     with worker(pooler.url, WORKER_THREADS="2") as killed:
         attends(rows, 1)
-        accepted = enqueue_all(connection, [WorkJob(number=one, seconds=1) for one in range(2)])
+        # Long enough that the first still runs when a poll, a second later, has found the other.
+        accepted = enqueue_all(connection, [WorkJob(number=one, seconds=5) for one in range(2)])
         in_flight(rows, 2)
         lost = held_by(rows, killed.process.pid)
         killed.send(signal.SIGKILL)
