@@ -12,6 +12,8 @@ from typing import Any
 from spoils.errors import PayloadError
 
 Metadata = Mapping[str, Any]
+# Made once: json.dumps would make an encoder for each call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical(metadata: Metadata) -> str:
@@ -20,9 +22,7 @@ def canonical(metadata: Metadata) -> str:
     Raises PayloadError where PostgreSQL's jsonb could not hold it.
     """
     try:
-        text = json.dumps(
-            metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        text = _encode(metadata)
         text.encode()
     except UnicodeEncodeError as exc:
         raise PayloadError("A text in the payload holds half a character (a lone surrogate).") from exc

@@ -1,8 +1,8 @@
 """Putting a task in."""
 
 import logging
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -10,12 +10,13 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Text,
+    Uuid,
     bindparam,
     case,
     cast,
     exists,
     func,
-    literal,
+    literal_column,
     select,
     text,
     union_all,
@@ -24,9 +25,11 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoils import wire
+from spoils.db.compiled import Compiled
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
-from spoils.models import ACTIVE, WAITING, Task, TaskState
+from spoils.models import Task, TaskState
+from spoils.queue.reach import active, waits
 
 log = logging.getLogger("spoils.enqueue")
 
@@ -37,8 +40,7 @@ class TwinVanished(SpoilsError):
     """An equal unique task kept appearing and ending while this one was put in. Try again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(NamedTuple):
     """The task that now stands for a job: a new row, or the twin that a unique job already had."""
 
     id: UUID
@@ -47,40 +49,41 @@ class Enqueued:
 
 
 # Not now(), which in a job's own transaction is the moment at which its session opened.
-_now = func.statement_timestamp()
-_put = (
-    insert(Task)
-    .values(
-        id=bindparam("id"),
-        metadata=cast(bindparam("metadata", type_=Text), JSONB),
-        task_type=bindparam("task_type"),
-        uniq_hash=bindparam("uniq_hash"),
-        priority=bindparam("priority"),
-        # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
-        scheduled_at=func.greatest(_now, cast(bindparam("at"), DateTime(timezone=True))),
-        created_at=_now,
-        updated_at=_now,
-    )
-    # This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
-    .on_conflict_do_nothing(
-        index_elements=["uniq_hash"],
-        index_where=text("state IN ('new', 'retried') AND uniq_hash IS NOT NULL"),
-    )
-    .returning(Task.id, Task.state)
+now = func.statement_timestamp()
+# This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
+UNLESS_TWIN: dict[str, Any] = {
+    "index_elements": ["uniq_hash"],
+    "index_where": text("state IN ('new', 'retried') AND uniq_hash IS NOT NULL"),
+}
+_put = insert(Task).values(
+    id=cast(bindparam("id", type_=Text), Uuid),
+    metadata=cast(bindparam("metadata", type_=Text), JSONB),
+    task_type=bindparam("task_type"),
+    uniq_hash=bindparam("uniq_hash"),
+    priority=bindparam("priority"),
+    # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
+    scheduled_at=func.greatest(now, cast(bindparam("at"), DateTime(timezone=True))),
+    created_at=now,
+    updated_at=now,
+)
+_put_unique = (
+    _put.on_conflict_do_nothing(**UNLESS_TWIN)
+    .returning(cast(Task.id, Text).label("id"), Task.state)
     .cte("put")
 )
 _twin = (
-    select(Task.id, Task.state, literal(True).label("duplicate"))
-    .where(
-        Task.uniq_hash == bindparam("uniq_hash"),
-        Task.state.in_(ACTIVE),
-        ~exists(select(_put.c.id)),
-    )
-    .order_by(case((Task.state.in_(WAITING), 0), else_=1))
+    select(cast(Task.id, Text).label("id"), Task.state, literal_column("true").label("duplicate"))
+    .where(Task.uniq_hash == bindparam("uniq_hash"), active, ~exists(select(_put_unique.c.id)))
+    .order_by(case((waits, 0), else_=1))
     .limit(1)
+    .subquery()
 )
-_ENQUEUE = union_all(
-    select(_put.c.id, _put.c.state, literal(False).label("duplicate")), _twin.subquery().select()
+_PUT = Compiled(_put)
+_PUT_UNIQUE = Compiled(
+    union_all(
+        select(_put_unique.c.id, _put_unique.c.state, literal_column("false").label("duplicate")),
+        select(_twin.c.id, _twin.c.state, _twin.c.duplicate),
+    )
 )
 
 
@@ -96,36 +99,50 @@ def enqueue(
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
+    task_id = task_id or uuid4()
+    values = row(job, at=at, priority=priority, task_id=task_id)
+    if values["uniq_hash"] is None:
+        _PUT.rows(connection, values)
+        return Enqueued(task_id, TaskState.NEW, False)
+    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
+    for _ in range(5):
+        if found := _PUT_UNIQUE.rows(connection, values):
+            standing, state, duplicate = found[0]
+            return Enqueued(UUID(standing), TaskState(state), duplicate)
+    raise TwinVanished()
+
+
+def row(job: Job, *, at: datetime | None, priority: int, task_id: UUID) -> dict[str, Any]:
+    """What is written of a job, as the driver takes it. Raises PayloadError with a sentence."""
     if type(priority) is not int or priority not in PRIORITIES:
         raise PayloadError("priority is a whole number from -2 to 2.")
     if at is not None and at.tzinfo is None:
         raise PayloadError("A moment needs its time zone, as in 2026-11-24T02:00:00+00:00.")
     metadata = job.to_wire()
     canonical = wire.canonical(metadata)
-    values = {
-        "id": task_id or uuid4(),
+    return {
+        "id": str(task_id),
         "metadata": canonical,
         "task_type": job.task_type,
         "uniq_hash": wire.uniq_hash(metadata, canonical) if job.uniq else None,
         "priority": priority,
         "at": at,
     }
-    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
-    for _ in range(5):
-        if row := connection.execute(_ENQUEUE, values).one_or_none():
-            return Enqueued(row.id, TaskState(row.state), row.duplicate)
-    raise TwinVanished()
 
 
 def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0) -> Enqueued:
-    """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it."""
+    """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it.
+
+    One round trip to the server, where the engine is one that commits each statement.
+    """
     task_id = uuid4()
     for tries_left in (2, 1, 0):
         try:
-            with engine.begin() as connection:
+            with engine.connect() as connection:
                 found = _find(connection, task_id) if tries_left < 2 else None
                 found = found or enqueue(connection, job, at=at, priority=priority, task_id=task_id)
-            return replace(found, duplicate=found.duplicate and found.id != task_id)
+                connection.commit()
+            return found._replace(duplicate=found.duplicate and found.id != task_id)
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError)
@@ -135,8 +152,8 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
 
 
 def _find(connection: Connection, task_id: UUID) -> Enqueued | None:
-    row = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
-    return Enqueued(row.id, TaskState(row.state), False) if row else None
+    found = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
+    return Enqueued(found.id, TaskState(found.state), False) if found else None
 
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:

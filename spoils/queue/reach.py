@@ -19,7 +19,7 @@ from sqlalchemy import (
     or_,
 )
 
-from spoils.models import WAITING, Task
+from spoils.models import ACTIVE, WAITING, Task
 
 COMMON = "common"
 SUSPECT_CRASHES = 2
@@ -34,8 +34,9 @@ level = (
     .table_valued("priority", name="level")
     .render_derived()
 )
-# As literals: the predicate of the claim index, in a statement whose text never changes.
+# As literals: the predicates of indexes, in statements whose text never changes.
 waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
+active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])
 # fang's own workers take `common` tasks too, so of those only the classes known here are ours.
 known_here = or_(
     Task.task_type != COMMON,

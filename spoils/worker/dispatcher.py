@@ -29,6 +29,10 @@ MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
+EARLIER_SECONDS = 1.0
+"""A notification of a task that was due so long ago tells of a place that the cursors may have passed."""
+AGAIN_SECONDS = (0.005, 0.010, 0.020)
+"""After a notification, a claim that found nothing is made again: of several inserts at once only one notifies."""
 
 
 class Dispatcher:
@@ -55,6 +59,7 @@ class Dispatcher:
         self._attending = attending
         self._suspect_due = False
         self._unsure = False
+        self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
@@ -62,7 +67,10 @@ class Dispatcher:
 
     def due_in(self, seconds: float) -> None:
         """A task falls due in so many seconds: claim then. Zero or less means now."""
+        if seconds < -EARLIER_SECONDS:
+            self._cursors.look_back()
         if seconds <= 0:
+            self._again = AGAIN_SECONDS
             self.loop.wake()
         elif seconds < POLL_SECONDS * 3:
             moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
@@ -164,6 +172,10 @@ class Dispatcher:
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at is not None and self._due_at <= claimed_at:
             self._due_at = None
+        delay = POLL_SECONDS
+        if self._again:
+            delay, *rest = self._again
+            self._again = tuple(rest)
         if self._due_at is None:
-            return POLL_SECONDS
-        return min(POLL_SECONDS, max(self._due_at - time.monotonic(), 0.0))
+            return delay
+        return min(delay, max(self._due_at - time.monotonic(), 0.0))

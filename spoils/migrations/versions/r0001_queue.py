@@ -215,22 +215,33 @@ CREATE TABLE spoils_counts (
 INSERT INTO spoils_counts (task_type, state, delta)
 SELECT task_type, state, count(*) FROM fang_tasks GROUP BY task_type, state;
 
+-- The moment of the last notification, in milliseconds since 1970. A sequence, since no transaction waits for another
+-- one at it, and all see it at once.
+CREATE SEQUENCE spoils_notified;
+
 CREATE FUNCTION spoils_tasks_inserted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    due_in double precision;
+    moment bigint;
+    notified bigint;
 BEGIN
     INSERT INTO spoils_counts (task_type, state, delta)
     SELECT task_type, state, count(*) FROM added GROUP BY task_type, state;
 
-    -- Wakes idle workers. The text is in how many seconds the earliest of the new rows falls due.
-    PERFORM pg_notify(
-        'spoils_tasks',
-        round(greatest(0, extract(epoch FROM soonest - clock_timestamp()))::numeric, 3)::text
-    )
-    FROM (
-        SELECT min(scheduled_at) AS soonest
-        FROM added
-        WHERE state IN ('new', 'retried') AND isfinite(scheduled_at)
-    ) AS waiting
-    WHERE soonest IS NOT NULL;
+    -- Wakes idle workers. The text is in how many seconds the earliest of the new rows falls due; less than none where
+    -- it was due before now. Who notifies holds a lock from there to the end of the commit, so not everybody may: one
+    -- that is woken looks again in the next milliseconds, and what is due later is seen by the beats.
+    SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp()) INTO due_in
+    FROM added
+    WHERE state IN ('new', 'retried') AND isfinite(scheduled_at);
+    IF due_in < 3 THEN
+        moment := extract(epoch FROM clock_timestamp()) * 1000;
+        SELECT last_value INTO notified FROM spoils_notified;
+        IF due_in > 0 OR due_in < -1 OR moment NOT BETWEEN notified AND notified + 10 THEN
+            PERFORM setval('spoils_notified', moment);
+            PERFORM pg_notify('spoils_tasks', round(due_in::numeric, 3)::text);
+        END IF;
+    END IF;
     RETURN NULL;
 END $$;
 

@@ -1,0 +1,170 @@
+"""Putting many tasks in, by a few statements."""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    DateTime,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from spoils.db.compiled import Compiled
+from spoils.job import Job
+from spoils.models import Task, TaskState
+from spoils.queue.enqueue import UNLESS_TWIN, Enqueued, enqueue, now, row
+from spoils.queue.reach import active
+
+AT_ONCE = 5_000
+"""Rows of one statement: more would only make the process grow."""
+
+
+class Order(NamedTuple):
+    """A job to be put in: `at` is the aware moment before which it is not due, `priority` −2 … 2."""
+
+    job: Job
+    at: datetime | None = None
+    priority: int = 0
+
+
+def _array(name: str, kind: Any) -> Any:
+    # As one text: the driver would quote each item of a list.
+    return cast(bindparam(name, type_=Text), ARRAY(kind))
+
+
+_moment = DateTime(timezone=True)
+_given = (
+    func.unnest(
+        _array("ids", Uuid),
+        _array("payloads", Text),
+        _array("names", String),
+        _array("hashes", String),
+        _array("levels", SmallInteger),
+        _array("moments", _moment),
+    )
+    .table_valued(
+        column("id", Uuid),
+        column("metadata", Text),
+        column("task_type", String),
+        column("uniq_hash", String),
+        column("priority", SmallInteger),
+        column("at", _moment),
+    )
+    .render_derived(name="given")
+)
+_put = insert(Task).from_select(
+    ["id", "metadata", "task_type", "uniq_hash", "priority", "scheduled_at", "created_at", "updated_at"],
+    select(
+        _given.c.id,
+        cast(_given.c.metadata, JSONB),
+        _given.c.task_type,
+        _given.c.uniq_hash,
+        _given.c.priority,
+        func.greatest(now, _given.c.at),
+        now,
+        now,
+    ),
+    include_defaults=False,
+)
+_PUT = Compiled(_put)
+_PUT_UNIQUE = Compiled(_put.on_conflict_do_nothing(**UNLESS_TWIN).returning(cast(Task.id, Text)))
+_TWINS = Compiled(
+    select(Task.uniq_hash, cast(Task.id, Text), Task.state).where(
+        Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), active
+    )
+)
+
+
+def enqueue_many(
+    connection: Connection, jobs: Sequence[Job | Order], *, at: datetime | None = None, priority: int = 0
+) -> list[Enqueued]:
+    """Put all in, in their order; part of the connection's transaction. What stands for each, in the same order.
+
+    `at` and `priority` are for the jobs that come without an `Order`. A unique job that waits or runs already, or has
+    come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence, with nothing put in.
+    """
+    orders = [one if isinstance(one, Order) else Order(one, at, priority) for one in jobs]
+    ids = _new_ids(len(orders))
+    rows = [
+        row(one.job, at=one.at, priority=one.priority, task_id=task_id)
+        for one, task_id in zip(orders, ids, strict=True)
+    ]
+    for part in _parts([one for one in rows if one["uniq_hash"] is None]):
+        _PUT.rows(connection, _arrays(part))
+    firsts = {one["uniq_hash"]: one for one in reversed(rows) if one["uniq_hash"] is not None}
+    standing = _put_unique(connection, firsts, dict(zip([one["id"] for one in rows], orders, strict=True)))
+    return [
+        Enqueued(task_id, TaskState.NEW, False)
+        if (twin := standing.get(one["uniq_hash"])) is None
+        else twin._replace(duplicate=twin.duplicate or twin.id != task_id)
+        for one, task_id in zip(rows, ids, strict=True)
+    ]
+
+
+def _put_unique(
+    connection: Connection, firsts: dict[str, dict[str, Any]], orders: dict[str, Order]
+) -> dict[str, Enqueued]:
+    """Put in what has no twin yet; what stands for each hash."""
+    standing: dict[str, Enqueued] = {}
+    # In one order in every process: two batches with the same unique jobs would otherwise wait for each other.
+    for part in _parts([firsts[digest] for digest in sorted(firsts)]):
+        new = {task_id for (task_id,) in _PUT_UNIQUE.rows(connection, _arrays(part))}
+        standing |= {
+            one["uniq_hash"]: Enqueued(UUID(one["id"]), TaskState.NEW, False)
+            for one in part
+            if one["id"] in new
+        }
+        if old := [one["uniq_hash"] for one in part if one["id"] not in new]:
+            for digest, task_id, state in _TWINS.rows(connection, {"hashes": old}):
+                standing[digest] = Enqueued(UUID(task_id), TaskState(state), True)
+        for one in part:
+            if one["uniq_hash"] not in standing:  # its twin has ended in between, or is not committed yet
+                order = orders[one["id"]]
+                standing[one["uniq_hash"]] = enqueue(
+                    connection, order.job, at=order.at, priority=order.priority, task_id=UUID(one["id"])
+                )
+    return standing
+
+
+def _new_ids(number: int) -> list[UUID]:
+    noise = os.urandom(16 * number)
+    return [UUID(bytes=noise[start : start + 16], version=4) for start in range(0, 16 * number, 16)]
+
+
+def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+    for start in range(0, len(rows), AT_ONCE):
+        yield rows[start : start + AT_ONCE]
+
+
+def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {
+        "ids": _listed([one["id"] for one in rows]),
+        "payloads": _listed([_quoted(one["metadata"]) for one in rows]),
+        "names": _listed([_quoted(one["task_type"]) for one in rows]),
+        "hashes": _listed([one["uniq_hash"] or "NULL" for one in rows]),
+        "levels": _listed([str(one["priority"]) for one in rows]),
+        "moments": _listed([f'"{one["at"].isoformat()}"' if one["at"] else "NULL" for one in rows]),
+    }
+
+
+def _listed(items: Sequence[str]) -> str:
+    return f"{{{','.join(items)}}}"
+
+
+def _quoted(item: str) -> str:
+    escaped = item.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

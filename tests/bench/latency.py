@@ -1,0 +1,108 @@
+"""How long after its commit a job's first line runs, on an idle worker; beside a bare loop that does nothing else."""
+
+import os
+import select
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psycopg2
+
+from spoils.queue.enqueue import enqueue
+from tests.bench.drain import worker
+from tests.bench.jobs import StampJob
+from tests.bench.server import administer
+from tests.faults.fleet import percentile
+from spoils.db.engine import make_engine
+
+APART_SECONDS = 0.1
+
+
+def pick_up(url: str, number: int, *, apart: float = APART_SECONDS, at: float = 0.0) -> list[float]:
+    """Milliseconds from the return of the commit to the job's first line, for so many jobs one after the other."""
+    engine = make_engine(url, connections=1, application_name="bench", autocommit=True)
+    with tempfile.TemporaryDirectory() as folder, worker(url) as program:
+        # At LOG_LEVEL=WARNING it says nothing; its row tells that it is there.
+        _attends(url)
+        path = Path(folder) / "stamps"
+        path.touch()
+        committed = {}
+        with engine.connect() as connection:
+            for one in range(number):
+                enqueue(connection, StampJob(number=one, path=str(path)))
+                committed[one] = time.monotonic()
+                time.sleep(apart)
+        until = time.monotonic() + 30
+        while len(path.read_text().splitlines()) < number and time.monotonic() < until:
+            time.sleep(0.1)
+        started = dict(line.split() for line in path.read_text().splitlines())
+        program.process.terminate()
+        program.ends()
+    engine.dispose()
+    return [(float(started[str(one)]) - moment) * 1000 for one, moment in committed.items()]
+
+
+def bare_pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:
+    """The same for the shortest loop that there is: LISTEN, claim one row, commit, in one thread."""
+    administer(
+        url,
+        "DROP TABLE IF EXISTS bare_queue",
+        "CREATE TABLE bare_queue (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state text DEFAULT 'new', "
+        "payload jsonb, due_at timestamptz DEFAULT now())",
+        "CREATE INDEX ON bare_queue (due_at, id) WHERE state = 'new'",
+    )
+    started: dict[int, float] = {}
+    ready = threading.Event()
+    runner = threading.Thread(target=_listen_and_claim, args=(url, number, started, ready), daemon=True)
+    runner.start()
+    ready.wait()
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    committed = {}
+    for one in range(number):
+        cursor.execute(
+            "WITH put AS (INSERT INTO bare_queue (payload) VALUES (%s)) SELECT pg_notify('bare', '')",
+            (f'{{"number": {one}}}',),
+        )
+        committed[one] = time.monotonic()
+        time.sleep(apart)
+    runner.join(10)
+    connection.close()
+    return [(started[one] - moment) * 1000 for one, moment in committed.items()]
+
+
+def _listen_and_claim(url: str, number: int, started: dict[int, float], ready: threading.Event) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("LISTEN bare")
+    ready.set()
+    while len(started) < number:
+        select.select([connection], [], [], 5)
+        connection.poll()
+        connection.notifies.clear()
+        cursor.execute(
+            "UPDATE bare_queue SET state = 'running' WHERE id = (SELECT id FROM bare_queue WHERE state = 'new' "
+            "AND due_at <= now() ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING payload"
+        )
+        for (payload,) in cursor.fetchall():
+            started[payload["number"]] = time.monotonic()
+    connection.close()
+
+
+def _attends(url: str) -> None:
+    from tests.bench.server import ask
+
+    until = time.monotonic() + 60
+    while ask(url, "SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL")[0] == 0:
+        assert time.monotonic() < until, "The worker does not come."
+        time.sleep(0.1)
+    time.sleep(2)
+
+
+def told(milliseconds: list[float]) -> dict[str, float]:
+    """p50, p95, p99 and the longest."""
+    ordered = sorted(milliseconds)
+    return {f"p{share}": percentile(ordered, share / 100) for share in (50, 95, 99)} | {"max": ordered[-1]}
