@@ -1,7 +1,9 @@
 """Taking tasks that are due: one statement."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -202,7 +204,8 @@ def claim(
         [((one.task_type, one.priority), (one.scheduled_at, one.key)) for one in claims],
         (rows[0][0], HEAD_ID),
     )
-    return claims, cursors.learn(reach, found, limit=limit, started=started, now=time.monotonic())
+    more = cursors.learn(reach, found, limit=limit, started=started, now=time.monotonic())
+    return claims if reach.by_age else _by_turns(claims), more
 
 
 def claim_suspect(
@@ -211,6 +214,18 @@ def claim_suspect(
     """Take the one oldest due task that was running at two deaths. The caller must have nothing else in flight."""
     values = {"worker_id": str(worker_id), "types": list(task_types), "kinds": list(kinds)}
     return _claims(_CLAIM_SUSPECT.rows(connection, values))
+
+
+def _by_turns(claims: list[Claim]) -> list[Claim]:
+    """In each priority one of each type, then the next of each: the one task of a type must not wait for a flood."""
+    if len({one.task_type for one in claims}) < 2:
+        return claims
+    place: Counter[tuple[int, str]] = Counter()
+    places = []
+    for one in claims:
+        places.append((-one.priority, place[one.priority, one.task_type]))
+        place[one.priority, one.task_type] += 1
+    return [one for _, one in sorted(zip(places, claims, strict=True), key=itemgetter(0))]
 
 
 def _claims(rows: Sequence[tuple[object, ...]]) -> list[Claim]:

@@ -37,7 +37,7 @@ class UniqueNoopJob(Job):
         return None
 
 
-class SleepJob(Job):
+class SlowJob(Job):
     """Takes its time."""
 
     seconds: float
@@ -70,7 +70,7 @@ class SessionJob(Job):
             raise ValueError("One in a hundred fails.")
 
 
-class HttpJob(Job):
+class CallJob(Job):
     """Calls a service that answers after a tenth of a second."""
 
     url: str

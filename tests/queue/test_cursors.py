@@ -133,3 +133,13 @@ def test_what_is_put_in_behind_the_cursor_is_found_from_the_head(
     cursors.look_back()
     claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)
     assert [one.id for one in claims] == [late]
+
+
+def test_in_a_claim_types_of_one_priority_take_turns(connection: Connection, rows: Rows, me: UUID) -> None:
+    old, older = rows.task(due_in=-10), rows.task(due_in=-20)
+    fresh = rows.task(task_type="unique_sample")
+    urgent = rows.task(priority=1)
+    claims, _ = claim(
+        connection, worker_id=me, cursors=Cursors(["sample", "unique_sample"]), kinds=KINDS, limit=10
+    )
+    assert [one.id for one in claims] == [urgent, older, fresh, old]

@@ -1,0 +1,210 @@
+"""`bin/bench`: what the queue costs, as ratios within one run."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.bench import drain, enqueueing, flat, floor, latency, machine, peers, sharing, smallness
+from tests.bench.server import administer, database, server
+
+Row = tuple[str, str, str]
+"""What was measured, what came out, and its relation to the floor."""
+
+
+class Bench:
+    """One run: a server, a database on it, how much is done, and what came out."""
+
+    def __init__(self, url: str, options: argparse.Namespace) -> None:
+        self.url = url
+        self.jobs: int = options.jobs
+        self.rounds: int = options.rounds
+        self.rows: int = options.rows
+        self.seconds: float = options.seconds
+        self.peers: bool = options.peers
+        self.results: dict[str, Any] = {}
+
+    def drain(self) -> Iterator[Row]:
+        """No-op jobs from a backlog, by one worker process and by two, pair by pair with the bare floor."""
+        contenders: dict[str, Callable[[], float]] = {
+            "bare batches of 100, two threads": lambda: floor.batch_drain(self.url, self.jobs),
+            "one process, 5 threads": lambda: drain.drain(self.url, self.jobs),
+            "two processes, 5 threads each": lambda: drain.drain(self.url, self.jobs, processes=2),
+        }
+        if self.peers:
+            contenders |= peers.drains(self.url, self.jobs)
+        yield from self._pairs(contenders, "jobs/s")
+
+    def latency(self) -> Iterator[Row]:
+        """From commit to the job's first line on an idle worker, a job each tenth of a second."""
+        number = int(self.seconds * 10)
+        bare = latency.told(latency.bare_pick_up(self.url, number))
+        ours = latency.told(latency.pick_up(self.url, number))
+        self.results["latency"] = {"bare": bare, "ours": ours}
+        yield ("a bare LISTEN-and-claim loop", _figures(bare, "ms"), "1")
+        yield ("pick-up", _figures(ours, "ms"), ", ".join(f"{k} {ours[k] / bare[k]:.2f}" for k in ours))
+
+    def enqueue(self) -> Iterator[Row]:
+        """One by one with one client and with four, many at once, and over HTTP."""
+        with drain.worker(self.url, WORKER_PROCESSES="5", WORKER_THREADS="1"):
+            latency.attends(self.url)
+            for clients in (1, 4):
+                yield from self._pairs(
+                    {
+                        f"bare INSERT, {clients} client(s), five workers listen": lambda n=clients: (
+                            enqueueing.bare_inserts(self.url, n, self.seconds / 4)
+                        ),
+                        f"enqueue, {clients} client(s)": lambda n=clients: enqueueing.one_by_one(
+                            self.url, n, self.seconds / 4
+                        ),
+                    },
+                    "jobs/s",
+                )
+        yield from self._pairs(
+            {
+                "COPY of 20,000": lambda: self._empty(lambda: enqueueing.copy(self.url, 20_000)),
+                "enqueue_many of 20,000": lambda: self._empty(
+                    lambda: enqueueing.many(self.url, 20_000, enqueueing.plain)
+                ),
+                "enqueue_many of 20,000 unique": lambda: self._empty(
+                    lambda: enqueueing.many(self.url, 20_000, enqueueing.unique)
+                ),
+            },
+            "jobs/s",
+        )
+        yield from self._pairs(
+            {
+                "bare INSERT, 4 clients": lambda: enqueueing.bare_inserts(self.url, 4, self.seconds / 4),
+                "POST fetch-product, 4 clients": lambda: enqueueing.over_http(self.url, 4, self.seconds / 4),
+            },
+            "jobs/s",
+        )
+
+    def flat(self) -> Iterator[Row]:
+        """The drain beside many rows that are not its own, and with many types."""
+        yield from self._pairs(
+            {
+                "an empty table": lambda: drain.drain(self.url, self.jobs),
+                "200 further types": lambda: flat.with_many_types(self.url, self.jobs, 200),
+                f"{self.rows:,} in the future": lambda: flat.beside_the_future(
+                    self.url, self.jobs, self.rows
+                ),
+                f"{self.rows:,} of a foreign type": lambda: flat.beside_a_foreign_backlog(
+                    self.url, self.jobs, self.rows
+                ),
+                f"{self.rows * 10:,} finished": lambda: flat.beside_history(
+                    self.url, self.jobs, self.rows * 10
+                ),
+            },
+            "jobs/s",
+        )
+
+    def snapshot(self) -> Iterator[Row]:
+        """Rounds of the drain while another session holds one snapshot open."""
+        self._empty(lambda: None)
+        rates = flat.under_a_snapshot(self.url, self.jobs, 6)
+        self.results["snapshot"] = rates
+        for number, rate in enumerate(rates, 1):
+            yield (f"round {number}", f"{rate:,.0f} jobs/s", f"{rate / rates[0]:.2f}")
+
+    def fairness(self) -> Iterator[Row]:
+        """A fresh task of another type beside a flood; from its insert to its settlement."""
+        waits = latency.told(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 20))
+        self.results["fairness"] = waits
+        yield ("a fresh task beside a flood", _figures(waits, "ms"), "")
+
+    def slow(self) -> Iterator[Row]:
+        """Two workers, and a backlog of jobs of a second."""
+        found = sharing.slow_jobs_between_two(self.url, 60, 1.0)
+        self.results["slow"] = found
+        yield (
+            "60 jobs of 1 s, two workers of 5",
+            f"shares {found['shares']}, {found['seconds']:.1f} s",
+            f"{found['seconds'] / found['least']:.2f}",
+        )  # type: ignore[operator]
+
+    def mix(self) -> Iterator[Row]:
+        """20 threads with sessions, HTTP calls and failures."""
+        share = sharing.realistic_mix(self.url, 4_000)
+        self.results["mix"] = share
+        yield ("time of 20 threads that goes to jobs", f"{share:.1%}", "")
+
+    def memory(self) -> Iterator[Row]:
+        """An idle worker, and one that has performed many jobs."""
+        found = smallness.idle(self.url, self.seconds)
+        sizes = smallness.growth(self.url, self.rows)
+        self.results["memory"] = {**found, "growth": sizes}
+        yield ("idle worker", ", ".join(f"{name} {value:.2f}" for name, value in found.items()), "")
+        yield (
+            f"resident over {self.rows:,} jobs",
+            f"{sizes[0]:.0f} → {sizes[-1]:.0f} MiB",
+            f"{sizes[-1] / sizes[0]:.2f}",
+        )
+
+    def _pairs(self, contenders: dict[str, Callable[[], float]], unit: str) -> Iterator[Row]:
+        """Round by round, each after the other, so that a noisy minute meets all of them."""
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(self.rounds):
+            for name, contender in contenders.items():
+                rates[name].append(contender())
+        self.results |= rates
+        base = next(iter(rates.values()))
+        for name, found in rates.items():
+            ratio = median(one / other for one, other in zip(found, base, strict=True))
+            yield (
+                name,
+                f"{median(found):,.0f} {unit} ({min(found):,.0f} to {max(found):,.0f})",
+                f"{ratio:.2f}",
+            )
+
+    def _empty(self, then: Callable[[], Any]) -> Any:
+        administer(self.url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts", "CHECKPOINT")
+        return then()
+
+
+SCENARIOS = ("drain", "latency", "enqueue", "flat", "snapshot", "fairness", "slow", "mix", "memory")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument(
+        "scenarios", nargs="*", choices=[*SCENARIOS, []], help=f"of {', '.join(SCENARIOS)}; all of them"
+    )
+    parser.add_argument("--database-url", help="a server to measure on, where a database is made and dropped")
+    parser.add_argument("--jobs", type=int, default=60_000, help="of one drain")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="of a backlog beside it; ten times as much history"
+    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="of what is measured by time")
+    parser.add_argument(
+        "--peers", action="store_true", help="Procrastinate and PgQueuer too, where they are installed"
+    )
+    parser.add_argument("--json", type=Path, help="a file for all figures")
+    options = parser.parse_args(arguments)
+    results: dict[str, Any] = {}
+    with server(options.database_url) as server_url:
+        results["machine"] = machine.description(server_url)
+        print(results["machine"], flush=True)
+        for name in options.scenarios or SCENARIOS:
+            with database(server_url) as url:
+                bench = Bench(url, options)
+                scenario = getattr(bench, name)
+                print(f"\n{name}: {scenario.__doc__}\n\n| what | median | ratio |\n|---|---|---|", flush=True)
+                for row in scenario():
+                    print(f"| {' | '.join(row)} |", flush=True)
+                results[name] = bench.results
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2))
+    return 0
+
+
+def _figures(values: dict[str, float], unit: str) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in values.items()) + f" {unit}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Whether the drain stays what it is beside many other rows, many types, or somebody's open snapshot."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+
+from tests.bench import fill
+from tests.bench.drain import drain
+from tests.bench.server import administer
+
+
+def beside_history(url: str, number: int, rows: int) -> float:
+    """Jobs a second beside so many finished rows."""
+    fill.ended(url, rows)
+    return _drained_beside(url, number)
+
+
+def beside_the_future(url: str, number: int, rows: int) -> float:
+    """Jobs a second beside so many rows that fall due tomorrow and later."""
+    fill.waiting(url, rows, due="now() + interval '1 day' + n * interval '1 ms'")
+    return _drained_beside(url, number)
+
+
+def beside_a_foreign_backlog(url: str, number: int, rows: int) -> float:
+    """Jobs a second beside so many waiting rows of a type that nobody here runs."""
+    fill.waiting(url, rows, task_type="elsewhere", due="now() - n * interval '1 ms'")
+    return _drained_beside(url, number)
+
+
+def with_many_types(url: str, number: int, types: int) -> float:
+    """Jobs a second of a worker that knows so many further types."""
+    return drain(url, number, BENCH_TYPES=str(types))
+
+
+def under_a_snapshot(url: str, number: int, rounds: int) -> list[float]:
+    """Jobs a second, round after round, while another session holds one snapshot open."""
+    with _snapshot(url):
+        return [drain(url, number, fresh=False) for _ in range(rounds)]
+
+
+def _drained_beside(url: str, number: int) -> float:
+    try:
+        return drain(url, number, fresh=False)
+    finally:
+        administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
+
+
+@contextmanager
+def _snapshot(url: str) -> Iterator[None]:
+    connection = psycopg2.connect(url)
+    connection.set_session(isolation_level="REPEATABLE READ")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM spoils_workers")
+    try:
+        yield
+    finally:
+        connection.close()

@@ -1,0 +1,87 @@
+"""Plans of the statements that every job pays for, as a worker's own connections make them: by index, whatever the
+statistics say."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.db.compiled import Compiled
+from spoils.db.engine import make_engine
+from spoils.queue import claim as claiming
+from spoils.queue import finish as finishing
+from spoils.queue.claim import claim
+from spoils.queue.cursors import Cursors
+from tests.queue.hands import KINDS
+from tests.rows import Rows
+
+
+@pytest.fixture
+def by_index(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(
+        database_url, connections=1, application_name="plans", autocommit=True, by_index=True
+    )
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
+
+
+@pytest.fixture(params=["young", "known"])
+def many(rows: Rows, request: pytest.FixtureRequest) -> None:
+    """Many rows, with statistics and without."""
+    rows.connection.execute(text("ALTER TABLE fang_tasks SET (autovacuum_enabled = false)"))
+    rows.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type, state, priority, scheduled_at) "
+            """SELECT '{"type": "SampleJob"}', (ARRAY['sample', 'unique_sample', 'elsewhere'])[n % 3 + 1], """
+            "CAST(CASE WHEN n % 2 = 0 THEN 'finished' ELSE 'new' END AS fang_task_state), 0, "
+            "now() - make_interval(secs => n) FROM generate_series(1, 30000) AS n"
+        )
+    )
+    if request.param == "known":
+        rows.connection.execute(text("ANALYZE fang_tasks"))
+
+
+def plan(connection: Connection, statement: Compiled, values: dict[str, object]) -> str:
+    given = {**statement._constants, **values}
+    return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement.text}", given))
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("statement", [claiming._CLAIM, claiming._CLAIM_BY_AGE], ids=["in turn", "by age"])
+def test_a_claim_probes_the_claim_index_from_its_cursor(
+    by_index: Engine, me: UUID, statement: Compiled
+) -> None:
+    cursors = Cursors(["sample", "unique_sample"])
+    with by_index.connect() as connection:
+        claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=100)
+        values = {
+            "worker_id": str(me), "kinds": list(KINDS), "most_of_all": 100, **claiming._arrays(cursors.reach(0, 100)),
+        }  # fmt: skip
+        found = plan(connection, statement, values)
+    assert "Seq Scan" not in found, found
+    assert "Index Scan using fang_tasks_claim_idx" in found
+    condition = next(line for line in found.splitlines() if "Index Cond: ((" in line and "priority" in line)
+    assert "ROW(scheduled_at, id) > ROW(" in condition, found
+    assert "Index Scan using fang_tasks_pkey" in found
+
+
+@pytest.mark.usefixtures("many")
+def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> None:
+    with by_index.connect() as connection:
+        claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=300)
+        values = {
+            "ids": finishing._listed([one.key for one in claims]),
+            "fences": finishing._listed([str(one.attempts) for one in claims]),
+            "times": finishing._listed(["1" for _ in claims]),
+            "buckets": finishing._listed(["1" for _ in claims]),
+            "worker_id": str(me),
+        }
+        found = plan(connection, finishing._FINISH, values)
+    assert "Seq Scan" not in found, found
+    assert "Index Scan using fang_tasks_pkey" in found
