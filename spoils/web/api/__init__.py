@@ -2,10 +2,10 @@
 
 from flask import Blueprint, Flask, Response
 
-from spoils.web.api import health, jobs, products, tokens
+from spoils.web.api import blueprint, health, jobs, products, reading, status, tokens, verbs  # noqa: F401
 
 api = Blueprint("api", __name__)
-api.register_blueprint(jobs.routes)
+api.register_blueprint(blueprint.routes)
 api.register_blueprint(products.routes)
 api.register_blueprint(health.routes)
 api.before_request(tokens.check)

@@ -30,6 +30,14 @@ def json_object() -> tuple[str, dict[str, Any]]:
     return text, _parse(text)
 
 
+def nothing() -> None:
+    """For what takes no payload. Aborts with 415 where a form or a text was sent, with 422 where fields were."""
+    if request.mimetype and request.mimetype != "application/json":
+        abort(415, "This takes no form and no text: send no body, or {} as application/json.")
+    if _body().strip() not in (b"", b"{}"):
+        abort(422, "This takes no payload: send no body, or {}.")
+
+
 def _body() -> bytes:
     try:
         body = request.get_data(cache=False)

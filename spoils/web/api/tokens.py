@@ -8,6 +8,7 @@ from werkzeug.exceptions import Unauthorized
 
 from spoils.config import current_settings, secret_of
 from spoils.job.registry import registry
+from spoils.web.api.ids import is_name
 
 OPEN_READS = {"api.jobs.status", "api.products.show"}
 
@@ -46,7 +47,7 @@ def _open_by_default() -> bool:
     if request.endpoint == "api.jobs.create":
         job_class = registry.at_endpoint((request.view_args or {}).get("endpoint", ""))
         return job_class is None or job_class.open
-    if request.endpoint == "api.jobs.show" and registry.at_endpoint(
+    if request.endpoint in ("api.jobs.show", "api.jobs.delete") and is_name(
         (request.view_args or {}).get("task_id", "")
     ):
         return True  # answered with 405, and no task's
