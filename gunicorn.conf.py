@@ -45,9 +45,14 @@ limit_request_field_size = 8190
 # The heartbeat file on a disk that stalls would have healthy workers killed; memory does not stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-# On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts;
-# elsewhere anybody may write these headers, and only a proxy on the same machine is believed.
-forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if _settings.dyno else "127.0.0.1")
+# Whose word on the scheme counts. The address is read by the same list, in spoils/web/proxy.py.
+forwarded_allow_ips = ",".join(_settings.proxies)
+
+# The one header that Heroku's router writes itself; the others are passed on as a client wrote them.
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+
+# By default a proxy may say where the application begins; behind a router that passes everything on, so could anybody.
+forwarder_headers = ""
 
 # The platform collects standard output.
 accesslog = "-"

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from flask import abort, request
+from flask import abort, g, request
 from gunicorn.http.errors import ParseException
 
 DEEPEST = 32
@@ -22,7 +22,7 @@ def json_object() -> tuple[str, dict[str, Any]]:
     if request.mimetype != "application/json":
         abort(415, "Send the payload as JSON, with Content-Type: application/json.")
     try:
-        text = _body().decode("utf-8")
+        text = sent().decode("utf-8")
     except UnicodeDecodeError:
         abort(400, "The body is not valid UTF-8.")
     if not text.strip():
@@ -34,11 +34,19 @@ def nothing() -> None:
     """For what takes no payload. Aborts with 415 where a form or a text was sent, with 422 where fields were."""
     if request.mimetype and request.mimetype != "application/json":
         abort(415, "This takes no form and no text: send no body, or {} as application/json.")
-    if _body().strip() not in (b"", b"{}"):
+    if sent().strip() not in (b"", b"{}"):
         abort(422, "This takes no payload: send no body, or {}.")
 
 
-def _body() -> bytes:
+def sent() -> bytes:
+    """The request's body, read once. Aborts with 400 or 413."""
+    if "api_body" not in g:
+        g.api_body = _read()
+    found: bytes = g.api_body
+    return found
+
+
+def _read() -> bytes:
     try:
         body = request.get_data(cache=False)
         # Behind gunicorn, werkzeug's stream of a body of no told length just ends at the limit.

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from flask import abort, jsonify, url_for
+from flask import abort, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
 from werkzeug.exceptions import MethodNotAllowed
 
 from spoils.errors import PayloadError
@@ -11,9 +12,10 @@ from spoils.job import Job
 from spoils.job.base import RESERVED_ENDPOINTS
 from spoils.job.registry import registry
 from spoils.models import db
-from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued
-from spoils.web.api import body
+from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
+from spoils.web.api import body, idempotency
 from spoils.web.api.blueprint import routes
+from spoils.web.api.idempotency import Answer
 from spoils.web.api.order import Order, Refused, read_job, read_order
 from spoils.web.errors import answer
 from spoils.web.masking import masked
@@ -31,10 +33,9 @@ def create(endpoint: str) -> ResponseReturnValue:
     text, given = body.json_object()
     try:
         job = read_job(job_class, given, text)
-        enqueued = _put(Order(job))
+        return _put(Order(job), _echo(job))
     except (Refused, PayloadError) as exc:
         return refusal(exc)
-    return jsonify({**_echo(job), "message": job.enqueued_message, **outcome(enqueued)})
 
 
 @routes.post("")
@@ -43,19 +44,10 @@ def create_any() -> ResponseReturnValue:
     _, given = body.json_object()
     try:
         order = read_order(given)
-        enqueued = _put(order)
+        more = {"type": type(order.job).__name__, "payload": _echo(order.job)}
+        return _put(order, more, created=201)
     except (Refused, PayloadError) as exc:
         return refusal(exc)
-    response = jsonify(
-        {
-            "message": order.job.enqueued_message,
-            "type": type(order.job).__name__,
-            "payload": _echo(order.job),
-            **outcome(enqueued),
-        }
-    )
-    response.headers["Location"] = url_for("api.jobs.show", task_id=enqueued.id)
-    return response, 200 if enqueued.duplicate else 201
 
 
 def outcome(enqueued: Enqueued) -> dict[str, Any]:
@@ -69,10 +61,23 @@ def refusal(error: Refused | PayloadError) -> ResponseReturnValue:
     return answer(422, str(error), **fields)
 
 
-def _put(order: Order) -> Enqueued:
-    enqueued = enqueue_surely(db.engine, order.job, at=order.at, priority=order.priority)
-    log_enqueued(order.job, enqueued)
-    return enqueued
+def _put(order: Order, more: dict[str, Any], *, created: int = 200) -> ResponseReturnValue:
+    def answer_to(enqueued: Enqueued) -> Answer:
+        return Answer(
+            200 if enqueued.duplicate else created,
+            {**more, "message": order.job.enqueued_message, **outcome(enqueued)},
+            location=None if created == 200 else url_for("api.jobs.show", task_id=enqueued.id),
+            after=lambda: log_enqueued(order.job, enqueued),
+        )
+
+    if idempotency.given() is None:
+        enqueued = enqueue_surely(db.engine, order.job, at=order.at, priority=order.priority)
+        return idempotency.told(answer_to(enqueued))
+
+    def act(connection: Connection) -> Answer:
+        return answer_to(enqueue(connection, order.job, at=order.at, priority=order.priority))
+
+    return idempotency.once(act)
 
 
 def _echo(job: Job) -> dict[str, Any]:

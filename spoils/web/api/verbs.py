@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from flask import jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
-from spoils.models import db
 from spoils.queue import control, inspect
-from spoils.web.api import body
+from spoils.web.api import body, idempotency
 from spoils.web.api.blueprint import routes
+from spoils.web.api.idempotency import Answer
 from spoils.web.api.ids import task_id_of
-from spoils.web.errors import answer
 
 
 @routes.post("/<task_id>/retry")
@@ -42,12 +41,18 @@ def delete(task_id: str) -> ResponseReturnValue:
 def _act(verb: Callable[[Connection, UUID], control.Change], task_id: str) -> ResponseReturnValue:
     wanted = task_id_of(task_id)
     body.nothing()
-    change = verb(db.session.connection(), wanted)
-    db.session.commit()
-    row = inspect.find_task(db.session, wanted)
-    state = row.state.value if row else None
-    if change.done:
-        return jsonify({"id": str(wanted), "state": state, "message": change.sentence})
-    if row is None:
-        return answer(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
-    return answer(409, change.sentence, state=state, twin=str(change.twin) if change.twin else None)
+
+    def act(connection: Connection) -> Answer:
+        change = verb(connection, wanted)
+        with Session(connection) as session:
+            row = inspect.find_task(session, wanted)
+        state = row.state.value if row else None
+        if change.done:
+            return Answer(200, {"id": str(wanted), "state": state, "message": change.sentence})
+        if row is None:
+            sentence = f"There is no job {task_id}: it was never enqueued, or it was deleted."
+            return Answer(404, {"error": sentence})
+        twin = str(change.twin) if change.twin else None
+        return Answer(409, {"error": change.sentence, "state": state, "twin": twin})
+
+    return idempotency.once(act)
