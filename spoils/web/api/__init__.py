@@ -6,6 +6,7 @@ from flask import Blueprint, Flask, Response, abort, request
 
 from spoils.config import Settings
 from spoils.web.api import (  # noqa: F401
+    batch,
     blueprint,
     health,
     jobs,
