@@ -12,6 +12,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from spoils.web.api import waiting
+from spoils.web.api.bounds import WAITERS
 from tests.rows import Rows
 from tests.support import eventually
 from tests.web.conftest import MakeClient
@@ -31,7 +32,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(waiting.MOST) as pool:
+    with ThreadPoolExecutor(WAITERS) as pool:
         yield pool
 
 
@@ -89,7 +90,7 @@ def test_those_who_wait_hold_no_connection_and_one_more_is_answered_at_once(
     app: Flask, rows: Rows, pool: ThreadPoolExecutor
 ) -> None:
     task_id = rows.task()
-    asked = [pool.submit(ask, app, task_id) for _ in range(waiting.MOST)]
+    asked = [pool.submit(ask, app, task_id) for _ in range(WAITERS)]
     eventually(lambda: [_waits(one) for one in asked])
     eventually(_full)
 
@@ -108,7 +109,7 @@ def test_those_who_wait_hold_no_connection_and_one_more_is_answered_at_once(
     end(rows, task_id, "failed")
     assert {one.result().get_json()["state"] for one in asked} == {"failed"}
     # Every place is free again.
-    taken = [waiting._places.acquire(blocking=False) for _ in range(waiting.MOST)]
+    taken = [waiting._places.acquire(blocking=False) for _ in range(WAITERS)]
     for _ in taken:
         waiting._places.release()
     assert all(taken)

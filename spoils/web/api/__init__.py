@@ -8,6 +8,7 @@ from spoils.config import Settings
 from spoils.web.api import (  # noqa: F401
     batch,
     blueprint,
+    document,
     health,
     jobs,
     limits,
@@ -31,6 +32,7 @@ api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(products.routes)
 api.register_blueprint(health.routes)
+api.register_blueprint(document.routes)
 api.before_request(tokens.identify)
 api.before_request(limits.check_rate)
 api.before_request(tokens.check)
@@ -47,7 +49,7 @@ api.before_request(limits.check_depth)
 
 @api.after_request
 def _no_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

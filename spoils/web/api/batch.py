@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from spoils.errors import PayloadError
 from spoils.queue.enqueue import Enqueued, enqueue
-from spoils.web.api import body, idempotency
+from spoils.web.api import body, bounds, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
 from spoils.web.api.jobs import outcome
@@ -19,17 +19,12 @@ from spoils.web.errors import answer
 
 log = logging.getLogger("spoils.enqueue")
 
-MOST = 10_000
-MOST_BYTES = 8 * 1024 * 1024
-TOLD = 100
-"""Errors that one answer holds."""
-
 
 @routes.post("/batch")
 def create_batch() -> ResponseReturnValue:
     """Enqueue up to 10,000 jobs in one transaction, each as POST /api/jobs takes it; an answer for each, in order."""
-    request.max_content_length = MOST_BYTES
-    given = body.json_list(MOST)
+    request.max_content_length = bounds.BATCH_BYTES
+    given = body.json_list(bounds.BATCH)
     orders, errors = [], []
     for index, one in enumerate(given):
         try:
@@ -38,7 +33,7 @@ def create_batch() -> ResponseReturnValue:
             errors.append({"index": index, "error": str(exc)})
     if errors:
         number = "1 of the jobs is" if len(errors) == 1 else f"{len(errors):,} of the jobs are"
-        return answer(422, f"{number} wrong, so none was enqueued.", errors=errors[:TOLD])
+        return answer(422, f"{number} wrong, so none was enqueued.", errors=errors[: bounds.BATCH_ERRORS])
     try:
         return idempotency.once(lambda connection: _put(connection, orders))
     except PayloadError as exc:

@@ -35,9 +35,9 @@ def _moment(value: Any) -> Any:
 class OrderIn(BaseModel):
     """One job to enqueue."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    type: Annotated[str, Field(min_length=1, max_length=200, strict=True)]
+    type: Annotated[str, Field(min_length=1, max_length=200, strict=True, examples=["CleanupJob"])]
     """The class's name, its endpoint's name, or its task type."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The fields of the class."""

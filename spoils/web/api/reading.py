@@ -6,12 +6,10 @@ from flask.typing import ResponseReturnValue
 from spoils.models import TaskState, db
 from spoils.queue import inspect
 from spoils.queue.counts import count_tasks
-from spoils.web.api import arguments, serialize, waiting
+from spoils.web.api import arguments, bounds, serialize, waiting
 from spoils.web.api.blueprint import routes
 from spoils.web.api.ids import task_id_of
 from spoils.web.dashboard import cursor
-
-MOST = 200
 
 
 @routes.get("")
@@ -21,7 +19,7 @@ def index() -> ResponseReturnValue:
     state = arguments.state(request.args)
     task_type = arguments.text(request.args, "type")
     older, newer = arguments.place(request.args, "older"), arguments.place(request.args, "newer")
-    limit = arguments.whole_number(request.args, "limit", least=1, most=MOST, otherwise=inspect.PAGE)
+    limit = arguments.whole_number(request.args, "limit", least=1, most=bounds.LISTED, otherwise=inspect.PAGE)
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
     page = inspect.Page((), None, None)
@@ -48,7 +46,7 @@ def show(task_id: str) -> ResponseReturnValue:
     """One task and its attempts that did not finish, the last one first; with `wait`, when it has ended."""
     wanted = task_id_of(task_id)
     arguments.only(request.args, {"wait"})
-    seconds = arguments.whole_number(request.args, "wait", least=0, most=waiting.LONGEST, otherwise=0)
+    seconds = arguments.whole_number(request.args, "wait", least=0, most=bounds.WAIT_SECONDS, otherwise=0)
     row, full = waiting.until_ended(wanted, seconds)
     if row is None:
         abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")

@@ -13,6 +13,8 @@ from spoils.job.registry import registry
 from spoils.web.api.ids import is_name
 
 OPEN_READS = {"api.jobs.status", "api.products.show"}
+ELSEWHERE = {None, "api.health.health", "api.document.openapi"}
+"""Open to everybody, or guarded where they are."""
 BY_NAME = {"api.jobs.show", "api.jobs.delete"}
 
 
@@ -45,7 +47,7 @@ def check() -> None:
 
     With no token set, the guide's endpoints are open: those of classes that say `open`, the status, and products.
     """
-    if request.endpoint == "api.health.health" or request.endpoint is None or caller().known:
+    if request.endpoint in ELSEWHERE or caller().known:
         return
     if current_settings().api_tokens:
         raise unauthorized()

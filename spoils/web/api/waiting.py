@@ -6,14 +6,11 @@ from uuid import UUID
 
 from spoils.models import ACTIVE, Task, db
 from spoils.queue import inspect
+from spoils.web.api.bounds import WAITERS
 
-LONGEST = 20
-"""Seconds: the platform's router gives a request up after 30, and a stopping server waits for 25."""
-MOST = 4
-"""Clients that may wait in one process: half of the threads that gunicorn.conf.py gives it."""
 FIRST_PAUSE, LAST_PAUSE = 0.1, 0.5
 
-_places = threading.BoundedSemaphore(MOST)
+_places = threading.BoundedSemaphore(WAITERS)
 _pause = threading.Event()
 
 
