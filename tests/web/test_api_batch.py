@@ -87,7 +87,7 @@ def test_what_only_the_database_refuses_leaves_none_either(client: FlaskClient, 
 
 def test_ten_thousand_are_one_transaction_and_one_more_is_too_many(client: FlaskClient, rows: Rows) -> None:
     most = [fetch(number) for number in range(10_000)]
-    assert client.post(BATCH, json=[*most, fetch(10_000)], headers=DOOR).status_code == 413
+    assert client.post(BATCH, json=[*most, fetch(10_000)], headers=DOOR).status_code == 422
     assert count(rows) == 0
     answer = client.post(BATCH, json=most, headers={**DOOR, "Idempotency-Key": "k"}).get_json()
     assert (answer["enqueued"], len({job["id"] for job in answer["jobs"]})) == (10_000, 10_000)

@@ -30,7 +30,7 @@ def json_object() -> tuple[str, dict[str, Any]]:
 
 
 def json_list(most: int) -> list[Any]:
-    """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413 or 415 and a sentence."""
+    """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413, 415 or 422 and a sentence."""
     if request.mimetype in LINES:
         # Not splitlines(), which also breaks at characters that may stand in a JSON text.
         numbered = enumerate(_text("a line of JSON for each job").split("\n"), start=1)
@@ -87,7 +87,7 @@ def _text(needed: str) -> str:
 
 def _check_number(number: int, most: int) -> None:
     if not 1 <= number <= most:
-        abort(413 if number else 400, f"1 to {most:,} jobs are taken at a time; these are {number:,}.")
+        abort(422 if number else 400, f"1 to {most:,} jobs are taken at a time; these are {number:,}.")
 
 
 def _parse(text: str, place: str = "") -> Any:

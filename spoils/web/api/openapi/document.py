@@ -22,6 +22,7 @@ ABOUT = (
 ORDER = "#/components/schemas/{model}"
 BY_CLASS = "api.jobs.create"
 ITSELF = "api.document.openapi"
+TOO_LONG = 414
 HEALTH = "api.health.health"
 
 
@@ -30,6 +31,9 @@ def make_document(app: Flask) -> Schema:
     settings: Settings = app.config["SPOILS"]
     schemas = {**SCHEMAS, "Anything": {}}
     _lift(schemas, "Order", OrderIn)
+    schemas["Order"]["properties"]["type"]["enum"] = sorted(
+        {name for one in registry for name in (one.__name__, one.endpoint, one.task_type)}
+    )
     paths: dict[str, Schema] = {}
     for rule in app.url_map.iter_rules():
         if not rule.endpoint.startswith("api.") or rule.endpoint in (BY_CLASS, ITSELF):
@@ -73,13 +77,15 @@ def _operation(
 ) -> Schema:
     writes = operation.writes
     parameters = [*path_parameters, *operation.arguments, *([IDEMPOTENCY_KEY] if writes else [])]
-    errors = {400, 401, 429, 503, *operation.errors, *({403, 413} if writes else set())}
+    errors = {400, 401, 414, 429, 503, *operation.errors, *({403, 413} if writes else set())}
     answers = {
         str(status): _answer(words, ref(schema))
         for status, (words, schema) in sorted(operation.answers.items())
     }
     for status in sorted(errors | set(operation.refusals)):
-        schema = ref(operation.refusals.get(status, "Error")) if status >= 400 else None
+        schema = (
+            ref(operation.refusals.get(status, "Error")) if status >= 400 and status != TOO_LONG else None
+        )
         answers[str(status)] = _answer(DESCRIPTIONS[status], schema)
     told: Schema = {
         "operationId": operation_id,
