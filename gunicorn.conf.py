@@ -20,9 +20,12 @@ bind = f"0.0.0.0:{_settings.port}"
 # Two processes, so that one that restarts leaves the other to answer.
 workers = _settings.web_concurrency
 
-# Requests wait for the database and not for the processor, so threads are the cheap way to more of them.
-worker_class = "gthread"
-threads = 4
+# Requests wait for the database and not for the processor, so threads are the cheap way to more of them. gunicorn's own
+# worker of threads with one difference: it waits for a slow client without one.
+worker_class = "spoils.web.patient.PatientWorker"
+
+# Half of them may be held by clients that wait for a job's end (spoils/web/api/bounds.py), without a connection.
+threads = 8
 
 # The platform's router gives a request up after 30 seconds; work past that is for nobody.
 timeout = 30
@@ -45,9 +48,14 @@ limit_request_field_size = 8190
 # The heartbeat file on a disk that stalls would have healthy workers killed; memory does not stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
-# On Heroku (which sets DYNO) only the router can reach us, so its word on scheme and address counts;
-# elsewhere anybody may write these headers, and only a proxy on the same machine is believed.
-forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "*" if _settings.dyno else "127.0.0.1")
+# Whose word on the scheme counts. The address is read by the same list, in spoils/web/proxy.py.
+forwarded_allow_ips = ",".join(_settings.proxies)
+
+# The one header that Heroku's router writes itself; the others are passed on as a client wrote them.
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+
+# By default a proxy may say where the application begins; behind a router that passes everything on, so could anybody.
+forwarder_headers = ""
 
 # The platform collects standard output.
 accesslog = "-"
@@ -57,13 +65,13 @@ loglevel = _settings.log_level.lower()
 # Nobody steers a running gunicorn here, and its socket would be a file in the home folder.
 control_socket_disable = True
 
-# A client that stops in the middle of its request would keep a thread for ever: gunicorn bounds only the first byte.
-SLOWEST_READ_SECONDS = 10
+# The worker waits for whole requests, long bodies aside: those a thread reads, and it waits so long for each piece,
+# as it does for a client that does not take its answer.
+SLOWEST_PIECE_SECONDS = 10
 
 
 def when_ready(server):
-    """Bound each read from a client; accepted connections inherit it from the socket that listens."""
+    """Bound each wait for a client; accepted connections inherit it from the socket that listens."""
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SLOWEST_READ_SECONDS, 0)
-        )
+        for bound in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, bound, struct.pack("ll", SLOWEST_PIECE_SECONDS, 0))

@@ -1,7 +1,9 @@
 """The settings: the only place that reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +13,11 @@ from pydantic_core import PydanticCustomError
 
 from spoils.cron import Cron, CronError
 from spoils.errors import SettingError
+from spoils.strength import weakness
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
+LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server that the internet reaches
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
@@ -42,6 +46,7 @@ class Settings(BaseModel):
     admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD", repr=False)
     viewer_password: str | None = Field(None, alias="SPOILS_VIEWER_PASSWORD", repr=False)
     api_tokens: Names = Field((), alias="SPOILS_API_TOKEN", repr=False)
+    open_queue_depth: int = Field(10_000, alias="SPOILS_OPEN_QUEUE_DEPTH", ge=0, le=2**31 - 1)
 
     shutdown_seconds: float = Field(25.0, alias="SPOILS_SHUTDOWN_SECONDS", ge=0, le=3600)
     retention_days: float = Field(7.0, alias="SPOILS_RETENTION_DAYS", gt=0, le=36500)
@@ -55,6 +60,9 @@ class Settings(BaseModel):
     analyze_seconds: float = Field(2.0, alias="SPOILS_ANALYZE_SECONDS", ge=0, le=3600)
     notify_seconds: float = Field(0.5, alias="SPOILS_NOTIFY_SECONDS", ge=0, le=3600)
     notify_urls: dict[str, str] = Field(default_factory=dict, repr=False)
+
+    trusted_proxies: Names | None = Field(None, alias="FORWARDED_ALLOW_IPS")
+    hosts: Names = Field((), alias="SPOILS_HOSTS")
 
     dyno: str | None = Field(None, alias="DYNO")
     release: str = Field("dev", alias="HEROKU_RELEASE_VERSION")
@@ -75,6 +83,8 @@ class Settings(BaseModel):
             raise SettingError(" ".join(_sentence(error) for error in exc.errors())) from None
         if settings.dyno is not None and settings.database_url is None:
             raise SettingError("DATABASE_URL is not set: attach a PostgreSQL database to the app.")
+        if settings.dyno is not None:
+            settings._refuse_weak_secrets()
         return settings
 
     @field_validator("database_url")
@@ -102,6 +112,24 @@ class Settings(BaseModel):
             raise _wrong("each token needs a secret, after its name and a colon if it has one")
         return tokens
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for one in given or ():
+            try:
+                ip_network("0.0.0.0/0" if one == "*" else one)
+            except ValueError as exc:
+                raise _wrong(f"{one} is no address and no network; * means any") from exc
+        return given
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            if not re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", one):
+                raise _wrong(f"{one} is no name of a host: spoils.example, or .example for all below it")
+        return tuple(one.lower() for one in given)
+
     @field_validator("cron_timezone")
     @classmethod
     def _zone(cls, zone: str) -> str:
@@ -112,6 +140,14 @@ class Settings(BaseModel):
         return zone
 
     @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses and networks whose word on a client's address and scheme is taken; "*" is any."""
+        if self.trusted_proxies is not None:
+            return self.trusted_proxies
+        # On Heroku (which sets DYNO) only the router reaches us; elsewhere anybody may write these headers.
+        return ("*",) if self.dyno is not None else ("127.0.0.1", "::1")
+
+    @property
     def web_connections(self) -> int:
         """Connections that one web process may hold."""
         return self.db_connections or 3
@@ -120,6 +156,24 @@ class Settings(BaseModel):
     def worker_connections(self) -> int:
         """Connections that one worker process may hold: 3 of the worker's own, the rest for sessions of jobs."""
         return self.db_connections or 6
+
+    def _refuse_weak_secrets(self) -> None:
+        secrets = [
+            ("SPOILS_ADMIN_PASSWORD", self.admin_password, LEAST_PASSWORD),
+            ("SPOILS_VIEWER_PASSWORD", self.viewer_password, LEAST_PASSWORD),
+            ("SECRET_KEY", self.secret_key, LEAST_TOKEN),
+            *(("SPOILS_API_TOKEN", secret_of(token), LEAST_TOKEN) for token in self.api_tokens),
+        ]
+        given = [(name, secret, least) for name, secret, least in secrets if secret is not None]
+        for name, secret, least in given:
+            if why := weakness(secret, least=least):
+                raise SettingError(
+                    f"{name} is too weak for a server that the internet reaches: {why}. "
+                    "Make one: python3 -c 'import secrets; print(secrets.token_hex())'"
+                )
+        twice = {secret for _, secret, _ in given if [one for _, one, _ in given].count(secret) > 1}
+        if names := sorted({name for name, secret, _ in given if secret in twice}):
+            raise SettingError(f"{' and '.join(names)} hold the same secret: each needs one of its own.")
 
 
 def environment_with(**changes: str) -> dict[str, str]:

@@ -35,6 +35,9 @@ def test_what_stands_when_nothing_is_set() -> None:
         "admin_password": None,
         "viewer_password": None,
         "api_tokens": (),
+        "open_queue_depth": 10_000,
+        "trusted_proxies": None,
+        "hosts": (),
         "shutdown_seconds": 25.0,
         "retention_days": 7.0,
         "failed_retention_days": 30.0,
@@ -165,3 +168,52 @@ def test_a_child_gets_this_environment_with_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPOILS_CHANGED", "b")
     child = environment_with(SPOILS_CHANGED="c")
     assert (child["SPOILS_KEPT"], child["SPOILS_CHANGED"]) == ("a", "c")
+
+
+GOOD = {
+    "DYNO": "web.1",
+    "DATABASE_URL": "postgres://db.example/spoils",
+    "SPOILS_ADMIN_PASSWORD": "ruhig-Brot-91-Kiesel",
+    "SPOILS_VIEWER_PASSWORD": "lauter-Topf-17-Moos",
+    "SECRET_KEY": "kP0zV6jNq3uYb8mWd5sHe1xL",
+    "SPOILS_API_TOKEN": "shop:fQ9mZ2vL7pXw4kRt8nBs,0c1f6d2b9e8a4f7d6b5c3e2a1f0d9c8b",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SPOILS_ADMIN_PASSWORD", "short-Brot1"),
+        ("SPOILS_ADMIN_PASSWORD", "changeme-now-please"),
+        ("SPOILS_ADMIN_PASSWORD", "correct horse battery staple"),
+        ("SPOILS_ADMIN_PASSWORD", "password-password"),
+        ("SPOILS_VIEWER_PASSWORD", "aaaaaaaaaaaaaaaaaaaa"),
+        ("SPOILS_VIEWER_PASSWORD", GOOD["SPOILS_ADMIN_PASSWORD"]),
+        ("SECRET_KEY", "not much of a secret"),
+        ("SECRET_KEY", "1" * 40),
+        ("SPOILS_API_TOKEN", "t0ken"),
+        ("SPOILS_API_TOKEN", "a-long-name-for-a-thing:t0ken"),
+        ("SPOILS_API_TOKEN", "fQ9mZ2vL7pXw4kRt8nBs,scanner:s3cret-s3cret-s3cret"),
+    ],
+)
+def test_a_weak_secret_or_a_sample_stops_the_start_on_heroku_and_is_not_told(name: str, value: str) -> None:
+    assert Settings.from_env(GOOD).dyno == "web.1"
+    assert Settings.from_env({**GOOD, name: value, "DYNO": ""}).dyno is None
+    with pytest.raises(SettingError, match=name) as caught:
+        Settings.from_env({**GOOD, name: value})
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"FORWARDED_ALLOW_IPS": "router"},
+        {"FORWARDED_ALLOW_IPS": "10.0.0.1/8"},
+        {"SPOILS_HOSTS": "https://spoils.example"},
+        {"SPOILS_HOSTS": "spoils.example:443"},
+        {"SPOILS_HOSTS": "*"},
+    ],
+)
+def test_a_proxy_or_a_host_that_is_none_is_told(setting: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match=next(iter(setting))):
+        Settings.from_env(setting)

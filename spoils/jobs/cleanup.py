@@ -8,6 +8,7 @@ from spoils.job import Job, Queue
 from spoils.models import TaskState, db
 from spoils.queue import prune
 
+KEYS_KEPT_DAYS = 1.0
 Batch = Callable[[], int]
 
 
@@ -34,6 +35,7 @@ class CleanupJob(Job):
                 "minutes": partial(prune.prune_minutes, connection, days=longest),
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),
+                "keys": partial(prune.prune_keys, connection, days=KEYS_KEPT_DAYS),
             }
             for name, batch in batches.items():
                 while (gone := batch()) and not queue.stopping:

@@ -2,6 +2,7 @@
 
 from spoils.models.base import db
 from spoils.models.food import IngredientAnalysis, Product
+from spoils.models.idempotency import IdempotencyKey
 from spoils.models.ledger import Attempt, Count, Minute
 from spoils.models.schedule import Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
@@ -12,6 +13,7 @@ __all__ = [
     "WAITING",
     "Attempt",
     "Count",
+    "IdempotencyKey",
     "IngredientAnalysis",
     "Minute",
     "Product",

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
-from spoils.models import Attempt, Minute, Task, TaskState, Tick, Worker
+from spoils.models import Attempt, IdempotencyKey, Minute, Task, TaskState, Tick, Worker
 
 BATCH = 1000
 
@@ -47,6 +47,11 @@ def prune_ticks(connection: Connection, *, days: float, batch: int = BATCH) -> i
     """Delete up to `batch` ticks of slots longer than `days` ago."""
     old = select(Tick.schedule_id, Tick.slot).where(Tick.slot < _ago(days)).limit(batch)
     return connection.execute(delete(Tick).where(tuple_(Tick.schedule_id, Tick.slot).in_(old))).rowcount
+
+
+def prune_keys(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` keys of requests that came longer than `days` ago."""
+    return _prune(connection, IdempotencyKey.key, IdempotencyKey.created_at < _ago(days), batch)
 
 
 def _prune(

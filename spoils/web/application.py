@@ -7,7 +7,7 @@ from flask import Flask
 from spoils.config import ROOT, Settings
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
-from spoils.web import api, dashboard, errors, headers
+from spoils.web import api, dashboard, errors, headers, proxy
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
@@ -36,6 +36,7 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     with app.app_context():
         obey_rules(db.engine, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     headers.init_app(app)
+    proxy.init_app(app)
     errors.init_app(app)
     api.init_app(app)
     dashboard.init_app(app)

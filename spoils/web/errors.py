@@ -13,12 +13,13 @@ from spoils.queue.enqueue import TwinVanished
 
 log = logging.getLogger("spoils.web")
 
+DOCS = "/api/docs"
+
 SENTENCES = {
     401: "A token is needed: send it as Authorization: Bearer <token>.",
     403: "This is not allowed.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
-    413: "The request is too large: at most 64 KiB are taken.",
     429: "Too many requests came from your address. Try again in a few minutes.",
     500: "Something went wrong here. It is in the log.",
     503: "The database does not answer. Try again in a moment.",
@@ -39,17 +40,26 @@ def init_app(app: Flask) -> None:
 
 def wants_json() -> bool:
     """Whether this request is one of a program."""
-    return request.path.startswith("/api/") or request.path == "/health"
+    return (request.path.startswith("/api/") and request.path != DOCS) or request.path in (
+        "/health",
+        "/openapi.json",
+    )
 
 
 def answer(status: int, sentence: str | None = None, **more: object) -> ResponseReturnValue:
     """The one shape of an error."""
-    text = sentence or SENTENCES.get(status, "The request cannot be served.")
+    text = sentence or _sentence(status) or "The request cannot be served."
     if wants_json():
         response = jsonify({"error": text, **more})
         response.headers["Cache-Control"] = "no-store"
         return response, status
     return render_template("error.html", status=status, sentence=text, **more), status
+
+
+def _sentence(status: int) -> str | None:
+    if status == 413:
+        return f"The request is too large: at most {(request.max_content_length or 0) // 1024} KiB are taken."
+    return SENTENCES.get(status)
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
@@ -58,7 +68,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
     own = error.description if error.description != type(error).description else None
-    response = make_response(answer(status, SENTENCES.get(status) if own is None else own))
+    response = make_response(answer(status, _sentence(status) if own is None else own))
     for name, value in error.get_headers():
         # Allow, WWW-Authenticate, Retry-After: HTTP asks for them.
         if name != "Content-Type":

@@ -8,6 +8,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+NOT_KEPT = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
 
 
 def init_app(app: Flask) -> None:
@@ -24,7 +25,8 @@ def init_app(app: Flask) -> None:
         if request.endpoint == "static":
             response.headers["Cache-Control"] = FOR_EVER if _names_content() else "public, no-cache"
         elif "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = "private, no-cache"
+            kept = request.endpoint not in NOT_KEPT
+            response.headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
         return response
 
 

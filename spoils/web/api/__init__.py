@@ -1,22 +1,64 @@
 """The JSON API."""
 
-from flask import Blueprint, Flask, Response
+import logging
 
-from spoils.web.api import health, jobs, products, tokens
+from flask import Blueprint, Flask, Response, abort, request
+
+from spoils.config import Settings
+from spoils.web.api import (  # noqa: F401
+    batch,
+    blueprint,
+    document,
+    health,
+    jobs,
+    limits,
+    products,
+    reading,
+    status,
+    tokens,
+    verbs,
+)
+from spoils.web.csrf import foreign
+
+log = logging.getLogger("spoils.web")
+
+OPEN = (
+    "No SPOILS_API_TOKEN is set: whoever reaches this server may enqueue the jobs whose class says `open`, "
+    "and read the status and products."
+)
+FOREIGN = "This came from a page of another site, so nothing was done."
 
 api = Blueprint("api", __name__)
-api.register_blueprint(jobs.routes)
+api.register_blueprint(blueprint.routes)
 api.register_blueprint(products.routes)
 api.register_blueprint(health.routes)
+api.register_blueprint(document.routes)
+api.before_request(tokens.identify)
+api.before_request(limits.check_rate)
 api.before_request(tokens.check)
+
+
+@api.before_request
+def _not_foreign() -> None:
+    if request.method not in ("GET", "HEAD", "OPTIONS") and foreign(request):
+        abort(403, FOREIGN)
+
+
+api.before_request(limits.check_depth)
 
 
 @api.after_request
 def _no_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
 def init_app(app: Flask) -> None:
     """Mount it on `app`."""
+    limits.init_app(app)
+    settings: Settings = app.config["SPOILS"]
+    open_to_all = not settings.api_tokens and not settings.development
+    if open_to_all:
+        log.warning(OPEN, extra={"action": "start"})
+    app.context_processor(lambda: {"api_is_open": open_to_all})
     app.register_blueprint(api)

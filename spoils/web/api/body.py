@@ -4,10 +4,11 @@ import json
 import re
 from typing import Any, NoReturn
 
-from flask import abort, request
+from flask import abort, g, request
 from gunicorn.http.errors import ParseException
 
 DEEPEST = 32
+LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 # The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
@@ -21,16 +22,47 @@ def json_object() -> tuple[str, dict[str, Any]]:
     """The body's text and the object that it holds. Aborts with 400, 413 or 415 and a sentence."""
     if request.mimetype != "application/json":
         abort(415, "Send the payload as JSON, with Content-Type: application/json.")
-    try:
-        text = _body().decode("utf-8")
-    except UnicodeDecodeError:
-        abort(400, "The body is not valid UTF-8.")
-    if not text.strip():
-        abort(400, "The body is empty; a JSON object is needed.")
-    return text, _parse(text)
+    text = _text("a JSON object")
+    value = _parse(text)
+    if not isinstance(value, dict):
+        abort(400, 'A JSON object is needed, as in {"barcode": "737628064502"}.')
+    return text, value
 
 
-def _body() -> bytes:
+def json_list(most: int) -> list[Any]:
+    """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413, 415 or 422 and a sentence."""
+    if request.mimetype in LINES:
+        # Not splitlines(), which also breaks at characters that may stand in a JSON text.
+        numbered = enumerate(_text("a line of JSON for each job").split("\n"), start=1)
+        lines = [(number, line) for number, line in numbered if line.strip()]
+        _check_number(len(lines), most)
+        return [_parse(line, f"Line {number}: ") for number, line in lines]
+    if request.mimetype != "application/json":
+        abort(415, f"Send an array as application/json, or a line for each job as {LINES[0]}.")
+    values = _parse(_text("a JSON array"))
+    if not isinstance(values, list):
+        abort(400, 'A JSON array is needed, as in [{"type": "CleanupJob"}].')
+    _check_number(len(values), most)
+    return values
+
+
+def nothing() -> None:
+    """For what takes no payload. Aborts with 415 where a form or a text was sent, with 422 where fields were."""
+    if request.mimetype and request.mimetype != "application/json":
+        abort(415, "This takes no form and no text: send no body, or {} as application/json.")
+    if sent().strip() not in (b"", b"{}"):
+        abort(422, "This takes no payload: send no body, or {}.")
+
+
+def sent() -> bytes:
+    """The request's body, read once. Aborts with 400 or 413."""
+    if "api_body" not in g:
+        g.api_body = _read()
+    found: bytes = g.api_body
+    return found
+
+
+def _read() -> bytes:
     try:
         body = request.get_data(cache=False)
         # Behind gunicorn, werkzeug's stream of a body of no told length just ends at the limit.
@@ -43,11 +75,26 @@ def _body() -> bytes:
     return body
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _text(needed: str) -> str:
+    try:
+        text = sent().decode("utf-8")
+    except UnicodeDecodeError:
+        abort(400, "The body is not valid UTF-8.")
+    if not text.strip():
+        abort(400, f"The body is empty; {needed} is needed.")
+    return text
+
+
+def _check_number(number: int, most: int) -> None:
+    if not 1 <= number <= most:
+        abort(422 if number else 400, f"1 to {most:,} jobs are taken at a time; these are {number:,}.")
+
+
+def _parse(text: str, place: str = "") -> Any:
     try:
         if _depth(text) > DEEPEST:
             raise _Refused(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
-        value = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
@@ -55,12 +102,10 @@ def _parse(text: str) -> dict[str, Any]:
             parse_float=_float,
         )
     except _Refused as exc:
-        abort(400, str(exc))
+        abort(400, f"{place}{exc}")
     except json.JSONDecodeError as exc:
-        abort(400, f"The body is not valid JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}.")
-    if not isinstance(value, dict):
-        abort(400, 'A JSON object is needed, as in {"barcode": "737628064502"}.')
-    return value
+        where = f"column {exc.colno}" if place else f"line {exc.lineno}, column {exc.colno}"
+        abort(400, f"{place}The body is not valid JSON: {exc.msg} at {where}.")
 
 
 def _depth(text: str) -> int:

@@ -1,6 +1,6 @@
 """Reading what the jobs made."""
 
-from flask import Blueprint, abort, jsonify
+from flask import Blueprint, abort, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
@@ -25,4 +25,6 @@ def show(barcode: str) -> ResponseReturnValue:
     row = db.session.scalar(select(Product).where(Product.barcode == code))
     if row is None:
         abort(404, f"Product {code} has not been fetched. POST it to /api/jobs/fetch-product first.")
-    return jsonify(serialize.product(row, db.session.get(IngredientAnalysis, row.id)))
+    response = jsonify(serialize.product(row, db.session.get(IngredientAnalysis, row.id)))
+    response.add_etag()
+    return response.make_conditional(request)

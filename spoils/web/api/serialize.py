@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spoils.models import Attempt, IngredientAnalysis, Product, Schedule, Task, Worker
+from spoils.outcome import Ending
+from spoils.queue.tally import Tally
 from spoils.web.masking import masked
 
 
@@ -93,3 +95,18 @@ def schedule(row: Schedule | None, *, job: str, cron: str, zone: str, next_tick:
         "next": moment(next_tick),
         "known_to_workers": row is not None,
     }
+
+
+def tally(of_type: Tally) -> dict[str, Any]:
+    """How the attempts of a type ended lately, and their run times in milliseconds."""
+    return {
+        "outcomes": {ending.value: of_type.outcomes[ending.value] for ending in Ending},
+        "average_ms": _rounded(of_type.average_ms),
+        "p50_ms": _rounded(of_type.percentile_ms(0.5)),
+        "p95_ms": _rounded(of_type.percentile_ms(0.95)),
+        "p99_ms": _rounded(of_type.percentile_ms(0.99)),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,15 +1,45 @@
-"""Who may call the API."""
+"""Who may call the API, and who calls it."""
 
+import hashlib
 import hmac
+from dataclasses import dataclass
 
-from flask import request
+from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from spoils.config import current_settings, secret_of
 from spoils.job.registry import registry
+from spoils.web.api.ids import is_name
 
 OPEN_READS = {"api.jobs.status", "api.products.show"}
+ELSEWHERE = {None, "api.health.health", "api.document.openapi"}
+"""Open to everybody, or guarded where they are."""
+BY_NAME = {"api.jobs.show", "api.jobs.delete"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request this is: the name of its token where that has one, and a text of its own for each token."""
+
+    name: str | None = None
+    scope: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether it carries a token."""
+        return bool(self.scope)
+
+
+def caller() -> Caller:
+    """Who calls, once `identify` has looked."""
+    found: Caller = g.api_caller
+    return found
+
+
+def identify() -> None:
+    """Look at the token that the request carries."""
+    g.api_caller = _carried(current_settings().api_tokens) or Caller()
 
 
 def check() -> None:
@@ -17,37 +47,38 @@ def check() -> None:
 
     With no token set, the guide's endpoints are open: those of classes that say `open`, the status, and products.
     """
-    if request.endpoint == "api.health.health" or request.endpoint is None:
+    if request.endpoint in ELSEWHERE or caller().known:
         return
-    tokens = current_settings().api_tokens
-    if tokens:
-        if not _carries(tokens):
-            raise _unauthorized()
-    elif not _open_by_default():
-        raise _unauthorized(
+    if current_settings().api_tokens:
+        raise unauthorized()
+    if not _open_by_default():
+        raise unauthorized(
             "This endpoint needs a token, and the server has none: set SPOILS_API_TOKEN to open it."
         )
 
 
-def _carries(tokens: tuple[str, ...]) -> bool:
+def unauthorized(sentence: str | None = None) -> Unauthorized:
+    """What to raise where a token is needed."""
+    return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
+
+
+def _carried(tokens: tuple[str, ...]) -> Caller | None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
     secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
-    found = [hmac.compare_digest(secret, secret_of(token).encode()) for token in tokens]
-    return scheme.lower() == "bearer" and any(found)
-
-
-def _unauthorized(sentence: str | None = None) -> Unauthorized:
-    return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
+    found = [token for token in tokens if hmac.compare_digest(secret, secret_of(token).encode())]
+    if scheme.lower() != "bearer" or not found:
+        return None
+    name, colon, _ = found[0].partition(":")
+    return Caller(name.strip() if colon else None, hashlib.sha256(secret).hexdigest())
 
 
 def _open_by_default() -> bool:
+    named = request.view_args or {}
     if request.endpoint == "api.jobs.create":
-        job_class = registry.at_endpoint((request.view_args or {}).get("endpoint", ""))
+        job_class = registry.at_endpoint(named.get("endpoint", ""))
         return job_class is None or job_class.open
-    if request.endpoint == "api.jobs.show" and registry.at_endpoint(
-        (request.view_args or {}).get("task_id", "")
-    ):
+    if request.endpoint in BY_NAME and is_name(named.get("task_id", "")):
         return True  # answered with 405, and no task's
     return request.endpoint in OPEN_READS

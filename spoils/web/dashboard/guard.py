@@ -13,6 +13,8 @@ from spoils.web.errors import answer
 API = "api"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 FOR_ALL = {f"{bp.name}.{name}" for name in ("login", "log_in", "log_out")}
+FORMS = {"", "application/x-www-form-urlencoded", "multipart/form-data"}
+NO_FORM = "This takes a form, and what came was none, so nothing was done."
 FOREIGN = "This came from another site, so nothing was done. Open the page here and press the button there."
 STALE = "This form is too old or not from here, so nothing was done. Reload the page and press again."
 READ_ONLY = "You are logged in as viewer, who only reads. Log in as admin to change something."
@@ -53,6 +55,8 @@ def _refusal() -> ResponseReturnValue | None:
     reads = request.method in SAFE
     if not reads and foreign(request):
         return answer(403, FOREIGN)
+    if not reads and request.mimetype not in FORMS:
+        return answer(415, NO_FORM)
     if request.endpoint in FOR_ALL:
         return None
     role = access.current_role()

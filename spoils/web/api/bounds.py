@@ -1,0 +1,14 @@
+"""How much one request may ask for. Pure."""
+
+LISTED = 200
+"""Jobs in one page of a list."""
+BATCH = 10_000
+"""Jobs in one batch."""
+BATCH_BYTES = 8 * 1024 * 1024
+BATCH_ERRORS = 100
+"""Errors that the answer to a batch tells."""
+WAIT_SECONDS = 20
+"""How long a client may wait for a job's end: the platform's router gives a request up after 30 seconds, and a
+stopping server waits for 25."""
+WAITERS = 4
+"""Clients that may wait in one process: half of the threads that gunicorn.conf.py gives it."""

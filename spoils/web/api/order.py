@@ -1,0 +1,104 @@
+"""What a client asks to be enqueued: a job of any class by name, and when."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from spoils.errors import SpoilsError
+from spoils.job import Job
+from spoils.job.base import field_messages
+from spoils.job.registry import registry
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
+
+
+class Refused(SpoilsError):
+    """The order cannot be taken; `fields` has a sentence for each field that is wrong."""
+
+    def __init__(self, sentence: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.fields = fields or {}
+
+
+def _moment(value: Any) -> Any:
+    # Pydantic would take numbers too, as seconds or milliseconds by their size.
+    if value is not None and not (isinstance(value, str) and _MOMENT.fullmatch(value)):
+        raise PydanticCustomError("moment", "A moment is ISO 8601 with its zone: 2026-11-24T02:00:00Z.")
+    return value
+
+
+class OrderIn(BaseModel):
+    """One job to enqueue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    type: Annotated[str, Field(min_length=1, max_length=200, strict=True, examples=["CleanupJob"])]
+    """The class's name, its endpoint's name, or its task type."""
+    payload: dict[str, Any] = Field(default_factory=dict)
+    """The fields of the class."""
+    scheduled_at: Annotated[AwareDatetime | None, BeforeValidator(_moment)] = None
+    """Not due before this moment; one that has passed means now."""
+    priority: Annotated[int, Field(ge=-2, le=2, strict=True)] = 0
+    """−2 to 2; higher goes first within its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job that its class has checked, and when it is due."""
+
+    job: Job
+    at: datetime | None = None
+    priority: int = field(default=0)
+
+
+def read_order(given: object) -> Order:
+    """The order in an object of a client's JSON. Raises Refused."""
+    if not isinstance(given, dict):
+        raise Refused('An object is needed, as in {"type": "FetchProductJob", "payload": {…}}.')
+    try:
+        order = OrderIn.model_validate(given)
+    except ValidationError as exc:
+        raise _refused(exc) from exc
+    job_class = _class_named(order.type)
+    return Order(read_job(job_class, order.payload), order.scheduled_at, order.priority)
+
+
+def read_job(job_class: type[Job], payload: dict[str, Any], text: str | None = None) -> Job:
+    """An instance of the class; `text` is the payload's JSON where it is at hand. Raises Refused.
+
+    Unknown fields are refused: a client's spelling mistake must be told.
+    """
+    if unknown := sorted(payload.keys() - job_class.model_fields.keys()):
+        fields = ", ".join(job_class.model_fields) or "none"
+        raise Refused(
+            f'"{unknown[0][:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.'
+        )
+    try:
+        return job_class.model_validate_json(text or json.dumps(payload), strict=True)
+    except ValidationError as exc:
+        raise _refused(exc) from exc
+
+
+def _class_named(name: str) -> type[Job]:
+    if found := registry.get(name) or registry.at_endpoint(name):
+        return found
+    of_type = [job_class for job_class in registry if job_class.task_type == name]
+    if len(of_type) == 1:
+        return of_type[0]
+    known = ", ".join(sorted(one.__name__ for one in registry))
+    sentence = (
+        f'There is no job class "{name[:100]}". There are: {known}.'
+        if not of_type
+        else f'"{name[:100]}" is the task type of several classes: name the class itself.'
+    )
+    raise Refused(sentence, {"type": sentence})
+
+
+def _refused(error: ValidationError) -> Refused:
+    messages = field_messages(error)
+    return Refused(" ".join(f"{name}: {message}" for name, message in messages.items()), messages)

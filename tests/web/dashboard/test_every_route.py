@@ -1,0 +1,239 @@
+"""What holds for every route there is: closed doors, headers, and nothing changed by who may not.
+
+The routes come from the application itself, so that one that is added tomorrow is tried too.
+"""
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
+from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.routes import Route, everything, routes
+from tests.web.dashboard.scenes import Scenes
+
+TOKEN = "t0ken"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+OPEN_TO_ALL = {"static", "api.health.health"}
+OPEN_IN_THE_GUIDE = {"api.jobs.create", "api.jobs.status", "api.products.show"}
+SESSION = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
+FOREIGN = (
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost.evil.example"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+)
+NO_FORMS = ("application/json", "text/plain", "application/xml", "application/octet-stream")
+
+
+@pytest.fixture
+def failed(scenes: Scenes) -> UUID:
+    """The id of a failed job, in a database where every page has something to show."""
+    return scenes.full()["failed"]
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    return make_app(**LOCKED, SPOILS_API_TOKEN=TOKEN)
+
+
+def verbs(app: Flask, failed: UUID) -> list[Route]:
+    found = [route for route in routes(app, failed) if route.writes]
+    assert len(found) >= 15
+    return found
+
+
+def pages_verbs(app: Flask, failed: UUID) -> list[Route]:
+    return [route for route in verbs(app, failed) if not route.api]
+
+
+def api_verbs(app: Flask, failed: UUID) -> list[Route]:
+    return [route for route in verbs(app, failed) if route.api]
+
+
+@pytest.fixture
+def unchanged(scenes: Scenes, failed: UUID) -> Iterator[Callable[[Route], None]]:
+    """Tell whether any table has changed since the test began; asked once more when it ends."""
+    before = everything(scenes)
+
+    def look(route: Route | None = None) -> None:
+        after = everything(scenes)
+        assert after == before, (str(route), {name for name in after if after[name] != before.get(name)})
+
+    yield look
+    look()
+
+
+def refused(response: TestResponse, route: Route, *statuses: int) -> None:
+    assert response.status_code in statuses, (str(route), response.status_code, response.text[:300])
+
+
+def test_without_password_and_token_all_is_closed_but_what_the_guide_has_open(
+    make_app: MakeApp, failed: UUID
+) -> None:
+    client = make_app().test_client()
+    for route in routes(client.application, failed):
+        response = client.open(path=route.path, buffered=True, method=route.method)
+        if route.endpoint in OPEN_TO_ALL | OPEN_IN_THE_GUIDE:
+            assert response.status_code < 500, route
+        elif route.api:
+            refused(response, route, 401)
+        else:
+            refused(response, route, 503)
+            assert "SPOILS_ADMIN_PASSWORD" in words(response)
+
+
+def test_with_both_set_a_stranger_gets_nowhere(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None]
+) -> None:
+    client = app.test_client()
+    token = Visitor(client).token()
+    for route in routes(app, failed):
+        sent = {"data": {"csrf_token": token}} if route.writes and not route.api else {}
+        response = client.open(path=route.path, buffered=True, method=route.method, **sent)
+        if route.endpoint in OPEN_TO_ALL | {"dashboard.login"}:
+            assert response.status_code == 200, route
+        elif route.api or route.endpoint == "dashboard.log_in":
+            refused(response, route, 401)
+        else:
+            refused(response, route, 303)
+            assert response.location.startswith("/login"), route
+
+
+def test_a_session_of_the_dashboard_opens_nothing_of_the_api_but_its_document(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None]
+) -> None:
+    client = Visitor(app.test_client()).log_in(ADMIN).client
+    for route in routes(app, failed):
+        if route.api and route.endpoint not in OPEN_TO_ALL:
+            response = client.open(
+                path=route.path, buffered=True, method=route.method, json={} if route.writes else None
+            )
+            refused(response, route, 200 if route.endpoint == "api.document.openapi" else 401)
+
+
+def test_no_get_changes_anything(app: Flask, failed: UUID, unchanged: Callable[[Route], None]) -> None:
+    client = Visitor(app.test_client()).log_in(ADMIN).client
+    for route in routes(app, failed):
+        if not route.writes:
+            response = client.open(path=route.path, buffered=True, method=route.method, headers=BEARER)
+            assert response.status_code < 500, route
+
+
+def test_a_form_without_its_token_or_with_another_changes_nothing(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None]
+) -> None:
+    client = Visitor(app.test_client()).log_in(ADMIN).client
+    other = Visitor(app.test_client()).token()
+    for route in pages_verbs(app, failed):
+        for fields in ({}, {"csrf_token": "made up"}, {"csrf_token": other}):
+            refused(client.open(path=route.path, buffered=True, method=route.method, data=fields), route, 400)
+        assert client.open(path=route.path, buffered=True, method=route.method).status_code == 400, route
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_what_comes_from_another_site_changes_nothing(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None], headers: dict[str, str]
+) -> None:
+    visitor = Visitor(app.test_client()).log_in(ADMIN)
+    token = visitor.token()
+    for route in verbs(app, failed):
+        sent = {"json": {}} if route.api else {"data": {"csrf_token": token}}
+        response = visitor.client.open(
+            path=route.path, buffered=True, method=route.method, headers={**BEARER, **headers}, **sent
+        )
+        refused(response, route, 403)
+
+
+@pytest.mark.parametrize("kind", NO_FORMS)
+def test_what_is_no_form_changes_nothing_by_a_button_s_address(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None], kind: str
+) -> None:
+    visitor = Visitor(app.test_client()).log_in(ADMIN)
+    headers = {"X-CSRFToken": visitor.token()}
+    for route in pages_verbs(app, failed):
+        response = visitor.client.open(
+            path=route.path,
+            buffered=True,
+            method=route.method,
+            data=b"{}",
+            content_type=kind,
+            headers=headers,
+        )
+        refused(response, route, 415)
+
+
+@pytest.mark.parametrize("kind", [*NO_FORMS[1:], "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_what_is_no_json_changes_nothing_by_the_api(
+    app: Flask, failed: UUID, unchanged: Callable[[Route], None], kind: str
+) -> None:
+    client = app.test_client()
+    for route in api_verbs(app, failed):
+        data = b'{"barcode": "4006381333931"}'
+        response = client.open(
+            path=route.path, buffered=True, method=route.method, data=data, content_type=kind, headers=BEARER
+        )
+        refused(response, route, 415)
+
+
+def test_a_viewer_changes_nothing(app: Flask, failed: UUID, unchanged: Callable[[Route], None]) -> None:
+    visitor = Visitor(app.test_client()).log_in(VIEWER)
+    token = visitor.token()
+    for route in verbs(app, failed):
+        if route.endpoint in SESSION:
+            continue
+        sent = {"json": {}} if route.api else {"data": {"csrf_token": token}}
+        refused(
+            visitor.client.open(path=route.path, buffered=True, method=route.method, **sent),
+            route,
+            401 if route.api else 403,
+        )
+
+
+def test_every_answer_has_its_headers_errors_too(app: Flask, make_app: MakeApp, failed: UUID) -> None:
+    admin, stranger = Visitor(app.test_client()).log_in(ADMIN).client, app.test_client()
+    closed = make_app().test_client()
+    beyond = [
+        Route("", "GET", path) for path in ("/nothing", "/api/nothing", "/static/nothing", "/jobs/x", "//")
+    ]
+    for route in [*routes(app, failed), *beyond]:
+        for client, headers in ((admin, BEARER), (stranger, {}), (closed, {})):
+            for method in (route.method, "HEAD", "OPTIONS", "PUT", "TRACE"):
+                if route.endpoint in SESSION and client is admin and method == "POST":
+                    continue
+                check_headers(client, route, method, headers)
+
+
+def check_headers(client: FlaskClient, route: Route, method: str, headers: dict[str, str]) -> None:
+    # Over https, as it is on the internet.
+    response = client.open(
+        path=route.path, buffered=True, method=method, headers=headers, base_url="https://localhost"
+    )
+    told, place = response.headers, f"{method} {route.path} {response.status_code}"
+    assert response.status_code != 500, place
+    policy = told["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; "), place
+    assert "unsafe" not in policy, place
+    assert "frame-ancestors 'none'" in policy, place
+    assert told["X-Frame-Options"] == "DENY", place
+    assert told["X-Content-Type-Options"] == "nosniff", place
+    assert told["Referrer-Policy"] == "same-origin", place
+    assert told["Strict-Transport-Security"].startswith("max-age="), place
+    cache = told["Cache-Control"]
+    if (
+        route.endpoint in ("dashboard.login", "dashboard.log_in", "dashboard.log_out")
+        and response.status_code != 405
+    ):
+        assert "no-store" in cache, place
+    elif route.path.startswith("/api/") and route.path != "/api/docs":
+        assert cache == "no-store", place
+    elif route.endpoint == "static" and response.status_code < 400:
+        assert cache.startswith("public"), place
+    else:
+        assert "no-cache" in cache or "no-store" in cache, place
+    assert "Set-Cookie" not in told or "Secure; HttpOnly" in told["Set-Cookie"], place

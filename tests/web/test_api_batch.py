@@ -1,0 +1,119 @@
+"""POST /api/jobs/batch: all or none, an answer for each, in order."""
+
+import json
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+DOOR = {"Authorization": "Bearer t0ken"}
+BATCH = "/api/jobs/batch"
+
+
+@pytest.fixture
+def client(client_with: MakeClient) -> FlaskClient:
+    return client_with(SPOILS_API_TOKEN="t0ken")
+
+
+def fetch(number: int, **more: object) -> dict:
+    return {"type": "FetchProductJob", "payload": {"barcode": f"{number:013d}"}, **more}
+
+
+def lines(client: FlaskClient, text: str, kind: str = "application/x-ndjson") -> TestResponse:
+    return client.post(BATCH, data=text.encode(), content_type=kind, headers=DOOR)
+
+
+def count(rows: Rows) -> int:
+    return rows.value("SELECT count(*) FROM fang_tasks")
+
+
+def test_each_has_its_answer_in_the_order_given_twins_within_too(client: FlaskClient, rows: Rows) -> None:
+    there = UUID(client.post(BATCH, json=[fetch(5)], headers=DOOR).get_json()["jobs"][0]["id"])
+    given = [
+        fetch(1),
+        fetch(2, priority=2, scheduled_at="2099-01-01T00:00:00Z"),
+        fetch(1),
+        fetch(5),
+        fetch(3),
+    ]
+    response = client.post(BATCH, json=given, headers=DOOR)
+    answer = response.get_json()
+    assert (response.status_code, answer["enqueued"], answer["duplicates"]) == (200, 3, 2)
+    assert [job["duplicate"] for job in answer["jobs"]] == [False, False, True, True, False]
+    ids = [UUID(job["id"]) for job in answer["jobs"]]
+    assert (ids[2], ids[3]) == (ids[0], there)
+    assert [rows.one(ids[at]).metadata["barcode"] for at in (0, 1, 4)] == [
+        f"{number:013d}" for number in (1, 2, 3)
+    ]
+    second = rows.one(ids[1])
+    assert (second.priority, second.scheduled_at.year) == (2, 2099)
+    assert count(rows) == 4
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+def test_lines_of_json_are_taken_too(client: FlaskClient, rows: Rows, kind: str) -> None:
+    text = "\n".join(json.dumps(fetch(number)) for number in range(3)) + "\n\n"
+    assert len(lines(client, text, kind).get_json()["jobs"]) == 3
+    note = {"user_id": 1, "notification_type": "email", "message": "one\u2028line\u0085"}
+    odd = json.dumps({"type": "SendNotificationJob", "payload": note}, ensure_ascii=False)
+    assert len(lines(client, f"{odd}\r\n", kind).get_json()["jobs"]) == 1
+    assert count(rows) == 4
+
+
+def test_where_one_is_wrong_none_is_enqueued_and_each_wrong_one_is_named(
+    client: FlaskClient, rows: Rows
+) -> None:
+    given = [fetch(1), {"type": "NoJob"}, fetch(2), 7, fetch(3, priority=9)]
+    response = client.post(BATCH, json=given, headers=DOOR)
+    answer = response.get_json()
+    assert response.status_code == 422
+    assert answer["error"] == "3 of the jobs are wrong, so none was enqueued."
+    assert [error["index"] for error in answer["errors"]] == [1, 3, 4]
+    assert count(rows) == 0
+
+
+def test_what_only_the_database_refuses_leaves_none_either(client: FlaskClient, rows: Rows) -> None:
+    note = {"user_id": 1, "notification_type": "email", "message": "\0"}
+    given = [fetch(1), {"type": "SendNotificationJob", "payload": note}]
+    response = client.post(BATCH, json=given, headers=DOOR)
+    assert response.status_code == 422
+    assert "NUL" in response.get_json()["error"]
+    assert count(rows) == 0
+
+
+def test_ten_thousand_are_one_transaction_and_one_more_is_too_many(client: FlaskClient, rows: Rows) -> None:
+    most = [fetch(number) for number in range(10_000)]
+    assert client.post(BATCH, json=[*most, fetch(10_000)], headers=DOOR).status_code == 422
+    assert count(rows) == 0
+    answer = client.post(BATCH, json=most, headers={**DOOR, "Idempotency-Key": "k"}).get_json()
+    assert (answer["enqueued"], len({job["id"] for job in answer["jobs"]})) == (10_000, 10_000)
+    assert rows.value("SELECT count(DISTINCT xmin::text) FROM fang_tasks") == 1
+    again = client.post(BATCH, json=most, headers={**DOOR, "Idempotency-Key": "k"})
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.get_json() == answer
+    assert count(rows) == 10_000
+
+
+def test_a_body_beyond_its_bounds_or_of_another_form_is_refused(client: FlaskClient, rows: Rows) -> None:
+    def status(data: bytes, kind: str = "application/json") -> int:
+        return client.post(BATCH, data=data, content_type=kind, headers=DOOR).status_code
+
+    assert status(b"[" + b" " * (8 * 1024 * 1024) + b"]") == 413
+    assert status(b"[]") == 400
+    assert status(b"{}") == 400
+    assert status(b"") == 400
+    assert status(b"\n\n", "application/x-ndjson") == 400
+    assert status(b"[{}]", "text/plain") == 415
+    assert status(b"[" * 40 + b"]" * 40) == 400
+    broken = lines(client, f"{json.dumps(fetch(1))}\n{{")
+    assert (broken.status_code, broken.get_json()["error"][:7]) == (400, "Line 2:")
+    assert count(rows) == 0
+
+
+def test_it_is_closed_while_no_token_is_set(client_with: MakeClient, rows: Rows) -> None:
+    assert client_with().post(BATCH, json=[fetch(1)]).status_code == 401
+    assert count(rows) == 0

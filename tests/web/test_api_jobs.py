@@ -1,0 +1,267 @@
+"""The API beside the guide's endpoints: any job by name, lists, and the verbs on one job."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.rows import Rows
+from tests.web.conftest import MakeClient
+
+DOOR = {"Authorization": "Bearer t0ken"}
+JOBS = "/api/jobs"
+NOTE = {"user_id": 1, "notification_type": "email", "message": "hello"}
+STATES = ("new", "in_progress", "retried", "failed", "finished")
+
+
+@pytest.fixture
+def client(client_with: MakeClient) -> FlaskClient:
+    return client_with(SPOILS_API_TOKEN="t0ken")
+
+
+def post(client: FlaskClient, path: str, status: int, **given: object) -> dict:
+    response = client.post(path, json=given, headers=DOOR)
+    assert response.status_code == status, response.get_data(as_text=True)
+    return response.get_json()
+
+
+def get(client: FlaskClient, path: str, status: int = 200) -> dict:
+    response = client.get(path, headers=DOOR)
+    assert response.status_code == status, response.get_data(as_text=True)
+    return response.get_json()
+
+
+@pytest.mark.parametrize("name", ["SendNotificationJob", "send-notification", "send_notification"])
+def test_a_job_is_enqueued_by_the_name_of_its_class_its_endpoint_or_its_type(
+    client: FlaskClient, rows: Rows, name: str
+) -> None:
+    response = client.post(JOBS, json={"type": name, "payload": NOTE}, headers=DOOR)
+    answer = response.get_json()
+    assert response.status_code == 201
+    assert response.headers["Location"] == f"/api/jobs/{answer['id']}"
+    assert answer == {
+        "id": answer["id"],
+        "state": "new",
+        "duplicate": False,
+        "type": "SendNotificationJob",
+        "payload": NOTE,
+        "message": "Job enqueued successfully",
+    }
+    row = rows.one(UUID(answer["id"]))
+    assert row.metadata == {"type": "SendNotificationJob", **NOTE}
+    assert (row.priority, row.scheduled_at <= datetime.now(UTC)) == (0, True)
+
+
+def test_it_waits_for_its_moment_and_has_its_priority(client: FlaskClient, rows: Rows) -> None:
+    at = datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
+    given = {"type": "CleanupJob", "scheduled_at": "2099-01-02T05:04:05+02:00", "priority": 2}
+    row = rows.one(UUID(post(client, JOBS, 201, **given)["id"]))
+    assert (row.scheduled_at, row.priority) == (at, 2)
+    past = post(
+        client, JOBS, 201, type="SendNotificationJob", payload=NOTE, scheduled_at="0001-01-01T00:00:00Z"
+    )
+    assert datetime.now(UTC) - rows.one(UUID(past["id"])).scheduled_at < timedelta(minutes=5)
+
+
+def test_a_unique_twin_is_answered_with_200_and_the_task_that_is_there(
+    client: FlaskClient, rows: Rows
+) -> None:
+    given = {"type": "FetchProductJob", "payload": {"barcode": "737628064502"}}
+    first = post(client, JOBS, 201, **given)
+    second = post(client, JOBS, 200, **given)
+    assert (second["id"], second["duplicate"]) == (first["id"], True)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({}, "type"),
+        ({"type": 1}, "type"),
+        ({"type": ""}, "type"),
+        ({"type": "NoJob"}, "type"),
+        ({"type": "x" * 201}, "type"),
+        ({"type": "CleanupJob", "payload": []}, "payload"),
+        ({"type": "CleanupJob", "payload": None}, "payload"),
+        ({"type": "CleanupJob", "typo": 1}, "typo"),
+        ({"type": "CleanupJob", "payload": {"typo": 1}}, None),
+        ({"type": "FetchProductJob", "payload": {"barcode": "../1"}}, "barcode"),
+        ({"type": "CleanupJob", "priority": 3}, "priority"),
+        ({"type": "CleanupJob", "priority": 2**70}, "priority"),
+        ({"type": "CleanupJob", "priority": True}, "priority"),
+        ({"type": "CleanupJob", "priority": "1"}, "priority"),
+        ({"type": "CleanupJob", "scheduled_at": "2099-01-01T00:00:00"}, "scheduled_at"),
+        ({"type": "CleanupJob", "scheduled_at": "2099-01-01"}, "scheduled_at"),
+        ({"type": "CleanupJob", "scheduled_at": 4070908800}, "scheduled_at"),
+        ({"type": "CleanupJob", "scheduled_at": "4070908800"}, "scheduled_at"),
+        ({"type": "CleanupJob", "scheduled_at": "2099-13-01T00:00:00Z"}, "scheduled_at"),
+    ],
+)
+def test_an_order_that_does_not_fit_is_told_by_field_and_enqueues_nothing(
+    client: FlaskClient, rows: Rows, given: dict, field: str | None
+) -> None:
+    answer = post(client, JOBS, 422, **given)
+    assert answer["error"].endswith(".")
+    assert list(answer.get("fields", {None: ""})) == [field]
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_the_list_goes_both_ways_without_leaving_a_job_out(client: FlaskClient, rows: Rows) -> None:
+    moment = "2026-01-01T00:00:00Z"
+    for number in range(7):
+        rows.task(state="finished", updated_at=moment if number < 3 else f"2026-01-0{number}T00:00:00Z")
+    seen: list[str] = []
+    path = f"{JOBS}?limit=3"
+    pages = []
+    while True:
+        page = get(client, path)
+        pages.append(page)
+        seen += [job["id"] for job in page["jobs"]]
+        if page["older"] is None:
+            break
+        path = f"{JOBS}?limit=3&older={page['older']}"
+    assert len(seen) == len(set(seen)) == 7
+    assert [len(page["jobs"]) for page in pages] == [3, 3, 1]
+    back = get(client, f"{JOBS}?limit=3&newer={pages[1]['newer']}")
+    assert [job["id"] for job in back["jobs"]] == seen[:3]
+
+
+def test_the_list_is_filtered_by_state_and_type(client: FlaskClient, rows: Rows) -> None:
+    jobs = {state: rows.task(state=state, task_type=f"type {state}") for state in STATES}
+    for state, task_id in jobs.items():
+        assert [job["id"] for job in get(client, f"{JOBS}?state={state}")["jobs"]] == [str(task_id)]
+        found = get(client, f"{JOBS}?type=type%20{state}")["jobs"]
+        assert [(job["id"], job["state"]) for job in found] == [(str(task_id), state)]
+    assert get(client, f"{JOBS}?state=new&type=type%20failed") == {"jobs": [], "older": None, "newer": None}
+    assert len(get(client, JOBS)["jobs"]) == 5
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=gone", "state=", "type=", "type=%00", "type=" + "x" * 256, "limit=0", "limit=201", "limit=-1",
+        "limit=x", "limit=%D9%A3", "limit=1e2", "limit=99999999999999999999", "older=x", "newer=%ff", "page=2",
+        "older=MjAyNi0wMS0wMVQwMDowMDowMHx4", "limit=1&limit=2",
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_not_known_or_not_in_its_form_is_refused(client: FlaskClient, query: str) -> None:
+    assert get(client, f"{JOBS}?{query}", 400)["error"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("verb", "before", "after"),
+    [
+        ("retry", "failed", "new"),
+        ("run-now", "retried", "retried"),
+        ("run-now", "new", "new"),
+        ("cancel", "new", "failed"),
+        ("cancel", "retried", "failed"),
+        ("cancel", "in_progress", "in_progress"),
+    ],
+)
+def test_a_verb_does_what_the_dashboard_s_does_and_tells_the_state(
+    client: FlaskClient, rows: Rows, verb: str, before: str, after: str
+) -> None:
+    task_id = rows.task(state=before, due_in=3600, claimed_by=uuid4() if before == "in_progress" else None)
+    answer = post(client, f"{JOBS}/{task_id}/{verb}", 200)
+    assert (answer["id"], answer["state"]) == (str(task_id), after)
+    assert "1" in answer["message"]
+    row = rows.one(task_id)
+    assert row.state == after
+    assert (row.cancel_requested_at is not None) == (before == "in_progress")
+    if verb in ("retry", "run-now"):
+        assert row.scheduled_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [
+        ("retry", "new"),
+        ("retry", "in_progress"),
+        ("retry", "finished"),
+        ("run-now", "failed"),
+        ("cancel", "failed"),
+        ("cancel", "finished"),
+    ],
+)
+def test_a_verb_that_the_state_does_not_allow_is_refused_with_the_state(
+    client: FlaskClient, rows: Rows, verb: str, state: str
+) -> None:
+    task_id = rows.task(state=state)
+    before = rows.one(task_id)
+    answer = post(client, f"{JOBS}/{task_id}/{verb}", 409)
+    assert answer["error"].startswith("Refused: ")
+    assert (answer["state"], answer["twin"]) == (state, None)
+    assert rows.one(task_id) == before
+
+
+def test_a_retry_in_whose_way_a_twin_stands_names_it(client: FlaskClient, rows: Rows) -> None:
+    failed = rows.task(state="failed", uniq_hash="a" * 64)
+    twin = rows.task(uniq_hash="a" * 64)
+    assert post(client, f"{JOBS}/{failed}/retry", 409)["twin"] == str(twin)
+    assert rows.state(failed) == "failed"
+
+
+def test_a_job_is_deleted_once_and_not_while_it_runs(client: FlaskClient, rows: Rows) -> None:
+    task_id, running = rows.task(state="finished"), rows.task(state="in_progress", claimed_by=uuid4())
+    path = f"{JOBS}/{task_id}"
+    assert client.delete(path, headers=DOOR).get_json() == {
+        "id": str(task_id),
+        "state": None,
+        "message": "Deleted 1 job.",
+    }
+    assert client.delete(path, headers=DOOR).status_code == 404
+    assert client.delete(f"{JOBS}/{running}", headers=DOOR).status_code == 409
+    assert rows.all("SELECT id FROM fang_tasks") == [(running,)]
+
+
+@pytest.mark.parametrize("verb", ["retry", "run-now", "cancel"])
+@pytest.mark.parametrize("name", ["x", "00000000-0000-4000-8000-000000000000"])
+def test_a_verb_on_no_job_is_not_found(client: FlaskClient, verb: str, name: str) -> None:
+    assert name in post(client, f"{JOBS}/{name}/{verb}", 404)["error"]
+
+
+def test_a_verb_takes_no_form_and_no_payload(client: FlaskClient, rows: Rows) -> None:
+    task_id = rows.task(state="failed")
+    path = f"{JOBS}/{task_id}/retry"
+    assert client.post(path, data={"a": "b"}, headers=DOOR).status_code == 415
+    assert client.post(path, data="x", content_type="text/plain", headers=DOOR).status_code == 415
+    assert client.post(path, json={"force": True}, headers=DOOR).status_code == 422
+    assert client.delete(f"{JOBS}/{task_id}", data={"a": "b"}, headers=DOOR).status_code == 415
+    assert rows.state(task_id) == "failed"
+    assert client.post(path, headers=DOOR).status_code == 200
+
+
+def test_the_figures_tell_what_waits_and_how_attempts_ended(client: FlaskClient, rows: Rows) -> None:
+    rows.task(task_type="mail", due_in=-100)
+    rows.task(task_type="mail", state="in_progress", claimed_by=uuid4())
+    for outcome, bucket, count, ran_ms, ago in (
+        ("finished", 0, 98, 0, 0),
+        ("failed", 41, 2, 2_400, 0),
+        ("finished", 60, 5, 9_999_999, 90),
+    ):
+        rows.all(
+            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
+            "(date_trunc('minute', now() - make_interval(mins => :ago)), 'mail', :outcome, :bucket, :count, :ran_ms) "
+            "RETURNING id",
+            outcome=outcome, bucket=bucket, count=count, ran_ms=ran_ms, ago=ago,
+        )  # fmt: skip
+    answer = get(client, f"{JOBS}/stats")
+    mail = answer["types"].pop("mail")
+    assert (answer.pop("minutes"), answer.pop("types")) == (60, {})
+    seen, oldest = (datetime.fromisoformat(text) for text in (answer["at"], mail.pop("oldest_due_at")))
+    assert timedelta(seconds=99) < seen - oldest < timedelta(minutes=5)
+    outcomes = mail.pop("outcomes")
+    assert {name: count for name, count in outcomes.items() if count} == {"finished": 98, "failed": 2}
+    assert mail == {
+        "waiting": 1,
+        "running": 1,
+        "average_ms": 24.0,
+        "p50_ms": 1.0,
+        "p95_ms": 1.0,
+        "p99_ms": 1217.7,
+    }
+    longer = get(client, f"{JOBS}/stats?minutes=180")["types"]["mail"]
+    assert longer["outcomes"]["finished"] == 103
+    assert get(client, f"{JOBS}/stats?minutes=1441", 400)

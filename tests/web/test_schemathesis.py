@@ -1,0 +1,64 @@
+"""Schemathesis over /openapi.json, against gunicorn: no 5xx, and no answer that the document does not have.
+
+A short round by default. SPOILS_FUZZ_EXAMPLES says how many examples each operation gets, SPOILS_FUZZ_SECONDS how
+long a round may take; docs/reliability.md has the command for a long one.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.programs import Web
+from tests.support import PATIENCE
+
+pytestmark = pytest.mark.process
+
+EXAMPLES = os.environ.get("SPOILS_FUZZ_EXAMPLES", "4")
+SECONDS = float(os.environ.get("SPOILS_FUZZ_SECONDS", "25"))
+# Whether a payload that fits is taken is no question of its form alone: there are keys, twins and states.
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance,negative_data_rejection,ignored_auth"
+)
+
+
+@pytest.mark.parametrize("token", ["t0ken", ""])
+def test_no_request_gets_an_answer_that_the_document_does_not_have(
+    database_url: str, tmp_path: Path, token: str
+) -> None:
+    secrets = {"SPOILS_API_TOKEN": "t0ken", "SPOILS_OPEN_QUEUE_DEPTH": "50"}
+    with Web(database_url, **secrets) as web:
+        document = tmp_path / "openapi.json"
+        document.write_bytes(fetch(web))
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", web.url),
+            *("--seed", "1", "--max-examples", EXAMPLES, "--max-time", str(int(SECONDS)), "--no-shrink"),
+            *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
+            *("--checks", CHECKS, "--continue-on-failure", "--warnings", "off"),
+            *(("-H", f"Authorization: Bearer {token}") if token else ()),
+        ]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=(SECONDS + 120) * PATIENCE,
+        )
+        assert "Unforeseen" not in web.output
+    tried = re.search(r"(\d[\d,]*) generated", done.stdout)
+    print(tried and tried[0])
+    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+    assert tried
+    assert int(tried[1].replace(",", "")) > 50
+
+
+def fetch(web: Web) -> bytes:
+    answer = requests.get(f"{web.url}/openapi.json", headers={"Authorization": "Bearer t0ken"}, timeout=30)
+    assert answer.status_code == 200
+    return answer.content
