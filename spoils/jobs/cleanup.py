@@ -9,6 +9,8 @@ from spoils.models import TaskState, db
 from spoils.queue import prune
 
 Batch = Callable[[], int]
+TRASH_DAYS = 1.0
+"""How long the delete of a task can surely be undone."""
 
 
 class CleanupJob(Job):
@@ -34,6 +36,10 @@ class CleanupJob(Job):
                 "minutes": partial(prune.prune_minutes, connection, days=longest),
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),
+                "entries of the audit trail": partial(prune.prune_audit, connection, days=longest),
+                "deleted tasks": partial(prune.prune_trash, connection, days=TRASH_DAYS),
+                "bulk verbs": partial(prune.prune_bulks, connection, days=longest),
+                "incidents": partial(prune.prune_alerts, connection, days=longest),
             }
             for name, batch in batches.items():
                 while (gone := batch()) and not queue.stopping:

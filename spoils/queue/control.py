@@ -3,14 +3,35 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, case, cast, delete, exists, func, null, select, update
+from sqlalchemy import Connection, case, cast, delete, exists, func, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from spoils.models import ACTIVE, WAITING, Task, TaskState
+from spoils.models import ACTIVE, WAITING, Task, TaskState, Trash
 from spoils.queue.release import CANCELLED, STATES, wake
+from spoils.queue.trash import whole_row
 
 _other = aliased(Task, name="other")
+_waits = Task.state.in_(WAITING)
+
+RETRIED = {
+    "state": TaskState.NEW,
+    "retries": 0,
+    "crashes": 0,
+    "scheduled_at": func.now(),
+    "claimed_by": null(),
+    "claimed_at": null(),
+    "cancel_requested_at": null(),
+    "updated_at": func.now(),
+}
+"""The columns of a failed task that an operator retries; those below are of the other verbs."""
+DUE_NOW = {"scheduled_at": func.least(Task.scheduled_at, func.now()), "updated_at": func.now()}
+CANCELLED_OR_ASKED = {
+    "state": case((_waits, cast(TaskState.FAILED.value, STATES)), else_=Task.state),
+    "error_message": case((_waits, CANCELLED), else_=Task.error_message),
+    "cancel_requested_at": case((_waits, null()), else_=func.now()),
+    "updated_at": func.now(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +57,7 @@ def retry(connection: Connection, task_id: UUID) -> Change:
                 )
             ),
         )
-        .values(
-            state=TaskState.NEW,
-            retries=0,
-            crashes=0,
-            scheduled_at=func.now(),
-            claimed_by=null(),
-            claimed_at=null(),
-            cancel_requested_at=null(),
-            updated_at=func.now(),
-        )
+        .values(RETRIED)
         .returning(Task.id)
     )
     try:
@@ -62,10 +74,7 @@ def retry(connection: Connection, task_id: UUID) -> Change:
 def run_now(connection: Connection, task_id: UUID) -> Change:
     """Make a waiting task due now."""
     statement = (
-        update(Task)
-        .where(Task.id == task_id, Task.state.in_(WAITING))
-        .values(scheduled_at=func.least(Task.scheduled_at, func.now()), updated_at=func.now())
-        .returning(Task.id)
+        update(Task).where(Task.id == task_id, Task.state.in_(WAITING)).values(DUE_NOW).returning(Task.id)
     )
     if connection.execute(statement).one_or_none() is None:
         return _refusal(connection, task_id, "Only a waiting job can be run now")
@@ -75,16 +84,10 @@ def run_now(connection: Connection, task_id: UUID) -> Change:
 
 def cancel(connection: Connection, task_id: UUID) -> Change:
     """Fail a waiting task, or ask a running one to stop."""
-    waits = Task.state.in_(WAITING)
     statement = (
         update(Task)
         .where(Task.id == task_id, Task.state.in_(ACTIVE))
-        .values(
-            state=case((waits, cast(TaskState.FAILED.value, STATES)), else_=Task.state),
-            error_message=case((waits, CANCELLED), else_=Task.error_message),
-            cancel_requested_at=case((waits, null()), else_=func.now()),
-            updated_at=func.now(),
-        )
+        .values(CANCELLED_OR_ASKED)
         .returning(Task.state)
     )
     row = connection.execute(statement).one_or_none()
@@ -95,8 +98,14 @@ def cancel(connection: Connection, task_id: UUID) -> Change:
 
 
 def remove(connection: Connection, task_id: UUID) -> Change:
-    """Delete a task that is not in progress. Its attempts stay until they are pruned."""
-    statement = delete(Task).where(Task.id == task_id, Task.state != TaskState.IN_PROGRESS).returning(Task.id)
+    """Move a task that is not in progress to the trash. Its attempts stay until they are pruned."""
+    gone = (
+        delete(Task)
+        .where(Task.id == task_id, Task.state != TaskState.IN_PROGRESS)
+        .returning(Task.id, whole_row())
+        .cte("gone")
+    )
+    statement = insert(Trash).from_select(["task_id", "task"], select(gone)).returning(Trash.id)
     if connection.execute(statement).one_or_none() is None:
         return _refusal(connection, task_id, "A job in progress can't be deleted")
     return Change(True, "Deleted 1 job.")
