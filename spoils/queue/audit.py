@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, insert, select
 
 from spoils.models import Audit, Task
 from spoils.queue import control, restore
+from spoils.queue.audit_facts import facts
 from spoils.queue.control import Change
 from spoils.queue.inspect import Session
 
@@ -60,18 +60,3 @@ def trail(session: Session, task_id: UUID, limit: int = 50) -> Sequence[Audit]:
     """What was done with a task by hand, the last first."""
     statement = select(Audit).where(Audit.task_id == task_id).order_by(Audit.id.desc()).limit(limit)
     return session.scalars(statement).all()
-
-
-def facts(of: Any = Task) -> ColumnElement[Any]:
-    """What an entry keeps of a task: its state, when it is due, its retries, and whether it was asked to stop."""
-    return func.jsonb_build_object(
-        "state",
-        of.state,
-        "scheduled_at",
-        of.scheduled_at,
-        "retries",
-        of.retries,
-        "asked_to_stop",
-        of.cancel_requested_at.is_not(None),
-        type_=JSONB,
-    )

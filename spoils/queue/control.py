@@ -14,6 +14,12 @@ from spoils.queue.trash import whole_row
 _other = aliased(Task, name="other")
 _waits = Task.state.in_(WAITING)
 
+RULES = {
+    "retry": "Only a failed job can be retried",
+    "run_now": "Only a waiting job can be run now",
+    "cancel": "Only a waiting or running job can be cancelled",
+    "delete": "A job in progress can't be deleted",
+}
 RETRIED = {
     "state": TaskState.NEW,
     "retries": 0,
@@ -66,7 +72,7 @@ def retry(connection: Connection, task_id: UUID) -> Change:
     except IntegrityError:
         done = False
     if not done:
-        return _twin(connection, task_id) or _refusal(connection, task_id, "Only a failed job can be retried")
+        return _twin(connection, task_id) or _refusal(connection, task_id, RULES["retry"])
     wake(connection)
     return Change(True, "Retried 1 job.")
 
@@ -77,7 +83,7 @@ def run_now(connection: Connection, task_id: UUID) -> Change:
         update(Task).where(Task.id == task_id, Task.state.in_(WAITING)).values(DUE_NOW).returning(Task.id)
     )
     if connection.execute(statement).one_or_none() is None:
-        return _refusal(connection, task_id, "Only a waiting job can be run now")
+        return _refusal(connection, task_id, RULES["run_now"])
     wake(connection)
     return Change(True, "1 job is due now.")
 
@@ -92,7 +98,7 @@ def cancel(connection: Connection, task_id: UUID) -> Change:
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
-        return _refusal(connection, task_id, "Only a waiting or running job can be cancelled")
+        return _refusal(connection, task_id, RULES["cancel"])
     asked = row.state == TaskState.IN_PROGRESS
     return Change(True, "1 running job was asked to stop." if asked else "Cancelled 1 job.")
 
@@ -107,7 +113,7 @@ def remove(connection: Connection, task_id: UUID) -> Change:
     )
     statement = insert(Trash).from_select(["task_id", "task"], select(gone)).returning(Trash.id)
     if connection.execute(statement).one_or_none() is None:
-        return _refusal(connection, task_id, "A job in progress can't be deleted")
+        return _refusal(connection, task_id, RULES["delete"])
     return Change(True, "Deleted 1 job.")
 
 

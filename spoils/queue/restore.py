@@ -64,6 +64,62 @@ _TWIN = text(
     LIMIT 1
     """
 )
+CHUNK = text(
+    f"""
+    WITH item AS (
+        SELECT task_id
+        FROM spoils_bulk_items
+        WHERE bulk_id = :bulk
+          AND place > :after_place
+          AND place <= :to_place
+    ),
+    chosen AS MATERIALIZED (
+        SELECT trash.id, trash.task_id, trash.task
+        FROM spoils_trash AS trash
+        JOIN item USING (task_id)
+        WHERE trash.bulk_id = :source
+        FOR UPDATE OF trash
+    ),
+    back AS ({BACK}, state, scheduled_at, retries, cancel_requested_at),
+    emptied AS (
+        DELETE FROM spoils_trash
+        USING chosen, back
+        WHERE spoils_trash.id = chosen.id
+          AND chosen.task_id = back.id
+    ),
+    audited AS (
+        INSERT INTO spoils_audit (who, verb, task_id, bulk_id, done, note, twin, after)
+        SELECT
+            :by_whom, 'restore', item.task_id, :bulk, back.id IS NOT NULL,
+            CASE
+                WHEN back.id IS NOT NULL THEN NULL
+                WHEN chosen.id IS NULL THEN 'the job is not in the trash any more.'
+                WHEN twin.state = 'in_progress' THEN 'the same unique job is in progress.'
+                WHEN twin.id IS NOT NULL THEN 'the same unique job already waits.'
+                ELSE 'a job of this id is there.'
+            END,
+            twin.id,
+            CASE WHEN back.id IS NOT NULL THEN jsonb_build_object(
+                'state', back.state, 'scheduled_at', back.scheduled_at, 'retries', back.retries,
+                'asked_to_stop', back.cancel_requested_at IS NOT NULL
+            ) END
+        FROM item
+        LEFT JOIN chosen USING (task_id)
+        LEFT JOIN back ON back.id = item.task_id
+        LEFT JOIN LATERAL (
+            SELECT other.id, other.state
+            FROM fang_tasks AS other
+            WHERE back.id IS NULL
+              AND other.uniq_hash = chosen.task ->> 'uniq_hash'
+              AND other.state IN ('new', 'retried', 'in_progress')
+            LIMIT 1
+        ) AS twin ON true
+        RETURNING done
+    )
+    SELECT count(*) FILTER (WHERE done) AS done, count(*) FILTER (WHERE NOT done) AS refused FROM audited
+    """  # noqa: S608 - constants of this file
+)
+"""As the statements of `spoils.queue.bulk_verbs`, for what the bulk `source` has deleted."""
 
 
 def restore(connection: Connection, task_id: UUID) -> Change:

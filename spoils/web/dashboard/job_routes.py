@@ -10,6 +10,7 @@ from spoils.queue import audit, inspect, restore
 from spoils.web.dashboard import access, lookback, strip
 from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.bulk_view import offer
 from spoils.web.dashboard.filters import Search, read_filters, read_search
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.job_list import find_jobs, list_jobs
@@ -33,7 +34,10 @@ def jobs() -> ResponseReturnValue:
     seen = strip.look(db.session())
     if isinstance(search, Search):
         rows = find_jobs(db.session(), search, seen)
-        return render_template("jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH)
+        verbs = offer(filters, 0).selected
+        return render_template(
+            "jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH, verbs=verbs
+        )
     jobs_page = list_jobs(db.session(), filters, seen)
     return render_template("jobs/index.html", strip=seen, filters=filters, jobs=jobs_page)
 
