@@ -9,13 +9,13 @@ from spoils.outcome import Ending
 
 LAST = (Ending.FAILED.value, Ending.CRASHED.value, Ending.CANCELLED.value)
 """The outcomes of an attempt that end its task. What an operator cancelled while it waited has none of them."""
-_WORDLESS = "words:"
+WORDLESS = "words:"
 
 
 def key_of(fingerprint: Any, words: Any) -> ColumnElement[str]:
     """The key: a fingerprint, or where an attempt left none, a hash of what was said without its numbers."""
     like = func.regexp_replace(func.left(func.split_part(words, "\n", 1), 500), r"\d+", "…", "g")
-    return func.coalesce(fingerprint, literal(_WORDLESS, String) + func.left(func.md5(like), 16))
+    return func.coalesce(fingerprint, literal(WORDLESS, String) + func.left(func.md5(like), 16))
 
 
 def last_attempt(task: Any) -> Any:
@@ -31,7 +31,7 @@ def last_attempt(task: Any) -> Any:
 
 def in_group(task: Any, key: str) -> ColumnElement[bool]:
     """The condition that a failed task belongs to the group of that key."""
-    if not key.startswith(_WORDLESS):
+    if not key.startswith(WORDLESS):
         found = select(Attempt.task_id).where(
             Attempt.fingerprint == key,
             Attempt.outcome.in_(LAST),

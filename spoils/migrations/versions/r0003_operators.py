@@ -67,6 +67,9 @@ CREATE TABLE spoils_alerts (
     next_try_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     sent_at TIMESTAMP WITH TIME ZONE
 );
+
+CREATE INDEX spoils_attempts_last_idx ON spoils_attempts (fingerprint, task_id, attempt)
+    WHERE outcome IN ('failed', 'crashed', 'cancelled');
 """
 
 

@@ -78,7 +78,12 @@ def read_state(args: MultiDict[str, str]) -> TaskState | None:
 def read_group(args: MultiDict[str, str]) -> str | None:
     """The key of a group of failures. Raises 400 with a sentence."""
     key = read_text(args, "group")
-    if key and not _GROUP.fullmatch(key):
+    return check_group(key) if key else None
+
+
+def check_group(key: str) -> str:
+    """The key, where it may be one of a group. Raises 400 with a sentence."""
+    if not _GROUP.fullmatch(key):
         abort(400, "There is no such group of failures.")
     return key
 
