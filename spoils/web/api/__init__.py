@@ -2,11 +2,12 @@
 
 from flask import Blueprint, Flask, Response
 
-from spoils.web.api import health, jobs, products, tokens
+from spoils.web.api import health, jobs, products, tokens, why
 
 api = Blueprint("api", __name__)
 api.register_blueprint(jobs.routes)
 api.register_blueprint(products.routes)
+api.register_blueprint(why.routes)
 api.register_blueprint(health.routes)
 api.before_request(tokens.check)
 

@@ -8,6 +8,7 @@ from spoils.web import assets
 from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
     bulk_routes,
+    enqueue_routes,
     error_routes,
     flashes,
     guard,

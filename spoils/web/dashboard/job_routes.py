@@ -11,6 +11,7 @@ from spoils.web.dashboard import access, lookback, strip
 from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.bulk_view import offer
+from spoils.web.dashboard.curl import curl_here
 from spoils.web.dashboard.filters import Search, read_filters, read_search
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.job_list import find_jobs, list_jobs
@@ -49,7 +50,8 @@ def job(task_id: UUID) -> ResponseReturnValue:
     if task is None:
         return _gone(task_id)
     seen = strip.look(db.session())
-    return render_template("jobs/show.html", strip=seen, job=show_job(db.session(), task, seen))
+    page = show_job(db.session(), task, seen, curl_here)
+    return render_template("jobs/show.html", strip=seen, job=page)
 
 
 def _gone(task_id: UUID) -> ResponseReturnValue:

@@ -1,14 +1,16 @@
 """One job, as its page needs it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
 from spoils.outcome import Ending
@@ -23,6 +25,7 @@ from spoils.web.dashboard.verbs import Verb, verbs_for
 from spoils.web.dashboard.why import Reason, why_it_waits
 from spoils.web.masking import masked, masked_text
 
+Call = Callable[[type[Job], Any], str]
 LONGEST_PAYLOAD = 20_000
 UNFAILED = {Ending.RELEASED: "Given back", Ending.SNOOZED: "Asked for a pause", Ending.CANCELLED: "Cancelled"}
 
@@ -75,15 +78,21 @@ class JobView:
     twins: tuple[TaskRow, ...]
     twins_reach: str
     trail: tuple[Entry, ...]
+    endpoint: str | None
+    """Of the class that it can be enqueued again as; none where no class here has that name."""
+    again_waits: bool
+    """Whether an equal one would not go in, since this unique one has not ended."""
+    curl: str
 
 
-def show_job(session: Session, task: Task, strip: Strip) -> JobView:
-    """The page of `task`."""
+def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
+    """The page of `task`; `call` makes the command that enqueues it again."""
     ended = inspect.attempts_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
     twins = lookback.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
     fields = summary(task.payload)
+    job_class = _class_of(task)
     return JobView(
         id=str(task.id),
         short_id=str(task.id)[:8],
@@ -100,11 +109,19 @@ def show_job(session: Session, task: Task, strip: Strip) -> JobView:
         traceback=parts(masked_text(last.traceback) if last and last.traceback else None),
         payload=pretty(task.payload),
         facts=tuple(_facts(task, strip.now, names)),
-        reasons=why_it_waits(session, task, ended[0] if ended else None, strip),
+        reasons=why_it_waits(session, task, strip.now),
         twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
         twins_reach=lookback.REACH_OF_ENDED,
         trail=show_trail(session, task.id, strip.now),
+        endpoint=job_class.endpoint if job_class else None,
+        again_waits=bool(job_class and job_class.uniq and task.uniq_hash and task.state in ACTIVE),
+        curl=call(job_class, task.payload) if job_class else "",
     )
+
+
+def _class_of(task: Task) -> type[Job] | None:
+    found = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    return found if found and not found.hidden else None
 
 
 def pretty(payload: object) -> str:
