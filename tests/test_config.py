@@ -165,3 +165,14 @@ def test_a_child_gets_this_environment_with_changes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SPOILS_CHANGED", "b")
     child = environment_with(SPOILS_CHANGED="c")
     assert (child["SPOILS_KEPT"], child["SPOILS_CHANGED"]) == ("a", "c")
+
+
+def test_alerts_are_off_until_a_url_is_set_and_it_is_in_no_repr() -> None:
+    assert Settings.from_env({}).alert_url is None
+    settings = Settings.from_env(
+        {"SPOILS_ALERT_URL": "mailto://user:hunter2@mail.example", "SPOILS_ALERT_WAIT_SECONDS": "60"}
+    )
+    assert settings.alert_wait_seconds == 60
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingError, match="SPOILS_ALERT_WAIT_SECONDS is wrong"):
+        Settings.from_env({"SPOILS_ALERT_WAIT_SECONDS": "0"})
