@@ -59,6 +59,8 @@ class Settings(BaseModel):
     )
     analyze_seconds: float = Field(2.0, alias="SPOILS_ANALYZE_SECONDS", ge=0, le=3600)
     notify_seconds: float = Field(0.5, alias="SPOILS_NOTIFY_SECONDS", ge=0, le=3600)
+    alert_url: str | None = Field(None, alias="SPOILS_ALERT_URL", repr=False)
+    alert_wait_seconds: float = Field(900.0, alias="SPOILS_ALERT_WAIT_SECONDS", gt=0, le=365 * 24 * 3600)
     notify_urls: dict[str, str] = Field(default_factory=dict, repr=False)
 
     trusted_proxies: Names | None = Field(None, alias="FORWARDED_ALLOW_IPS")

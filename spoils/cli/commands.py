@@ -63,7 +63,8 @@ def _check() -> int:
     settings = begin()
     check_worker_settings(settings)
     for job_class in registry:
-        print(f"{job_class.task_type}: {job_class.__name__}, POST /api/jobs/{job_class.endpoint}")
+        called = "the queue's own" if job_class.hidden else f"POST /api/jobs/{job_class.endpoint}"
+        print(f"{job_class.task_type}: {job_class.__name__}, {called}")
     print(
         f"The settings are valid; a worker process holds at most {settings.worker_connections} connections."
     )

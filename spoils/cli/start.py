@@ -44,6 +44,8 @@ def check_worker_settings(settings: Settings) -> None:
     for kind, url in settings.notify_urls.items():
         if wrong := check_url(url):
             raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
+    if settings.alert_url and (wrong := check_url(settings.alert_url)):
+        raise SettingError(f"SPOILS_ALERT_URL is wrong: {wrong}")
     known = {*registry.task_types(), "common"}
     for task_type in settings.worker_task_types or ():
         if task_type not in known:

@@ -26,6 +26,7 @@ NOT_FIELDS = (
     "overlap",
     "timeout",
     "open",
+    "hidden",
     "enqueued_message",
     "backoff",
     "run",
@@ -68,6 +69,8 @@ class Job(BaseModel):
     """Seconds that an attempt may take; None sets no bound."""
     open: ClassVar[bool] = False
     """Whether the endpoint is open to everybody while no API token is set."""
+    hidden: ClassVar[bool] = False
+    """Whether it is the queue's own: without an endpoint, and not offered by the dashboard."""
     enqueued_message: ClassVar[str] = "Job enqueued successfully"
     """What the endpoint answers."""
 
@@ -149,7 +152,7 @@ def _check(cls: type[Job]) -> None:
         raise wrong('catch_up must be "skip", "once" or "all".')
     if cls.overlap and cls.uniq:
         raise wrong("a unique job cannot overlap with itself.")
-    for name in ("uniq", "open"):
+    for name in ("uniq", "open", "hidden"):
         if type(getattr(cls, name)) is not bool:
             raise wrong(f"{name} must be True or False.")
     for name in ("cron", "cron_timezone"):

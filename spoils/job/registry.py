@@ -23,6 +23,9 @@ class Registry:
             raise JobDefinitionError(
                 f"{name} is defined twice: in {twin.__module__} and in {job_class.__module__}."
             )
+        if job_class.hidden:
+            self._by_name[name] = job_class
+            return
         if twin := self._by_endpoint.get(endpoint):
             raise JobDefinitionError(
                 f"{name} and {twin.__name__} both have the endpoint /api/jobs/{endpoint}: "
@@ -37,6 +40,10 @@ class Registry:
     def at_endpoint(self, endpoint: str) -> "type[Job] | None":
         """The class whose endpoint is /api/jobs/<endpoint>."""
         return self._by_endpoint.get(endpoint)
+
+    def endpoints(self) -> list[str]:
+        """Every endpoint under /api/jobs/ that a class has, in the order of the alphabet."""
+        return sorted(self._by_endpoint)
 
     def task_types(self) -> list[str]:
         """Every task type that a class here has, each once."""

@@ -10,6 +10,8 @@ from spoils.queue import prune
 
 KEYS_KEPT_DAYS = 1.0
 Batch = Callable[[], int]
+TRASH_DAYS = 1.0
+"""How long the delete of a task can surely be undone."""
 
 
 class CleanupJob(Job):
@@ -36,6 +38,10 @@ class CleanupJob(Job):
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),
                 "keys": partial(prune.prune_keys, connection, days=KEYS_KEPT_DAYS),
+                "entries of the audit trail": partial(prune.prune_audit, connection, days=longest),
+                "deleted tasks": partial(prune.prune_trash, connection, days=TRASH_DAYS),
+                "bulk verbs": partial(prune.prune_bulks, connection, days=longest),
+                "incidents": partial(prune.prune_alerts, connection, days=longest),
             }
             for name, batch in batches.items():
                 while (gone := batch()) and not queue.stopping:

@@ -4,6 +4,7 @@ from spoils.models.base import db
 from spoils.models.food import IngredientAnalysis, Product
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.ledger import Attempt, Count, Minute
+from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Trash
 from spoils.models.schedule import Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
 from spoils.models.worker import Worker
@@ -11,7 +12,11 @@ from spoils.models.worker import Worker
 __all__ = [
     "ACTIVE",
     "WAITING",
+    "Alert",
     "Attempt",
+    "Audit",
+    "Bulk",
+    "BulkItem",
     "Count",
     "IdempotencyKey",
     "IngredientAnalysis",
@@ -22,6 +27,7 @@ __all__ = [
     "TaskState",
     "Tick",
     "TickEnding",
+    "Trash",
     "Worker",
     "db",
 ]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Integer, SmallInteger, String, Text, Uuid
+from sqlalchemy import BigInteger, DateTime, Identity, Index, Integer, SmallInteger, String, Text, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from spoils.models.base import Base
@@ -36,6 +36,14 @@ class Attempt(Base):
         Index("spoils_attempts_task_idx", "task_id", "attempt"),
         Index("spoils_attempts_fingerprint_idx", "fingerprint", "ended_at"),
         Index("spoils_attempts_ended_idx", "ended_at"),
+        # The attempts that failed their tasks, by group: read without the rows, which their tracebacks make wide.
+        Index(
+            "spoils_attempts_last_idx",
+            "fingerprint",
+            "task_id",
+            "attempt",
+            postgresql_where=text("outcome IN ('failed', 'crashed', 'cancelled')"),
+        ),
     )
 
 

@@ -3,14 +3,41 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, case, cast, delete, exists, func, null, select, update
+from sqlalchemy import Connection, case, cast, delete, exists, func, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from spoils.models import ACTIVE, WAITING, Task, TaskState
+from spoils.models import ACTIVE, WAITING, Task, TaskState, Trash
 from spoils.queue.release import CANCELLED, STATES, wake
+from spoils.queue.trash import whole_row
 
 _other = aliased(Task, name="other")
+_waits = Task.state.in_(WAITING)
+
+RULES = {
+    "retry": "Only a failed job can be retried",
+    "run_now": "Only a waiting job can be run now",
+    "cancel": "Only a waiting or running job can be cancelled",
+    "delete": "A job in progress can't be deleted",
+}
+RETRIED = {
+    "state": TaskState.NEW,
+    "retries": 0,
+    "crashes": 0,
+    "scheduled_at": func.now(),
+    "claimed_by": null(),
+    "claimed_at": null(),
+    "cancel_requested_at": null(),
+    "updated_at": func.now(),
+}
+"""The columns of a failed task that an operator retries; those below are of the other verbs."""
+DUE_NOW = {"scheduled_at": func.least(Task.scheduled_at, func.now()), "updated_at": func.now()}
+CANCELLED_OR_ASKED = {
+    "state": case((_waits, cast(TaskState.FAILED.value, STATES)), else_=Task.state),
+    "error_message": case((_waits, CANCELLED), else_=Task.error_message),
+    "cancel_requested_at": case((_waits, null()), else_=func.now()),
+    "updated_at": func.now(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +63,7 @@ def retry(connection: Connection, task_id: UUID) -> Change:
                 )
             ),
         )
-        .values(
-            state=TaskState.NEW,
-            retries=0,
-            crashes=0,
-            scheduled_at=func.now(),
-            claimed_by=null(),
-            claimed_at=null(),
-            cancel_requested_at=null(),
-            updated_at=func.now(),
-        )
+        .values(RETRIED)
         .returning(Task.id)
     )
     try:
@@ -54,7 +72,7 @@ def retry(connection: Connection, task_id: UUID) -> Change:
     except IntegrityError:
         done = False
     if not done:
-        return _twin(connection, task_id) or _refusal(connection, task_id, "Only a failed job can be retried")
+        return _twin(connection, task_id) or _refusal(connection, task_id, RULES["retry"])
     wake(connection)
     return Change(True, "Retried 1 job.")
 
@@ -62,43 +80,40 @@ def retry(connection: Connection, task_id: UUID) -> Change:
 def run_now(connection: Connection, task_id: UUID) -> Change:
     """Make a waiting task due now."""
     statement = (
-        update(Task)
-        .where(Task.id == task_id, Task.state.in_(WAITING))
-        .values(scheduled_at=func.least(Task.scheduled_at, func.now()), updated_at=func.now())
-        .returning(Task.id)
+        update(Task).where(Task.id == task_id, Task.state.in_(WAITING)).values(DUE_NOW).returning(Task.id)
     )
     if connection.execute(statement).one_or_none() is None:
-        return _refusal(connection, task_id, "Only a waiting job can be run now")
+        return _refusal(connection, task_id, RULES["run_now"])
     wake(connection)
     return Change(True, "1 job is due now.")
 
 
 def cancel(connection: Connection, task_id: UUID) -> Change:
     """Fail a waiting task, or ask a running one to stop."""
-    waits = Task.state.in_(WAITING)
     statement = (
         update(Task)
         .where(Task.id == task_id, Task.state.in_(ACTIVE))
-        .values(
-            state=case((waits, cast(TaskState.FAILED.value, STATES)), else_=Task.state),
-            error_message=case((waits, CANCELLED), else_=Task.error_message),
-            cancel_requested_at=case((waits, null()), else_=func.now()),
-            updated_at=func.now(),
-        )
+        .values(CANCELLED_OR_ASKED)
         .returning(Task.state)
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
-        return _refusal(connection, task_id, "Only a waiting or running job can be cancelled")
+        return _refusal(connection, task_id, RULES["cancel"])
     asked = row.state == TaskState.IN_PROGRESS
     return Change(True, "1 running job was asked to stop." if asked else "Cancelled 1 job.")
 
 
 def remove(connection: Connection, task_id: UUID) -> Change:
-    """Delete a task that is not in progress. Its attempts stay until they are pruned."""
-    statement = delete(Task).where(Task.id == task_id, Task.state != TaskState.IN_PROGRESS).returning(Task.id)
+    """Move a task that is not in progress to the trash. Its attempts stay until they are pruned."""
+    gone = (
+        delete(Task)
+        .where(Task.id == task_id, Task.state != TaskState.IN_PROGRESS)
+        .returning(Task.id, whole_row())
+        .cte("gone")
+    )
+    statement = insert(Trash).from_select(["task_id", "task"], select(gone)).returning(Trash.id)
     if connection.execute(statement).one_or_none() is None:
-        return _refusal(connection, task_id, "A job in progress can't be deleted")
+        return _refusal(connection, task_id, RULES["delete"])
     return Change(True, "Deleted 1 job.")
 
 

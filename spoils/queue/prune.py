@@ -1,12 +1,25 @@
 """Deleting what is older than its retention: each call one small batch, and how many rows went."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
-from spoils.models import Attempt, IdempotencyKey, Minute, Task, TaskState, Tick, Worker
+from spoils.models import (
+    Alert,
+    Attempt,
+    Audit,
+    Bulk,
+    IdempotencyKey,
+    Minute,
+    Task,
+    TaskState,
+    Tick,
+    Trash,
+    Worker,
+)
 
 BATCH = 1000
 
@@ -54,8 +67,28 @@ def prune_keys(connection: Connection, *, days: float, batch: int = BATCH) -> in
     return _prune(connection, IdempotencyKey.key, IdempotencyKey.created_at < _ago(days), batch)
 
 
+def prune_audit(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` entries of the audit trail made longer than `days` ago."""
+    return _prune(connection, Audit.id, Audit.at < _ago(days), batch)
+
+
+def prune_trash(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete for good up to `batch` tasks that were deleted longer than `days` ago."""
+    return _prune(connection, Trash.id, Trash.deleted_at < _ago(days), batch)
+
+
+def prune_bulks(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Forget up to `batch` ended verbs on many tasks that began longer than `days` ago."""
+    return _prune(connection, Bulk.id, (Bulk.created_at < _ago(days)) & Bulk.ended_at.is_not(None), batch)
+
+
+def prune_alerts(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Forget up to `batch` incidents last seen longer than `days` ago."""
+    return _prune(connection, Alert.key, Alert.seen_at < _ago(days), batch)
+
+
 def _prune(
-    connection: Connection, key: InstrumentedAttribute[object], old: ColumnElement[bool], batch: int
+    connection: Connection, key: InstrumentedAttribute[Any], old: ColumnElement[bool], batch: int
 ) -> int:
     chosen = select(key).where(old).limit(batch).with_for_update(skip_locked=True)
     return connection.execute(delete(key.class_).where(key.in_(chosen))).rowcount

@@ -11,6 +11,7 @@ from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.outcome import Interrupted
 from spoils.queue.reach import COMMON
+from spoils.worker.alerts import Alerts
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
 from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
@@ -123,6 +124,12 @@ class Rooms:
         self.maintenance = Maintenance(
             engine=self.engine, foreign_claim_timeout=settings.foreign_claim_timeout, turn=turn
         )
+        self.alerts = Alerts(
+            engine=self.engine,
+            url=settings.alert_url,
+            wait_seconds=settings.alert_wait_seconds,
+            turn=turn,
+        )
         self.watchdog = Watchdog(loops=[self.presence.loop, self.settler.loop, self.dispatcher.loop])
 
     def start(self) -> None:
@@ -138,7 +145,7 @@ class Rooms:
         self.settler.loop.start()
         self.pool.start()
         self.dispatcher.loop.start()
-        for room in (self.scheduler, self.maintenance, self.rescuer, self.timekeeper):
+        for room in (self.scheduler, self.maintenance, self.rescuer, self.timekeeper, self.alerts):
             room.loop.start()
         self.watchdog.start()
 

@@ -41,7 +41,8 @@ class Shutdown:
         self._rooms.presence.draining = True
         self._rooms.stopping.set()
         self._rooms.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
-        for room in (self._rooms.scheduler, self._rooms.maintenance, self._rooms.rescuer):
+        rooms = self._rooms
+        for room in (rooms.scheduler, rooms.maintenance, rooms.rescuer, rooms.alerts):
             room.loop.stop(0.2)
         self._give_back_unstarted()
         self._drain(deadline)  # 2. what can end, ends

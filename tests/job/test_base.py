@@ -286,3 +286,16 @@ def test_a_base_s_own_validator_speaks_in_the_sentence() -> None:
 
     with pytest.raises(PayloadError, match=r"id: Value error, There is no such thing\.$"):
         ValidatedJob.from_wire(json.dumps({"id": str(uuid4())}))
+
+
+def test_a_hidden_class_is_known_but_has_no_endpoint() -> None:
+    class HiddenJob(Job):
+        hidden = True
+
+        def run(self, queue: Queue) -> None:
+            return None
+
+    assert registry.get("HiddenJob") is HiddenJob
+    assert registry.at_endpoint("hidden") is None
+    assert "hidden" not in registry.endpoints()
+    assert "hidden" in registry.task_types()

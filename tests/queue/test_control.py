@@ -192,3 +192,4 @@ def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:
     assert press(engine, control.remove, task_id) == Change(True, "Deleted 1 job.")
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     assert rows.value("SELECT count(*) FROM spoils_attempts") == 1
+    assert rows.value("SELECT task_id FROM spoils_trash") == task_id

@@ -17,6 +17,7 @@ from spoils.web.api import (  # noqa: F401
     status,
     tokens,
     verbs,
+    why,
 )
 from spoils.web.csrf import foreign
 
@@ -31,6 +32,7 @@ FOREIGN = "This came from a page of another site, so nothing was done."
 api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(products.routes)
+api.register_blueprint(why.routes)
 api.register_blueprint(health.routes)
 api.register_blueprint(document.routes)
 api.before_request(tokens.identify)

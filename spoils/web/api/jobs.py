@@ -28,7 +28,7 @@ def create(endpoint: str) -> ResponseReturnValue:
     if job_class is None:
         if endpoint in RESERVED_ENDPOINTS:
             raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
-        known = ", ".join(sorted(one.endpoint for one in registry))
+        known = ", ".join(registry.endpoints())
         abort(404, f'There is no job "{endpoint[:100]}". There are: {known}.')
     text, given = body.json_object()
     try:

@@ -5,9 +5,12 @@ from datetime import timedelta
 from flask import Flask
 
 from spoils.web import assets
-from spoils.web.dashboard import (  # noqa: F401
+from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
     api_routes,
+    bulk_routes,
+    enqueue_routes,
+    error_routes,
     flashes,
     guard,
     job_routes,

@@ -42,6 +42,11 @@ def current_role() -> Role | None:
     return None
 
 
+def who() -> str:
+    """How the audit trail calls the client of this request."""
+    return str(current_role() or "nobody")
+
+
 def role_of(password: str) -> Role | None:
     """Whose password this is; both are compared, so that the time taken tells nothing."""
     matches = [role for role, own in _passwords(current_settings()).items() if _same(password, own)]

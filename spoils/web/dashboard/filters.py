@@ -12,6 +12,7 @@ from spoils.models import TaskState
 from spoils.web.dashboard import cursor
 
 LONGEST = 255
+_GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
 _FIELD = re.compile(r"(?P<field>[A-Za-z_][A-Za-z0-9_]{0,62}):(?P<value>.+)")
 
 
@@ -40,15 +41,12 @@ class Filters:
 
 def read_filters(args: MultiDict[str, str]) -> Filters:
     """Raises 400 with a sentence."""
-    state = _text(args, "state")
-    if state and state not in list(TaskState):
-        abort(400, "There is no such state. The states are new, in_progress, retried, failed and finished.")
-    older, newer = _text(args, "older"), _text(args, "newer")
+    older, newer = read_text(args, "older"), read_text(args, "newer")
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
     return Filters(
-        state=TaskState(state) if state else None,
-        task_type=_text(args, "type"),
+        state=read_state(args),
+        task_type=read_text(args, "type"),
         older_than=_place(older),
         newer_than=_place(newer),
     )
@@ -56,7 +54,7 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
 
 def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
     """What `q` asks for: an id, or `field:value`. Raises 400 with a sentence."""
-    text = (_text(args, "q") or "").strip()
+    text = (read_text(args, "q") or "").strip()
     if not text:
         return None
     try:
@@ -69,7 +67,29 @@ def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
     return Search(found["field"], found["value"].strip())
 
 
-def _text(args: MultiDict[str, str], name: str) -> str | None:
+def read_state(args: MultiDict[str, str]) -> TaskState | None:
+    """The state that is asked for. Raises 400 with a sentence."""
+    state = read_text(args, "state")
+    if state and state not in list(TaskState):
+        abort(400, "There is no such state. The states are new, in_progress, retried, failed and finished.")
+    return TaskState(state) if state else None
+
+
+def read_group(args: MultiDict[str, str]) -> str | None:
+    """The key of a group of failures. Raises 400 with a sentence."""
+    key = read_text(args, "group")
+    return check_group(key) if key else None
+
+
+def check_group(key: str) -> str:
+    """The key, where it may be one of a group. Raises 400 with a sentence."""
+    if not _GROUP.fullmatch(key):
+        abort(400, "There is no such group of failures.")
+    return key
+
+
+def read_text(args: MultiDict[str, str], name: str) -> str | None:
+    """A short argument. Raises 400 with a sentence."""
     text = args.get(name) or None
     if text is not None and ("\0" in text or len(text) > LONGEST or not text.isprintable()):
         abort(400, f"The argument {name} is not one that a page here links to.")

@@ -12,17 +12,30 @@ Kind = Literal["done", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Flash:
-    """One sentence; `task` is the id of what it links to, which may be the `twin` that stood in the way."""
+    """One sentence; `task` is the id of what it links to, which may be the `twin` that stood in the way.
+
+    `undo` is where a form is sent that takes it back, `more` the page that tells all of it.
+    """
 
     kind: str
     sentence: str
     task: str | None = None
     twin: bool = False
+    undo: str | None = None
+    more: str | None = None
 
 
-def say(kind: Kind, sentence: str, task: UUID | None = None, *, twin: bool = False) -> None:
+def say(
+    kind: Kind,
+    sentence: str,
+    task: UUID | None = None,
+    *,
+    twin: bool = False,
+    undo: str | None = None,
+    more: str | None = None,
+) -> None:
     """Keep a sentence for the next page of this client."""
-    said = Flash(kind, sentence, str(task) if task else None, twin)
+    said = Flash(kind, sentence, str(task) if task else None, twin, undo, more)
     flash(json.dumps(asdict(said)), kind)
 
 

@@ -11,6 +11,7 @@ from spoils.barcode import is_barcode, normalise
 from spoils.models import Task, TaskState
 from spoils.queue import inspect
 from spoils.web.dashboard import cursor, formats, lookback
+from spoils.web.dashboard.bulk_view import Offer, offer
 from spoils.web.dashboard.filters import Filters, Search
 from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
@@ -38,6 +39,7 @@ class JobList:
     changed_head: str
     newer: str | None
     older: str | None
+    offer: Offer
     middle: bool
     """Whether the URL names a place, so that this may not be the top."""
 
@@ -66,6 +68,7 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
+        offer=offer(filters, by_state[filters.state]),
         middle=middle,
     )
 

@@ -1,16 +1,17 @@
 """The pages of jobs, and the verbs on one."""
 
-from collections.abc import Callable
 from uuid import UUID
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection
 
 from spoils.models import db
-from spoils.queue import control, inspect
-from spoils.web.dashboard import lookback, strip
+from spoils.queue import audit, inspect, restore
+from spoils.web.dashboard import access, lookback, strip
+from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.bulk_view import offer
+from spoils.web.dashboard.curl import curl_here
 from spoils.web.dashboard.filters import Search, read_filters, read_search
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.job_list import find_jobs, list_jobs
@@ -34,7 +35,10 @@ def jobs() -> ResponseReturnValue:
     seen = strip.look(db.session())
     if isinstance(search, Search):
         rows = find_jobs(db.session(), search, seen)
-        return render_template("jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH)
+        verbs = offer(filters, 0).selected
+        return render_template(
+            "jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH, verbs=verbs
+        )
     jobs_page = list_jobs(db.session(), filters, seen)
     return render_template("jobs/index.html", strip=seen, filters=filters, jobs=jobs_page)
 
@@ -44,43 +48,62 @@ def job(task_id: UUID) -> ResponseReturnValue:
     """One job."""
     task = inspect.find_task(db.session(), task_id)
     if task is None:
-        abort(404, "There is no job of this id. It was deleted, or it is older than the retention keeps.")
+        return _gone(task_id)
     seen = strip.look(db.session())
-    return render_template("jobs/show.html", strip=seen, job=show_job(db.session(), task, seen))
+    page = show_job(db.session(), task, seen, curl_here)
+    return render_template("jobs/show.html", strip=seen, job=page)
+
+
+def _gone(task_id: UUID) -> ResponseReturnValue:
+    sentence = "There is no job of this id. It was deleted, or it is older than the retention keeps."
+    if not restore.in_trash(db.session.connection(), task_id):
+        abort(404, sentence)
+    page = render_template("jobs/deleted.html", task_id=task_id, trail=show_trail(db.session(), task_id))
+    return page, 404
 
 
 @bp.post("/jobs/<uuid:task_id>/retries")
 def retry_job(task_id: UUID) -> ResponseReturnValue:
     """Retry it."""
-    return _act(control.retry, task_id)
+    return _act("retry", task_id)
 
 
 @bp.post("/jobs/<uuid:task_id>/runs")
 def run_job_now(task_id: UUID) -> ResponseReturnValue:
     """Make it due now."""
-    return _act(control.run_now, task_id)
+    return _act("run_now", task_id)
 
 
 @bp.post("/jobs/<uuid:task_id>/cancellations")
 def cancel_job(task_id: UUID) -> ResponseReturnValue:
     """Cancel it, or ask it to stop."""
-    return _act(control.cancel, task_id)
+    return _act("cancel", task_id)
 
 
 @bp.post("/jobs/<uuid:task_id>/deletions")
 def delete_job(task_id: UUID) -> ResponseReturnValue:
     """Delete it."""
-    return _act(control.remove, task_id, leaves=False)
+    return _act("delete", task_id)
 
 
-def _act(
-    verb: Callable[[Connection, UUID], control.Change], task_id: UUID, *, leaves: bool = True
-) -> ResponseReturnValue:
-    change = verb(db.session.connection(), task_id)
+@bp.post("/jobs/<uuid:task_id>/restorations")
+def restore_job(task_id: UUID) -> ResponseReturnValue:
+    """Undo its delete."""
+    return _act("restore", task_id)
+
+
+def _act(verb: str, task_id: UUID) -> ResponseReturnValue:
+    change = audit.act(db.session.connection(), verb, task_id, who=access.who())
     db.session.commit()
-    gone = change.done and not leaves
+    gone = change.done and verb == "delete"
     linked = change.twin or (None if gone else task_id)
-    say("done" if change.done else "refused", change.sentence, linked, twin=change.twin is not None)
+    say(
+        "done" if change.done else "refused",
+        change.sentence,
+        linked,
+        twin=change.twin is not None,
+        undo=url_for("dashboard.restore_job", task_id=task_id) if gone else None,
+    )
     here = url_for("dashboard.job", task_id=task_id)
     back = local_path(request.form.get("back"), url_for("dashboard.jobs"))
     return redirect(url_for("dashboard.jobs") if gone and back == here else back, 303)

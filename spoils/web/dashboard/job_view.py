@@ -1,27 +1,31 @@
 """One job, as its page needs it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue import inspect
 from spoils.web.dashboard import formats, lookback
+from spoils.web.dashboard.audit_view import Entry, show_trail
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
 from spoils.web.dashboard.traceback_view import Part, parts
 from spoils.web.dashboard.verbs import Verb, verbs_for
 from spoils.web.dashboard.why import Reason, why_it_waits
-from spoils.web.masking import masked
+from spoils.web.masking import masked, masked_text
 
+Call = Callable[[type[Job], Any], str]
 LONGEST_PAYLOAD = 20_000
 UNFAILED = {Ending.RELEASED: "Given back", Ending.SNOOZED: "Asked for a pause", Ending.CANCELLED: "Cancelled"}
 
@@ -73,15 +77,22 @@ class JobView:
     reasons: tuple[Reason, ...]
     twins: tuple[TaskRow, ...]
     twins_reach: str
+    trail: tuple[Entry, ...]
+    endpoint: str | None
+    """Of the class that it can be enqueued again as; none where no class here has that name."""
+    again_waits: bool
+    """Whether an equal one would not go in, since this unique one has not ended."""
+    curl: str
 
 
-def show_job(session: Session, task: Task, strip: Strip) -> JobView:
-    """The page of `task`."""
+def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
+    """The page of `task`; `call` makes the command that enqueues it again."""
     ended = inspect.attempts_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
     twins = lookback.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
     fields = summary(task.payload)
+    job_class = _class_of(task)
     return JobView(
         id=str(task.id),
         short_id=str(task.id)[:8],
@@ -95,13 +106,22 @@ def show_job(session: Session, task: Task, strip: Strip) -> JobView:
         attempts=(*_present(task, strip.now, names), *(_past(each, strip.now, names) for each in ended)),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
-        traceback=parts(last.traceback if last else None),
+        traceback=parts(masked_text(last.traceback) if last and last.traceback else None),
         payload=pretty(task.payload),
         facts=tuple(_facts(task, strip.now, names)),
-        reasons=why_it_waits(session, task, ended[0] if ended else None, strip),
+        reasons=why_it_waits(session, task, strip.now),
         twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
         twins_reach=lookback.REACH_OF_ENDED,
+        trail=show_trail(session, task.id, strip.now),
+        endpoint=job_class.endpoint if job_class else None,
+        again_waits=bool(job_class and job_class.uniq and task.uniq_hash and task.state in ACTIVE),
+        curl=call(job_class, task.payload) if job_class else "",
     )
+
+
+def _class_of(task: Task) -> type[Job] | None:
+    found = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    return found if found and not found.hidden else None
 
 
 def pretty(payload: object) -> str:
@@ -152,7 +172,7 @@ def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> Attempt
         ran=formats.run_time(attempt.ran_ms),
         state=VIEWS[TaskState.NEW if given_back else TaskState.FAILED],
         ended=attempt.error_class or word or attempt.outcome.replace("_", " ").capitalize(),
-        message=formats.shortened(formats.one_line(attempt.message or ""), 300),
+        message=formats.shortened(formats.one_line(masked_text(attempt.message or "")), 300),
         worker=_name(attempt.worker_id, names),
         release=attempt.release or "–",
     )
@@ -163,7 +183,7 @@ def _error(task: Task, last: Attempt | None) -> ErrorView | None:
         return None
     if last is not None:
         return ErrorView(
-            last.error_class or "", formats.visible(formats.shortened(last.message or "", 5_000))
+            last.error_class or "", formats.visible(formats.shortened(masked_text(last.message or ""), 5_000))
         )
     return error_view(task.error_message)
 

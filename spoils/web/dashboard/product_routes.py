@@ -12,8 +12,9 @@ from spoils.job import Job
 from spoils.job.base import sentences
 from spoils.job.registry import registry
 from spoils.models import Product, db
+from spoils.queue import audit
 from spoils.queue.enqueue import TwinVanished, enqueue
-from spoils.web.dashboard import cursor, strip
+from spoils.web.dashboard import access, cursor, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.product_view import ANALYSE, FETCH, find_product, list_products, show_product
@@ -88,6 +89,8 @@ def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseRetu
     except (PayloadError, TwinVanished) as exc:
         say("refused", f"Nothing was enqueued. {exc}")
     else:
+        if not enqueued.duplicate:
+            audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
         db.session.commit()
         twin = enqueued.duplicate
         words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."

@@ -11,7 +11,7 @@ from spoils.models import WAITING, Task, TaskState
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.verbs import Verb, verbs_for
-from spoils.web.masking import MASK, masked
+from spoils.web.masking import MASK, masked, masked_text
 
 FIELD_LENGTH = 40
 SUMMARY_LENGTH = 80
@@ -100,6 +100,7 @@ def error_view(text: str | None) -> ErrorView | None:
     """The class and the message of a stored error, in one line each."""
     if not text:
         return None
+    text = masked_text(text)
     found = _CLASS_AND_MESSAGE.fullmatch(text.strip())
     name, message = (found["name"], found["message"]) if found else ("", text)
     return ErrorView(name.rpartition(".")[2], formats.shortened(formats.one_line(message), MESSAGE_LENGTH))

@@ -1,15 +1,13 @@
-"""Why a job waits: what holds it, and what was ruled out."""
+"""Why a job waits, in words."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from spoils.models import WAITING, Attempt, Task, TaskState
+from spoils.models import WAITING, Task
+from spoils.queue import why
 from spoils.web.dashboard import formats
-from spoils.web.dashboard.strip import Strip
-
-COUNTED_AHEAD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,72 +19,78 @@ class Reason:
     rest: str = ""
     moment: formats.Moment | None = None
     """Stands behind the strong words."""
+    task: str | None = None
+    """The job that stands in the way."""
 
 
-def why_it_waits(session: Session, task: Task, last: Attempt | None, strip: Strip) -> tuple[Reason, ...]:
+def why_it_waits(session: Session, task: Task, now: datetime) -> tuple[Reason, ...]:
     """The reasons, those that hold first; none for a job that does not wait."""
     if task.state not in WAITING:
         return ()
-    reasons = [_due(task, last, strip), _worker(task, strip)]
-    if not any(reason.holds for reason in reasons):
-        reasons.append(_turn(session, task))
-    return tuple(sorted(reasons, key=lambda reason: not reason.holds))
+    return tuple(in_words(reason, now) for reason in why.find(session, task))
 
 
-def _due(task: Task, last: Attempt | None, strip: Strip) -> Reason:
-    due = formats.moment(task.scheduled_at, strip.now)
-    if due is None or not due.future:
-        return Reason(False, "", f"It has been due for {due.span if due else '–'}.")
-    why = ""
-    if task.state is TaskState.RETRIED and last is not None and last.delay_ms is not None:
-        why = f" Attempt {last.attempt} {_ended(last)}, so it waits {formats.span(last.delay_ms / 1_000)}."
-    if due.span == "never":
-        return Reason(True, "Never due.", why.strip())
-    return Reason(True, "Not due until", f"in {due.span}.{why}", due)
+def in_words(reason: why.Reason, now: datetime) -> Reason:
+    """A finding as it is told."""
+    facts, name = reason.facts, formats.one_line(str(reason.facts.get("task_type", "")))
+    match reason.kind:
+        case "not_due":
+            return _not_due(reason, now)
+        case "due":
+            due = formats.moment(facts["due_at"], now)
+            return Reason(False, "", f"It has been due for {due.span if due else '–'}.")
+        case "no_worker":
+            return Reason(True, "No worker is live.", "Work begins when one starts.")
+        case "no_taker":
+            rest = "Start one that does, or leave WORKER_TASK_TYPES out."
+            return Reason(True, f"No live worker takes {name}.", rest)
+        case "taken":
+            takes = (
+                "A live worker takes" if facts["workers"] == 1 else f"{facts['workers']} live workers take"
+            )
+            return Reason(False, "", f"{takes} {name}.")
+        case "twin_runs":
+            rest = "It starts when that one has ended."
+            return Reason(True, "The same unique job runs.", rest, task=str(facts["task_id"]))
+        case "suspect":
+            rest = (
+                f"A worker died {facts['crashes']} times while it ran, so it waits for a process with nothing else "
+                "in its hands."
+            )
+            return Reason(True, "It is performed alone.", rest)
+        case "ahead":
+            return _ahead(reason)
+        case "next":
+            return Reason(
+                True, "It is next of its type.", _threads(reason) or "It starts as soon as a thread is free."
+            )
+        case "ended":
+            return Reason(True, f"It does not wait: it is {facts['state']}.")
+        case _:
+            return Reason(reason.holds, reason.kind.replace("_", " ").capitalize() + ".")
 
 
-def _ended(last: Attempt) -> str:
-    return {"snoozed": "asked for a pause", "timed_out": "ran out of time"}.get(last.outcome, "failed")
-
-
-def _worker(task: Task, strip: Strip) -> Reason:
-    if not strip.workers:
-        return Reason(True, "No worker is live.", "Work begins when one starts.")
-    if task.task_type not in strip.taken:
-        return Reason(
-            True,
-            f"No live worker takes {task.task_type}.",
-            "Start one that does, or leave WORKER_TASK_TYPES out.",
+def _not_due(reason: why.Reason, now: datetime) -> Reason:
+    due = formats.moment(reason.facts["due_at"], now)
+    waits = ""
+    if "attempt" in reason.facts:
+        ended = {"snoozed": "asked for a pause", "timed_out": "ran out of time"}.get(
+            reason.facts["outcome"], "failed"
         )
-    return Reason(False, "", f"A live worker takes {task.task_type}.")
+        pause = formats.span(reason.facts["delay_ms"] / 1_000)
+        waits = f" Attempt {reason.facts['attempt']} {ended}, so it waits {pause}."
+    if due is None or due.span == "never":
+        return Reason(True, "Never due.", waits.strip())
+    return Reason(True, "Not due until", f"in {due.span}.{waits}", due)
 
 
-def _turn(session: Session, task: Task) -> Reason:
-    ahead = _ahead(session, task)
-    if not ahead:
-        return Reason(True, "It is next of its type.", "It starts as soon as a thread is free.")
-    number = f"{COUNTED_AHEAD:,}+" if ahead > COUNTED_AHEAD else formats.number(ahead)
-    return Reason(
-        True,
-        f"{number} of its type {'is' if ahead == 1 else 'are'} ahead.",
-        "They started to wait before it.",
-    )
+def _ahead(reason: why.Reason) -> Reason:
+    ahead = reason.facts["ahead"]
+    number = f"{ahead:,}{'+' if reason.facts['more'] else ''}"
+    strong = f"{number} of its type {'is' if ahead == 1 else 'are'} ahead."
+    return Reason(True, strong, f"They started to wait before it. {_threads(reason)}".strip())
 
 
-def _ahead(session: Session, task: Task) -> int:
-    before = (
-        select(Task.id)
-        .where(
-            Task.task_type == task.task_type,
-            Task.state.in_(WAITING),
-            or_(
-                Task.priority > task.priority,
-                (Task.priority == task.priority)
-                & (tuple_(Task.scheduled_at, Task.id) < tuple_(task.scheduled_at, task.id)),
-            ),
-            Task.scheduled_at <= func.now(),
-        )
-        .limit(COUNTED_AHEAD + 1)
-        .subquery()
-    )
-    return session.scalar(select(func.count()).select_from(before)) or 0
+def _threads(reason: why.Reason) -> str:
+    threads, busy = reason.facts["threads"], reason.facts["busy"]
+    return f"All {threads} threads that take its type are busy." if threads and busy >= threads else ""

@@ -21,6 +21,10 @@ def paths(jobs: dict[str, object]) -> list[str]:
         *(f"/jobs/{one}" for one in jobs.values()),
         "/products",
         f"/products/{NOODLES}",
+        "/bulks/new?verb=delete&all=1&state=failed",
+        "/errors",
+        "/enqueue",
+        "/enqueue/send-notification",
     ]
 
 
@@ -41,7 +45,13 @@ def test_every_page_fits_its_window_and_breaks_no_policy(
 
 @pytest.mark.parametrize(("width", "scheme"), THEMES)
 def test_empty_pages_fit_too(windows: Windows, width: int, scheme: str) -> None:
-    for path in ("/jobs", "/jobs?state=failed", "/products"):
+    for path in (
+        "/jobs",
+        "/jobs?state=failed",
+        "/products",
+        "/errors",
+        "/bulks/new?verb=retry&all=1&state=failed",
+    ):
         assert fits(windows.open(path, width=width, scheme=scheme)), path
 
 
@@ -186,3 +196,47 @@ def test_a_printed_page_leaves_out_what_is_to_be_pressed(windows: Windows, scene
     expect(page.get_by_role("button", name="Retry")).to_be_hidden()
     expect(page.get_by_role("search")).to_be_hidden()
     expect(page.get_by_text("Payload")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_selection_is_previewed_deleted_and_brought_back(
+    windows: Windows, scenes: Scenes, scripts: bool
+) -> None:
+    tasks = [scenes.task(state="failed") for _ in range(3)]
+    page = windows.open("/jobs?state=failed", scripts=scripts)
+    for box in page.locator("[data-select]").all()[:2]:
+        box.check()
+    page.get_by_role("button", name="Delete 2…" if scripts else "Delete…", exact=True).click()
+    expect(page.locator("h1")).to_have_text("Delete 2 jobs?")
+    page.get_by_role("button", name="Delete 2 jobs").click()
+    expect(page.get_by_role("status")).to_contain_text("Deleted 2 jobs.")
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("Restored 2 jobs.")
+    assert {scenes.state(one) for one in tasks} == {"failed"}
+
+
+def test_the_bar_counts_what_is_selected_and_clears_it(windows: Windows, scenes: Scenes) -> None:
+    for _ in range(3):
+        scenes.task(state="failed")
+    page = windows.open("/jobs?state=failed")
+    retry = page.get_by_role("button", name="Retry", exact=False).first
+    expect(retry).to_be_disabled()
+    page.get_by_label("Select all jobs of this page").check()
+    expect(page.locator("[data-selected]")).to_have_text("3 selected.")
+    expect(retry).to_be_enabled()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("[data-selected]")).to_be_hidden()
+    expect(retry).to_be_disabled()
+
+
+def test_a_form_is_filled_corrected_and_sent_without_scripts(windows: Windows, scenes: Scenes) -> None:
+    page = windows.open("/enqueue/fetch-product", scripts=False)
+    page.get_by_label("Barcode").fill("737628064502Z")
+    page.get_by_role("button", name="Enqueue fetch_product").click()
+    expect(page.locator("#f-barcode-wrong")).to_contain_text("A barcode has digits only.")
+    page.get_by_label("Barcode").fill("737628064502")
+    page.get_by_role("button", name="Enqueue fetch_product").click()
+    expect(page.get_by_role("status")).to_contain_text("Enqueued fetch_product.")
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
+    windows.complaints.clear()  # the browser's console tells of the 422

@@ -9,10 +9,16 @@ from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
-from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.pages import Visitor, actions, words
 from tests.web.dashboard.scenes import NOODLES, Scenes
 
-SAMPLES = {"task_id": str(uuid4()), "barcode": NOODLES}
+SAMPLES = {
+    "task_id": str(uuid4()),
+    "bulk_id": str(uuid4()),
+    "barcode": NOODLES,
+    "name": "fetch-product",
+    "key": "abc",
+}
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:
@@ -146,10 +152,12 @@ def test_a_session_ends_when_its_password_is_changed(make_app: MakeApp, admin: V
 
 def test_a_viewer_sees_every_page_without_a_verb(viewer: Visitor, scenes: Scenes) -> None:
     jobs = scenes.full()
-    for path in ("/jobs", f"/jobs/{jobs['failed']}", "/products", f"/products/{NOODLES}"):
-        page = viewer.see(path).text
-        assert 'action="/jobs/' not in page
-        assert 'action="/products/' not in page
+    for path in (
+        *("/jobs", f"/jobs/{jobs['failed']}", "/products", f"/products/{NOODLES}", "/errors", "/enqueue"),
+        "/bulks/new?verb=delete&all=1&state=failed",
+    ):
+        page = viewer.see(path)
+        assert set(actions(page)) == {"/logout"}, path
 
 
 def test_a_viewer_is_refused_every_verb(viewer: Visitor, scenes: Scenes) -> None:
@@ -159,7 +167,7 @@ def test_a_viewer_is_refused_every_verb(viewer: Visitor, scenes: Scenes) -> None
         assert response.status_code == 403, path
         assert "only reads" in words(response)
     assert scenes.state(jobs["failed"]) == "failed"
-    assert scenes.value("SELECT count(*) FROM fang_tasks") == len(jobs)
+    assert untouched(scenes, len(jobs))
 
 
 def test_a_form_without_its_token_is_refused_everywhere(admin: Visitor, scenes: Scenes) -> None:
@@ -170,7 +178,7 @@ def test_a_form_without_its_token_is_refused_everywhere(admin: Visitor, scenes: 
             assert response.status_code == 400, path
             assert "nothing was done" in words(response)
     assert scenes.state(jobs["failed"]) == "failed"
-    assert scenes.value("SELECT count(*) FROM fang_tasks") == len(jobs)
+    assert untouched(scenes, len(jobs))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +201,7 @@ def test_a_form_from_another_site_is_refused_token_or_not(
         assert response.status_code == 403, path
         assert "another site" in words(response)
     assert scenes.state(task_id) == "failed"
+    assert untouched(scenes, 1)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +225,17 @@ def test_the_api_needs_no_token_of_a_form(locked: Flask) -> None:
     assert response.status_code < 300
 
 
+def untouched(scenes: Scenes, number: int) -> bool:
+    """Whether all tasks are there, and neither a verb nor a bulk was entered."""
+    counts = [
+        scenes.value(f"SELECT count(*) FROM {table}")
+        for table in ("fang_tasks", "spoils_audit", "spoils_bulks", "spoils_trash")
+    ]
+    return counts == [number, 0, 0, 0]
+
+
 def posts(app: Flask, task_id: object) -> list[str]:
     """The paths of every verb."""
     found = [path for method, path in routes(app) if method == "POST" and path not in ("/login", "/logout")]
-    assert len(found) >= 6
+    assert len(found) >= 12
     return [path.replace(SAMPLES["task_id"], str(task_id)) for path in found]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.web.dashboard.pages import Visitor, actions, links, words
-from tests.web.dashboard.scenes import STATES, Scenes
+from tests.web.dashboard.scenes import STATES, TRACEBACK, Scenes
 
 NOBODY = "7b0cf0f6-3b5c-4c0e-9a51-0a6b1b1f7c11"
 
@@ -137,3 +137,22 @@ def test_the_verbs_are_those_that_its_state_allows(admin: Visitor, scenes: Scene
     }.items():
         shown = [path for path in actions(admin.see(f"/jobs/{jobs[state]}")) if path.startswith("/jobs/")]
         assert shown == [f"/jobs/{jobs[state]}/{verb}" for verb in verbs]
+
+
+def test_the_trail_tells_who_did_what(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed")
+    for noun in ("retries", "retries", "cancellations"):
+        admin.press(f"/jobs/{task_id}/{noun}")
+    page = words(admin.see(f"/jobs/{task_id}"))
+    assert "admin cancelled it. new → failed" in page
+    assert "admin pressed retry. Refused: the job is new. Only a failed job can be retried." in page
+    assert "admin retried it. failed → new" in page
+    assert page.index("cancelled it") < page.index("pressed retry") < page.index("retried it")
+
+
+def test_secrets_in_errors_and_tracebacks_are_masked(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", error_message="OperationalError: password=hunter2", attempts=1)
+    secret = "postgres://app:hunter2@db/x token=hunter2 Authorization: Bearer hunter2"
+    scenes.attempt(task_id, error_class="OperationalError", message=secret, traceback=f"{TRACEBACK}{secret}")
+    for path in (f"/jobs/{task_id}", "/jobs", "/jobs?state=failed"):
+        assert "hunter2" not in admin.see(path).text

@@ -1,8 +1,10 @@
 """What is secret by its name is never shown, however deep it stands."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spoils.web.masking import MASK, masked, secret
+from spoils.web.masking import MASK, masked, masked_text, secret
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,35 @@ def test_a_payload_of_many_levels_ends_in_an_ellipsis() -> None:
 def test_a_long_word_takes_no_long_time() -> None:
     long = "w" * 1_000_000
     assert masked([long, "://" * 100_000, ":" * 1_000_000]) == [long, "://" * 100_000, ":" * 1_000_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("connect failed: password=hunter2 host=db", "connect failed: password=M host=db"),
+        ("DB_PASSWORD: hunter2", "DB_PASSWORD: M"),
+        ('{"api_key": "hunter2 x", "user": 7}', '{"api_key": M, "user": 7}'),
+        ("self.secret_token = 'hunter2'", "self.secret_token = M"),
+        ("GET /x?token=hunter2&page=3 failed", "GET /x?token=M&page=3 failed"),
+        ("Authorization: Bearer hunter2", "Authorization: M"),
+        ("{'Authorization': 'Basic aHVudGVyMg=='}", "{'Authorization': M}"),
+        ("sent Bearer hunter2hunter2 and waited", "sent Bearer M and waited"),
+        ("postgres://app:hunter2@db/x refused", "postgres://M@db/x refused"),
+        ("KeyError: 'nutriscore_data'", "KeyError: 'nutriscore_data'"),
+        ("Unavailable: 503 from Open Food Facts", "Unavailable: 503 from Open Food Facts"),
+        ("", ""),
+    ],
+)
+def test_what_a_text_calls_a_secret_is_masked(text: str, shown: str) -> None:
+    assert masked_text(text) == shown.replace("M", MASK)
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_masked(text: str) -> None:
+    masked_text(text)
+
+
+def test_a_long_text_is_masked_in_linear_time() -> None:
+    # Each would take minutes if a search began again at every letter.
+    for piece in ("password", "token=", "'", "://a:", "Bearer ", "authorization:"):
+        masked_text(piece * 5_000)

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.web.dashboard.pages import Visitor, links, words
+from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import Scenes
 
 
@@ -108,3 +108,27 @@ def test_the_second_of_two_clicks_has_no_effect(admin: Visitor, scenes: Scenes) 
     assert "Retried 1 job." in page
     assert "Refused: the job is new. Only a failed job can be retried." in page
     assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
+
+
+def test_a_delete_is_undone_from_the_next_page(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed")
+    admin.press(f"/jobs/{task_id}/deletions")
+    undo = f"/jobs/{task_id}/restorations"
+    assert undo in actions(admin.see("/jobs"))
+    assert "Restored 1 job." in press(admin, task_id, "restorations")
+    assert scenes.state(task_id) == "failed"
+
+
+def test_the_page_of_a_deleted_job_offers_to_restore_it(
+    admin: Visitor, viewer: Visitor, scenes: Scenes
+) -> None:
+    task_id = scenes.task(state="failed")
+    admin.press(f"/jobs/{task_id}/deletions")
+    admin.see("/jobs")
+    page = admin.see(f"/jobs/{task_id}", 404)
+    assert "This job was deleted." in words(page)
+    assert "admin deleted it. failed → none" in words(page)
+    assert actions(page)[-1] == f"/jobs/{task_id}/restorations"
+    assert f"/jobs/{task_id}/restorations" not in actions(viewer.see(f"/jobs/{task_id}", 404))
+    admin.press(f"/jobs/{task_id}/restorations")
+    assert "Audit" in words(admin.see(f"/jobs/{task_id}"))

@@ -1,0 +1,62 @@
+"""The audit trail: a verb and the entry that tells of it are one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select
+
+from spoils.models import Audit, Task
+from spoils.queue import control, restore
+from spoils.queue.audit_facts import facts
+from spoils.queue.control import Change
+from spoils.queue.inspect import Session
+
+Verb = Callable[[Connection, UUID], Change]
+VERBS: Mapping[str, Verb] = {
+    "retry": control.retry,
+    "run_now": control.run_now,
+    "cancel": control.cancel,
+    "delete": control.remove,
+    "restore": restore.restore,
+}
+
+
+def act(connection: Connection, verb: str, task_id: UUID, *, who: str, bulk_id: UUID | None = None) -> Change:
+    """Do the verb of that name on a task as `who`, refused or not, and enter it; part of the transaction."""
+    # Locked, so that nothing comes between what is told as before and what the verb meets.
+    before = connection.scalar(select(facts()).where(Task.id == task_id).with_for_update())
+    change = VERBS[verb](connection, task_id)
+    after = connection.scalar(select(facts()).where(Task.id == task_id))
+    note = None if change.done else change.sentence.removeprefix("Refused: ")
+    enter(
+        connection,
+        verb,
+        task_id,
+        who=who,
+        bulk_id=bulk_id,
+        done=change.done,
+        note=note,
+        twin=change.twin,
+        before=before,
+        after=after,
+    )
+    return change
+
+
+def enter(connection: Connection, verb: str, task_id: UUID, *, who: str, **columns: Any) -> None:
+    """Enter one verb; part of the connection's transaction. `columns` are others of the table."""
+    columns = {"done": True, **{name: value for name, value in columns.items() if value is not None}}
+    connection.execute(insert(Audit).values(verb=verb, task_id=task_id, who=who, **columns))
+
+
+def enter_enqueued(connection: Connection, task_id: UUID, *, who: str, again: UUID | None = None) -> None:
+    """Enter that `who` enqueued a task by hand, `again` being the one that it repeats."""
+    after = connection.scalar(select(facts()).where(Task.id == task_id))
+    enter(connection, "enqueue", task_id, who=who, after=after, twin=again)
+
+
+def trail(session: Session, task_id: UUID, limit: int = 50) -> Sequence[Audit]:
+    """What was done with a task by hand, the last first."""
+    statement = select(Audit).where(Audit.task_id == task_id).order_by(Audit.id.desc()).limit(limit)
+    return session.scalars(statement).all()

@@ -1,0 +1,46 @@
+"""Failed tasks in groups: like failures share a key, which is the fingerprint of the attempt that failed them."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, select, true
+
+from spoils.models import Attempt, TaskState
+from spoils.outcome import Ending
+
+LAST = (Ending.FAILED.value, Ending.CRASHED.value, Ending.CANCELLED.value)
+"""The outcomes of an attempt that end its task. What an operator cancelled while it waited has none of them."""
+WORDLESS = "words:"
+
+
+def key_of(fingerprint: Any, words: Any) -> ColumnElement[str]:
+    """The key: a fingerprint, or where an attempt left none, a hash of what was said without its numbers."""
+    like = func.regexp_replace(func.left(func.split_part(words, "\n", 1), 500), r"\d+", "…", "g")
+    return func.coalesce(fingerprint, literal(WORDLESS, String) + func.left(func.md5(like), 16))
+
+
+def last_attempt(task: Any) -> Any:
+    """A lateral subquery: the attempt that failed a task, if that is on record."""
+    return (
+        select(Attempt.fingerprint, Attempt.error_class, Attempt.message, Attempt.id)
+        .where(Attempt.task_id == task.id, Attempt.attempt == task.attempts, Attempt.outcome.in_(LAST))
+        .order_by(Attempt.id.desc())
+        .limit(1)
+        .lateral("last_attempt")
+    )
+
+
+def in_group(task: Any, key: str) -> ColumnElement[bool]:
+    """The condition that a failed task belongs to the group of that key."""
+    if not key.startswith(WORDLESS):
+        found = select(Attempt.task_id).where(
+            Attempt.fingerprint == key,
+            Attempt.outcome.in_(LAST),
+            Attempt.task_id == task.id,
+            Attempt.attempt == task.attempts,
+        )
+        return and_(task.state == TaskState.FAILED, found.exists())
+    last = last_attempt(task)
+    own = select(
+        key_of(last.c.fingerprint, func.coalesce(last.c.message, task.error_message, cast("", String)))
+    ).select_from(select(literal(1)).subquery().outerjoin(last, true()))
+    return and_(task.state == TaskState.FAILED, own.scalar_subquery() == key)

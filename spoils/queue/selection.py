@@ -1,0 +1,124 @@
+"""Which tasks a verb on many is meant for: some by their ids, or all that a filter finds at a moment."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Select,
+    Uuid,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
+
+from spoils.models import BulkItem, Task, TaskState, Trash
+from spoils.queue import failures
+from spoils.queue.counts import count_tasks
+
+OWN_TYPE = "bulk"
+"""The task type of the job that does such verbs: no filter finds it, so that none ends what carries it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Either `ids`, or `trash_of` (what that bulk deleted), or the rest: a filter as it was at `until`."""
+
+    ids: tuple[UUID, ...] = ()
+    trash_of: UUID | None = None
+    state: TaskState | None = None
+    task_type: str | None = None
+    group: str | None = None
+    until: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            "ids": [str(one) for one in self.ids],
+            "trash_of": str(self.trash_of) if self.trash_of else None,
+            "state": self.state.value if self.state else None,
+            "type": self.task_type,
+            "group": self.group,
+            "until": self.until.isoformat() if self.until else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Selection":
+        """The selection that a row of `spoils_bulks` holds."""
+        return cls(
+            ids=tuple(UUID(one) for one in value["ids"]),
+            trash_of=UUID(value["trash_of"]) if value["trash_of"] else None,
+            state=TaskState(value["state"]) if value["state"] else None,
+            task_type=value["type"],
+            group=value["group"],
+            until=datetime.fromisoformat(value["until"]) if value["until"] else None,
+        )
+
+
+def count(connection: Connection, selection: Selection) -> int:
+    """How many tasks it means now, exactly; of a filter by state and type alone, from the counts."""
+    if selection.ids:
+        return len(selection.ids)
+    if selection.trash_of or selection.group:
+        found = found_by(selection).subquery()
+        return connection.execute(select(func.count()).select_from(found)).scalar_one()
+    by_type = count_tasks(connection)
+    states = (selection.state,) if selection.state else tuple(TaskState)
+    return sum(
+        of[state]
+        for name, of in by_type.items()
+        for state in states
+        if name == (selection.task_type or name) and name != OWN_TYPE
+    )
+
+
+def listed(selection: Selection, bulk_id: UUID) -> Select[Any, Any, Any, Any]:
+    """The rows of `spoils_bulk_items` for it: the last changed first, of twins of one hash one marked the newest."""
+    found = found_by(selection).cte("found")
+    newest_first = (found.c.moment.desc(), found.c.id)
+    among_twins = func.row_number().over(partition_by=found.c.uniq_hash, order_by=newest_first)
+    return select(
+        literal(bulk_id, Uuid),
+        func.row_number().over(order_by=newest_first),
+        found.c.id,
+        or_(found.c.uniq_hash.is_(None), among_twins == 1),
+    )
+
+
+LISTED = (BulkItem.bulk_id, BulkItem.place, BulkItem.task_id, BulkItem.newest)
+
+
+def found_by(selection: Selection) -> Select[Any, Any, Any]:
+    """The tasks that it means: their id, hash, and the moment of their last change."""
+    if selection.trash_of:
+        return select(
+            Trash.task_id.label("id"), null().label("uniq_hash"), Trash.deleted_at.label("moment")
+        ).where(Trash.bulk_id == selection.trash_of)
+    if selection.ids:
+        given = func.unnest(cast(list(selection.ids), ARRAY(Uuid))).table_valued("id").render_derived()
+        # What is gone by now is listed too, and will be told of.
+        return select(
+            given.c.id, Task.uniq_hash, func.coalesce(Task.updated_at, func.now()).label("moment")
+        ).outerjoin_from(given, Task, Task.id == cast(given.c.id, Uuid))
+    return select(Task.id, Task.uniq_hash, Task.updated_at.label("moment")).where(*_filter(selection))
+
+
+def _filter(selection: Selection) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [Task.task_type != OWN_TYPE]
+    if selection.state:
+        conditions.append(Task.state == selection.state)
+    if selection.task_type is not None:
+        conditions.append(Task.task_type == selection.task_type)
+    if selection.until:
+        conditions.append(Task.updated_at <= cast(selection.until, DateTime(timezone=True)))
+    if selection.group:
+        conditions.append(failures.in_group(Task, selection.group))
+    return conditions

@@ -1,0 +1,13 @@
+"""Deleted tasks, kept whole for a day, so that a delete can be undone."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy.dialects.postgresql import JSONB
+
+from spoils.models import Task
+
+
+def whole_row() -> ColumnElement[Any]:
+    """The whole row of `fang_tasks` as an object, with whatever columns somebody else has added to it."""
+    return func.to_jsonb(literal_column(Task.__tablename__), type_=JSONB).label("task")

@@ -1,0 +1,72 @@
+"""The audit trail of a job, as its page needs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from spoils.models import Audit
+from spoils.queue import audit, inspect
+from spoils.web.dashboard import formats
+from spoils.web.masking import masked_text
+
+DID = {
+    "retry": "retried it",
+    "run_now": "made it due now",
+    "cancel": "cancelled it",
+    "delete": "deleted it",
+    "restore": "restored it",
+    "enqueue": "enqueued it",
+}
+PRESSED = {"run_now": "run now"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One verb: when, who and what, the task before and after, and the other job that it has to do with."""
+
+    at: formats.Moment | None
+    who: str
+    did: str
+    change: str
+    other: str | None
+    bulk: str | None
+
+
+def show_trail(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
+    """What was done with a job by hand, the last first."""
+    seen_at = now or inspect.server_now(session.connection())
+    return tuple(_entry(each, seen_at) for each in audit.trail(session, task_id))
+
+
+def _entry(entry: Audit, now: datetime) -> Entry:
+    return Entry(
+        at=formats.moment(entry.at, now),
+        who=formats.one_line(entry.who),
+        did=_did(entry),
+        change=_change(entry.before, entry.after) if entry.done else "",
+        other=str(entry.twin) if entry.twin else None,
+        bulk=str(entry.bulk_id) if entry.bulk_id else None,
+    )
+
+
+def _did(entry: Audit) -> str:
+    if not entry.done:
+        note = formats.one_line(masked_text(entry.note or ""))
+        return f"pressed {PRESSED.get(entry.verb, entry.verb)}. Refused: {note}"
+    if entry.verb == "cancel" and entry.after and entry.after.get("state") == "in_progress":
+        return "asked it to stop."
+    again = " again" if entry.verb == "enqueue" and entry.twin else ""
+    return f"{DID.get(entry.verb, entry.verb)}{again}."
+
+
+def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    was, became = _state(before), _state(after)
+    return f"{was} → {became}" if was != became else ""
+
+
+def _state(facts: Mapping[str, Any] | None) -> str:
+    return str(facts.get("state", "none")).replace("_", " ") if facts else "none"

@@ -1,0 +1,193 @@
+"""The audit trail: each verb leaves one entry, in its own transaction, and a delete can be undone."""
+
+import json
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from spoils.db.engine import transaction
+from spoils.queue import audit, prune
+from spoils.queue.control import Change
+from tests.locks import at_once, held, meanwhile
+from tests.queue.hands import take
+from tests.rows import Rows
+
+STATES = ("new", "retried", "in_progress", "failed", "finished")
+DIGEST = "d" * 64
+
+
+def act(engine: Engine, verb: str, task_id: UUID, who: str = "admin") -> Change:
+    with transaction(engine) as connection:
+        return audit.act(connection, verb, task_id, who=who)
+
+
+def entries(rows: Rows) -> list[tuple[object, ...]]:
+    return rows.all(
+        "SELECT who, verb, task_id, done, note, before ->> 'state', after ->> 'state' FROM spoils_audit ORDER BY id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "after"),
+    [
+        ("retry", "failed", "new"),
+        ("run_now", "retried", "retried"),
+        ("cancel", "new", "failed"),
+        ("cancel", "in_progress", "in_progress"),
+        ("delete", "finished", None),
+    ],
+)
+def test_what_was_done_is_entered_with_the_task_before_and_after(
+    engine: Engine, rows: Rows, verb: str, state: str, after: str | None
+) -> None:
+    task_id = rows.task(state=state, due_in=60)
+    assert act(engine, verb, task_id).done
+    assert entries(rows) == [("admin", verb, task_id, True, None, state, after)]
+
+
+def test_a_refusal_is_entered_with_its_reason_and_the_twin(engine: Engine, rows: Rows) -> None:
+    failed, twin = rows.task(state="failed", uniq_hash=DIGEST), rows.task(uniq_hash=DIGEST)
+    act(engine, "retry", failed)
+    assert entries(rows) == [
+        ("admin", "retry", failed, False, "the same unique job already waits.", "failed", "failed")
+    ]
+    assert rows.value("SELECT twin FROM spoils_audit") == twin
+
+
+def test_a_verb_on_nothing_is_entered_too(engine: Engine, rows: Rows) -> None:
+    task_id = uuid4()
+    act(engine, "delete", task_id)
+    assert entries(rows) == [("admin", "delete", task_id, False, "the job is gone.", None, None)]
+
+
+def test_a_verb_that_is_rolled_back_leaves_no_entry_and_no_trash(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task(state="failed")
+    with held(engine) as connection:
+        assert audit.act(connection, "delete", task_id, who="admin").done
+        connection.rollback()
+    assert entries(rows) == []
+    assert rows.value("SELECT count(*) FROM spoils_trash") == 0
+    assert rows.state(task_id) == "failed"
+
+
+def test_the_entry_of_a_cancel_that_met_a_claim_tells_what_it_met(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task()
+    with held(engine) as claiming:
+        take(claiming, rows.worker())
+        with meanwhile(engine, lambda c: audit.act(c, "cancel", task_id, who="admin")) as cancelling:
+            claiming.commit()
+        assert cancelling.result().done
+    assert entries(rows) == [("admin", "cancel", task_id, True, None, "in_progress", "in_progress")]
+
+
+def test_fifty_clicks_leave_fifty_entries_of_which_one_was_done(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task(state="failed")
+    for _ in range(2):
+        at_once(25, lambda _: act(engine, "retry", task_id))
+    assert sorted(entry[3] for entry in entries(rows)) == [False] * 49 + [True]
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "in_progress"])
+def test_a_deleted_task_comes_back_as_it_was(engine: Engine, rows: Rows, state: str) -> None:
+    task_id = rows.task(
+        state=state,
+        due_in=3600,
+        metadata={"type": "SampleJob", "n": [1, {"ä": None}]},
+        uniq_hash=DIGEST,
+        retries=2,
+        attempts=3,
+        priority=-1,
+        error_message="boom ' \" \\ ∞",
+        claimed_by=uuid4(),
+    )
+    rows.connection.execute(text("UPDATE fang_tasks SET created_at = '2020-02-02 02:02:02.123456+00'"))
+    before = rows.one(task_id)
+    act(engine, "delete", task_id)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+    assert act(engine, "restore", task_id) == Change(True, "Restored 1 job.")
+    assert rows.one(task_id) == before
+    assert rows.value("SELECT count(*) FROM spoils_trash") == 0
+    assert [entry[1:2] + entry[5:] for entry in entries(rows)] == [
+        ("delete", state, None),
+        ("restore", None, state),
+    ]
+
+
+def test_what_was_due_comes_back_due_now_and_a_moment_without_end_stays(engine: Engine, rows: Rows) -> None:
+    due, never = rows.task(due_in=-3600), rows.task()
+    rows.connection.execute(
+        text("UPDATE fang_tasks SET scheduled_at = 'infinity' WHERE id = :id"), {"id": never}
+    )
+    for task_id in (due, never):
+        act(engine, "delete", task_id)
+        act(engine, "restore", task_id)
+    assert rows.value("SELECT now() - scheduled_at < interval '1 min' FROM fang_tasks WHERE id = :id", id=due)
+    assert rows.value("SELECT scheduled_at = 'infinity' FROM fang_tasks WHERE id = :id", id=never)
+
+
+@pytest.mark.parametrize("state", ["new", "retried", "in_progress"])
+def test_a_waiting_task_whose_twin_is_active_stays_in_the_trash(
+    engine: Engine, rows: Rows, state: str
+) -> None:
+    deleted = rows.task(uniq_hash=DIGEST)
+    act(engine, "delete", deleted)
+    twin = rows.task(state=state, uniq_hash=DIGEST)
+    words = "is in progress" if state == "in_progress" else "already waits"
+    assert act(engine, "restore", deleted) == Change(False, f"Refused: the same unique job {words}.", twin)
+    assert rows.value("SELECT count(*) FROM spoils_trash") == 1
+
+
+def test_an_ended_task_comes_back_beside_its_twin(engine: Engine, rows: Rows) -> None:
+    deleted = rows.task(state="failed", uniq_hash=DIGEST)
+    act(engine, "delete", deleted)
+    rows.task(uniq_hash=DIGEST)
+    assert act(engine, "restore", deleted).done
+    assert rows.state(deleted) == "failed"
+
+
+def test_a_restore_is_refused_where_there_is_nothing_to_restore(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task()
+    assert "is not in the trash" in act(engine, "restore", task_id).sentence
+    act(engine, "delete", task_id)
+    rows.task(id=task_id)
+    assert act(engine, "restore", task_id) == Change(False, "Refused: a job of this id is there.", task_id)
+
+
+def test_a_column_that_somebody_added_is_kept(engine: Engine, rows: Rows) -> None:
+    rows.connection.execute(text("ALTER TABLE fang_tasks ADD COLUMN tenant text"))
+    try:
+        task_id = rows.task(tenant="acme")
+        act(engine, "delete", task_id)
+        act(engine, "restore", task_id)
+        assert rows.one(task_id).tenant == "acme"
+    finally:
+        rows.connection.execute(text("ALTER TABLE fang_tasks DROP COLUMN tenant"))
+
+
+def test_the_counts_follow_what_goes_to_the_trash_and_back(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task(state="failed")
+    for verb, number in (("delete", 0), ("restore", 1)):
+        act(engine, verb, task_id)
+        assert rows.value("SELECT sum(delta) FROM spoils_counts") == number
+
+
+def test_trail_and_trash_are_pruned_by_age(engine: Engine, rows: Rows) -> None:
+    for _ in range(3):
+        act(engine, "delete", rows.task())
+    rows.connection.execute(text("UPDATE spoils_audit SET at = now() - interval '31 days' WHERE id % 3 = 0"))
+    rows.connection.execute(
+        text("UPDATE spoils_trash SET deleted_at = now() - interval '25 hours' WHERE id % 3 = 0")
+    )
+    for key in ("a", "b"):
+        rows.connection.execute(
+            text(
+                "INSERT INTO spoils_bulks (id, verb, who, selection, expected, created_at, ended_at) "
+                "VALUES (:id, 'retry', 'admin', :selection, 1, now() - interval '31 days', :ended)"
+            ),
+            {"id": uuid4(), "selection": json.dumps({}), "ended": "2026-01-01Z" if key == "a" else None},
+        )
+    with transaction(engine) as connection:
+        assert prune.prune_audit(connection, days=30) == 1
+        assert prune.prune_trash(connection, days=1) == 1
+        assert prune.prune_bulks(connection, days=30) == 1

@@ -1,0 +1,257 @@
+"""Verbs on many jobs, from the list to the preview, the deed, its progress and its undoing."""
+
+import re
+from html import unescape
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from spoils.queue import bulk
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import MARKUP, Scenes
+
+DIGEST = "a" * 64
+
+
+def press_through(admin: Visitor, path: str, **more: str) -> str:
+    """Open a preview and send its form; where that leads."""
+    response = admin.press("/bulks", **fields(admin, path), **more)
+    assert response.status_code == 303, words(response)
+    return str(response.location)
+
+
+def fields(admin: Visitor, path: str) -> dict[str, object]:
+    form = re.search(r'<form method="post" action="/bulks">(.*?)</form>', admin.see(path).text, re.DOTALL)
+    assert form, "the preview has no form"
+    found: dict[str, object] = {}
+    for name, value in re.findall(r'name="([^"]+)" value="([^"]*)"', form[1]):
+        if name == "id":
+            found.setdefault("id", []).append(value)  # type: ignore[attr-defined]
+        elif name != "csrf_token":
+            found[name] = unescape(value)
+    return found
+
+
+def chosen(verb: str, *ids: UUID) -> str:
+    return f"/bulks/new?verb={verb}&back=/jobs?state=failed" + "".join(f"&id={one}" for one in ids)
+
+
+def carry_out(engine: Engine, bulk_id: str) -> None:
+    """Do what the job of ours would do."""
+    more = True
+    while more:
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
+            more = bulk.advance(connection, UUID(bulk_id))
+            connection.commit()
+
+
+def many(scenes: Scenes, number: int = bulk.AT_ONCE + 1, state: str = "failed") -> None:
+    scenes.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, state, task_type) "
+            "SELECT '{\"type\": \"SampleJob\"}', CAST(:state AS fang_task_state), 'sample' "
+            "FROM generate_series(1, :number)"
+        ),
+        {"number": number, "state": state},
+    )
+
+
+def test_the_list_offers_what_its_state_allows_on_a_selection_and_on_all(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    jobs = scenes.full()
+    page = admin.see("/jobs?state=failed&type=fetch_product")
+    assert f'name="id" value="{jobs["failed"]}" form="bulk"' in page.text
+    assert re.findall(r'name="verb" value="(\w+)"', page.text) == ["retry", "delete"]
+    assert "/bulks/new?verb=retry&all=1&back=/jobs?state%3Dfailed%26type%3Dfetch_product" in "".join(
+        unescape(link) for link in links(page)
+    )
+    assert "Retry all 1… Delete all 1…" in words(page)
+    assert "all=1" not in admin.see("/jobs").text
+
+
+def test_a_viewer_has_nothing_to_select_with(viewer: Visitor, scenes: Scenes) -> None:
+    scenes.full()
+    page = viewer.see("/jobs?state=failed")
+    assert 'type="checkbox"' not in page.text
+    assert "/bulks" not in page.text
+    assert "/bulks" not in "".join(actions(viewer.see("/bulks/new?verb=retry&all=1&state=failed")))
+
+
+def test_the_preview_tells_the_number_and_some_of_them_and_does_nothing(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    tasks = [scenes.task(state="failed", metadata={"type": "X", "barcode": f"77{n}"}) for n in range(7)]
+    scenes.task(state="failed", task_type="mail")
+    page = admin.see("/bulks/new?verb=delete&all=1&state=failed")
+    assert "Delete 8 failed jobs?" in words(page)
+    assert "By type How many of each type sample 7 mail 1" in words(page)
+    assert words(page).count("barcode 77") in (4, 5)
+    assert "The list is fixed now" in words(page)
+    page = admin.see(chosen("retry", *tasks[:2]))
+    assert "Retry 2 jobs?" in words(page)
+    assert {f"/jobs/{tasks[0]}", f"/jobs/{tasks[1]}"} <= set(links(page))
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 8
+    assert scenes.value("SELECT count(*) FROM spoils_bulks") == 0
+
+
+def test_a_small_selection_is_done_at_once_and_told_with_what_was_refused(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    tasks = [scenes.task(state="failed") for _ in range(3)]
+    twin = scenes.task(uniq_hash=DIGEST)
+    refused = scenes.task(state="failed", uniq_hash=DIGEST)
+    assert press_through(admin, chosen("retry", *tasks, refused)) == "/jobs?state=failed"
+    page = admin.see("/jobs?state=failed")
+    assert "Retried 3 jobs, 1 refused." in words(page)
+    assert {scenes.state(one) for one in tasks} == {"new"}
+    (bulk_id,) = scenes.all("SELECT id FROM spoils_bulks")[0]
+    page = admin.see(f"/bulks/{bulk_id}")
+    assert "Refresh" not in page.headers
+    assert "Retried 3 jobs, 1 refused" in words(page)
+    assert "The same unique job already waits. See the other one" in words(page)
+    assert f"/jobs/{twin}" in links(page)
+    assert "With others" in words(admin.see(f"/jobs/{tasks[0]}"))
+
+
+def test_the_list_is_fixed_at_the_moment_of_the_preview(admin: Visitor, scenes: Scenes) -> None:
+    early = scenes.task(state="failed")
+    form = fields(admin, "/bulks/new?verb=retry&all=1&state=failed")
+    late = scenes.task(state="failed", updated_at="2126-01-01T00:00:00Z")
+    admin.press("/bulks", **form)  # type: ignore[arg-type]
+    assert (scenes.state(early), scenes.state(late)) == ("new", "failed")
+
+
+def test_a_large_one_is_done_by_a_job_of_ours_and_shows_how_far_it_is(
+    admin: Visitor, scenes: Scenes, engine: Engine
+) -> None:
+    many(scenes)
+    where = press_through(admin, "/bulks/new?verb=retry&all=1&state=failed")
+    assert re.fullmatch(r"/bulks/[0-9a-f-]{36}", where)
+    page = admin.see(where)
+    assert page.headers["Refresh"] == "2"
+    assert "Retrying 201 jobs" in words(page)
+    assert "no live worker takes bulk" in words(page)
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 201
+    task_id, priority = scenes.all("SELECT id, priority FROM fang_tasks WHERE task_type = 'bulk'")[0]
+    assert priority == 2
+    assert f"/jobs/{task_id}" in links(page)
+    scenes.at_work("bulk")
+    assert "It begins in a moment." in words(admin.see(where))
+    carry_out(engine, where.rpartition("/")[2])
+    page = admin.see(where)
+    assert "Refresh" not in page.headers
+    assert "retried 201 refused 0 left 0" in words(page)
+    assert scenes.value("SELECT count(*) FROM spoils_audit WHERE done") == 201
+
+
+def test_a_large_one_that_stopped_says_so(admin: Visitor, scenes: Scenes) -> None:
+    many(scenes)
+    where = press_through(admin, "/bulks/new?verb=retry&all=1&state=failed")
+    (task_id,) = scenes.all("SELECT id FROM fang_tasks WHERE task_type = 'bulk'")[0]
+    scenes.connection.execute(text("UPDATE fang_tasks SET state = 'failed' WHERE id = :id"), {"id": task_id})
+    assert "Retry that job, and it goes on." in words(admin.see(where))
+    scenes.connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": task_id})
+    assert "is gone. What was done stays done." in words(admin.see(where))
+
+
+def test_a_delete_of_some_is_undone_from_the_next_page(admin: Visitor, scenes: Scenes) -> None:
+    tasks = [scenes.task(state="failed") for _ in range(3)]
+    press_through(admin, chosen("delete", *tasks))
+    page = admin.see("/jobs?state=failed")
+    assert "Deleted 3 jobs." in words(page)
+    undo = next(path for path in actions(page) if path.startswith("/bulks/"))
+    assert undo.endswith("/restorations")
+    admin.press(undo)
+    assert "Restored 3 jobs." in words(admin.see("/jobs"))
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 3
+    admin.press(undo)
+    assert "Nothing was there to do." in words(admin.see("/jobs"))
+
+
+def test_a_large_delete_is_undone_from_its_page(
+    admin: Visitor, viewer: Visitor, scenes: Scenes, engine: Engine
+) -> None:
+    many(scenes)
+    where = press_through(admin, "/bulks/new?verb=delete&all=1&state=failed")
+    carry_out(engine, where.rpartition("/")[2])
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 0
+    assert f"{where}/restorations" not in actions(viewer.see(where))
+    assert f"{where}/restorations" in actions(admin.see(where))
+    undoing = str(admin.press(f"{where}/restorations").location)
+    assert undoing != where
+    assert "Restoring 201 jobs" in words(admin.see(undoing))
+    carry_out(engine, undoing.rpartition("/")[2])
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 201
+    assert f"{where}/restorations" not in actions(admin.see(where))
+
+
+def test_a_hundred_refusals_fill_a_page_and_the_rest_comes_on_the_next(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    tasks = [scenes.task(state="finished") for _ in range(103)]
+    press_through(admin, chosen("retry", *tasks))
+    (bulk_id,) = scenes.all("SELECT id FROM spoils_bulks")[0]
+    page = admin.see(f"/bulks/{bulk_id}")
+    assert "Nothing was retried, 103 refused" in words(page)
+    assert words(page).count("The job is finished. Only a failed job can be retried.") == 100
+    more = next(unescape(link) for link in links(page) if "after=" in link)
+    assert words(admin.see(more)).count("The job is finished.") == 3
+
+
+def test_nothing_selected_goes_back_and_says_so(admin: Visitor, scenes: Scenes) -> None:
+    response = admin.client.get("/bulks/new?verb=retry&back=/jobs?state=failed")
+    assert (response.status_code, response.location) == (303, "/jobs?state=failed")
+    assert "Nothing is selected" in words(admin.see("/jobs"))
+
+
+def test_nothing_that_matches_is_no_button(admin: Visitor) -> None:
+    page = admin.see("/bulks/new?verb=retry&all=1&state=failed")
+    assert "Nothing to retry." in words(page)
+    assert "/bulks" not in actions(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("verb=explode&all=1&state=failed", "There is no such verb."),
+        ("all=1&state=failed", "There is no such verb."),
+        ("verb=restore&all=1&state=failed", "There is no such verb."),
+        ("verb=retry&id=nonsense", "A selection holds ids of jobs only."),
+        ("verb=retry&all=1", "A state is needed"),
+        ("verb=retry&all=1&state=odd", "There is no such state."),
+        ("verb=retry&all=1&group='--", "There is no such group"),
+        ("verb=retry&all=1&state=failed&type=%00", "The argument type"),
+        ("verb=retry" + "".join(f"&id={uuid4()}" for _ in range(201)), "At most 200"),
+    ],
+)
+def test_what_no_page_here_asks_for_is_refused_with_a_sentence(
+    admin: Visitor, query: str, sentence: str
+) -> None:
+    assert sentence in words(admin.see(f"/bulks/new?{query}", 400))
+
+
+@pytest.mark.parametrize("until", ["", "soon", "2026-11-24T10:00:00", "\0"])
+def test_a_filter_without_its_moment_is_refused(admin: Visitor, scenes: Scenes, until: str) -> None:
+    task_id = scenes.task(state="failed")
+    form = {"verb": "retry", "all": "1", "state": "failed", "until": until}
+    assert admin.press("/bulks", **form).status_code == 400
+    assert admin.press("/bulks", verb="retry").status_code == 400
+    assert scenes.state(task_id) == "failed"
+
+
+def test_a_bulk_that_is_not_there_is_a_404_page(admin: Visitor) -> None:
+    assert "There is no such change of many jobs." in words(admin.see(f"/bulks/{uuid4()}", 404))
+    admin.press(f"/bulks/{uuid4()}/restorations")
+    assert "Nothing was there to do." in words(admin.see("/jobs"))
+
+
+def test_markup_stays_text(admin: Visitor, scenes: Scenes) -> None:
+    scenes.hostile()
+    page = admin.see("/bulks/new?verb=delete&all=1&state=failed")
+    assert MARKUP not in page.text
+    where = press_through(admin, "/bulks/new?verb=delete&all=1&state=failed")
+    assert where == "/jobs"
+    with_back = fields(admin, "/bulks/new?verb=cancel&all=1&state=new&back=//evil.example")
+    assert with_back["back"] == "/jobs"

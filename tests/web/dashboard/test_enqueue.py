@@ -1,0 +1,252 @@
+"""Enqueueing by hand: a form from the class, errors beside the field, and the same again."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from uuid import UUID
+
+import pytest
+from pydantic import Field
+
+from spoils.job import Job, Queue
+from spoils.web.dashboard.curl import curl
+from tests.classes import throw_away_classes
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import MARKUP, Scenes
+
+
+class Size(StrEnum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+@pytest.fixture
+def every_kind() -> Iterator[type[Job]]:
+    """A class that has a field of each kind."""
+    with throw_away_classes():
+
+        class EveryKindJob(Job):
+            """Has a field of each kind.
+
+            Nobody reads this far.
+            """
+
+            name: str
+            letter: str = Field("Dear all", max_length=5_000, description="What it says")
+            number: int = Field(ge=1, le=1_000_000)
+            share: float = 0.5
+            urgent: bool = False
+            size: Size = Size.SMALL
+            tags: list[str] = Field(default_factory=list)
+            limit: int | None = None
+            api_key: str = ""
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        yield EveryKindJob
+
+
+def payload(scenes: Scenes) -> dict[str, object]:
+    (found,) = scenes.all("SELECT metadata FROM fang_tasks")[0]
+    return dict(found)
+
+
+def test_every_class_is_listed_with_its_docstring_and_policy_but_not_the_queue_s_own(admin: Visitor) -> None:
+    page = admin.see("/enqueue")
+    assert "fetch_product Fetches a product from Open Food Facts" in words(page)
+    assert "FetchProductJob · unique, 3 retries" in words(page)
+    assert "/enqueue/fetch-product" in links(page)
+    assert "BulkJob" not in words(page)
+    admin.see("/enqueue/bulk", 404)
+    admin.see("/enqueue/nothing", 404)
+
+
+def test_a_form_enqueues_what_was_filled_in_and_the_trail_tells_who(admin: Visitor, scenes: Scenes) -> None:
+    response = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502"})
+    assert response.status_code == 303
+    page = words(admin.see(response.location))
+    assert "Enqueued fetch_product." in page
+    assert "admin enqueued it. none → new" in page
+    assert payload(scenes) == {"type": "FetchProductJob", "barcode": "737628064502"}
+
+
+def test_a_wrong_field_is_told_beside_it_and_keeps_what_was_written(admin: Visitor, scenes: Scenes) -> None:
+    response = admin.press("/enqueue/fetch-product", **{"field.barcode": "30176Z0422003", "priority": "1"})
+    assert response.status_code == 422
+    page = words(response)
+    assert "Nothing was enqueued. One field needs a correction: Barcode" in page
+    assert 'A barcode has digits only. The 6th character is "Z".' in page
+    assert 'value="30176Z0422003"' in response.text
+    assert 'aria-describedby="f-barcode-hint f-barcode-wrong"' in response.text
+    assert "#f-barcode" in links(response)
+    assert '<option value="1" selected>' in response.text
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_the_twin_of_a_unique_job_is_linked_and_nothing_is_entered(admin: Visitor, scenes: Scenes) -> None:
+    first = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502"}).location
+    second = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502"}).location
+    assert first == second
+    assert "The same unique job is already there." in words(admin.see(second))
+    assert scenes.value("SELECT count(*) FROM spoils_audit") == 1
+
+
+def test_each_kind_of_field_has_its_control_and_its_value(
+    admin: Visitor, scenes: Scenes, every_kind: type[Job]
+) -> None:
+    page = admin.see("/enqueue/every-kind")
+    assert "Has a field of each kind." in words(page)
+    assert "Nobody reads" not in words(page)
+    assert "1 to 1,000,000." in words(page)
+    assert "What it says. May be left empty." in words(page)
+    for control in (
+        'name="field.name" type="text"',
+        "Dear all</textarea>",
+        'name="field.number" type="text" inputmode="numeric"',
+        'inputmode="decimal" value="0.5"',
+        'type="checkbox" id="f-urgent"',
+        "<option selected>small</option>",
+    ):
+        assert control in page.text
+    given = {
+        "name": "Ärger",
+        "letter": "one\r\ntwo",
+        "number": " 7 ",
+        "share": "0.25",
+        "urgent": "1",
+        "size": "large",
+        "tags": '["a", "b"]',
+        "limit": "",
+    }
+    response = admin.press("/enqueue/every-kind", **{f"field.{name}": value for name, value in given.items()})
+    assert response.status_code == 303, words(response)
+    assert payload(scenes) == {
+        "type": "EveryKindJob",
+        "name": "Ärger",
+        "letter": "one\ntwo",
+        "number": 7,
+        "share": 0.25,
+        "urgent": True,
+        "size": "large",
+        "tags": ["a", "b"],
+        "limit": None,
+        "api_key": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (("number", ""), "This field is needed."),
+        (("number", "seven"), "A number is needed."),
+        (("number", "9" * 50), "This number is too long."),
+        (("number", "0"), "Input should be greater than or equal to 1."),
+        (("number", "1.5"), "Input should be a valid integer"),
+        (("share", "nan"), "a number that JSON has no form for"),
+        (("tags", "[1"), "This is not valid JSON"),
+        (("tags", "[" * 2_000), "This is not valid JSON"),
+        (("tags", "[1]"), "Input should be a valid string."),
+        (("size", "huge"), "Input should be 'small' or 'large'."),
+        (("name", "\0"), "a NUL character"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_sentence(
+    admin: Visitor, scenes: Scenes, every_kind: type[Job], given: tuple[str, str], sentence: str
+) -> None:
+    sent = {"field.name": "x", "field.number": "1", f"field.{given[0]}": given[1]}
+    response = admin.press("/enqueue/every-kind", **sent)
+    assert response.status_code == 422
+    assert sentence in words(response)
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_not_before_is_read_in_the_zone_of_the_page(admin: Visitor, scenes: Scenes) -> None:
+    given = {"field.barcode": "737628064502", "at": "2096-07-01T12:00", "priority": "-2"}
+    assert admin.press("/enqueue/fetch-product", **given).status_code == 303
+    assert scenes.value("SELECT scheduled_at = '2096-07-01T12:00Z' FROM fang_tasks")
+    assert scenes.value("SELECT priority FROM fang_tasks") == -2
+
+
+@pytest.mark.parametrize("at", ["tomorrow", "0001-01-01T00:00", "9999-12-31T23:59", "\0"])
+def test_a_moment_that_is_none_is_told(admin: Visitor, scenes: Scenes, at: str) -> None:
+    response = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502", "at": at})
+    assert response.status_code == 422
+    assert 'id="f-at-wrong"' in response.text
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_enqueue_again_fills_the_form_and_is_entered_as_such(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(
+        state="failed",
+        task_type="send_notification",
+        metadata={
+            "type": "SendNotificationJob",
+            "user_id": 5,
+            "notification_type": "email",
+            "message": f"{MARKUP} a\nb",
+        },
+    )
+    again = f"/enqueue/send-notification?again={task_id}"
+    assert again in links(admin.see(f"/jobs/{task_id}"))
+    page = admin.see(again)
+    assert 'value="5"' in page.text
+    assert MARKUP not in page.text
+    assert f"The fields are those of {str(task_id)[:8]}" in words(page)
+    given = {"field.user_id": "5", "field.notification_type": "email", "field.message": "x"}
+    where = admin.press("/enqueue/send-notification", again=str(task_id), **given).location
+    assert f"admin enqueued it again. {str(task_id)[:8]}" in words(admin.see(where))
+
+
+def test_enqueue_again_is_withheld_while_the_unique_job_waits(admin: Visitor, scenes: Scenes) -> None:
+    jobs = {
+        state: scenes.task(
+            state=state,
+            uniq_hash=f"{n:064}",
+            metadata={"type": "FetchProductJob", "barcode": f"7376280645{n:02}"},
+        )
+        for n, state in enumerate(("new", "failed"))
+    }
+    assert "Enqueue again" not in words(admin.see(f"/jobs/{jobs['new']}"))
+    assert "Enqueue again" in words(admin.see(f"/jobs/{jobs['failed']}"))
+    unknown = scenes.task(state="failed", metadata={"type": "GoneJob"})
+    assert "Enqueue again" not in words(admin.see(f"/jobs/{unknown}"))
+
+
+def test_a_secret_is_neither_copied_nor_in_the_command(
+    admin: Visitor, scenes: Scenes, every_kind: type[Job]
+) -> None:
+    metadata = {"type": "EveryKindJob", "name": "it's", "number": 1, "api_key": "hunter2"}
+    task_id = scenes.task(state="finished", metadata=metadata)
+    page = admin.see(f"/enqueue/every-kind?again={task_id}")
+    assert "hunter2" not in page.text
+    assert "It is secret, so it was not copied." in words(page)
+    page = admin.see(f"/jobs/{task_id}")
+    assert "hunter2" not in page.text
+    assert '"name": "it\'\\\'\'s"' in words(page)
+    assert "curl -X POST http://localhost/api/jobs/every-kind" in words(page)
+
+
+@pytest.mark.parametrize("again", ["nonsense", str(UUID(int=7))])
+def test_again_of_nothing_is_an_empty_form(admin: Visitor, again: str) -> None:
+    assert 'value=""' in admin.see(f"/enqueue/fetch-product?again={again}").text
+
+
+def test_a_viewer_sees_the_form_without_its_button(viewer: Visitor) -> None:
+    page = viewer.see("/enqueue/fetch-product")
+    assert "Enqueue fetch_product</button>" not in page.text
+    assert "who only reads" in words(page)
+    assert actions(viewer.see("/enqueue")) == ["/logout"]
+
+
+def test_the_command_quotes_what_a_shell_would_read(every_kind: type[Job]) -> None:
+    command = curl(every_kind, {"type": "x", "name": "$(rm) 'x'"}, host_url="http://h/", with_token=True)
+    assert command == (
+        "curl -X POST http://h/api/jobs/every-kind \\\n  -H 'Content-Type: application/json' \\\n"
+        "  -H 'Authorization: Bearer …' \\\n  -d '{\"name\": \"$(rm) '\\''x'\\''\"}'"
+    )
+
+
+def test_a_class_without_fields_has_an_empty_form(admin: Visitor, scenes: Scenes) -> None:
+    assert "It has no fields." in words(admin.see("/enqueue/cleanup"))
+    assert admin.press("/enqueue/cleanup").status_code == 303
+    assert payload(scenes) == {"type": "CleanupJob"}

@@ -1,0 +1,174 @@
+"""Failures in groups: what is one, what is new, trying one, then all of it."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from spoils.queue import failure_groups
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import MARKUP, TRACEBACK, Scenes
+
+
+def failed(scenes: Scenes, fingerprint: str | None = "abc", hours_ago: float = 0, **columns: object) -> UUID:
+    """A failed job and the attempt that failed it."""
+    outcome = str(columns.pop("outcome", "failed"))
+    release = columns.pop("release", "v1")
+    message = columns.pop("message", "503 from Open Food Facts")
+    task_id = scenes.task(
+        state="failed",
+        attempts=2,
+        error_message=f"Unavailable: {message}",
+        **columns,  # type: ignore[arg-type]
+    )
+    scenes.attempt(
+        task_id,
+        2,
+        outcome,
+        fingerprint=fingerprint,
+        error_class="Unavailable" if fingerprint else "",
+        message=message,
+        traceback=TRACEBACK if fingerprint else None,
+        release=release,
+    )
+    for table, column in (("fang_tasks", "updated_at"), ("spoils_attempts", "ended_at")):
+        key = "id" if table == "fang_tasks" else "task_id"
+        scenes.connection.execute(
+            text(f"UPDATE {table} SET {column} = now() - make_interval(secs => :ago) WHERE {key} = :id"),
+            {"ago": hours_ago * 3600, "id": task_id},
+        )
+    return task_id
+
+
+def release(scenes: Scenes, name: str, hours_ago: float) -> None:
+    worker_id = scenes.worker()
+    scenes.connection.execute(
+        text(
+            "UPDATE spoils_workers SET release = :name, started_at = now() - make_interval(hours => :ago) "
+            "WHERE id = :id"
+        ),
+        {"name": name, "ago": hours_ago, "id": worker_id},
+    )
+
+
+def test_like_failures_are_one_group_with_its_count_place_and_releases(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    for hours in (0, 1, 30):
+        failed(scenes, hours_ago=hours, release="v1" if hours else "v2", task_type="fetch_product")
+    failed(scenes, "other", message="boom")
+    page = words(admin.see("/errors"))
+    assert "4 failed jobs in 2 groups." in page
+    assert "Unavailable 503 from Open Food Facts spoils/jobs/fetch_product.py:41 run · fetch_product" in page
+    assert "v1–v2" in page
+    assert "3 failed jobs over time" in admin.see("/errors").text
+    assert "3 failed jobs in 2 groups." in words(admin.see("/errors?window=24h"))
+
+
+def test_what_left_no_fingerprint_is_grouped_by_its_words_without_the_numbers(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    for number in (5, 77):
+        failed(scenes, None, message=f"There is no product {number}.", outcome="cancelled")
+    scenes.task(state="failed", error_message="Cancelled by an operator.")
+    page = admin.see("/errors")
+    assert "3 failed jobs in 2 groups." in words(page)
+    assert "Cancelled by an operator." in words(page)
+    group = next(link for link in links(page) if link.startswith("/errors/words"))
+    assert admin.see(group).status_code == 200
+
+
+def test_a_job_that_was_cancelled_while_it_waited_is_not_its_old_error_s(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    task_id = scenes.task(state="failed", attempts=1, error_message="Cancelled by an operator.")
+    scenes.attempt(task_id, 1, "retried", fingerprint="abc", error_class="Unavailable", message="503")
+    page = words(admin.see("/errors"))
+    assert "Cancelled by an operator." in page
+    assert "Unavailable" not in page
+
+
+def test_no_failure_is_said_to_be_none(admin: Visitor) -> None:
+    assert "No job has failed. When one does" in words(admin.see("/errors"))
+
+
+def test_what_is_new_in_the_last_release_wears_a_tag_and_can_be_asked_for(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    release(scenes, "v1", 100)
+    release(scenes, "v2", 10)
+    failed(scenes, "old", hours_ago=50)
+    failed(scenes, "old", hours_ago=1, release="v2")
+    failed(scenes, "young", hours_ago=1, release="v2", message="boom")
+    page = admin.see("/errors")
+    assert words(page).count("new in v2") == 1
+    only_new = words(admin.see("/errors?since=v2"))
+    assert "boom" in only_new
+    assert "503 from Open Food Facts" not in only_new
+    assert "503 from Open Food Facts" in words(admin.see("/errors?since=v1"))
+    assert "boom" in words(admin.see("/errors?since=nonsense"))
+
+
+def test_one_is_tried_its_outcome_is_shown_and_then_all_follow(admin: Visitor, scenes: Scenes) -> None:
+    older = failed(scenes, hours_ago=2)
+    newest = failed(scenes, hours_ago=1)
+    response = admin.press("/errors/abc/trials")
+    assert response.location == f"/errors?group=abc&tried={newest}#abc"
+    assert (scenes.state(newest), scenes.state(older)) == ("new", "failed")
+    page = words(admin.see(response.location))
+    assert f"Retried one {str(newest)[:8]}" in page
+    assert "It has not ended yet" in page
+    scenes.connection.execute(
+        text("UPDATE fang_tasks SET state = 'finished', claimed_at = updated_at WHERE id = :id"),
+        {"id": newest},
+    )
+    page = admin.see(response.location)
+    assert "Its outcome" in words(page)
+    assert "finished" in words(page)
+    assert "/bulks/new?verb=retry&all=1&group=abc&back=/errors" in links(page)
+    assert "Retry 1 failed job?" in words(admin.see("/bulks/new?verb=retry&all=1&group=abc&back=/errors"))
+
+
+def test_a_trial_of_a_group_that_is_gone_says_so(admin: Visitor) -> None:
+    assert admin.press("/errors/abc/trials").location == "/errors"
+    assert "No failed job of this group is left." in words(admin.see("/errors"))
+    assert "No failed job of this group" in words(admin.see("/errors/abc", 404))
+
+
+def test_the_page_of_a_group_has_its_traceback_and_its_jobs(admin: Visitor, scenes: Scenes) -> None:
+    tasks = [failed(scenes, hours_ago=hours) for hours in (0, 1)]
+    page = admin.see("/errors/abc")
+    assert "spoils/jobs/fetch_product.py :41 in run" in words(page)
+    assert {f"/jobs/{one}" for one in tasks} <= set(links(page))
+    assert "/errors/abc/trials" in actions(page)
+
+
+def test_a_viewer_sees_groups_without_a_verb(viewer: Visitor, scenes: Scenes) -> None:
+    failed(scenes)
+    for path in ("/errors", "/errors/abc"):
+        page = viewer.see(path)
+        assert "Unavailable" in words(page)
+        assert not [path for path in actions(page) if path != "/logout"]
+        assert "/bulks" not in page.text
+
+
+def test_it_tells_how_far_it_looked(admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for hours in range(3):
+        failed(scenes, hours_ago=hours)
+    near = failure_groups.look
+    monkeypatch.setattr(failure_groups, "look", lambda session, **asked: near(session, **asked, far=2))
+    assert "Looked at the last 2 of 3 failed jobs, in 1 group." in words(admin.see("/errors"))
+
+
+@pytest.mark.parametrize("path", ["/errors?window=1y", "/errors/a'b", "/errors?group=<&tried=7"])
+def test_what_no_page_asks_for_is_refused_or_left_alone(admin: Visitor, path: str) -> None:
+    assert admin.client.get(path).status_code in (200, 400)
+
+
+def test_secrets_and_markup_stay_hidden_and_text(admin: Visitor, scenes: Scenes) -> None:
+    task_id = failed(scenes, message=f"{MARKUP} password=hunter2", task_type=MARKUP, release=MARKUP)
+    scenes.attempt(task_id, 2, "failed", fingerprint="abc", traceback="token=hunter2", message="x")
+    for path in ("/errors", "/errors/abc"):
+        page = admin.see(path).text
+        assert "hunter2" not in page
+        assert MARKUP not in page
