@@ -2,8 +2,8 @@
 
 from spoils.models.base import db
 from spoils.models.food import IngredientAnalysis, Product
-from spoils.models.ledger import Attempt, Count, Minute
-from spoils.models.schedule import Schedule, Tick, TickEnding
+from spoils.models.ledger import Attempt, Count, Minute, Quarter
+from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
 from spoils.models.worker import Worker
 
@@ -14,7 +14,10 @@ __all__ = [
     "Count",
     "IngredientAnalysis",
     "Minute",
+    "Pause",
+    "PauseKind",
     "Product",
+    "Quarter",
     "Schedule",
     "Task",
     "TaskState",

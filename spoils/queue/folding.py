@@ -4,6 +4,7 @@ from sqlalchemy import Connection, Executable, func, select
 
 COUNTS_LOCK = 0x5B012
 MINUTES_LOCK = 0x5B013
+QUARTERS_LOCK = 0x5B0A4
 
 
 def under_lock(connection: Connection, key: int, fold: Executable) -> None:

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, tuple_, union_all
+from sqlalchemy import Connection, func, select, true, tuple_, union_all
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import scoped_session
 
 from spoils.models import ACTIVE, WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
 from spoils.outcome import Ending
+from spoils.queue.reach import level, wanted
 
 Session = OrmSession | scoped_session[Any]
 
@@ -119,24 +120,31 @@ class Waiting:
     oldest_due_at: datetime
 
 
+_first_due = (
+    select(Task.scheduled_at)
+    .where(
+        Task.task_type == wanted.c.task_type,
+        Task.state.in_(WAITING),
+        Task.priority == level.c.priority,
+        Task.scheduled_at <= func.now(),
+    )
+    .order_by(Task.scheduled_at)
+    .limit(1)
+    .correlate(wanted, level)
+    .lateral("first_due")
+)
+# One probe of the claim index for each type and priority: its cost does not grow with what waits.
+_OLDEST = (
+    select(wanted.c.task_type, func.min(_first_due.c.scheduled_at))
+    .select_from(wanted.join(level, true()).join(_first_due, true()))
+    .group_by(wanted.c.task_type)
+)
+
+
 def oldest_waiting(session: Session, task_types: Sequence[str]) -> list[Waiting]:
     """For each type with a due task that waits: since when the oldest one is due."""
-    found = []
-    for task_type in task_types:
-        moments = [
-            session.scalar(
-                select(func.min(Task.scheduled_at)).where(
-                    Task.task_type == task_type,
-                    Task.state.in_(WAITING),
-                    Task.priority == priority,
-                    Task.scheduled_at <= func.now(),
-                )
-            )
-            for priority in range(-2, 3)
-        ]
-        if oldest := min((moment for moment in moments if moment), default=None):
-            found.append(Waiting(task_type, oldest))
-    return found
+    rows = session.execute(_OLDEST, {"types": list(task_types)})
+    return [Waiting(task_type, moment) for task_type, moment in rows]
 
 
 def schedules(session: Session) -> Sequence[Schedule]:

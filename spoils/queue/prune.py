@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
-from spoils.models import Attempt, Minute, Task, TaskState, Tick, Worker
+from spoils.models import Attempt, Minute, Quarter, Task, TaskState, Tick, Worker
 
 BATCH = 1000
 
@@ -36,6 +36,13 @@ def prune_attempts(connection: Connection, *, days: float, batch: int = BATCH) -
 def prune_minutes(connection: Connection, *, days: float, batch: int = BATCH) -> int:
     """Delete up to `batch` rows of minutes longer than `days` ago."""
     return _prune(connection, Minute.id, Minute.minute < _ago(days), batch)
+
+
+def prune_quarters(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` rows of quarters longer than `days` ago."""
+    key = (Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.bucket)
+    old = select(*key).where(Quarter.quarter < _ago(days)).limit(batch)
+    return connection.execute(delete(Quarter).where(tuple_(*key).in_(old))).rowcount
 
 
 def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) -> int:

@@ -50,6 +50,8 @@ class Dispatcher:
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
+        self._draining = False
+        self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
         self._unsure = False
         self._strays_until = 0.0
@@ -73,11 +75,20 @@ class Dispatcher:
         if due:
             self.loop.wake()
 
+    def obey(self, *, draining: bool, paused: frozenset[str]) -> None:
+        """Claim nothing while `draining`, and nothing of the types that are `paused`."""
+        more = (self._draining and not draining) or not self._paused <= paused
+        self._draining, self._paused = draining, paused
+        if more:
+            self.loop.wake()
+
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
+        if self._draining:
+            return POLL_SECONDS
         held = self._in_flight.claims()
         room = min(self._pool.room, MOST_IN_FLIGHT - len(held))
         if room <= 0 or any(one.suspect for one in held):
@@ -94,6 +105,7 @@ class Dispatcher:
         return 0.0 if found == room else self._until_next(claimed_at)
 
     def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> int:
+        wanted = [name for name in self._task_types if name not in self._paused]
         if self._unsure:
             self._strays_until = time.monotonic() + LATE_SECONDS
         with self._engine.connect() as connection:
@@ -109,7 +121,7 @@ class Dispatcher:
             # From here to the answer we cannot know whether the claim was made.
             self._unsure = True
             claims = statement(
-                connection, worker_id=self._worker_id, task_types=self._task_types, kinds=self._kinds, **limit
+                connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds, **limit
             )
             self._in_flight.add(claims)
             self._unsure = False

@@ -99,7 +99,9 @@ def test_migrating_twice_changes_nothing(engine: Engine, database_url: str) -> N
     again.dispose()
     with engine.connect() as connection:
         assert schema(connection) == before
-        assert connection.execute(text("SELECT version_num FROM spoils_version")).scalars().all() == ["0001"]
+        assert connection.execute(text("SELECT version_num FROM spoils_version")).scalars().all() == [
+            "0002_pauses"
+        ]
 
 
 def test_many_connections_that_migrate_at_once_do_it_once(empty: Engine) -> None:

@@ -5,7 +5,15 @@ from datetime import timedelta
 from flask import Flask
 
 from spoils.web import assets
-from spoils.web.dashboard import access, flashes, guard, job_routes, product_routes, session_routes  # noqa: F401
+from spoils.web.dashboard import (
+    access,
+    flashes,
+    guard,
+    job_routes,  # noqa: F401
+    overview_routes,  # noqa: F401
+    product_routes,  # noqa: F401
+    session_routes,  # noqa: F401
+)
 from spoils.web.dashboard.blueprint import bp
 
 SESSION_LIFETIME = timedelta(hours=12)

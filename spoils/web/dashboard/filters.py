@@ -40,15 +40,15 @@ class Filters:
 
 def read_filters(args: MultiDict[str, str]) -> Filters:
     """Raises 400 with a sentence."""
-    state = _text(args, "state")
+    state = read_text(args, "state")
     if state and state not in list(TaskState):
         abort(400, "There is no such state. The states are new, in_progress, retried, failed and finished.")
-    older, newer = _text(args, "older"), _text(args, "newer")
+    older, newer = read_text(args, "older"), read_text(args, "newer")
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
     return Filters(
         state=TaskState(state) if state else None,
-        task_type=_text(args, "type"),
+        task_type=read_text(args, "type"),
         older_than=_place(older),
         newer_than=_place(newer),
     )
@@ -56,7 +56,7 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
 
 def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
     """What `q` asks for: an id, or `field:value`. Raises 400 with a sentence."""
-    text = (_text(args, "q") or "").strip()
+    text = (read_text(args, "q") or "").strip()
     if not text:
         return None
     try:
@@ -69,7 +69,8 @@ def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
     return Search(found["field"], found["value"].strip())
 
 
-def _text(args: MultiDict[str, str], name: str) -> str | None:
+def read_text(args: MultiDict[str, str], name: str) -> str | None:
+    """One argument; None where it is empty. Raises 400 with a sentence where no page of ours would send it."""
     text = args.get(name) or None
     if text is not None and ("\0" in text or len(text) > LONGEST or not text.isprintable()):
         abort(400, f"The argument {name} is not one that a page here links to.")

@@ -46,7 +46,7 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     """The page that `filters` name."""
     by_state = _by_state(filters, strip)
     middle = filters.older_than is not None or filters.newer_than is not None
-    if by_state.get(filters.state, 0) > 0:
+    if strip.uncounted or by_state.get(filters.state, 0) > 0:
         page = inspect.page_of_tasks(
             session,
             state=filters.state,
@@ -59,7 +59,11 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     return JobList(
         rows=_rows(page.tasks, strip),
         tabs=tuple(
-            Tab(VIEWS[state] if state else None, formats.number(by_state[state]), filters.state == state)
+            Tab(
+                VIEWS[state] if state else None,
+                "–" if strip.uncounted else formats.number(by_state[state]),
+                filters.state == state,
+            )
             for state in (None, *ORDER)
         ),
         types=tuple(sorted({*strip.counts, *([filters.task_type] if filters.task_type else [])})),

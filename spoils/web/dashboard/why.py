@@ -27,7 +27,7 @@ def why_it_waits(session: Session, task: Task, last: Attempt | None, strip: Stri
     """The reasons, those that hold first; none for a job that does not wait."""
     if task.state not in WAITING:
         return ()
-    reasons = [_due(task, last, strip), _worker(task, strip)]
+    reasons = [_due(task, last, strip), *_pause(task, strip), _worker(task, strip)]
     if not any(reason.holds for reason in reasons):
         reasons.append(_turn(session, task))
     return tuple(sorted(reasons, key=lambda reason: not reason.holds))
@@ -47,6 +47,19 @@ def _due(task: Task, last: Attempt | None, strip: Strip) -> Reason:
 
 def _ended(last: Attempt) -> str:
     return {"snoozed": "asked for a pause", "timed_out": "ran out of time"}.get(last.outcome, "failed")
+
+
+def _pause(task: Task, strip: Strip) -> list[Reason]:
+    if (pause := strip.paused.get(task.task_type)) is None:
+        return []
+    since = formats.moment(pause.paused_at, strip.now)
+    return [
+        Reason(
+            True,
+            f"The type {task.task_type} is paused.",
+            f"{pause.paused_by} paused it {since.age if since else ''}; it goes on when somebody resumes it.",
+        )
+    ]
 
 
 def _worker(task: Task, strip: Strip) -> Reason:

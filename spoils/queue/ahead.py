@@ -1,0 +1,65 @@
+"""What is not due yet: how much of each type falls due when. Bounded for each type, whatever waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Integer, bindparam, cast, func, select, true
+
+from spoils.models import WAITING, Task, TaskState
+from spoils.queue.inspect import Session
+from spoils.queue.reach import level, wanted
+
+MOST = 1_000
+"""So many of each type and priority are looked at, the next ones first."""
+STEP_SECONDS = 900
+STEPS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Tasks of one type and state that fall due within one quarter of an hour from now on; the last step has no end."""
+
+    task_type: str
+    state: TaskState
+    step: int
+    count: int
+    first: datetime
+    last: datetime
+
+
+_near = (
+    select(Task.state, Task.scheduled_at)
+    .where(
+        Task.task_type == wanted.c.task_type,
+        Task.state.in_(WAITING),
+        Task.priority == level.c.priority,
+        Task.scheduled_at > func.now(),
+    )
+    .order_by(Task.scheduled_at)
+    .limit(bindparam("most", type_=Integer))
+    .correlate(wanted, level)
+    .lateral("near")
+)
+# Infinity less a moment is an error: the far end is cut off first.
+_within = func.least(_near.c.scheduled_at, func.now() + func.make_interval(0, 0, 0, 2)) - func.now()
+_step = cast(func.least(func.floor(func.extract("epoch", _within) / STEP_SECONDS), STEPS), Integer)
+_LATER = (
+    select(
+        wanted.c.task_type,
+        _near.c.state,
+        _step.label("step"),
+        func.count().label("number"),
+        func.min(_near.c.scheduled_at).label("first"),
+        func.max(_near.c.scheduled_at).label("last"),
+    )
+    .select_from(wanted.join(level, true()).join(_near, true()))
+    .group_by(wanted.c.task_type, _near.c.state, _step)
+    .order_by(_step, wanted.c.task_type)
+)
+
+
+def later(session: Session, task_types: Sequence[str], *, most: int = MOST) -> list[Later]:
+    """What of these types waits and is not due, by type, state and quarter of an hour; the soonest first."""
+    rows = session.execute(_LATER, {"types": list(task_types), "most": most})
+    return [Later(row.task_type, row.state, row.step, row.number, row.first, row.last) for row in rows]

@@ -1,0 +1,62 @@
+"""The geometry of charts: what is drawn is as high as the figures say, and axes hold them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoils.web.dashboard import chart
+from spoils.web.dashboard.ranges import HOUR, RANGES
+
+AT = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
+
+
+@given(st.just(0.0) | st.floats(0.001, 1e9))
+def test_an_axis_holds_the_largest_value_in_at_most_four_steps(largest: float) -> None:
+    top, step = chart.nice_top(largest)
+    assert top >= largest * 0.998
+    assert 1 <= round(top / step) <= 4
+
+
+def test_failed_stands_on_the_line_and_finished_on_top_of_it() -> None:
+    drawn = chart.bars([10, 0, 5], [30, 20, 5], 40, running=True)
+    # A height of 200 for 40: failed reaches from 200 up to 150, finished from there to 0.
+    assert drawn.lower == "M33.3 200V150.0h266.7V200z"
+    assert drawn.upper.startswith("M33.3 150.0V0.0h266.7V150.0z")
+    assert drawn.caps == "M33.3 0.0h266.7M366.7 100.0h266.7"
+    assert drawn.running == "M700.0 200V150.0h266.7V200"
+
+
+@given(st.floats(0.5, 1e7), st.floats(1, 1e4))
+def test_a_logarithmic_axis_holds_both_ends(smallest: float, factor: float) -> None:
+    marks = chart.log_marks(smallest, smallest * factor)
+    assert marks == sorted(set(marks))
+    assert 2 <= len(marks) <= 6
+    assert marks[0] <= max(smallest, 1) * 1.01
+    assert marks[-1] >= smallest * factor * 0.99
+    assert (
+        0 <= chart.log_height(smallest * factor, marks) <= chart.log_height(smallest, marks) <= chart.HEIGHT
+    )
+
+
+def test_a_line_breaks_off_where_nothing_ran() -> None:
+    marks = [1.0, 10.0, 100.0]
+    assert chart.line([1, 100, None, None], marks) == "M125.0 200.0L375.0 0.0"
+    assert chart.line([None, 10, None, 1], marks).count("M") == 2
+    assert chart.line([None, None], marks) == ""
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_range_ends_with_the_step_that_runs(name: str) -> None:
+    shown = RANGES[name]
+    moments = shown.moments(AT)
+    assert len(moments) == shown.steps
+    assert moments[-1] <= AT < moments[-1] + shown.step
+    assert shown.marks(AT)
+    assert all(0 < mark.at < 100 for mark in shown.marks(AT))
+
+
+def test_an_hour_is_marked_every_ten_minutes() -> None:
+    assert [mark.text for mark in HOUR.marks(AT)] == ["13:40", "13:50", "14:00", "14:10", "14:20", "14:30"]
+    assert HOUR.since(AT) == AT.replace(second=0) - timedelta(minutes=59)
