@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, true, tuple_, union_all
+from sqlalchemy import Connection, func, or_, select, true, tuple_, union_all
 from sqlalchemy.orm import Session as OrmSession
-from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import aliased, scoped_session
 
-from spoils.models import ACTIVE, WAITING, Attempt, Schedule, Task, TaskState, Tick, Worker
+from spoils.models import ACTIVE, WAITING, Attempt, Schedule, Task, TaskState, Tick, TickEnding, Worker
 from spoils.outcome import Ending
 from spoils.queue.reach import level, wanted
 
@@ -156,6 +156,28 @@ def last_ticks(session: Session, schedule_id: int, limit: int = 14) -> Sequence[
     """The last slots of a schedule that were told, newest first."""
     statement = select(Tick).where(Tick.schedule_id == schedule_id).order_by(Tick.slot.desc()).limit(limit)
     return session.scalars(statement).all()
+
+
+def troubled_ticks(
+    session: Session, *, late_seconds: float, within: int = LATELY, limit: int = 20
+) -> Sequence[Tick]:
+    """Of the last `within` ticks of all schedules those that were skipped, missed or late, the last one first."""
+    recent = select(Tick).order_by(Tick.slot.desc()).limit(within).subquery()
+    tick = aliased(Tick, recent)
+    late = tick.told_at - tick.slot > func.make_interval(0, 0, 0, 0, 0, 0, late_seconds)
+    statement = (
+        select(tick)
+        .where(or_(tick.outcome != TickEnding.ENTERED.value, late))
+        .order_by(tick.slot.desc(), tick.schedule_id)
+        .limit(limit)
+    )
+    return session.scalars(statement).all()
+
+
+def standing_tasks(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, Task]:
+    """Those of these tasks that still exist, by id."""
+    found = session.scalars(select(Task).where(Task.id.in_(task_ids)))
+    return {task.id: task for task in found}
 
 
 def twins_of(session: Session, task: Task, limit: int = 10) -> Sequence[Task]:

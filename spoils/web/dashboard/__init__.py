@@ -12,7 +12,10 @@ from spoils.web.dashboard import (
     job_routes,  # noqa: F401
     overview_routes,  # noqa: F401
     product_routes,  # noqa: F401
+    schedule_routes,  # noqa: F401
     session_routes,  # noqa: F401
+    versions,  # noqa: F401
+    worker_routes,  # noqa: F401
 )
 from spoils.web.dashboard.blueprint import bp
 

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 1_000, 200
+WIDTH, HEIGHT = 6_000, 400
+"""Fine enough for whole numbers, which keep a page light."""
 GAP = 0.2
 """Of a bar's width."""
 
@@ -48,26 +49,39 @@ def nice_top(largest: float) -> tuple[float, float]:
     return step * max(1, math.ceil(largest / step - 0.001)), step
 
 
-def bars(
-    lower: Sequence[float], upper: Sequence[float], top: float, *, height: int = HEIGHT, running: bool = True
-) -> Bars:
-    """Bars of both sequences, which are equally long, the upper ones on the lower ones."""
+def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
+    """Bars of both sequences, which are equally long, the upper ones on the lower ones; the last one is outlined."""
+    height = HEIGHT
     each = WIDTH / len(lower)
     width = each * (1 - GAP)
     below, above, caps, outline = [], [], [], ""
     for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
         x = at * each + each * GAP / 2
         low_top, top_top = height - low / top * height, height - (low + high) / top * height
-        if running and at == len(lower) - 1:
+        if at == len(lower) - 1:
             if low + high:
-                outline = f"M{x:.1f} {height}V{top_top:.1f}h{width:.1f}V{height}"
+                outline = f"M{x:.0f} {height}V{top_top:.0f}h{width:.0f}V{height}"
             continue
         if low:
-            below.append(f"M{x:.1f} {height}V{low_top:.1f}h{width:.1f}V{height}z")
+            below.append(f"M{x:.0f} {height}V{low_top:.0f}h{width:.0f}V{height}z")
         if high:
-            above.append(f"M{x:.1f} {low_top:.1f}V{top_top:.1f}h{width:.1f}V{low_top:.1f}z")
-            caps.append(f"M{x:.1f} {top_top:.1f}h{width:.1f}")
+            above.append(f"M{x:.0f} {low_top:.0f}V{top_top:.0f}h{width:.0f}V{low_top:.0f}z")
+            caps.append(f"M{x:.0f} {top_top:.0f}h{width:.0f}")
     return Bars("".join(below), "".join(above), "".join(caps), outline)
+
+
+def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
+    """The same as strokes on ten by a hundred units a bar, with a scale of its own."""
+    top = max((low + high for low, high in zip(lower, upper, strict=True)), default=0) or 1
+    below, above, caps = [], [], []
+    for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        x, low_top, top_top = at * 10 + 5, round(100 - low / top * 96), round(100 - (low + high) / top * 96)
+        if low:
+            below.append(f"M{x} 100V{low_top}")
+        if high:
+            above.append(f"M{x} {low_top}V{top_top}")
+            caps.append(f"M{x - 4} {top_top}h8")
+    return Bars("".join(below), "".join(above), "".join(caps), "")
 
 
 def log_marks(smallest: float, largest: float) -> list[float]:
@@ -104,8 +118,8 @@ def line(values: Sequence[float | None], marks: Sequence[float]) -> str:
         x, y = (at + 0.5) * each, log_height(value, marks)
         alone = not drawing and (at + 1 == len(values) or values[at + 1] is None)
         if alone:
-            path.append(f"M{x - each / 3:.1f} {y:.1f}h{each * 2 / 3:.1f}")
+            path.append(f"M{x - each / 3:.0f} {y:.0f}h{each * 2 / 3:.0f}")
         else:
-            path.append(f"{'L' if drawing else 'M'}{x:.1f} {y:.1f}")
+            path.append(f"{'L' if drawing else 'M'}{x:.0f} {y:.0f}")
         drawing = True
     return "".join(path)

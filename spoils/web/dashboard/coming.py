@@ -57,7 +57,7 @@ def coming(
     ]
     lines.sort(key=lambda each: each[0])
     return Coming(
-        ticks="".join(f"M{_x(slot, now):.1f} 6v22" for _, slots in ticks for slot in slots),
+        ticks="".join(f"M{_x(slot, now):.0f} 6v22" for _, slots in ticks for slot in slots),
         scheduled=_lane(soon, TaskState.NEW),
         retries=_lane(soon, TaskState.RETRIED),
         marks=_marks(now),
@@ -86,7 +86,7 @@ def _lane(later: Sequence[Later], state: TaskState) -> str:
     width = chart.WIDTH / STEPS
     # A single one must be seen beside a thousand.
     return "".join(
-        f"M{at * width:.1f} {HEIGHT}v-{max(count / top * (HEIGHT - 4), 3):.1f}h{width * 0.8:.1f}V{HEIGHT}z"
+        f"M{at * width:.0f} {HEIGHT}v-{max(count / top * (HEIGHT - 4), 3):.0f}h{width * 0.8:.0f}V{HEIGHT}z"
         for at, count in enumerate(counts)
         if count
     )

@@ -74,6 +74,11 @@ def compact(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:g}"
 
 
+def memory(size: int | None) -> str:
+    """118 MB; a dash where it is unknown."""
+    return "–" if size is None else f"{size / 1_000_000:,.0f} MB"
+
+
 def percent(part: int, whole: int) -> str:
     """2.8 %; a dash of nothing, and never 0 or 100 where it is not."""
     if not whole:

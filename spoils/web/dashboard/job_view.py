@@ -14,6 +14,7 @@ from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue import inspect
 from spoils.web.dashboard import formats, lookback
+from spoils.web.dashboard.life import Life, life_of
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
@@ -70,6 +71,7 @@ class JobView:
     traceback: tuple[Part, ...]
     payload: str
     facts: tuple[Fact, ...]
+    life: Life | None
     reasons: tuple[Reason, ...]
     twins: tuple[TaskRow, ...]
     twins_reach: str
@@ -98,6 +100,7 @@ def show_job(session: Session, task: Task, strip: Strip) -> JobView:
         traceback=parts(last.traceback if last else None),
         payload=pretty(task.payload),
         facts=tuple(_facts(task, strip.now, names)),
+        life=life_of(task, ended, strip.now),
         reasons=why_it_waits(session, task, ended[0] if ended else None, strip),
         twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
         twins_reach=lookback.REACH_OF_ENDED,

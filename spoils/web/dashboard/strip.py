@@ -35,6 +35,7 @@ class Strip:
 
     states: tuple[StateCount, ...]
     oldest: formats.Figure | None
+    oldest_since: formats.Moment | None
     per_minute: str
     workers: int
     threads: str
@@ -86,6 +87,7 @@ def look(session: Session) -> Strip:
     return Strip(
         states=tuple(_state_count(by_type, state, uncounted=uncounted) for state in ORDER),
         oldest=formats.coarse(max(ages.values())) if ages else None,
+        oldest_since=formats.moment(min(each.oldest_due_at for each in oldest), now) if oldest else None,
         per_minute="–" if ended is None else formats.per_minute(ended, RATE_MINUTES),
         workers=len(workers),
         threads=formats.plural(sum(worker.threads for worker in workers), "thread"),

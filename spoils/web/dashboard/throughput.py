@@ -83,7 +83,7 @@ def throughput(steps: Steps, shown: Range, releases: Sequence[Release], now: dat
         failed=formats.number(sum(each.failed for each in whole)),
         bars=chart.bars(failed, finished, top),
         hits=tuple(
-            chart.Hit(round(at * width, 1), round(width, 1), _title(moment, sums))
+            chart.Hit(round(at * width), round(width), _title(moment, sums))
             for at, (moment, sums) in enumerate(zip(moments, whole, strict=True))
             if sums.ended
         ),
@@ -175,5 +175,5 @@ def _sum(parts: Iterable[Sums | None]) -> Sums:
 
 
 def _title(moment: formats.Moment | None, sums: Sums) -> str:
-    when = moment.full if moment else ""
+    when = moment.clock if moment else ""
     return f"{when}: {formats.number(sums.finished)} finished, {formats.number(sums.failed)} failed"

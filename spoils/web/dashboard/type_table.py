@@ -12,7 +12,6 @@ from spoils.web.dashboard.ranges import HOUR
 from spoils.web.dashboard.strip import RATE_MINUTES, Strip
 from spoils.web.dashboard.task_row import named
 
-SPARK_HEIGHT = 28
 SHOWN = 40
 
 Hour = Mapping[datetime, Sums]
@@ -124,8 +123,7 @@ def _drain(due: int, names: Sequence[str], hour: Mapping[str, Hour], now: dateti
 def _spark(of: Hour, now: datetime) -> chart.Bars:
     minutes = [of.get(moment, Sums()) for moment in HOUR.moments(now)]
     failed, finished = [each.failed for each in minutes], [each.finished for each in minutes]
-    top = max((each.ended for each in minutes), default=0) or 1
-    return chart.bars(failed, finished, top * 1.05, height=SPARK_HEIGHT, running=False)
+    return chart.spark(failed, finished)
 
 
 def _buckets(sums: Sequence[Sums]) -> dict[int, int]:

@@ -82,7 +82,7 @@ def test_every_page_keeps_its_headers(admin: Visitor) -> None:
 def test_a_static_file_is_kept_for_ever_under_the_name_of_its_content_only(admin: Visitor) -> None:
     urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', admin.see("/jobs").text))
     assert {url.partition("?")[0].rpartition("/")[2] for url in urls} == {
-        *("spoils.css", "pages.css", "spoils.js", "theme.js", "glyphs.svg", "mark.svg")
+        *("spoils.css", "pages.css", "spoils.js", "live.js", "theme.js", "glyphs.svg", "mark.svg")
     }
     for url in urls:
         path = url.partition("?")[0]

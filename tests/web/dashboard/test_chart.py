@@ -20,12 +20,18 @@ def test_an_axis_holds_the_largest_value_in_at_most_four_steps(largest: float) -
 
 
 def test_failed_stands_on_the_line_and_finished_on_top_of_it() -> None:
-    drawn = chart.bars([10, 0, 5], [30, 20, 5], 40, running=True)
-    # A height of 200 for 40: failed reaches from 200 up to 150, finished from there to 0.
-    assert drawn.lower == "M33.3 200V150.0h266.7V200z"
-    assert drawn.upper.startswith("M33.3 150.0V0.0h266.7V150.0z")
-    assert drawn.caps == "M33.3 0.0h266.7M366.7 100.0h266.7"
-    assert drawn.running == "M700.0 200V150.0h266.7V200"
+    drawn = chart.bars([10, 0, 5], [30, 20, 5], 40)
+    # A height of 400 for 40: failed reaches from 400 up to 300, finished from there to 0.
+    assert drawn.lower == "M200 400V300h1600V400z"
+    assert drawn.upper.startswith("M200 300V0h1600V300z")
+    assert drawn.caps == "M200 0h1600M2200 200h1600"
+    assert drawn.running == "M4200 400V300h1600V400"
+
+
+def test_a_small_chart_has_a_scale_of_its_own() -> None:
+    drawn = chart.spark([1, 0], [0, 2])
+    assert (drawn.lower, drawn.upper, drawn.caps) == ("M5 100V52", "M15 100V4", "M11 4h8")
+    assert chart.spark([0, 0], [0, 0]).upper == ""
 
 
 @given(st.floats(0.5, 1e7), st.floats(1, 1e4))
@@ -42,7 +48,7 @@ def test_a_logarithmic_axis_holds_both_ends(smallest: float, factor: float) -> N
 
 def test_a_line_breaks_off_where_nothing_ran() -> None:
     marks = [1.0, 10.0, 100.0]
-    assert chart.line([1, 100, None, None], marks) == "M125.0 200.0L375.0 0.0"
+    assert chart.line([1, 100, None, None], marks) == "M750 400L2250 0"
     assert chart.line([None, 10, None, 1], marks).count("M") == 2
     assert chart.line([None, None], marks) == ""
 

@@ -12,7 +12,12 @@ from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import NOODLES, Scenes
 
-SAMPLES = {"task_id": str(uuid4()), "barcode": NOODLES}
+SAMPLES = {
+    "task_id": str(uuid4()),
+    "worker_id": str(uuid4()),
+    "barcode": NOODLES,
+    "job": "CleanupJob",
+}
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:
