@@ -12,7 +12,6 @@ from tests.web.dashboard.pages import Visitor
 from tests.web.dashboard.scenes import Scenes
 from tests.web.dashboard.windows import Windows
 
-
 STYLES = ROOT / "static" / "spoils.css"
 
 
