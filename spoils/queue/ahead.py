@@ -10,8 +10,9 @@ from spoils.models import WAITING, Task, TaskState
 from spoils.queue.inspect import Session
 from spoils.queue.reach import level, wanted
 
-MOST = 1_000
-"""So many of each type and priority are looked at, the next ones first."""
+MOST = 10_000
+"""So many are looked at in all, shared among the types; of each priority the next ones first."""
+LEAST = 50
 STEP_SECONDS = 900
 STEPS = 96
 
@@ -59,7 +60,13 @@ _LATER = (
 )
 
 
-def later(session: Session, task_types: Sequence[str], *, most: int = MOST) -> list[Later]:
+def most_of_each(types_looked_at: int) -> int:
+    """How many of each type and priority are looked at."""
+    return max(MOST // max(types_looked_at, 1), LEAST)
+
+
+def later(session: Session, task_types: Sequence[str], *, most: int | None = None) -> list[Later]:
     """What of these types waits and is not due, by type, state and quarter of an hour; the soonest first."""
+    most = most_of_each(len(task_types)) if most is None else most
     rows = session.execute(_LATER, {"types": list(task_types), "most": most})
     return [Later(row.task_type, row.state, row.step, row.number, row.first, row.last) for row in rows]

@@ -57,7 +57,7 @@ def _paused(seen: Seen) -> str:
     first, *others = sorted(seen.paused)
     waiting = sum(seen.waiting.get(name, 0) for name in seen.paused)
     names = f"{first} and {plural(len(others), 'other type')} are" if others else f"{first} is"
-    return f"{names} paused, and {_jobs_wait(waiting)} for that."
+    return f"{names} paused, and {_jobs_wait(waiting)} for that." if waiting else f"{names} paused."
 
 
 def _judge(seen: Seen) -> Health:

@@ -16,6 +16,7 @@ from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import TaskRow, task_row
 
+CUT_OFF = f"Looked at {inspect.FAR:,} that ended; there are others beyond. Go on by the button."
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
 
@@ -38,6 +39,8 @@ class JobList:
     changed_head: str
     newer: str | None
     older: str | None
+    cut_off: str
+    """How far the search for a type went, where it did not go through."""
     middle: bool
     """Whether the URL names a place, so that this may not be the top."""
 
@@ -70,6 +73,7 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
+        cut_off=CUT_OFF if page.cut_off else "",
         middle=middle,
     )
 

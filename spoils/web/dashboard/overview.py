@@ -76,7 +76,7 @@ def look_over(
     return Overview(
         throughput=throughput.throughput(steps, shown, releases, now) if steps is not None else None,
         run_time=throughput.run_time(steps, chosen, shown, releases, now) if steps is not None else None,
-        types=type_table(strip, Figures(day, hour or {}, later or []), everything=everything)
+        types=type_table(strip, _figures(strip, day, hour or {}, later or []), everything=everything)
         if day is not None and not strip.uncounted
         else None,
         names=tuple(names),
@@ -102,6 +102,15 @@ def _coming(session: Session, strip: Strip, later: list[ahead.Later]) -> Coming:
     # A schedule of before the class was changed has no ticks any more.
     schedules = [each for each in inspect.schedules(session) if known.get(each.job) == each.cron]
     return coming(schedules, paused, later, strip.now)
+
+
+def _figures(
+    strip: Strip, day: Mapping[str, Sums], hour: throughput.Steps, later: list[ahead.Later]
+) -> Figures:
+    of_type: dict[str, int] = {}
+    for each in later:
+        of_type[each.task_type] = of_type.get(each.task_type, 0) + each.count
+    return Figures(day, hour, of_type, ahead.most_of_each(len(_waiting_types(strip))))
 
 
 def _classes() -> tuple[JobClass, ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spoils.models import WAITING, TaskState
-from spoils.queue.ahead import MOST, Later
 from spoils.queue.charts import Sums, percentile
 from spoils.web.dashboard import chart, formats
 from spoils.web.dashboard.ranges import HOUR
@@ -23,7 +22,9 @@ class Figures:
 
     day: Mapping[str, Sums]
     hour: Mapping[str, Hour]
-    later: Sequence[Later]
+    later: Mapping[str, int]
+    most_later: int
+    """From this many of a type on there may be more that were not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ def type_table(strip: Strip, figures: Figures, *, everything: bool = False) -> T
 def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures) -> TypeRow:
     day, hour, later = figures.day, figures.hour, figures.later
     waiting = _waiting(strip, names)
-    ahead = sum(each.count for each in later if each.task_type in names)
+    ahead = sum(later.get(each, 0) for each in names)
+    cut = any(later.get(each, 0) >= figures.most_later for each in names)
     sums = [day[each] for each in names if each in day]
     finished, failed = sum(each.finished for each in sums), sum(each.failed for each in sums)
     ages = [strip.due_for[each] for each in names if each in strip.due_for]
@@ -85,7 +87,7 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
         paused=paused,
         spark=_spark(hour.get(name, {}), strip.now) if name is not None else None,
         waiting=formats.number(waiting),
-        later=f"{formats.number(ahead)}{'+' if ahead >= MOST else ''} later" if ahead else "",
+        later=f"{formats.number(ahead)}{'+' if cut else ''} later" if ahead else "",
         oldest=f"{oldest.number} {oldest.unit}".strip() if oldest else "–",
         running=formats.number(_standing(strip, names, TaskState.IN_PROGRESS)),
         failed=formats.number(_standing(strip, names, TaskState.FAILED)),

@@ -19,7 +19,7 @@ from spoils.web.dashboard.task_row import Pair, named, summary
 DAY = timedelta(hours=24)
 DRAWN_THREADS = 20
 SHOWN_RUNNING = 10
-SHOWN_TYPES = 200
+SHOWN_TYPES = 100
 FEW_NAMES = 4
 
 
@@ -202,7 +202,13 @@ def _types(live: Sequence[Worker], strip: Strip) -> tuple[TypeRow, ...]:
             taken.setdefault(name, []).append(worker.host)
     names = sorted(
         {*strip.counts, *taken, *strip.paused},
-        key=lambda name: (name in taken or not _waiting(strip, name), -_waiting(strip, name), name),
+        # Who is paused comes first: it must be found to be resumed.
+        key=lambda name: (
+            name not in strip.paused,
+            name in taken or not _waiting(strip, name),
+            -_waiting(strip, name),
+            name,
+        ),
     )
     return tuple(_type(name, taken.get(name, []), strip) for name in names[:SHOWN_TYPES])
 
