@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, cast, func, select, true
+from sqlalchemy import Float, Integer, bindparam, cast, func, select, true
 
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue.inspect import Session
 from spoils.queue.reach import level, wanted
 
-MOST = 10_000
+MOST = 5_000
 """So many are looked at in all, shared among the types; of each priority the next ones first."""
-LEAST = 50
+LEAST = 20
 STEP_SECONDS = 900
 STEPS = 96
 
@@ -44,7 +44,8 @@ _near = (
 )
 # Infinity less a moment is an error: the far end is cut off first.
 _within = func.least(_near.c.scheduled_at, func.now() + func.make_interval(0, 0, 0, 2)) - func.now()
-_step = cast(func.least(func.floor(func.extract("epoch", _within) / STEP_SECONDS), STEPS), Integer)
+_seconds = cast(func.extract("epoch", _within), Float)
+_step = cast(func.least(func.floor(_seconds / STEP_SECONDS), STEPS), Integer)
 _LATER = (
     select(
         wanted.c.task_type,

@@ -89,7 +89,9 @@ def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
             continue
         given_back = each.outcome in (Ending.RELEASED, Ending.SNOOZED)
         state = TaskState.NEW if given_back else TaskState.FAILED
-        found.append((each.claimed_at, max(each.ended_at, each.claimed_at), state.value, each.attempt))
+        ran = timedelta(milliseconds=max(each.ran_ms, 0)) if each.ran_ms is not None else None
+        until = each.claimed_at + ran if ran is not None else max(each.ended_at, each.claimed_at)
+        found.append((each.claimed_at, until, state.value, each.attempt))
     if task.claimed_at is not None and task.state in (TaskState.FINISHED, TaskState.IN_PROGRESS):
         until = now if task.state is TaskState.IN_PROGRESS else task.updated_at
         found.append((task.claimed_at, max(until, task.claimed_at), task.state.value, task.attempts))
