@@ -19,6 +19,13 @@ function localTimes() {
     if (moment.toDateString() === today) time.textContent = `${clock}:${two(moment.getSeconds())}`;
     else time.textContent = old ? `${day} ${moment.getFullYear()}` : `${day} ${clock}`;
   }
+  for (const mark of document.querySelectorAll("text[data-time]")) {
+    const moment = new Date(mark.dataset.time);
+    const word = mark.dataset.word ?? (mark.dataset.word = mark.textContent);
+    mark.textContent = word.includes(":")
+      ? `${two(moment.getHours())}:${two(moment.getMinutes())}`
+      : `${moment.getDate()} ${month.format(moment)}`;
+  }
   const zone = document.querySelector("[data-zone]");
   if (zone) zone.textContent = `Times are yours, ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 }
@@ -42,25 +49,50 @@ function themeSwitch() {
   say();
 }
 
+// Listening at the document, since a refresh brings new buttons.
 function copying() {
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.dataset.done = "copied";
+      button.addEventListener("blur", () => delete button.dataset.done, { once: true });
+    } catch {
+      button.dataset.done = "not allowed here";
+    }
+  });
+}
+
+function showCopying() {
   if (!navigator.clipboard) return;
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(button.dataset.copy);
-        button.dataset.done = "copied";
-        button.addEventListener("blur", () => delete button.dataset.done, { once: true });
-      } catch {
-        button.dataset.done = "not allowed here";
-      }
-    });
-  }
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
 }
 
 function autoSubmit() {
-  for (const field of document.querySelectorAll("[data-submits]")) {
-    field.addEventListener("change", () => field.form.requestSubmit());
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
+}
+
+// "3 min ago" grows older by itself, also where a refresh finds nothing new.
+function ages() {
+  const units = [["s", 60], ["min", 60], ["h", 24], ["day", Infinity]];
+  for (const time of document.querySelectorAll("time[data-ago], time[data-since]")) {
+    let left = Math.floor((Date.now() - new Date(time.dateTime).getTime()) / 1000);
+    if (Number.isNaN(left) || left < 0) continue;
+    let unit = units[0][0];
+    for (const [name, size] of units) {
+      unit = name;
+      if (left < size) break;
+      left = Math.floor(left / size);
+    }
+    if (unit === "day" && left !== 1) unit = "days";
+    if ("ago" in time.dataset) time.textContent = `${left.toLocaleString("en")} ${unit} ago`;
+    else {
+      time.firstChild.data = `${left.toLocaleString("en")} `;
+      time.querySelector("small").textContent = unit;
+    }
   }
 }
 
@@ -87,7 +119,15 @@ function keys() {
   });
 }
 
-localTimes();
+function fresh() {
+  localTimes();
+  ages();
+  showCopying();
+}
+
+fresh();
+document.addEventListener("spoils:fresh", fresh);
+setInterval(ages, 5000);
 themeSwitch();
 copying();
 autoSubmit();

@@ -35,6 +35,7 @@ class CleanupJob(Job):
                 "failed": partial(prune.prune_tasks, connection, TaskState.FAILED, days=kept_failed),
                 "attempts": partial(prune.prune_attempts, connection, days=kept),
                 "minutes": partial(prune.prune_minutes, connection, days=longest),
+                "quarters": partial(prune.prune_quarters, connection, days=longest),
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),
                 "keys": partial(prune.prune_keys, connection, days=KEYS_KEPT_DAYS),

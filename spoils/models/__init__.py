@@ -3,9 +3,9 @@
 from spoils.models.base import db
 from spoils.models.food import IngredientAnalysis, Product
 from spoils.models.idempotency import IdempotencyKey
-from spoils.models.ledger import Attempt, Count, Minute
+from spoils.models.ledger import Attempt, Count, Minute, Quarter
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Trash
-from spoils.models.schedule import Schedule, Tick, TickEnding
+from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
 from spoils.models.worker import Worker
 
@@ -21,7 +21,10 @@ __all__ = [
     "IdempotencyKey",
     "IngredientAnalysis",
     "Minute",
+    "Pause",
+    "PauseKind",
     "Product",
+    "Quarter",
     "Schedule",
     "Task",
     "TaskState",

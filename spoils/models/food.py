@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Identity, Integer, SmallInteger, String, Text, Uuid, func
+from sqlalchemy import DateTime, ForeignKey, Identity, Index, Integer, SmallInteger, String, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,6 +34,8 @@ class Product(Base):
     fetched_by: Mapped[UUID | None] = mapped_column(Uuid)  # the task
     created_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+
+    __table_args__ = (Index("products_updated_idx", "updated_at", "id"),)
 
 
 class IngredientAnalysis(Base):

@@ -1,4 +1,4 @@
-"""`spoils_schedules` and `spoils_ticks`: what comes by the clock, and the ledger of its slots."""
+"""What comes by the clock, the ledger of its slots, and what is paused."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ class TickEnding(StrEnum):
     """What became of a slot."""
 
     ENTERED = "entered"
-    SKIPPED = "skipped"  # the unique twin was still active
+    SKIPPED = "skipped"  # the unique twin was still active, or the schedule was paused
     MISSED = "missed"  # no worker was live at its time
 
 
@@ -48,5 +48,24 @@ class Tick(Base):
     outcome: Mapped[str] = mapped_column(String)
     task_id: Mapped[UUID | None] = mapped_column(Uuid)  # the task entered, or the twin that stood in the way
     told_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+    reason: Mapped[str | None] = mapped_column(String)  # paused, where that is why it was skipped
 
     __table_args__ = (Index("spoils_ticks_slot_idx", "slot"),)
+
+
+class PauseKind(StrEnum):
+    """What can be paused."""
+
+    TASK_TYPE = "task_type"  # nothing of it is claimed
+    SCHEDULE = "schedule"  # its slots are skipped; the name is the job class's
+
+
+class Pause(Base):
+    """A task type or a schedule that is paused until somebody resumes it."""
+
+    __tablename__ = "spoils_pauses"
+
+    kind: Mapped[str] = mapped_column(String, primary_key=True)
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    paused_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+    paused_by: Mapped[str] = mapped_column(String)

@@ -185,16 +185,24 @@ _CLAIM_SUSPECT = _take(_due_suspect)
 
 
 def claim(
-    connection: Connection, *, worker_id: UUID, cursors: Cursors, kinds: Sequence[str], limit: int
+    connection: Connection,
+    *,
+    worker_id: UUID,
+    cursors: Cursors,
+    kinds: Sequence[str],
+    limit: int,
+    paused: frozenset[str] = frozenset(),
 ) -> tuple[list[Claim], bool]:
     """Take up to `limit` due tasks of the cursors' types, those of the highest priority first; and whether there may
     be more at once.
 
     In each type the oldest come first; types of equal priority take turns. Of type `common`, only those whose class is
-    among `kinds`. Suspects are left out; see `claim_suspect`.
+    among `kinds`. Types that are `paused` are left out, and so are suspects; see `claim_suspect`.
     """
     started = time.monotonic()
-    reach = cursors.reach(started, limit)
+    reach = cursors.reach(started, limit, paused)
+    if not reach.pairs:
+        return [], False
     rows = (_CLAIM_BY_AGE if reach.by_age else _CLAIM).rows(
         connection,
         {"worker_id": str(worker_id), "kinds": list(kinds), "most_of_all": limit, **_arrays(reach)},

@@ -37,6 +37,7 @@ class Reach:
     most: int
     by_age: bool = False
     from_head: bool = True
+    wide: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,17 @@ class Cursors:
         self._head_again_at = float("-inf")
         self._wide_again_at = float("-inf")
 
-    def reach(self, now: float, limit: int) -> Reach:
-        """Where to look for up to `limit` tasks."""
+    def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
+        """Where to look for up to `limit` tasks, none of them of the types `without`."""
         self._turn += 1
+        known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         if self._turn % BY_AGE_EVERY == 0:
-            return Reach(self._pairs, [self._cursors[pair].since for pair in self._pairs], limit, True, False)
+            return Reach(known, [self._cursors[pair].since for pair in known], limit, by_age=True, from_head=False)
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
         wide = from_head or self._short or len(self._pairs) <= FEW_PAIRS or now >= self._wide_again_at
-        pairs = self._in_turn(self._pairs if wide else self._giving)
+        pairs = self._in_turn(known if wide else self._giving.intersection(known))
         since = [HEAD if from_head else self._cursors[pair].since for pair in pairs]
-        return Reach(pairs, since, self._share(limit), from_head=from_head)
+        return Reach(pairs, since, self._share(limit), from_head=from_head, wide=wide)
 
     def learn(self, reach: Reach, found: Found, *, limit: int, started: float, now: float) -> bool:
         """Take in what a claim of up to `limit` found there; whether there may be more at once."""
@@ -93,7 +95,7 @@ class Cursors:
         again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
         if reach.from_head:
             self._head_at, self._head_again_at = now, again_at
-        if len(reach.pairs) == len(self._pairs):
+        if reach.wide:
             self._wide_again_at = again_at
         return more
 

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, Executable, func, select
 COUNTS_LOCK = 0x5B012
 MINUTES_LOCK = 0x5B013
 ALERTS_LOCK = 0x5B014
+QUARTERS_LOCK = 0x5B0A4
 
 
 def under_lock(connection: Connection, key: int, fold: Executable) -> None:

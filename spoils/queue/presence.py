@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     null,
+    or_,
     select,
     text,
     true,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from spoils.models import WAITING, Task, TaskState, Worker
+from spoils.models import WAITING, Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.reach import SUSPECT_CRASHES, known_here, level, types, wanted
 
 LOOKAHEAD_SECONDS = 2.5
@@ -83,6 +84,8 @@ class Pulse:
     next_due_seconds: float | None = None  # until the next task of ours falls due, within the look-ahead
     suspect_due: bool = False
     cancelled: frozenset[UUID] = frozenset()
+    draining: bool = False  # it stops, or an operator has asked it to claim nothing more
+    paused: frozenset[str] = frozenset()  # task types
     neighbours: tuple[Neighbour, ...] = ()
     server_up_seconds: float = 0.0
 
@@ -94,9 +97,10 @@ _beat = (
         beat_at=func.clock_timestamp(),
         rss=bindparam("rss"),
         running=bindparam("running"),
-        draining=bindparam("draining"),
+        # Once asked by an operator it stays asked; the worker itself only ever adds to it.
+        draining=or_(Worker.draining, bindparam("stopping")),
     )
-    .returning(Worker.id)
+    .returning(Worker.id, Worker.draining)
     .cte("beat")
 )
 _soonest = (
@@ -131,6 +135,7 @@ _cancelled = (
     )
     .scalar_subquery()
 )
+_paused = select(func.array_agg(Pause.name)).where(Pause.kind == PauseKind.TASK_TYPE.value).scalar_subquery()
 # Read from pg_locks, never tried: a rescuer that took the lock for a moment would make its owner look dead to others.
 _lock_held = text(
     "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
@@ -153,6 +158,8 @@ _neighbours = (
 )
 _BEAT = select(
     _beat.c.id,
+    _beat.c.draining,
+    _paused.label("paused"),
     cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
     _suspect.label("suspect_due"),
     _cancelled.label("cancelled"),
@@ -180,7 +187,7 @@ def beat(
             "worker_id": worker_id,
             "rss": rss,
             "running": running,
-            "draining": draining,
+            "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),
         },
@@ -192,6 +199,8 @@ def beat(
         next_due_seconds=row.next_due_seconds,
         suspect_due=row.suspect_due,
         cancelled=frozenset(row.cancelled or ()),
+        draining=row.draining,
+        paused=frozenset(row.paused or ()),
         neighbours=tuple(
             Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in row.neighbours or ()
         ),
@@ -206,3 +215,18 @@ def leave(connection: Connection, worker_id: UUID) -> None:
         .where(Worker.id == worker_id, Worker.ended_at.is_(None))
         .values(ended_at=func.clock_timestamp(), ended_how="clean", running=0)
     )
+
+
+def stop_claiming(connection: Connection, worker_id: UUID) -> bool:
+    """Ask a live worker to claim nothing more; it hears that with its next beat. False where it has ended."""
+    return _set_draining(connection, worker_id, True)
+
+
+def claim_again(connection: Connection, worker_id: UUID) -> bool:
+    """Take back `stop_claiming`. False where it has ended."""
+    return _set_draining(connection, worker_id, False)
+
+
+def _set_draining(connection: Connection, worker_id: UUID, asked: bool) -> bool:
+    statement = update(Worker).where(Worker.id == worker_id, Worker.ended_at.is_(None)).values(draining=asked)
+    return connection.execute(statement).rowcount == 1

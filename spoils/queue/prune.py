@@ -14,6 +14,7 @@ from spoils.models import (
     Bulk,
     IdempotencyKey,
     Minute,
+    Quarter,
     Task,
     TaskState,
     Tick,
@@ -49,6 +50,13 @@ def prune_attempts(connection: Connection, *, days: float, batch: int = BATCH) -
 def prune_minutes(connection: Connection, *, days: float, batch: int = BATCH) -> int:
     """Delete up to `batch` rows of minutes longer than `days` ago."""
     return _prune(connection, Minute.id, Minute.minute < _ago(days), batch)
+
+
+def prune_quarters(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` rows of quarters longer than `days` ago."""
+    key = (Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.bucket)
+    old = select(*key).where(Quarter.quarter < _ago(days)).limit(batch)
+    return connection.execute(delete(Quarter).where(tuple_(*key).in_(old))).rowcount
 
 
 def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) -> int:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, DateTime, bindparam, cast, func, literal, select, update
+from sqlalchemy import ARRAY, Connection, DateTime, String, bindparam, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.job import Job
-from spoils.models import ACTIVE, Schedule, Task, Tick, TickEnding
+from spoils.models import ACTIVE, Pause, PauseKind, Schedule, Task, Tick, TickEnding
 from spoils.queue.enqueue import enqueue
 
 _FIND = (
@@ -25,23 +25,37 @@ _FIND = (
         index_elements=["job", "cron", "zone"],
         set_={"seen_at": func.clock_timestamp(), "task_type": bindparam("task_type")},
     )
-    .returning(Schedule.id, Schedule.settled_until, func.clock_timestamp().label("now"))
+    .returning(
+        Schedule.id,
+        Schedule.settled_until,
+        func.clock_timestamp().label("now"),
+        select(Pause.paused_at)
+        .where(Pause.kind == PauseKind.SCHEDULE.value, Pause.name == bindparam("job"))
+        .scalar_subquery()
+        .label("paused_at"),
+    )
 )
+PAUSED = "paused"
+"""The reason of a slot that was skipped because its schedule was paused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a schedule stands: every slot up to `settled_until` is told; `now` is the database's clock."""
+    """Where a schedule stands: every slot up to `settled_until` is told; `now` is the database's clock.
+
+    `paused_at` is since when it is paused.
+    """
 
     schedule_id: int
     settled_until: datetime
     now: datetime
+    paused_at: datetime | None = None
 
 
 def standing(connection: Connection, *, job: str, task_type: str, cron: str, zone: str) -> Standing:
     """Find the schedule of this class, cron and zone, or begin it now: slots of before it began are nobody's."""
     row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
-    return Standing(row.id, row.settled_until, row.now)
+    return Standing(row.id, row.settled_until, row.now, row.paused_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,13 @@ def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[date
     return missed
 
 
+def skip_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
+    """Record slots that came due while the schedule was paused; how many were not told before."""
+    skipped = _tell(connection, schedule_id, slots, TickEnding.SKIPPED, PAUSED)
+    _settle(connection, schedule_id, max(slots))
+    return skipped
+
+
 def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> UUID | None:
     """The task of the last entered slot before this one, where it still waits or runs."""
     last = (
@@ -91,7 +112,13 @@ def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> U
     return connection.scalar(select(Task.id).where(Task.id == last, Task.state.in_(ACTIVE)))
 
 
-def _tell(connection: Connection, schedule_id: int, slots: Sequence[datetime], outcome: TickEnding) -> int:
+def _tell(
+    connection: Connection,
+    schedule_id: int,
+    slots: Sequence[datetime],
+    outcome: TickEnding,
+    reason: str | None = None,
+) -> int:
     told = (
         func.unnest(cast(list(slots), ARRAY(DateTime(timezone=True))))
         .table_valued("slot", name="told")
@@ -100,8 +127,8 @@ def _tell(connection: Connection, schedule_id: int, slots: Sequence[datetime], o
     statement = (
         insert(Tick)
         .from_select(
-            ["schedule_id", "slot", "outcome"],
-            select(literal(schedule_id), told.c.slot, literal(outcome.value)),
+            ["schedule_id", "slot", "outcome", "reason"],
+            select(literal(schedule_id), told.c.slot, literal(outcome.value), literal(reason, String)),
         )
         .on_conflict_do_nothing()
     )

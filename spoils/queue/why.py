@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import func, select, tuple_, union_all
 
-from spoils.models import WAITING, Task, TaskState, Worker
+from spoils.models import WAITING, PauseKind, Task, TaskState, Worker
 from spoils.queue import inspect
 from spoils.queue.inspect import Session
+from spoils.queue.pauses import paused
 from spoils.queue.reach import SUSPECT_CRASHES
 
 COUNTED_AHEAD = 1_000
@@ -63,6 +64,14 @@ def _due(sight: Sight) -> Reason:
     return Reason("not_due" if holds else "due", holds, facts)
 
 
+def _pause(sight: Sight) -> Reason | None:
+    pause = paused(sight.session.connection(), PauseKind.TASK_TYPE).get(sight.task.task_type)
+    if pause is None:
+        return None
+    facts = {"task_type": pause.name, "paused_by": pause.paused_by, "paused_at": pause.paused_at}
+    return Reason("paused", True, facts)
+
+
 def _worker(sight: Sight) -> Reason:
     task_type = sight.task.task_type
     if not sight.workers:
@@ -87,8 +96,8 @@ def _suspect(sight: Sight) -> Reason | None:
 
 
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _worker, _twin, _suspect)
-"""Each looks at one thing. What is new that may hold a task, such as a pause of its type, is one more of them."""
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _twin, _suspect)
+"""Each looks at one thing. What is new that may hold a task is one more of them."""
 
 
 def _turn(sight: Sight) -> Reason:

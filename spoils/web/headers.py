@@ -3,6 +3,7 @@
 from flask import Flask, Response, current_app, request
 
 from spoils.web.assets import FOR_EVER
+from spoils.web.compression import compress
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -24,6 +25,7 @@ def init_app(app: Flask) -> None:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
         if request.endpoint == "static":
             response.headers["Cache-Control"] = FOR_EVER if _names_content() else "public, no-cache"
+            response = compress(response)
         elif "Cache-Control" not in response.headers:
             kept = request.endpoint not in NOT_KEPT
             response.headers["Cache-Control"] = "private, no-cache" if kept else "no-store"

@@ -57,6 +57,8 @@ class Dispatcher:
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
+        self._draining = False
+        self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
         self._unsure = False
         self._again: tuple[float, ...] = ()
@@ -84,11 +86,20 @@ class Dispatcher:
         if due:
             self.loop.wake()
 
+    def obey(self, *, draining: bool, paused: frozenset[str]) -> None:
+        """Claim nothing while `draining`, and nothing of the types that are `paused`."""
+        more = (self._draining and not draining) or not self._paused <= paused
+        self._draining, self._paused = draining, paused
+        if more:
+            self.loop.wake()
+
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
+        if self._draining:
+            return POLL_SECONDS
         held = len(self._in_flight)
         room = min(self._pool.room, MOST_IN_FLIGHT - held)
         if room <= 0 or self._in_flight.suspect:
@@ -107,15 +118,21 @@ class Dispatcher:
         """Claim into the room; whether there may be more at once."""
         with self._claiming() as connection:
             claims, more = claim(
-                connection, worker_id=self._worker_id, cursors=self._cursors, kinds=self._kinds, limit=room
+                connection,
+                worker_id=self._worker_id,
+                cursors=self._cursors,
+                kinds=self._kinds,
+                limit=room,
+                paused=self._paused,
             )
             self._take_in_hand(claims)
         return more
 
     def _claim_suspect(self) -> bool:
         with self._claiming() as connection:
+            wanted = [name for name in self._task_types if name not in self._paused]
             claims = claim_suspect(
-                connection, worker_id=self._worker_id, task_types=self._task_types, kinds=self._kinds
+                connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds
             )
             self._take_in_hand(claims)
         return bool(claims)

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from spoils.db.engine import transaction
 from spoils.queue.counts import fold_counts
 from spoils.queue.minutes import fold_minutes
+from spoils.queue.quarters import fold_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
 from spoils.worker.loop import Loop
 
@@ -28,7 +29,7 @@ class Maintenance:
 
     def tick(self) -> float:
         """One round of it. The folding comes first: it must go on whatever hinders the rest."""
-        for fold in (fold_counts, fold_minutes):
+        for fold in (fold_counts, fold_minutes, fold_quarters):
             with self._turn, transaction(self._engine) as connection:
                 fold(connection)
         with self._turn, self._engine.connect() as connection:

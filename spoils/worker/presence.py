@@ -46,6 +46,7 @@ class Presence:
         on_suspect: Callable[[bool], None],
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
+        on_orders: Callable[[bool, frozenset[str]], None],
         on_ended: Callable[[], None],
     ) -> None:
         self._engine = engine
@@ -59,7 +60,9 @@ class Presence:
         self._on_suspect = on_suspect
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
+        self._on_orders = on_orders
         self._on_ended = on_ended
+        self._paused: frozenset[str] = frozenset()
         self._watch = Watch()
         self._listener = Listener(on_notify=on_due)
         self._connection: Connection | None = None
@@ -132,7 +135,8 @@ class Presence:
             rss=_resident_bytes(),
             running=self._running(),
             draining=self.draining,
-            task_types=self._task_types,
+            # What is paused falls due for nobody, and a suspect of it must not hold the others up.
+            task_types=[name for name in self._task_types if name not in self._paused],
             kinds=self._kinds,
         )
         self._beat_at = time.monotonic()
@@ -140,6 +144,8 @@ class Presence:
         if not pulse.alive:
             self._on_ended()
             return
+        self._paused = pulse.paused
+        self._on_orders(pulse.draining, pulse.paused)
         if pulse.next_due_seconds is not None:
             self._on_due(pulse.next_due_seconds)
         self._on_suspect(pulse.suspect_due)

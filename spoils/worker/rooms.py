@@ -104,6 +104,7 @@ class Rooms:
             on_suspect=lambda due: self.dispatcher.suspect_due(due),
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
+            on_orders=lambda draining, paused: self.dispatcher.obey(draining=draining, paused=paused),
             on_ended=on_ended,
         )
         self.dispatcher = Dispatcher(

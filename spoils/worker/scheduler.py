@@ -76,6 +76,7 @@ class Scheduler:
     def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
         """The slots to enter now; those that nobody was there for are recorded on the way."""
         slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
+        slots = self._without_paused(job_class, slots, standing)
         late = [slot for slot in slots if standing.now - slot > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
@@ -84,6 +85,25 @@ class Scheduler:
             if told:
                 log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
         return slots[len(missed) :]
+
+    def _without_paused(
+        self, job_class: type[Job], slots: list[datetime], standing: ticks.Standing
+    ) -> list[datetime]:
+        """Those of before the pause; the others are recorded as skipped."""
+        if standing.paused_at is None:
+            return slots
+        skipped = [slot for slot in slots if slot >= standing.paused_at]
+        if skipped:
+            with self._engine.connect() as connection:
+                told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
+            if told:
+                log.info(
+                    "Skipped %d ticks of %s, which is paused",
+                    told,
+                    job_class.__name__,
+                    extra={"action": "tick"},
+                )
+        return slots[: len(slots) - len(skipped)]
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()

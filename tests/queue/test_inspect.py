@@ -164,3 +164,38 @@ def test_twins_are_the_others_of_one_hash_and_one_of_them_may_be_active(session:
     assert inspect.active_twin(session, other) is None
     assert list(inspect.twins_of(session, alone)) == []
     assert inspect.active_twin(session, alone) is None
+
+
+def test_a_rare_type_is_looked_for_a_stretch_at_a_time_and_found_at_last(
+    session: Session, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "FAR", 10)
+    rare = []
+    for number in range(60):
+        task_id = rows.task(
+            state="finished" if number % 3 else "failed",
+            task_type="rare" if number in (3, 40, 58) else "sample",
+        )
+        rows.connection.execute(
+            text("UPDATE fang_tasks SET updated_at = now() - make_interval(mins => :n) WHERE id = :id"),
+            {"n": number, "id": task_id},
+        )
+        rare += [task_id] if number in (3, 40, 58) else []
+    found, place, pages = [], None, 0
+    while True:
+        page = inspect.page_of_tasks(session, task_type="rare", older_than=place)
+        found += [task.id for task in page.tasks]
+        pages += 1
+        if page.older is None:
+            break
+        assert page.cut_off
+        place = page.older
+    assert found == rare
+    assert 4 <= pages <= 8
+    back = []
+    while place is not None:
+        page = inspect.page_of_tasks(session, task_type="rare", newer_than=place)
+        back = [task.id for task in page.tasks] + back
+        place = page.newer
+    assert len(back) >= 2
+    assert back == rare[: len(back)]

@@ -165,3 +165,25 @@ def test_a_claim_that_failed_is_not_held_against_what_was_settled_meanwhile(
     assert end(rows.connection, bench.worker_id, claim) == {task_id}
     bench.dispatcher.tick()
     assert rows.state(task_id) == "finished"
+
+
+def test_it_leaves_paused_types_alone(bench: Bench, rows: Rows) -> None:
+    paused, free = TYPES[0], TYPES[1]
+    left = rows.task(task_type=paused)
+    taken = rows.task(task_type=free)
+    bench.dispatcher.obey(draining=False, paused=frozenset([paused]))
+    bench.dispatcher.tick()
+    assert (rows.state(left), rows.state(taken)) == ("new", "in_progress")
+    bench.dispatcher.obey(draining=False, paused=frozenset())
+    bench.dispatcher.tick()
+    assert rows.state(left) == "in_progress"
+
+
+def test_it_claims_nothing_when_asked_not_to(bench: Bench, rows: Rows) -> None:
+    task_id = rows.task()
+    bench.dispatcher.obey(draining=True, paused=frozenset())
+    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert rows.state(task_id) == "new"
+    bench.dispatcher.obey(draining=False, paused=frozenset())
+    bench.dispatcher.tick()
+    assert rows.state(task_id) == "in_progress"

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.job import Job, Queue
+from spoils.models import PauseKind
+from spoils.queue import pauses
 from spoils.queue.enqueue import enqueue
 from spoils.worker import scheduler as room
 from spoils.worker.scheduler import ERROR_SECONDS, LOOK_SECONDS, Scheduler
@@ -192,3 +194,37 @@ def test_a_slot_and_its_task_come_together_or_not_at_all(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     one.tick()
     assert told(rows)["entered"] >= 3
+
+
+def test_slots_of_a_paused_schedule_are_skipped_and_say_so(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    room_of_it = scheduler(engine, EveryMinuteJob)
+    room_of_it.tick()
+    pauses.pause(connection, PauseKind.SCHEDULE, "EveryMinuteJob", by="admin")
+    connection.execute(text("UPDATE spoils_pauses SET paused_at = now() - interval '1 hour'"))
+    settled_until(connection, timedelta(minutes=5))
+    room_of_it.tick()
+    assert set(rows.all("SELECT outcome, reason FROM spoils_ticks")) == {("skipped", "paused")}
+    assert rows.value("SELECT count(*) FROM spoils_ticks") == 5
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+    pauses.resume(connection, PauseKind.SCHEDULE, "EveryMinuteJob")
+    connection.execute(text("DELETE FROM spoils_ticks"))
+    settled_until(connection, timedelta(seconds=60))
+    room_of_it.tick()
+    assert told(rows) == {"entered": 1}
+
+
+def test_slots_before_a_pause_keep_what_they_would_have_been(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    room_of_it = scheduler(engine, EveryMinuteJob)
+    room_of_it.tick()
+    pauses.pause(connection, PauseKind.SCHEDULE, "EveryMinuteJob", by="admin")
+    connection.execute(
+        text("UPDATE spoils_pauses SET paused_at = date_trunc('minute', now()) - interval '3 minutes'")
+    )
+    settled_until(connection, timedelta(minutes=6))
+    room_of_it.tick()
+    assert told(rows)["skipped"] >= 3
+    assert told(rows)["missed"] >= 2

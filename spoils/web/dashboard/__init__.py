@@ -14,8 +14,12 @@ from spoils.web.dashboard import (  # noqa: F401 - the routes register themselve
     flashes,
     guard,
     job_routes,
+    overview_routes,
     product_routes,
+    schedule_routes,
     session_routes,
+    versions,
+    worker_routes,
 )
 from spoils.web.dashboard.blueprint import bp
 

@@ -43,6 +43,11 @@ def plural(value: int, word: str) -> str:
     return f"{value:,} {word}" if value == 1 else f"{value:,} {word}s"
 
 
+def counted(value: int, one: str, many: str) -> str:
+    """1 retry, 3 retries"""
+    return f"{value:,} {one if value == 1 else many}"
+
+
 def run_time(milliseconds: float | None) -> str:
     """412 ms, 1.31 s, 2 min 7 s; a dash where there is none."""
     if milliseconds is None or milliseconds < 0:
@@ -51,6 +56,39 @@ def run_time(milliseconds: float | None) -> str:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1_000
     return f"{seconds:.2f} s" if seconds < MINUTE else span(seconds)
+
+
+def short_time(milliseconds: float) -> str:
+    """3 ms, 0.3 s, 10 s, 3 min: a round run time as a mark on an axis."""
+    if milliseconds < 100:
+        return f"{milliseconds:g} ms"
+    if milliseconds < 100_000:
+        return f"{milliseconds / 1_000:g} s"
+    return span(milliseconds / 1_000)
+
+
+def compact(value: float) -> str:
+    """0.4, 120, 12k: a round number as a mark on an axis."""
+    if value >= 10_000:
+        return f"{value / 1_000:g}k"
+    return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:g}"
+
+
+def memory(size: int | None) -> str:
+    """118 MB; a dash where it is unknown."""
+    return "–" if size is None else f"{size / 1_000_000:,.0f} MB"
+
+
+def percent(part: int, whole: int) -> str:
+    """2.8 %; a dash of nothing, and never 0 or 100 where it is not."""
+    if not whole:
+        return "–"
+    share = part / whole * 100
+    if 0 < share < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= share < 100:
+        return "> 99.9 %"
+    return f"{share:.1f} %"
 
 
 def span(seconds: float) -> str:

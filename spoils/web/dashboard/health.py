@@ -1,7 +1,7 @@
 """The sentence of health. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spoils.web.dashboard.formats import coarse, plural, span
 
@@ -17,6 +17,7 @@ class Seen:
     due_for: Mapping[str, float]
     live_workers: int
     taken: frozenset[str]
+    paused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,35 @@ class Health:
     """The type whose waiting jobs are worth a look."""
 
 
+LEFT_OUT = Health(
+    "The database is slow.",
+    "Some figures took too long and are left out. Try again in a moment.",
+    glyph="waits",
+)
+
+
 def judge(seen: Seen) -> Health:
-    """The one thing to say, the worst first."""
+    """The one thing to say, the worst first. What is paused waits on purpose, and is told after it."""
+    if not seen.paused:
+        return _judge(seen)
+    rest = Seen(
+        waiting={name: number for name, number in seen.waiting.items() if name not in seen.paused},
+        due_for={name: age for name, age in seen.due_for.items() if name not in seen.paused},
+        live_workers=seen.live_workers,
+        taken=seen.taken,
+    )
+    health = _judge(rest)
+    return replace(health, rest=f"{health.rest} {_paused(seen)}".strip())
+
+
+def _paused(seen: Seen) -> str:
+    first, *others = sorted(seen.paused)
+    waiting = sum(seen.waiting.get(name, 0) for name in seen.paused)
+    names = f"{first} and {plural(len(others), 'other type')} are" if others else f"{first} is"
+    return f"{names} paused, and {_jobs_wait(waiting)} for that." if waiting else f"{names} paused."
+
+
+def _judge(seen: Seen) -> Health:
     if not seen.live_workers:
         return _nobody(seen)
     if untaken := {name: age for name, age in seen.due_for.items() if name not in seen.taken}:

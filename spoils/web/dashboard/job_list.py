@@ -17,6 +17,7 @@ from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import TaskRow, task_row
 
+CUT_OFF = f"Looked at {inspect.FAR:,} that ended; there are others beyond. Go on by the button."
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
 
@@ -40,6 +41,8 @@ class JobList:
     newer: str | None
     older: str | None
     offer: Offer
+    cut_off: str
+    """How far the search for a type went, where it did not go through."""
     middle: bool
     """Whether the URL names a place, so that this may not be the top."""
 
@@ -48,7 +51,7 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     """The page that `filters` name."""
     by_state = _by_state(filters, strip)
     middle = filters.older_than is not None or filters.newer_than is not None
-    if by_state.get(filters.state, 0) > 0:
+    if strip.uncounted or by_state.get(filters.state, 0) > 0:
         page = inspect.page_of_tasks(
             session,
             state=filters.state,
@@ -61,7 +64,11 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     return JobList(
         rows=_rows(page.tasks, strip),
         tabs=tuple(
-            Tab(VIEWS[state] if state else None, formats.number(by_state[state]), filters.state == state)
+            Tab(
+                VIEWS[state] if state else None,
+                "–" if strip.uncounted else formats.number(by_state[state]),
+                filters.state == state,
+            )
             for state in (None, *ORDER)
         ),
         types=tuple(sorted({*strip.counts, *([filters.task_type] if filters.task_type else [])})),
@@ -69,6 +76,7 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
         newer=_cursor(page.newer),
         older=_cursor(page.older),
         offer=offer(filters, by_state[filters.state]),
+        cut_off=CUT_OFF if page.cut_off else "",
         middle=middle,
     )
 

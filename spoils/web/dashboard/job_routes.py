@@ -19,12 +19,6 @@ from spoils.web.dashboard.job_view import show_job
 from spoils.web.dashboard.local import local_path
 
 
-@bp.get("/")
-def home() -> ResponseReturnValue:
-    """The list of jobs, until there is an overview."""
-    return redirect(url_for("dashboard.jobs"), 302)
-
-
 @bp.get("/jobs")
 def jobs() -> ResponseReturnValue:
     """A list of jobs, or what a search found."""

@@ -17,6 +17,7 @@ from spoils.outcome import Ending
 from spoils.queue import inspect
 from spoils.web.dashboard import formats, lookback
 from spoils.web.dashboard.audit_view import Entry, show_trail
+from spoils.web.dashboard.life import Life, life_of
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
@@ -74,6 +75,7 @@ class JobView:
     traceback: tuple[Part, ...]
     payload: str
     facts: tuple[Fact, ...]
+    life: Life | None
     reasons: tuple[Reason, ...]
     twins: tuple[TaskRow, ...]
     twins_reach: str
@@ -110,6 +112,7 @@ def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
         payload=pretty(task.payload),
         facts=tuple(_facts(task, strip.now, names)),
         reasons=why_it_waits(session, task, strip.now),
+        life=life_of(task, ended, strip.now),
         twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
         twins_reach=lookback.REACH_OF_ENDED,
         trail=show_trail(session, task.id, strip.now),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from spoils.job.registry import registry
 from spoils.models import IngredientAnalysis, Product, Task
@@ -78,7 +78,8 @@ def list_products(
     newer_than: tuple[datetime, int] | None = None,
 ) -> ProductPage:
     """One page, keyset both ways."""
-    statement = select(Product)
+    # A document is large, and no list shows it.
+    statement = select(Product).options(defer(Product.document))
     key = tuple_(Product.updated_at, Product.id)
     if older_than is not None:
         statement = statement.where(key < tuple_(*older_than))

@@ -7,13 +7,15 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from spoils.models import WAITING, Minute, TaskState
-from spoils.queue import counts, inspect
+from spoils.models import WAITING, Minute, Pause, PauseKind, TaskState
+from spoils.queue import counts, inspect, pauses
 from spoils.web.dashboard import formats
-from spoils.web.dashboard.health import Health, Seen, judge
+from spoils.web.dashboard.health import LEFT_OUT, Health, Seen, judge
+from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 
 RATE_MINUTES = 5
+COUNTS, OLDEST, RATE = "the counts by state", "the oldest waiting", "the jobs per minute"
 
 Counts = Mapping[str, Mapping[TaskState, int]]
 
@@ -33,6 +35,7 @@ class Strip:
 
     states: tuple[StateCount, ...]
     oldest: formats.Figure | None
+    oldest_since: formats.Moment | None
     per_minute: str
     workers: int
     threads: str
@@ -44,28 +47,48 @@ class Strip:
     """Task types that a live worker takes."""
     waiting_state: str
     """The state in which most of what `health` speaks of waits."""
+    due_for: Mapping[str, float]
+    """For each type with a due task: the seconds that the oldest has been due."""
+    paused: Mapping[str, Pause]
+    """Task types of which nothing is claimed."""
+    missing: tuple[str, ...] = ()
+    """What took the database too long."""
 
     @property
     def total(self) -> int:
         """How many tasks there are."""
         return sum(each.count for each in self.states)
 
+    @property
+    def uncounted(self) -> bool:
+        """Whether the counts took too long, so that `counts` and `total` say nothing."""
+        return COUNTS in self.missing
+
 
 def look(session: Session) -> Strip:
-    """Look at the queue as it is now."""
+    """Look at the queue as it is now: a few statements, each of which costs the same at any size of the table."""
     connection = session.connection()
     now = inspect.server_now(connection)
-    by_type = counts.count_tasks(connection)
+    patience = Patience(session)
+    by_type = patience.read(COUNTS, lambda: counts.count_tasks(session.connection())) or {}
     waiting = {name: sum(of[state] for state in WAITING) for name, of in by_type.items()}
+    waits = [name for name, number in waiting.items() if number > 0]
+    oldest = patience.read(OLDEST, lambda: inspect.oldest_waiting(session, waits)) or []
+    ended = patience.read(RATE, lambda: _ended_lately(session))
     workers = inspect.live_workers(session)
-    oldest = inspect.oldest_waiting(session, [name for name, number in waiting.items() if number > 0])
+    paused = pauses.paused(session.connection(), PauseKind.TASK_TYPE)
     ages = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest}
     taken = frozenset(name for worker in workers if not worker.draining for name in worker.task_types)
-    health = judge(Seen(waiting=waiting, due_for=ages, live_workers=len(workers), taken=taken))
+    seen = Seen(
+        waiting=waiting, due_for=ages, live_workers=len(workers), taken=taken, paused=frozenset(paused)
+    )
+    health = LEFT_OUT if patience.missing else judge(seen)
+    uncounted = COUNTS in patience.missing
     return Strip(
-        states=tuple(_state_count(by_type, state) for state in ORDER),
+        states=tuple(_state_count(by_type, state, uncounted=uncounted) for state in ORDER),
         oldest=formats.coarse(max(ages.values())) if ages else None,
-        per_minute=formats.per_minute(_ended_lately(session), RATE_MINUTES),
+        oldest_since=formats.moment(min(each.oldest_due_at for each in oldest), now) if oldest else None,
+        per_minute="–" if ended is None else formats.per_minute(ended, RATE_MINUTES),
         workers=len(workers),
         threads=formats.plural(sum(worker.threads for worker in workers), "thread"),
         health=health,
@@ -74,12 +97,15 @@ def look(session: Session) -> Strip:
         counts=by_type,
         taken=taken,
         waiting_state=_fullest(by_type, health.task_type),
+        due_for=ages,
+        paused=paused,
+        missing=tuple(patience.missing),
     )
 
 
-def _state_count(by_type: Counts, state: TaskState) -> StateCount:
+def _state_count(by_type: Counts, state: TaskState, *, uncounted: bool) -> StateCount:
     count = sum(of[state] for of in by_type.values())
-    return StateCount(VIEWS[state], count, formats.number(count))
+    return StateCount(VIEWS[state], count, "–" if uncounted else formats.number(count))
 
 
 def _fullest(by_type: Counts, task_type: str | None) -> str:

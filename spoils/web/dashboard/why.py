@@ -39,6 +39,10 @@ def in_words(reason: why.Reason, now: datetime) -> Reason:
         case "due":
             due = formats.moment(facts["due_at"], now)
             return Reason(False, "", f"It has been due for {due.span if due else '–'}.")
+        case "paused":
+            since = formats.moment(facts["paused_at"], now)
+            rest = f"{facts['paused_by']} paused it {since.age if since else ''}; it goes on when somebody resumes it."
+            return Reason(True, f"The type {name} is paused.", rest)
         case "no_worker":
             return Reason(True, "No worker is live.", "Work begins when one starts.")
         case "no_taker":

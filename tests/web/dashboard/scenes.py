@@ -6,6 +6,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from spoils.models import PauseKind
+from spoils.queue import pauses
+from spoils.queue.minutes import bucket
 from tests.rows import Rows
 
 MARKUP = '"\'><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -56,6 +59,22 @@ class Scenes(Rows):
             ),
             values,
         )
+
+    def ended(self, count: int, minutes_ago: int = 3, ran_ms: int = 341, **columns: Any) -> None:
+        """Attempts that ended so many whole minutes ago."""
+        values = {"task_type": "fetch_product", "outcome": "finished", "bucket": bucket(ran_ms), **columns}
+        self.connection.execute(
+            text(
+                "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
+                "(date_trunc('minute', now()) - make_interval(mins => :ago), :task_type, :outcome, :bucket, "
+                ":count, :ran_ms)"
+            ),
+            {"ago": minutes_ago, "count": count, "ran_ms": ran_ms * count, **values},
+        )
+
+    def paused(self, task_type: str) -> None:
+        """A type of which nothing is claimed."""
+        pauses.pause(self.connection, PauseKind.TASK_TYPE, task_type, by="admin")
 
     def product(self, barcode: str = NOODLES, analysis: object = None, **columns: Any) -> int:
         """A product, with its analysis where one is given."""

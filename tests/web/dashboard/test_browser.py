@@ -16,6 +16,9 @@ THEMES = [(width, scheme) for width in (375, 1440) for scheme in ("light", "dark
 def paths(jobs: dict[str, object]) -> list[str]:
     """Every page there is."""
     return [
+        "/",
+        "/workers",
+        "/schedules",
         "/jobs",
         "/jobs?state=failed",
         *(f"/jobs/{one}" for one in jobs.values()),
@@ -46,6 +49,9 @@ def test_every_page_fits_its_window_and_breaks_no_policy(
 @pytest.mark.parametrize(("width", "scheme"), THEMES)
 def test_empty_pages_fit_too(windows: Windows, width: int, scheme: str) -> None:
     for path in (
+        "/",
+        "/workers",
+        "/schedules",
         "/jobs",
         "/jobs?state=failed",
         "/products",

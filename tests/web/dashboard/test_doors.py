@@ -18,6 +18,8 @@ SAMPLES = {
     "barcode": NOODLES,
     "name": "fetch-product",
     "key": "abc",
+    "worker_id": str(uuid4()),
+    "job": "CleanupJob",
 }
 
 

@@ -9,9 +9,14 @@ def seen(
     due_for: dict[str, float] | None = None,
     workers: int = 1,
     taken: str = "a b",
+    paused: str = "",
 ) -> Seen:
     return Seen(
-        waiting=waiting or {}, due_for=due_for or {}, live_workers=workers, taken=frozenset(taken.split())
+        waiting=waiting or {},
+        due_for=due_for or {},
+        live_workers=workers,
+        taken=frozenset(taken.split()),
+        paused=frozenset(paused.split()),
     )
 
 
@@ -79,3 +84,16 @@ def test_no_worker_and_work_to_do_needs_you() -> None:
 
 def test_a_type_that_is_not_due_needs_nobody() -> None:
     assert not judge(seen(waiting={"mail": 3})).needs_you
+
+
+def test_what_is_paused_waits_on_purpose_and_is_told_last() -> None:
+    health = judge(seen(waiting={"a": 3, "mail": 40}, due_for={"mail": 9_000, "a": 1}, paused="mail"))
+    assert says(health).startswith("Work flows.")
+    assert says(health).endswith("mail is paused, and 40 jobs wait for that.")
+    assert not health.needs_you
+    assert says(judge(seen(paused="mail post"))).endswith("mail and 1 other type are paused.")
+
+
+def test_what_is_not_paused_is_still_judged() -> None:
+    health = judge(seen(waiting={"a": 3, "b": 40}, due_for={"a": 301, "b": 9_000}, paused="b"))
+    assert (health.needs_you, health.task_type) == (True, "a")

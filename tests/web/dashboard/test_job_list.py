@@ -10,10 +10,6 @@ from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import LONG, MARKUP, STATES, Scenes
 
 
-def test_home_is_the_list_of_jobs(admin: Visitor) -> None:
-    assert admin.see("/", 302).location == "/jobs"
-
-
 def test_an_empty_queue_tells_what_to_do(admin: Visitor) -> None:
     page = words(admin.see("/jobs"))
     assert "Nothing has been enqueued yet." in page

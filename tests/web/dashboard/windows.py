@@ -1,6 +1,6 @@
 """Pages in a browser, with what their consoles said."""
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 
 class Windows:
@@ -27,13 +27,18 @@ class Windows:
         page = self._contexts[kind].new_page()
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(f"{path}: {error}"))
-        page.on("requestfailed", lambda request: self.complaints.append(f"{path}: {request.url} failed"))
+        page.on("requestfailed", lambda request: self._failed(path, request))
         page.goto(self._url + path)
         return page
 
     def close(self) -> None:
         for context in self._contexts.values():
             context.close()
+
+    def _failed(self, path: str, request: Request) -> None:
+        # A refresh that is under way when its page is left.
+        if request.resource_type != "fetch" or "ERR_ABORTED" not in (request.failure or ""):
+            self.complaints.append(f"{path}: {request.url} failed: {request.failure}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

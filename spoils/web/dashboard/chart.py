@@ -1,0 +1,125 @@
+"""The geometry of charts: numbers to SVG paths. The plot stretches to its place, words stand beside it. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 6_000, 400
+"""Fine enough for whole numbers, which keep a page light."""
+GAP = 0.2
+"""Of a bar's width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A word on an axis, at so many per cent of it."""
+
+    at: float
+    text: str
+    iso: str = ""
+    """The moment that it names, for whoever writes it in a zone of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where a bar stands, and its figures as one sentence."""
+
+    x: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Stacked bars: the lower ones solid, the upper ones soft with a cap."""
+
+    lower: str
+    upper: str
+    caps: str
+    running: str
+    """The outline of the last bar, whose time is not over."""
+
+
+def nice_top(largest: float) -> tuple[float, float]:
+    """The top of an axis from nought, and its step: at most four steps."""
+    if largest <= 0:
+        return 4.0, 1.0
+    power = 10.0 ** math.floor(math.log10(largest / 4))
+    step = next(power * each for each in (1, 2, 4, 5, 10) if power * each * 4 >= largest * 0.999)
+    return step * max(1, math.ceil(largest / step - 0.001)), step
+
+
+def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
+    """Bars of both sequences, which are equally long, the upper ones on the lower ones; the last one is outlined."""
+    height = HEIGHT
+    each = WIDTH / len(lower)
+    width = each * (1 - GAP)
+    below, above, caps, outline = [], [], [], ""
+    for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        x = at * each + each * GAP / 2
+        low_top, top_top = height - low / top * height, height - (low + high) / top * height
+        if at == len(lower) - 1:
+            if low + high:
+                outline = f"M{x:.0f} {height}V{top_top:.0f}h{width:.0f}V{height}"
+            continue
+        if low:
+            below.append(f"M{x:.0f} {height}V{low_top:.0f}h{width:.0f}V{height}z")
+        if high:
+            above.append(f"M{x:.0f} {low_top:.0f}V{top_top:.0f}h{width:.0f}V{low_top:.0f}z")
+            caps.append(f"M{x:.0f} {top_top:.0f}h{width:.0f}")
+    return Bars("".join(below), "".join(above), "".join(caps), outline)
+
+
+def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
+    """The same as strokes on ten by a hundred units a bar, with a scale of its own."""
+    top = max((low + high for low, high in zip(lower, upper, strict=True)), default=0) or 1
+    below, above, caps = [], [], []
+    for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
+        x, low_top, top_top = at * 10 + 5, round(100 - low / top * 96), round(100 - (low + high) / top * 96)
+        if low:
+            below.append(f"M{x} 100V{low_top}")
+        if high:
+            above.append(f"M{x} {low_top}V{top_top}")
+            caps.append(f"M{x - 4} {top_top}h8")
+    return Bars("".join(below), "".join(above), "".join(caps), "")
+
+
+def log_marks(smallest: float, largest: float) -> list[float]:
+    """Marks of a logarithmic axis, 1 and 3 of each power of ten, that hold both ends between them."""
+    low, high = max(smallest, 1.0), max(largest, 1.0)
+    steps = [
+        factor * 10.0**power
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+        for factor in (1, 3)
+    ]
+    first = max((at for at, step in enumerate(steps) if step <= low * 1.001), default=0)
+    last = next(at for at, step in enumerate(steps) if step >= high * 0.999)
+    marks = steps[first : max(last, first + 2) + 1]
+    while len(marks) > 6:
+        marks = [*marks[:-1:2], marks[-1]]
+    return marks
+
+
+def log_height(value: float, marks: Sequence[float]) -> float:
+    """How high, from the top, a value stands on the axis of these marks, of `HEIGHT`."""
+    low, high = math.log(marks[0]), math.log(marks[-1])
+    share = (math.log(max(value, 1e-9)) - low) / (high - low)
+    return HEIGHT - min(max(share, 0.0), 1.0) * HEIGHT
+
+
+def line(values: Sequence[float | None], marks: Sequence[float]) -> str:
+    """A line through the values; where one is missing it breaks off, and one alone is a dash."""
+    each = WIDTH / len(values)
+    path, drawing = [], False
+    for at, value in enumerate(values):
+        if value is None:
+            drawing = False
+            continue
+        x, y = (at + 0.5) * each, log_height(value, marks)
+        alone = not drawing and (at + 1 == len(values) or values[at + 1] is None)
+        if alone:
+            path.append(f"M{x - each / 3:.0f} {y:.0f}h{each * 2 / 3:.0f}")
+        else:
+            path.append(f"{'L' if drawing else 'M'}{x:.0f} {y:.0f}")
+        drawing = True
+    return "".join(path)

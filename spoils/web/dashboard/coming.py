@@ -1,0 +1,135 @@
+"""What comes next within 24 hours: ticks, what was set for later, and retries."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from spoils.cron import Cron, CronError
+from spoils.models import Pause, Schedule, TaskState
+from spoils.queue.ahead import STEPS, Later
+from spoils.web.dashboard import chart, cron_words, formats
+from spoils.web.dashboard.ranges import Range
+
+DAY = timedelta(hours=24)
+DRAWN_TICKS = 300
+LISTED = 8
+HEIGHT = 28
+_AXIS = Range("next", "", timedelta(hours=1), 24, timedelta(hours=6))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that comes, with its own words and what it links to."""
+
+    due: formats.Moment | None
+    until: formats.Moment | None
+    text: str
+    task_type: str | None
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """Three lanes over a day, and what is in them as lines, the soonest first."""
+
+    ticks: str
+    scheduled: str
+    retries: str
+    marks: tuple[chart.Mark, ...]
+    lines: tuple[Line, ...]
+    more: int
+
+
+def coming(
+    schedules: Sequence[Schedule], paused: Mapping[str, Pause], later: Sequence[Later], now: datetime
+) -> Coming:
+    """All of it as seen at `now`; schedules that are paused have no ticks."""
+    ticks = [
+        (schedule, list(islice(_slots(schedule, now), DRAWN_TICKS)))
+        for schedule in schedules
+        if schedule.job not in paused
+    ]
+    soon = [each for each in later if each.step < STEPS]
+    lines = [
+        *(_tick_line(schedule, slots[0], now) for schedule, slots in ticks if slots),
+        *_groups(soon, now),
+    ]
+    lines.sort(key=lambda each: each[0])
+    return Coming(
+        ticks="".join(f"M{_x(slot, now):.0f} 6v22" for _, slots in ticks for slot in slots),
+        scheduled=_lane(soon, TaskState.NEW),
+        retries=_lane(soon, TaskState.RETRIED),
+        marks=_marks(now),
+        lines=tuple(line for _, line in lines[:LISTED]),
+        more=max(len(lines) - LISTED, 0),
+    )
+
+
+def _slots(schedule: Schedule, now: datetime) -> Iterator[datetime]:
+    try:
+        yield from Cron(schedule.cron, schedule.zone).due_between(now, now + DAY)
+    except CronError:
+        return  # of a release that knew this zone
+
+
+def _x(moment: datetime, now: datetime) -> float:
+    return (moment - now) / DAY * chart.WIDTH
+
+
+def _lane(later: Sequence[Later], state: TaskState) -> str:
+    counts = [0] * STEPS
+    for each in later:
+        if each.state is state:
+            counts[each.step] += each.count
+    top = max(counts) or 1
+    width = chart.WIDTH / STEPS
+    # A single one must be seen beside a thousand.
+    return "".join(
+        f"M{at * width:.0f} {HEIGHT}v-{max(count / top * (HEIGHT - 4), 3):.0f}h{width * 0.8:.0f}V{HEIGHT}z"
+        for at, count in enumerate(counts)
+        if count
+    )
+
+
+def _marks(now: datetime) -> tuple[chart.Mark, ...]:
+    ahead = _AXIS.marks(now + DAY - timedelta(hours=1))
+    shift = (_AXIS.since(now + DAY - timedelta(hours=1)) - now) / DAY * 100
+    return tuple(
+        chart.Mark(round(each.at + shift, 2), each.text, each.iso) for each in ahead if each.at + shift > 10
+    )
+
+
+def _tick_line(schedule: Schedule, slot: datetime, now: datetime) -> tuple[datetime, Line]:
+    words = cron_words.describe(schedule.cron)
+    text = f"{formats.one_line(schedule.task_type)}, {words[0].lower()}{words[1:]}"
+    return slot, Line(formats.moment(slot, now), None, text, None, None)
+
+
+def _groups(later: Sequence[Later], now: datetime) -> Iterator[tuple[datetime, Line]]:
+    """Steps of one type and state that follow each other are told in one line."""
+    by_kind: dict[tuple[str, TaskState], list[Later]] = {}
+    for each in later:
+        by_kind.setdefault((each.task_type, each.state), []).append(each)
+    for (task_type, state), steps in by_kind.items():
+        run = [steps[0]]
+        for each in steps[1:]:
+            if each.step - run[-1].step > 1:
+                yield run[0].first, _group_line(task_type, state, run, now)
+                run = []
+            run.append(each)
+        yield run[0].first, _group_line(task_type, state, run, now)
+
+
+def _group_line(task_type: str, state: TaskState, run: Sequence[Later], now: datetime) -> Line:
+    count = sum(each.count for each in run)
+    name = formats.shortened(formats.one_line(task_type), 60)
+    retried = state is TaskState.RETRIED
+    text = (
+        f"{formats.number(count)} {'retry' if count == 1 else 'retries'} of {name}"
+        if retried
+        else (f"{formats.number(count)} {name} set for later")
+    )
+    first, last = run[0].first, max(each.last for each in run)
+    until = formats.moment(last, now) if last - first > timedelta(seconds=60) else None
+    return Line(formats.moment(first, now), until, text, task_type, state.value)

@@ -1,0 +1,136 @@
+"""The table by type on the overview."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from spoils.models import WAITING, TaskState
+from spoils.queue.charts import Sums, percentile
+from spoils.web.dashboard import chart, formats
+from spoils.web.dashboard.ranges import HOUR
+from spoils.web.dashboard.strip import RATE_MINUTES, Strip
+from spoils.web.dashboard.task_row import named
+
+SHOWN = 40
+
+Hour = Mapping[datetime, Sums]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the table is made of, by type: the last day, the last hour by minute, and what is not due yet."""
+
+    day: Mapping[str, Sums]
+    hour: Mapping[str, Hour]
+    later: Mapping[str, int]
+    most_later: int
+    """From this many of a type on there may be more that were not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One type, or all of them where `name` is empty."""
+
+    name: str
+    filter: str
+    paused: bool
+    spark: chart.Bars | None
+    waiting: str
+    later: str
+    """How many of them are not due yet."""
+    oldest: str
+    running: str
+    failed: str
+    finished: str
+    average: str
+    p95: str
+    share: str
+    drain: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTable:
+    """The busiest types, and how many more there are."""
+
+    rows: tuple[TypeRow, ...]
+    whole: TypeRow | None
+    others: int
+
+
+def type_table(strip: Strip, figures: Figures, *, everything: bool = False) -> TypeTable:
+    """Rows of every type that has tasks, ran in the last day, or is paused; the busiest first."""
+    names = sorted(
+        {*strip.counts, *figures.day, *strip.paused},
+        key=lambda name: (-figures.day.get(name, Sums()).ended, -_waiting(strip, [name]), name),
+    )
+    shown = names if everything else names[:SHOWN]
+    return TypeTable(
+        rows=tuple(_row(strip, [name], name, figures) for name in shown),
+        whole=_row(strip, names, None, figures) if len(names) > 1 else None,
+        others=len(names) - len(shown),
+    )
+
+
+def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures) -> TypeRow:
+    day, hour, later = figures.day, figures.hour, figures.later
+    waiting = _waiting(strip, names)
+    ahead = sum(later.get(each, 0) for each in names)
+    cut = any(later.get(each, 0) >= figures.most_later for each in names)
+    sums = [day[each] for each in names if each in day]
+    finished, failed = sum(each.finished for each in sums), sum(each.failed for each in sums)
+    ages = [strip.due_for[each] for each in names if each in strip.due_for]
+    oldest = formats.coarse(max(ages)) if ages else None
+    paused = name is not None and name in strip.paused
+    return TypeRow(
+        name=named(name) if name is not None else "",
+        filter=name or "",
+        paused=paused,
+        spark=_spark(hour.get(name, {}), strip.now) if name is not None else None,
+        waiting=formats.number(waiting),
+        later=f"{formats.number(ahead)}{'+' if cut else ''} later" if ahead else "",
+        oldest=f"{oldest.number} {oldest.unit}".strip() if oldest else "–",
+        running=formats.number(_standing(strip, names, TaskState.IN_PROGRESS)),
+        failed=formats.number(_standing(strip, names, TaskState.FAILED)),
+        finished=formats.number(finished),
+        average=formats.run_time(sum(each.finished_ms for each in sums) / finished if finished else None),
+        p95=formats.run_time(percentile(_buckets(sums), 0.95)),
+        share=formats.percent(failed, finished + failed),
+        drain="paused" if paused else _drain(max(waiting - ahead, 0), names, hour, strip.now),
+    )
+
+
+def _waiting(strip: Strip, names: Sequence[str]) -> int:
+    return sum(_standing(strip, names, state) for state in WAITING)
+
+
+def _standing(strip: Strip, names: Sequence[str], state: TaskState) -> int:
+    return sum(strip.counts[name][state] for name in names if name in strip.counts)
+
+
+def _drain(due: int, names: Sequence[str], hour: Mapping[str, Hour], now: datetime) -> str:
+    """How long what is due takes at the rate of the last whole minutes."""
+    this_minute = HOUR.moments(now)[-1]
+    since = this_minute - timedelta(minutes=RATE_MINUTES)
+    ended = sum(
+        sums.ended
+        for name in names
+        for moment, sums in hour.get(name, {}).items()
+        if since <= moment < this_minute
+    )
+    if not due or not ended:
+        return "–"
+    return formats.span(max(due / ended * RATE_MINUTES * 60, 1))
+
+
+def _spark(of: Hour, now: datetime) -> chart.Bars:
+    minutes = [of.get(moment, Sums()) for moment in HOUR.moments(now)]
+    failed, finished = [each.failed for each in minutes], [each.finished for each in minutes]
+    return chart.spark(failed, finished)
+
+
+def _buckets(sums: Sequence[Sums]) -> dict[int, int]:
+    whole: dict[int, int] = {}
+    for each in sums:
+        for number, count in each.buckets.items():
+            whole[number] = whole.get(number, 0) + count
+    return whole

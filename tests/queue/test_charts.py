@@ -1,0 +1,140 @@
+"""What is read of the minutes is all of them, however they are folded; and what comes is counted within bounds."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from spoils.db.engine import transaction
+from spoils.models import TaskState
+from spoils.queue import ahead, charts, inspect
+from spoils.queue.minutes import bucket
+from spoils.queue.quarters import fold_quarters
+from tests.rows import Rows
+
+
+def entered(rows: Rows, minutes_ago: float, count: int = 1, ran_ms: int = 100, **columns: Any) -> None:
+    values = {"task_type": "sample", "outcome": "finished", "bucket": bucket(ran_ms), **columns}
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
+            "(date_trunc('minute', now() - make_interval(mins => CAST(:ago AS int))), :task_type, :outcome, :bucket, "
+            ":count, :ran_ms)"
+        ),
+        {"ago": minutes_ago, "count": count, "ran_ms": ran_ms * count, **values},
+    )
+
+
+def a_week(rows: Rows) -> None:
+    for ago in (0, 1, 5, 16, 31, 90, 700, 1_300, 3_000, 8_000):
+        entered(rows, ago, count=3)
+        entered(rows, ago, ran_ms=9_000, outcome="retried")
+        entered(rows, ago, ran_ms=9_000, outcome="timed_out", task_type="other")
+
+
+@pytest.fixture
+def session(connection: Connection) -> Session:
+    return Session(connection)
+
+
+def now(rows: Rows) -> datetime:
+    moment: datetime = rows.value("SELECT date_trunc('minute', now())")
+    return moment
+
+
+def fold(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        fold_quarters(connection)
+
+
+def totals(session: Session, since: datetime, step: timedelta) -> dict[str, tuple[int, int]]:
+    found = charts.ended_by_step(session, since=since, step=step)
+    return {
+        name: (sum(each.finished for each in of.values()), sum(each.failed for each in of.values()))
+        for name, of in found.items()
+    }
+
+
+@pytest.mark.parametrize("folds", [0, 1, 3])
+def test_each_range_sums_all_that_ended_in_it(
+    engine: Engine, rows: Rows, session: Session, folds: int
+) -> None:
+    a_week(rows)
+    for _ in range(folds):
+        fold(engine)
+    hour = now(rows) - timedelta(minutes=59)
+    assert totals(session, hour, timedelta(minutes=1)) == {"sample": (15, 5), "other": (0, 5)}
+    day = (now(rows) - timedelta(hours=23)).replace(minute=0)
+    assert totals(session, day, timedelta(minutes=15)) == {"sample": (24, 8), "other": (0, 8)}
+    week = (now(rows) - timedelta(days=7)).replace(minute=0)
+    assert totals(session, week, timedelta(hours=2)) == {"sample": (30, 10), "other": (0, 10)}
+
+
+def test_what_ends_after_a_fold_is_counted_once(engine: Engine, rows: Rows, session: Session) -> None:
+    entered(rows, 40, count=2)
+    fold(engine)
+    entered(rows, 1, count=5)
+    fold(engine)
+    sums = charts.ended_by_type(session, since=now(rows) - timedelta(hours=24))["sample"]
+    assert (sums.finished, sums.failed, sums.finished_ms, sums.ended) == (7, 0, 700, 7)
+
+
+def test_percentiles_are_within_a_tenth(rows: Rows, session: Session) -> None:
+    for ran_ms in range(10, 1_001, 10):
+        entered(rows, 3, ran_ms=ran_ms)
+    entered(rows, 3, ran_ms=5, outcome="released")
+    steps = charts.ended_by_step(
+        session, since=now(rows) - timedelta(minutes=9), step=timedelta(minutes=1), buckets_of="sample"
+    )
+    (sums,) = steps["sample"].values()
+    for share, exact in ((0.5, 500), (0.95, 950), (0.99, 990)):
+        found = charts.percentile(sums.buckets, share)
+        assert found is not None
+        assert abs(found - exact) / exact < 0.1
+    assert charts.percentile({}, 0.5) is None
+
+
+def test_what_comes_is_counted_by_quarter_of_an_hour(rows: Rows, session: Session) -> None:
+    rows.task(due_in=-5)
+    rows.task(due_in=60)
+    rows.task(due_in=100, priority=2)
+    rows.task(due_in=1_000, state="retried")
+    rows.task(due_in=100 * 86_400)
+    found = ahead.later(session, ["sample", "other"])
+    assert [(each.state, each.step, each.count) for each in found] == [
+        (TaskState.NEW, 0, 2),
+        (TaskState.RETRIED, 1, 1),
+        (TaskState.NEW, ahead.STEPS, 1),
+    ]
+    assert found[0].first < found[0].last
+
+
+def test_what_comes_for_ever_is_the_last_step(connection: Connection, rows: Rows, session: Session) -> None:
+    task_id = rows.task()
+    connection.execute(
+        text("UPDATE fang_tasks SET scheduled_at = 'infinity' WHERE id = :id"), {"id": task_id}
+    )
+    assert [(each.step, each.count) for each in ahead.later(session, ["sample"])] == [(ahead.STEPS, 1)]
+
+
+def test_what_comes_is_counted_within_bounds(rows: Rows, session: Session) -> None:
+    for number in range(5):
+        rows.task(due_in=100 + number)
+    assert sum(each.count for each in ahead.later(session, ["sample"], most=3)) == 3
+
+
+def test_the_oldest_of_each_type_is_found_whatever_its_priority(rows: Rows, session: Session) -> None:
+    rows.task(due_in=-50)
+    oldest = rows.task(due_in=-90, priority=-2)
+    rows.task(due_in=-70, priority=2, state="retried")
+    rows.task(due_in=50, task_type="later")
+    rows.task(due_in=-1, task_type="other")
+    rows.task(due_in=-900, state="finished")
+    found = {
+        each.task_type: each.oldest_due_at
+        for each in inspect.oldest_waiting(session, ["sample", "later", "other"])
+    }
+    assert set(found) == {"sample", "other"}
+    assert found["sample"] == rows.one(oldest).scheduled_at

@@ -1,0 +1,84 @@
+"""A job's life is drawn to scale: what was before stands left, a longer run is wider, nothing leaves the drawing."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from spoils.models import Attempt, Task, TaskState
+from spoils.web.dashboard.life import DRAWN, Life, life_of
+
+NOW = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def task(state: TaskState = TaskState.RETRIED, **columns: object) -> Task:
+    values = {
+        "created_at": ago(300),
+        "updated_at": ago(60),
+        "scheduled_at": ago(-120),
+        "attempts": 2,
+        **columns,
+    }
+    return Task(id=uuid4(), state=state, **values)
+
+
+def attempt(number: int, begin: float, ran: float, outcome: str = "retried") -> Attempt:
+    return Attempt(attempt=number, outcome=outcome, claimed_at=ago(begin), ended_at=ago(begin - ran))
+
+
+def drawn(task: Task, *ended: Attempt) -> Life:
+    life = life_of(task, ended, NOW)
+    assert life is not None
+    for x in (
+        life.begin,
+        life.now,
+        *(span.x + span.width for span in life.spans),
+        *(mark.at for mark in life.marks),
+    ):
+        assert 0 <= x <= 100
+    return life
+
+
+def test_what_waits_for_its_next_attempt() -> None:
+    life = drawn(task(), attempt(2, 200, 10), attempt(1, 280, 0.4))
+    first, second = life.spans
+    assert life.begin < first.x < second.x < life.now < (life.due or 0)
+    assert second.width > first.width
+    assert (first.title, first.words, first.state) == ("Attempt 1", "ran 400 ms", "failed")
+    assert life.sentence.endswith("attempt 2 failed after 10.00 s; due in 2 min.")
+    assert not life.ends
+
+
+def test_what_runs_reaches_to_now() -> None:
+    life = drawn(task(TaskState.IN_PROGRESS, claimed_at=ago(30), scheduled_at=ago(40)))
+    assert life.spans[0].x + life.spans[0].width == pytest.approx(life.now, abs=0.1)
+    assert life.due is None
+    assert life.now_mark is not None
+
+
+def test_what_has_ended_has_no_future() -> None:
+    life = drawn(
+        task(TaskState.FINISHED, claimed_at=ago(61), scheduled_at=ago(70)), attempt(1, 100, 1, "released")
+    )
+    assert [span.state for span in life.spans] == ["new", "finished"]
+    assert (life.ends, life.due, life.now_mark) == (True, None, None)
+
+
+def test_what_is_new_at_this_moment_is_drawn_too() -> None:
+    assert drawn(task(TaskState.NEW, created_at=NOW, updated_at=NOW, scheduled_at=NOW)).spans == ()
+
+
+def test_of_many_attempts_the_last_ones_are_drawn() -> None:
+    ended = [attempt(number, 280 - number, 0.5) for number in range(100, 0, -1)]
+    assert [span.title for span in drawn(task(), *ended).spans][-1] == "Attempt 100"
+    assert len(drawn(task(), *ended).spans) == DRAWN
+
+
+@pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)])
+def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
+    life_of(task(TaskState.NEW, scheduled_at=moment), (), NOW)
+    life_of(task(TaskState.FINISHED, created_at=datetime.min.replace(tzinfo=UTC)), (), NOW)

@@ -1,0 +1,140 @@
+"""The overview tells how work flows, in true figures, and is a page even where the database is slow."""
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
+
+from spoils.web import application
+from tests.web.dashboard.conftest import MakeApp
+from tests.web.dashboard.pages import Visitor, links, words
+from tests.web.dashboard.scenes import Scenes
+
+
+def row_of(page: str, task_type: str) -> str:
+    """The words of a type's row."""
+    row = next(part for part in page.split("<tr") if f">{task_type}</a>" in part)
+    return " ".join(re.sub(r"<[^>]+>", " ", row.partition("</tr>")[0].partition(">")[2]).split())
+
+
+def test_nothing_yet_says_what_to_do_next(admin: Visitor, scenes: Scenes) -> None:
+    page = words(admin.see("/"))
+    assert "Nothing has run yet." in page
+    assert "python worker.py" in page
+    assert "fetch_product Fetches a product from Open Food Facts" in page
+    assert "unique, 3 retries" in page
+    scenes.at_work("fetch_product")
+    assert "Start a worker It is there." in words(admin.see("/"))
+
+
+def test_the_charts_tell_what_finished_and_what_failed(admin: Visitor, scenes: Scenes) -> None:
+    scenes.ended(40)
+    scenes.ended(20, minutes_ago=5)
+    scenes.ended(3, outcome="retried")
+    scenes.ended(2, outcome="timed_out", ran_ms=10_000)
+    scenes.ended(7, outcome="snoozed")
+    scenes.ended(1_000, minutes_ago=200)
+    hour = words(admin.see("/"))
+    assert "finished 60 failed 5" in hour
+    assert "40 finished, 5 failed" in hour
+    assert "p50 332 ms" in hour
+    day = words(admin.see("/?range=24h"))
+    assert "finished 1,060 failed 5" in day
+    assert "finished 1,060 failed 5" in words(admin.see("/?range=7d"))
+
+
+def test_a_row_tells_of_its_type(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("fetch_product")
+    for due_in in (-3, -61, 500):
+        scenes.task(task_type="fetch_product", due_in=due_in)
+    scenes.task(task_type="fetch_product", state="in_progress")
+    scenes.task(task_type="fetch_product", state="failed")
+    scenes.ended(10, minutes_ago=2, ran_ms=300)
+    scenes.ended(30, minutes_ago=90, ran_ms=500)
+    scenes.ended(10, minutes_ago=90, outcome="retried")
+    # Waiting, one of it later; oldest, running, failed, finished, average, p95, share of failed attempts; two are due,
+    # and ten end in five minutes.
+    assert row_of(admin.see("/").text, "fetch_product") == (
+        "fetch_product 3 1 later 1 min 1 1 40 450 ms 470 ms 20.0 % 1 min"
+    )
+
+
+def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("mail")
+    task_id = scenes.task(task_type="mail", due_in=-900)
+    assert "Work is behind." in words(admin.see("/"))
+    scenes.paused("mail")
+    page = words(admin.see("/"))
+    assert "Work flows. No due job waits. mail is paused, and 1 job waits for that." in page
+    assert row_of(admin.see("/").text, "mail").endswith("paused")
+    why = words(admin.see(f"/jobs/{task_id}"))
+    assert "The type mail is paused. admin paused it" in why
+
+
+def test_what_comes_next_is_told_and_leads_there(admin: Visitor, scenes: Scenes) -> None:
+    for number in range(3):
+        scenes.task(task_type="mail", due_in=7_200 + number)
+    scenes.task(task_type="mail", state="retried", due_in=90)
+    scenes.task(task_type="mail", due_in=3 * 86_400)
+    scenes.connection.execute(
+        text(
+            "INSERT INTO spoils_schedules (job, cron, zone, task_type) "
+            "VALUES ('CleanupJob', '0 2 * * *', 'UTC', 'cleanup'), ('CleanupJob', '1 1 * * *', 'UTC', 'cleanup')"
+        )
+    )
+    answer = admin.see("/")
+    page = words(answer)
+    assert "1 retry of mail" in page
+    assert "3 mail set for later" in page
+    assert "cleanup, every day at 02:00" in page
+    assert "01:01" not in page  # what the class no longer says
+    assert "/jobs?state=retried&type=mail" in links(answer)
+
+
+def test_two_hundred_types_are_not_one_long_page(admin: Visitor, scenes: Scenes) -> None:
+    for number in range(60):
+        scenes.task(task_type=f"type_{number}")
+    page = admin.see("/")
+    assert page.text.count('data-label="waiting"') == 41  # forty, and all of them
+    assert "Show the other 20 types" in words(page)
+    assert admin.see("/?types=all").text.count('data-label="waiting"') == 61
+
+
+@pytest.mark.parametrize("query", ["range=1y", "range=1h%00", "type=a%00b", "type=" + "x" * 300])
+def test_what_no_link_asks_for_is_refused(admin: Visitor, query: str) -> None:
+    admin.see(f"/?{query}", 400)
+
+
+def test_a_type_that_is_unknown_is_no_error(admin: Visitor, scenes: Scenes) -> None:
+    scenes.full()
+    assert "nothing of this type ended in this time" in words(admin.see("/?type=nonsense"))
+
+
+@pytest.fixture
+def slow(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """A client of an application whose statements may not take long."""
+    monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 300)
+    return make_app(development=True).test_client()
+
+
+@pytest.mark.parametrize(
+    ("table", "missing"),
+    [
+        ("spoils_counts", "the counts by state"),
+        ("spoils_quarters", "the last day by type"),
+        ("spoils_minutes", "the jobs per minute"),
+    ],
+)
+def test_what_takes_too_long_is_left_out_and_named(
+    slow: FlaskClient, engine: Engine, scenes: Scenes, table: str, missing: str
+) -> None:
+    scenes.full()
+    scenes.ended(3)
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as other:
+        other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        response = slow.get("/")
+        other.rollback()
+    assert response.status_code == 200
+    assert f"This page is not whole. The database took too long for {missing}" in words(response)
+    assert "not whole" not in words(slow.get("/"))

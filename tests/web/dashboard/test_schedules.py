@@ -1,0 +1,114 @@
+"""The page of schedules: when each comes, what became of its ticks and why, and running or pausing one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from spoils.web.dashboard.cron_words import describe
+from tests.web.dashboard.pages import Visitor, links, words
+from tests.web.dashboard.scenes import Scenes
+
+
+def stored(scenes: Scenes, cron: str = "0 2 * * *", job: str = "CleanupJob") -> int:
+    found: int = scenes.value(
+        "INSERT INTO spoils_schedules (job, cron, zone, task_type) VALUES (:job, :cron, 'UTC', 'cleanup') "
+        "RETURNING id",
+        job=job,
+        cron=cron,
+    )
+    return found
+
+
+def ticked(
+    scenes: Scenes, schedule_id: int, days_ago: int, outcome: str = "entered", **columns: object
+) -> None:
+    slot = datetime.now(UTC).replace(hour=2, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
+    values = {"told_at": slot, "task_id": None, "reason": None, **columns}
+    scenes.connection.execute(
+        text(
+            "INSERT INTO spoils_ticks (schedule_id, slot, outcome, told_at, task_id, reason) "
+            "VALUES (:schedule_id, :slot, :outcome, :told_at, :task_id, :reason)"
+        ),
+        {"schedule_id": schedule_id, "slot": slot, "outcome": outcome, **values},
+    )
+
+
+def test_a_schedule_is_told_before_any_worker_has_seen_it(admin: Visitor) -> None:
+    page = words(admin.see("/schedules"))
+    assert "Every day at 02:00 UTC · 0 2 * * *" in page
+    assert "cleanup Deletes finished and failed jobs" in page
+    assert page.count("02:00 in") == 3
+    assert "none yet" in page
+    assert "What did not go to plan" not in page
+
+
+def test_ticks_are_told_as_fired_late_skipped_or_missed_and_lead_to_their_jobs(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    schedule_id = stored(scenes)
+    done = scenes.task(state="finished", task_type="cleanup")
+    ticked(scenes, schedule_id, 1, task_id=done)
+    late = datetime.now(UTC).replace(hour=2, minute=0, second=12, microsecond=0) - timedelta(days=2)
+    ticked(scenes, schedule_id, 2, told_at=late)
+    ticked(scenes, schedule_id, 3, "missed")
+    ticked(scenes, schedule_id, 4, "skipped", task_id=done)
+    ticked(scenes, schedule_id, 5, "skipped", reason="paused")
+    answer = admin.see("/schedules")
+    page = words(answer)
+    for told in ("fired on time", "late by 12 s", ": missed", ": skipped", "skipped, paused"):
+        assert told in page
+    assert "finished" in page
+    assert links(answer).count(f"/jobs/{done}") >= 3
+    assert "A missed tick isn't made up for" in page
+    assert "The schedule was paused." in page
+    assert "The job of an earlier tick still waited or ran" in page
+
+
+def test_a_schedule_of_another_release_is_shown_without_verbs(admin: Visitor, scenes: Scenes) -> None:
+    stored(scenes, "15 * * * *", "FutureJob")
+    stored(scenes, "not one", "StrangeJob")
+    answer = admin.see("/schedules")
+    assert "Every hour at minute 15" in words(answer)
+    assert "of another release" in words(answer)
+    assert "/schedules/FutureJob/runs" not in answer.text
+
+
+def test_a_schedule_is_run_by_hand_once(admin: Visitor, scenes: Scenes) -> None:
+    admin.press("/schedules/CleanupJob/runs")
+    assert "Enqueued cleanup by hand." in words(admin.see("/schedules"))
+    admin.press("/schedules/CleanupJob/runs")
+    assert "Nothing was enqueued: the same unique job is already there." in words(admin.see("/schedules"))
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'cleanup'") == 1
+
+
+def test_a_schedule_is_paused_and_resumed(admin: Visitor, scenes: Scenes) -> None:
+    admin.press("/schedules/CleanupJob/pauses")
+    page = words(admin.see("/schedules"))
+    assert "Paused CleanupJob." in page
+    assert "paused by admin" in page
+    assert "none while paused would be" in page
+    assert "cleanup, every day at 02:00" not in words(admin.see("/"))
+    admin.press("/schedules/CleanupJob/resumptions")
+    assert "Resumed CleanupJob." in words(admin.see("/schedules"))
+    assert scenes.value("SELECT count(*) FROM spoils_pauses") == 0
+
+
+@pytest.mark.parametrize("verb", ["runs", "pauses"])
+def test_what_has_no_schedule_here_has_no_verb(admin: Visitor, verb: str) -> None:
+    for job in ("FetchProductJob", "NothingJob"):
+        assert admin.press(f"/schedules/{job}/{verb}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("cron", "told"),
+    [
+        ("0 2 * * *", "Every day at 02:00"),
+        ("15 * * * *", "Every hour at minute 15"),
+        ("0 9 * * 1", "At 09:00 on Monday"),
+        ("*/10 * * * * *", "Every 10th second of every minute"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_cron_is_told_in_plain_words(cron: str, told: str) -> None:
+    assert describe(cron) == told

@@ -1,0 +1,128 @@
+"""The page of workers: who is there, what each does, who is gone; stopping one, and pausing a type."""
+
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, text
+
+from tests.web.dashboard.pages import Visitor, actions, links, words
+from tests.web.dashboard.scenes import Scenes
+
+
+def changed(connection: Connection, worker_id: object, **columns: object) -> None:
+    places = ", ".join(f"{name} = :{name}" for name in columns)
+    connection.execute(
+        text(f"UPDATE spoils_workers SET {places} WHERE id = :worker_id"), {"worker_id": worker_id, **columns}
+    )
+
+
+def test_nobody_is_there_and_the_page_says_how_to_start_one(admin: Visitor) -> None:
+    page = words(admin.see("/workers"))
+    assert "No process is live." in page
+    assert "python worker.py" in page
+    assert "None ended in the last 24 hours." in page
+
+
+def test_a_process_and_what_it_runs_are_told(admin: Visitor, scenes: Scenes) -> None:
+    worker_id = scenes.at_work("fetch_product", "cleanup")
+    changed(scenes.connection, worker_id, running=2, rss=118_000_000)
+    scenes.ended(100, ran_ms=300)
+    task_id = scenes.task(
+        state="in_progress",
+        task_type="fetch_product",
+        metadata={"type": "FetchProductJob", "barcode": "8000500310427", "token": "s3cret"},
+        claimed_by=worker_id,
+    )
+    scenes.connection.execute(
+        text("UPDATE fang_tasks SET claimed_at = now() - interval '90 seconds' WHERE id = :id"),
+        {"id": task_id},
+    )
+    scenes.task(state="in_progress", task_type="of_another", claimed_by=uuid4())
+    answer = admin.see("/workers")
+    page = words(answer)
+    assert "1 live process, 5 threads, 2 busy." in page
+    assert "worker.1 pid 4 · takes fetch_product, cleanup v143" in page
+    assert "118 MB" in page
+    assert "2 of 5 busy fetch_product barcode 8000500310427" in page
+    assert "p95 is 2" in page  # it runs far longer than its like
+    assert f"/jobs/{task_id}" in links(answer)
+    assert "s3cret" not in page
+
+
+def test_a_silent_process_is_not_counted_as_live(admin: Visitor, scenes: Scenes) -> None:
+    scenes.worker(silent_for=100)
+    page = words(admin.see("/workers"))
+    assert "No process is live." in page
+    assert "1 min 40 s" in page
+
+
+def test_a_type_that_nobody_takes_says_what_to_start(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("fetch_product")
+    scenes.task(task_type="send_notification", due_in=-70)
+    page = words(admin.see("/workers"))
+    assert (
+        "send_notification 1 1 min 0 no live worker. Start one with WORKER_TASK_TYPES=send_notification"
+        in page
+    )
+
+
+def test_the_recently_gone_tell_how_they_went(admin: Visitor, scenes: Scenes) -> None:
+    clean, killed, long_ago = scenes.worker(ended=True), scenes.worker(ended=True), scenes.worker(ended=True)
+    changed(scenes.connection, clean, ended_how="clean", host="tidy")
+    changed(scenes.connection, killed, ended_how="killed", host="gone", rss=498_000_000)
+    changed(scenes.connection, long_ago, ended_how="clean", host="old", ended_at="2026-01-01T00:00:00Z")
+    for _ in range(2):
+        scenes.attempt(scenes.task(), outcome="crashed", worker_id=killed)
+    page = words(admin.see("/workers"))
+    assert "tidy pid 1" in page
+    assert "Clean. It was asked to stop" in page
+    assert "2 jobs of its were rescued. Its memory was 498 MB." in page
+    assert "old pid 1" not in page
+
+
+def test_a_worker_is_asked_to_stop_claiming_and_to_claim_again(admin: Visitor, scenes: Scenes) -> None:
+    worker_id = scenes.at_work("fetch_product")
+    asked = f"/workers/{worker_id}/drains"
+    assert asked in actions(admin.see("/workers"))
+    assert admin.press(asked).status_code == 303
+    page = admin.see("/workers")
+    assert "Asked worker.1 (pid 4) to stop claiming." in words(page)
+    assert "claims nothing" in words(page)
+    assert scenes.value("SELECT draining FROM spoils_workers")
+    admin.press(f"/workers/{worker_id}/claims")
+    assert "worker.1 (pid 4) claims again." in words(admin.see("/workers"))
+    assert not scenes.value("SELECT draining FROM spoils_workers")
+
+
+def test_who_has_ended_is_asked_nothing(admin: Visitor, scenes: Scenes) -> None:
+    admin.press(f"/workers/{scenes.worker(ended=True)}/drains")
+    assert "Refused: this worker has ended." in words(admin.see("/workers"))
+    assert admin.press(f"/workers/{uuid4()}/drains").status_code == 404
+
+
+def test_a_type_is_paused_and_resumed(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("mail")
+    assert admin.press("/pauses", type="mail").status_code == 303
+    page = words(admin.see("/workers"))
+    assert "Paused mail." in page
+    assert "mail paused by admin" in page
+    admin.press("/pauses", type="mail")
+    assert "Refused: mail is paused already." in words(admin.see("/workers"))
+    admin.press("/resumptions", type="mail")
+    assert "Resumed mail." in words(admin.see("/workers"))
+    admin.press("/resumptions", type="mail")
+    assert "Refused: mail is not paused." in words(admin.see("/workers"))
+    assert scenes.value("SELECT count(*) FROM spoils_pauses") == 0
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 300])
+def test_what_is_no_type_is_not_paused(admin: Visitor, name: str) -> None:
+    assert admin.press("/pauses", type=name).status_code == 400
+
+
+def test_a_viewer_sees_no_verb_and_may_press_none(viewer: Visitor, scenes: Scenes) -> None:
+    worker_id = scenes.at_work("mail")
+    for path in ("/workers", "/schedules"):
+        assert actions(viewer.see(path)) == ["/logout"]
+    for path in (f"/workers/{worker_id}/drains", "/pauses", "/schedules/CleanupJob/runs"):
+        assert viewer.press(path, type="mail").status_code == 403
