@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.faults import invariants
-from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
+from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, listening, worker
 from tests.faults.jobs import WorkJob
 from tests.faults.proxy import Proxy
 from tests.rows import Rows
@@ -65,18 +65,6 @@ def test_a_worker_hears_notifications_again_after_its_listening_connection_was_e
             # Sooner than polling each second would have found them: it was told.
             assert median(waits) < 0.2, waits
     assert rows.all("SELECT count(*) FROM spoils_workers") == [(1,)]
-
-
-def listening(rows: Rows) -> list[int]:
-    """The backends of workers that hold their lock."""
-    return [
-        pid
-        for (pid,) in rows.all(
-            "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND (classid::bigint << 32 | objid::bigint) IN (SELECT lock_key FROM spoils_workers)"
-        )
-    ]
 
 
 def test_a_black_hole_is_seen_and_the_worker_recovers_when_it_is_gone(
