@@ -5,11 +5,13 @@ It runs on a PostgreSQL of its own, which it removes, and exits with 1 where a p
 
 import argparse
 import random
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from types import FrameType
 
 from tests.faults import invariants
 from tests.faults.soak import tables
@@ -42,6 +44,9 @@ def main() -> int:
         proxies=wanted.losses > 0,
     )
     broken: dict[str, list[object]] = {}
+    # SIGTERM ends Python at once and a shell's background job ignores SIGINT: the server would be left behind.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     with ExitStack() as stack:
         stage = Stage(stack, dice=dice, plan=plan)
         acts = Acts(stage, dice=dice, at_once=wanted.at_once)
@@ -70,6 +75,10 @@ def main() -> int:
         print(f"The workers said at last:\n{said[-6000:]}")
     print("Every promise held." if not broken else f"{len(broken)} promises were broken; seed {seed}.")
     return 1 if broken else 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _options() -> argparse.Namespace:
