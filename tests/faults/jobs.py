@@ -2,9 +2,13 @@
 
 import ctypes
 import os
+import resource
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
 
 from pydantic import model_validator
 from sqlalchemy import text
@@ -70,9 +74,31 @@ class PoisonJob(Job):
     how: str
 
     def run(self, queue: Queue) -> None:
-        if self.how == "exit":
-            os._exit(7)
-        ctypes.string_at(0)
+        match self.how:
+            case "exit":
+                os._exit(7)
+            case "kill":
+                # As the kernel does to who takes the machine's last memory.
+                os.kill(os.getpid(), signal.SIGKILL)
+            case _:
+                ctypes.string_at(0)
+
+
+class GreedyJob(Job):
+    """Takes memory until its process may have no more."""
+
+    max_retries = 0
+
+    def run(self, queue: Queue) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + 200 * 2**20, limit[1]))
+        try:
+            taken = []
+            while True:
+                taken.append(bytearray(8 * 2**20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
 class SqlStateJob(Job):
@@ -89,6 +115,26 @@ class SqlStateJob(Job):
         # A sequence keeps its count when the transaction that asked it fails.
         if queue.session.scalar(text("SELECT nextval('session_faults')")) <= self.attempts:
             queue.session.execute(text("SELECT raise_state(:code)"), {"code": self.code})
+
+
+class DeadlockJob(Job):
+    """Locks one row, and another once its counterpart has locked that one; what comes back later meets nobody."""
+
+    first: int
+    second: int
+
+    _met: ClassVar = threading.Barrier(2)
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
+        )
+        lock = text("SELECT FROM accounts WHERE id = :id FOR UPDATE")
+        queue.session.execute(lock, {"id": self.first})
+        with suppress(threading.BrokenBarrierError):
+            self._met.wait(30)
+            self._met.abort()
+        queue.session.execute(lock, {"id": self.second})
 
 
 class BadOutcomeJob(Job):

@@ -21,7 +21,7 @@ from tests.faults.fleet import (
     percentile,
     worker,
 )
-from tests.faults.jobs import ChainJob, GilJob, PoisonJob, SelfTermJob, WorkJob
+from tests.faults.jobs import ChainJob, GilJob, GreedyJob, PoisonJob, SelfTermJob, WorkJob
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 
@@ -129,7 +129,7 @@ def test_a_job_longer_than_any_lease_or_one_that_holds_the_interpreter_stays_its
     invariants.check(rows, [deaf, long])
 
 
-@pytest.mark.parametrize("how", ["exit", "segfault"])
+@pytest.mark.parametrize("how", ["exit", "segfault", "kill"])
 def test_a_job_that_ends_its_process_is_failed_at_the_third_death_and_twenty_neighbours_finish(
     database_url: str, connection: Connection, rows: Rows, how: str
 ) -> None:
@@ -144,6 +144,23 @@ def test_a_job_that_ends_its_process_is_failed_at_the_third_death_and_twenty_nei
     assert (row.crashes, row.retries) == (3, 0)
     assert "died during three attempts" in row.error_message
     invariants.check(rows, [poison, *neighbours])
+
+
+def test_a_job_that_takes_all_the_memory_it_may_is_recorded_and_neither_its_worker_nor_its_neighbours_end(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    with worker(database_url, WORKER_THREADS="4") as program:
+        attends(rows, 1)
+        neighbours = enqueue_all(connection, [WorkJob(number=one, seconds=0.5) for one in range(12)])
+        in_flight(rows, 1)
+        greedy = enqueue(connection, GreedyJob(), priority=2).id
+        all_end(rows, [greedy], timeout=40, state="failed")
+        all_end(rows, neighbours, timeout=40)
+        all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=20)
+        assert program.process.poll() is None
+    assert rows.all("SELECT error_class, outcome FROM spoils_attempts") == [("MemoryError", "failed")]
+    assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
+    invariants.check(rows, [greedy, *neighbours])
 
 
 def test_a_worker_that_is_frozen_for_a_while_is_left_alone_and_goes_on(
