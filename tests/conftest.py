@@ -36,6 +36,9 @@ SERVERS = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pooler", action="store_true", help="the queue's tests through PgBouncer in transaction mode"
+    )
     parser.addoption("--thorough", action="store_true", help="the long forms of the tests that count")
 
 
