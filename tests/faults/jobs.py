@@ -14,21 +14,24 @@ from pydantic import model_validator
 from sqlalchemy import text
 
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from tests.sample_jobs import claims
 
 
 class WorkJob(Job):
-    """Takes its time; where it is transactional it writes one effect through the session."""
+    """Takes its time, in so many attempts; where it is transactional it writes one effect through the session."""
 
     number: int
     seconds: float = 0.0
     transactional: bool = False
+    slow_attempts: int = 1000
 
     def run(self, queue: Queue) -> None:
         if self.transactional:
             queue.session.execute(
                 text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
             )
-        time.sleep(self.seconds)
+        if self.slow_attempts == 1000 or claims(queue) <= self.slow_attempts:
+            time.sleep(self.seconds)
 
 
 class ChainJob(Job):

@@ -102,7 +102,7 @@ def test_a_database_that_is_shot_and_comes_back_costs_no_job_and_no_worker(serve
                 attends(rows, 3)
                 accepted += enqueue_all(
                     rows.connection,
-                    [WorkJob(number=one, seconds=0.5, transactional=one % 2 == 0) for one in range(40)]
+                    [WorkJob(number=one, seconds=2, transactional=one % 2 == 0) for one in range(40)]
                     + [ChainJob(number=len(accepted) + one) for one in range(5)],
                 )
                 in_flight(rows, 10)
@@ -141,7 +141,7 @@ def test_a_backend_that_is_killed_takes_all_with_it_and_nobody_is_taken_for_dead
                 attends(rows, 3)
                 accepted += enqueue_all(
                     rows.connection,
-                    [WorkJob(number=one, seconds=0.4, transactional=one % 2 == 0) for one in range(20)],
+                    [WorkJob(number=one, seconds=2, transactional=one % 2 == 0) for one in range(20)],
                 )
                 in_flight(rows, 6)
                 victim = rows.value(
@@ -235,7 +235,7 @@ def test_a_lock_that_somebody_holds_on_a_running_task_stops_neither_its_worker_n
 ) -> None:
     with worker(database_url, WORKER_THREADS="3") as program:
         attends(rows, 1)
-        held = enqueue(connection, WorkJob(number=1, seconds=1)).id
+        held = enqueue(connection, WorkJob(number=1, seconds=4)).id
         in_flight(rows, 1)
         with connection.engine.connect() as somebody:
             somebody = somebody.execution_options(isolation_level="READ COMMITTED")

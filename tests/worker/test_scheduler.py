@@ -95,7 +95,7 @@ def test_slots_that_are_late_by_less_than_a_minute_are_entered_once(
     assert 0 < one.tick() <= 1
     first = told(rows)
     assert set(first) == {"entered"}
-    assert 5 <= first["entered"] <= 8
+    assert 5 <= first["entered"] < 60
     assert rows.value("SELECT count(*) FROM fang_tasks") == first["entered"]
     settled_until(connection, timedelta(seconds=4))
     one.tick()
