@@ -84,7 +84,8 @@ class Task(Base):
             "uniq_hash",
             unique=True,
             # While Rust workers share the table the migration leaves in_progress out: fang inserts a twin of what runs.
-            postgresql_where=text("state IN ('new', 'retried', 'in_progress')"),
+            # Most tasks have none, and each change of state would enter it anew.
+            postgresql_where=text("state IN ('new', 'retried', 'in_progress') AND uniq_hash IS NOT NULL"),
         ),
         Index("fang_tasks_running_idx", "claimed_by", postgresql_where=text("state = 'in_progress'")),
         Index("fang_tasks_failed_idx", "updated_at", "id", postgresql_where=text("state = 'failed'")),

@@ -1,48 +1,69 @@
 """Taking tasks that are due: one statement."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     Connection,
-    Row,
+    DateTime,
+    Integer,
+    SmallInteger,
+    String,
     Text,
+    Uuid,
     and_,
     any_,
     bindparam,
     cast,
+    column,
     exists,
     func,
     select,
     true,
+    tuple_,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from spoils.models import WAITING, Task, TaskState, Worker
-from spoils.queue.reach import SUSPECT_CRASHES, known_here, level, types, wanted
+from spoils.db.compiled import Compiled
+from spoils.models import Task, TaskState, Worker
+from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
+from spoils.queue.reach import SUSPECT_CRASHES, known_here, types, waits
+
+LATE_SECONDS = 2.0
+"""How much later than its moment an insert may be committed, and still be found without a look from the head."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A task that this worker has taken: what performing and settling it needs."""
+class Claim(NamedTuple):
+    """A task that this worker has taken: what performing and settling it needs.
 
-    id: UUID
+    The id and the moments are kept as PostgreSQL prints them: tens of thousands pass through a process in a second,
+    most of them only to be given back.
+    """
+
+    key: str  # the id
     task_type: str
     kind: str | None  # metadata.type, where metadata is an object that has one
     metadata: str  # JSON text
     retries: int
     attempts: int  # with the worker's id, the fencing token
     crashes: int
-    scheduled_at: datetime
-    claimed_at: datetime
+    priority: int
+    scheduled_at: str
+    claimed_at: str
 
     @property
-    def token(self) -> tuple[UUID, int]:
+    def id(self) -> UUID:
+        """The task's id."""
+        return UUID(self.key)
+
+    @property
+    def token(self) -> tuple[str, int]:
         """What tells this claim from every other, of the same task too."""
-        return self.id, self.attempts
+        return self.key, self.attempts
 
     @property
     def suspect(self) -> bool:
@@ -53,35 +74,53 @@ class Claim:
 def _due(crashes: ColumnElement[bool]) -> ColumnElement[bool]:
     """What may be claimed now."""
     return and_(
-        Task.state.in_(WAITING),
+        waits,
         Task.scheduled_at <= func.now(),
         crashes,
         known_here,
         # A worker whose row was ended by a rescue must not take what nobody would give back.
-        exists(select(Worker.id).where(Worker.id == bindparam("worker_id"), Worker.ended_at.is_(None))),
+        exists(
+            select(Worker.id).where(
+                Worker.id == cast(bindparam("worker_id", type_=Text), Uuid), Worker.ended_at.is_(None)
+            )
+        ),
     )
 
 
+def _array(name: str, kind: type) -> ColumnElement[Sequence[object]]:
+    return cast(bindparam(name, type_=ARRAY(Text)), ARRAY(kind))
+
+
+_probed = (
+    func.unnest(
+        _array("probed_types", String),
+        cast(bindparam("probed_levels", type_=ARRAY(Integer)), ARRAY(SmallInteger)),
+        cast(bindparam("since_moments", type_=ARRAY(Text)), ARRAY(DateTime(timezone=True))),
+        _array("since_ids", Uuid),
+    )
+    .table_valued(
+        column("task_type", String),
+        column("priority", SmallInteger),
+        column("moment", DateTime(timezone=True)),
+        column("id", Uuid),
+    )
+    .render_derived(name="probed")
+)
 _probe = (
-    select(Task.id, Task.priority, Task.scheduled_at)
+    select(Task.id, Task.scheduled_at)
     .where(
-        Task.task_type == wanted.c.task_type,
-        Task.priority == level.c.priority,
+        Task.task_type == _probed.c.task_type,
+        Task.priority == _probed.c.priority,
+        tuple_(Task.scheduled_at, Task.id) > tuple_(_probed.c.moment, _probed.c.id),
         _due(Task.crashes < SUSPECT_CRASHES),
     )
     .order_by(Task.scheduled_at, Task.id)
-    .limit(bindparam("limit"))
+    .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
     .lateral("probe")
 )
-_due_tasks = (
-    select(_probe.c.id)
-    .select_from(wanted.join(level, true()).join(_probe, true()))
-    .order_by(_probe.c.priority.desc(), _probe.c.scheduled_at, _probe.c.id)
-    .limit(bindparam("limit"))
-    .cte("due")
-    .prefix_with("MATERIALIZED", dialect="postgresql")
-)
+# Without an ORDER BY the probes are made one by one, in the order of the arrays, and no more once there are enough.
+_probes = select(_probe.c.id).select_from(_probed.join(_probe, true())).limit(bindparam("most_of_all"))
 _due_suspect = (
     select(Task.id)
     .where(
@@ -91,71 +130,98 @@ _due_suspect = (
     .order_by(Task.scheduled_at, Task.id)
     .limit(1)
     .with_for_update(skip_locked=True)
-    .cte("due")
+)
+# A lost claim is fenced, so its commit need not wait for the disk; and the database's clock comes with every answer.
+_CLOCK = (
+    select(
+        func.set_config("synchronous_commit", "off", True).label("relaxed"),
+        cast(func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LATE_SECONDS), Text).label("behind"),
+    )
+    .cte("clock")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 
 
-def _take(due: object) -> object:
-    return (
+def _take(tasks: object) -> Compiled:
+    due = tasks.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")  # type: ignore[attr-defined]
+    taken = (
         update(Task)
-        .where(Task.id == due.c.id)  # type: ignore[attr-defined]
+        .where(Task.id == due.c.id)
         .values(
             state=TaskState.IN_PROGRESS,
-            claimed_by=bindparam("worker_id"),
+            claimed_by=cast(bindparam("worker_id", type_=Text), Uuid),
             claimed_at=func.now(),
             attempts=Task.attempts + 1,
             updated_at=func.now(),
         )
         .returning(
-            Task.id,
+            cast(Task.id, Text).label("key"),
             Task.task_type,
             Task.payload["type"].astext.label("kind"),
             cast(Task.payload, Text).label("metadata"),
             Task.retries,
             Task.attempts,
             Task.crashes,
-            Task.scheduled_at,
-            Task.claimed_at,
             Task.priority,
+            cast(Task.scheduled_at, Text).label("scheduled_at"),
+            cast(Task.claimed_at, Text).label("claimed_at"),
+            Task.scheduled_at.label("moment"),
         )
+        .cte("taken")
+    )
+    return Compiled(
+        select(_CLOCK.c.behind, *[taken.c[name] for name in Claim._fields])
+        .select_from(_CLOCK.outerjoin(taken, _CLOCK.c.relaxed.is_not(None)))
+        # RETURNING keeps no order.
+        .order_by(taken.c.priority.desc(), taken.c.moment, taken.c.key)
     )
 
 
-_CLAIM = _take(_due_tasks)
+_CLAIM = _take(_probes)
+_CLAIM_BY_AGE = _take(_probes.order_by(_probe.c.scheduled_at, _probe.c.id))
 _CLAIM_SUSPECT = _take(_due_suspect)
 
 
 def claim(
-    connection: Connection, *, worker_id: UUID, task_types: Sequence[str], kinds: Sequence[str], limit: int
-) -> list[Claim]:
-    """Take up to `limit` due tasks of `task_types`, highest priority first, then oldest.
+    connection: Connection, *, worker_id: UUID, cursors: Cursors, kinds: Sequence[str], limit: int
+) -> tuple[list[Claim], bool]:
+    """Take up to `limit` due tasks of the cursors' types, those of the highest priority first; and whether there may
+    be more at once.
 
-    Of type `common`, only those whose class is among `kinds`. Suspects are left out; see `claim_suspect`.
+    In each type the oldest come first; types of equal priority take turns. Of type `common`, only those whose class is
+    among `kinds`. Suspects are left out; see `claim_suspect`.
     """
-    values = {"worker_id": worker_id, "types": list(task_types), "kinds": list(kinds), "limit": limit}
-    rows = connection.execute(_CLAIM, values).all()  # type: ignore[call-overload]
-    # RETURNING keeps no order.
-    return [_claim(row) for row in sorted(rows, key=lambda row: (-row.priority, row.scheduled_at, row.id))]
+    started = time.monotonic()
+    reach = cursors.reach(started, limit)
+    rows = (_CLAIM_BY_AGE if reach.by_age else _CLAIM).rows(
+        connection,
+        {"worker_id": str(worker_id), "kinds": list(kinds), "most_of_all": limit, **_arrays(reach)},
+    )
+    claims = _claims(rows)
+    found = Found(
+        [((one.task_type, one.priority), (one.scheduled_at, one.key)) for one in claims],
+        (rows[0][0], HEAD_ID),
+    )
+    return claims, cursors.learn(reach, found, limit=limit, started=started, now=time.monotonic())
 
 
 def claim_suspect(
     connection: Connection, *, worker_id: UUID, task_types: Sequence[str], kinds: Sequence[str]
 ) -> list[Claim]:
     """Take the one oldest due task that was running at two deaths. The caller must have nothing else in flight."""
-    values = {"worker_id": worker_id, "types": list(task_types), "kinds": list(kinds)}
-    return [_claim(row) for row in connection.execute(_CLAIM_SUSPECT, values)]  # type: ignore[call-overload]
+    values = {"worker_id": str(worker_id), "types": list(task_types), "kinds": list(kinds)}
+    return _claims(_CLAIM_SUSPECT.rows(connection, values))
 
 
-def _claim(row: Row[tuple[object, ...]]) -> Claim:
-    return Claim(
-        id=row.id,
-        task_type=row.task_type,
-        kind=row.kind,
-        metadata=row.metadata,
-        retries=row.retries,
-        attempts=row.attempts,
-        crashes=row.crashes,
-        scheduled_at=row.scheduled_at,
-        claimed_at=row.claimed_at,
-    )
+def _claims(rows: Sequence[tuple[object, ...]]) -> list[Claim]:
+    return [Claim._make(row[1:]) for row in rows if row[1] is not None]
+
+
+def _arrays(reach: Reach) -> dict[str, object]:
+    return {
+        "probed_types": [task_type for task_type, _ in reach.pairs],
+        "probed_levels": [level for _, level in reach.pairs],
+        "since_moments": [moment for moment, _ in reach.since],
+        "since_ids": [task_id for _, task_id in reach.since],
+        "most": reach.most,
+    }

@@ -62,7 +62,10 @@ _put = (
         updated_at=_now,
     )
     # This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
-    .on_conflict_do_nothing(index_elements=["uniq_hash"], index_where=text("state IN ('new', 'retried')"))
+    .on_conflict_do_nothing(
+        index_elements=["uniq_hash"],
+        index_where=text("state IN ('new', 'retried') AND uniq_hash IS NOT NULL"),
+    )
     .returning(Task.id, Task.state)
     .cte("put")
 )

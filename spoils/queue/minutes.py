@@ -1,8 +1,10 @@
 """`spoils_minutes`: buckets of run time, and folding the delta rows together."""
 
 import math
+from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import CTE, Connection, delete, func, insert, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.models import Minute
 from spoils.queue import folding
@@ -22,6 +24,31 @@ def bucket(ran_ms: int) -> int:
 def upper_ms(number: int) -> float:
     """The upper edge of a bucket in milliseconds."""
     return 1.0 if number == 0 else float(2 ** (number / PER_DOUBLING))
+
+
+def counted(settled: CTE, counts: ColumnElement[bool], now: ColumnElement[datetime]) -> CTE:
+    """The part of a statement that settles which counts what it settled, and where `counts` holds.
+
+    `settled` has the columns task_type, outcome, bucket and ran_ms. Insert-only: a shared row would make settlements
+    wait for each other.
+    """
+    return (
+        insert(Minute)
+        .from_select(
+            ["minute", "task_type", "outcome", "bucket", "count", "ran_ms"],
+            select(
+                func.date_trunc("minute", now),
+                settled.c.task_type,
+                settled.c.outcome,
+                settled.c.bucket,
+                func.count(),
+                func.sum(settled.c.ran_ms),
+            )
+            .where(counts)
+            .group_by(settled.c.task_type, settled.c.outcome, settled.c.bucket),
+        )
+        .cte("minutes")
+    )
 
 
 # The running minute is still being written to; what is folded again and again would be dead rows for nothing.

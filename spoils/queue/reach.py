@@ -5,21 +5,37 @@ The statements take `types` (task types) and `kinds` (class names) as arrays of 
 be that of a column: SQLAlchemy would then write it to the column in every UPDATE of the statement.
 """
 
-from sqlalchemy import ARRAY, Integer, SmallInteger, String, any_, bindparam, cast, func, literal, or_
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    SmallInteger,
+    String,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+)
 
-from spoils.models import Task
+from spoils.models import WAITING, Task
 
 COMMON = "common"
 SUSPECT_CRASHES = 2
 """From this many deaths while claimed on, a task is performed with nothing beside it."""
+LEVELS = (2, 1, 0, -1, -2)
+"""The priorities, the first to be served first."""
 
 types = bindparam("types", type_=ARRAY(String))
 wanted = func.unnest(types).table_valued("task_type", name="wanted").render_derived()
 level = (
-    func.unnest(cast(literal([2, 1, 0, -1, -2], ARRAY(Integer)), ARRAY(SmallInteger)))
+    func.unnest(cast(literal(list(LEVELS), ARRAY(Integer)), ARRAY(SmallInteger)))
     .table_valued("priority", name="level")
     .render_derived()
 )
+# As literals: the predicate of the claim index, in a statement whose text never changes.
+waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
 # fang's own workers take `common` tasks too, so of those only the classes known here are ours.
 known_here = or_(
     Task.task_type != COMMON,

@@ -87,10 +87,10 @@ _RELEASE_STRAYS = (
 )
 
 
-def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[tuple[UUID, int]]) -> list[UUID]:
+def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[tuple[str, int]]) -> list[UUID]:
     """Give back claims (id, attempts) of this worker that were never started; the ids that were still its own."""
     values = {
-        "ids": [task_id for task_id, _ in tokens],
+        "ids": [UUID(task_id) for task_id, _ in tokens],
         "fences": [attempts for _, attempts in tokens],
         "worker_id": worker_id,
     }
@@ -100,12 +100,12 @@ def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[tuple[U
     return given_back
 
 
-def release_strays(connection: Connection, *, worker_id: UUID, held: Iterable[UUID]) -> list[UUID]:
+def release_strays(connection: Connection, *, worker_id: UUID, held: Iterable[str]) -> list[UUID]:
     """Give back every task that is claimed by this worker and not among `held`; their ids.
 
     A claim whose answer was lost leaves such tasks: the row says ours, and nobody performs it.
     """
-    values = {"worker_id": worker_id, "held": list(held)}
+    values = {"worker_id": worker_id, "held": [UUID(task_id) for task_id in held]}
     given_back = list(connection.execute(_RELEASE_STRAYS, values).scalars())
     if given_back:
         wake(connection)

@@ -1,8 +1,6 @@
 """Writing outcomes: one fenced statement for a batch, with the attempts and the minutes that hang on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -29,28 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from spoils.models import Attempt, Minute, Task, TaskState
-from spoils.outcome import Ending, Verdict
+from spoils.models import Attempt, Task, TaskState
+from spoils.outcome import FINISHED, Ending
 from spoils.queue import minutes
+from spoils.queue.finish import finish
 from spoils.queue.release import CANCELLED, STATES, cancel_requested, hash_in_waiting, state_in_waiting
+from spoils.queue.settlement import Settlement
 
 MAX_DELAY_SECONDS = 3650 * 24 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The verdict on one claimed attempt; `attempts` is the fence together with the worker's id."""
-
-    task_id: UUID
-    attempts: int
-    verdict: Verdict
-    claimed_at: datetime
-    ran_ms: int
-
-    @property
-    def token(self) -> tuple[UUID, int]:
-        """The claim that this settles."""
-        return self.task_id, self.attempts
 
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
@@ -164,35 +148,27 @@ _attempts = (
     )
     .cte("attempts")
 )
-_minutes = (
-    insert(Minute)
-    .from_select(
-        ["minute", "task_type", "outcome", "bucket", "count", "ran_ms"],
-        select(
-            func.date_trunc("minute", _now),
-            _settled.c.task_type,
-            _settled.c.outcome,
-            _settled.c.bucket,
-            func.count(),
-            func.sum(_settled.c.ran_ms),
-        )
-        .where(and_(_settled.c.outcome != Ending.RELEASED, _settled.c.outcome != Ending.SNOOZED))
-        .group_by(_settled.c.task_type, _settled.c.outcome, _settled.c.bucket),
-    )
-    .cte("minutes")
+_minutes = minutes.counted(
+    _settled, and_(_settled.c.outcome != Ending.RELEASED, _settled.c.outcome != Ending.SNOOZED), _now
 )
 _SETTLE = select(_settled.c.id).add_cte(_attempts, _minutes)
 
 
 def settle(
     connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID, release: str
-) -> set[UUID]:
+) -> set[str]:
     """Write the verdicts of this worker's own attempts; the ids that were written.
 
     What is missing from the answer was lost: it was rescued, deleted or settled before, and nothing of it is written.
+    Finished ones go in a statement of their own, which is a part of this one and costs a third.
     """
-    given = {"settlements": [_row(item) for item in settlements], "worker_id": worker_id, "release": release}
-    return set(connection.execute(_SETTLE, given).scalars())
+    finished = [item for item in settlements if item.verdict is FINISHED]
+    others = [item for item in settlements if item.verdict is not FINISHED]
+    written = finish(connection, finished, worker_id=worker_id) if finished else set()
+    if others:
+        given = {"settlements": [_row(item) for item in others], "worker_id": worker_id, "release": release}
+        written |= {str(task_id) for task_id in connection.execute(_SETTLE, given).scalars()}
+    return written
 
 
 _STATE_AFTER = {
@@ -209,14 +185,14 @@ _STATE_AFTER = {
 def _row(item: Settlement) -> dict[str, Any]:
     verdict, report = item.verdict, item.verdict.report
     return {
-        "id": str(item.task_id),
+        "id": item.key,
         "attempts": item.attempts,
         "outcome": verdict.ending.value,
         "state": _STATE_AFTER[verdict.ending],
         "counts_as_retry": verdict.ending in (Ending.RETRIED, Ending.TIMED_OUT),
         # In this order NaN becomes 0 too: one bad number would keep the whole batch from being written.
         "delay": min(max(0.0, verdict.delay_seconds), MAX_DELAY_SECONDS),
-        "claimed_at": item.claimed_at.isoformat(),
+        "claimed_at": item.claimed_at,
         "ran_ms": item.ran_ms,
         "bucket": minutes.bucket(item.ran_ms),
         "error_message": f"{report.error_class}: {report.message}"

@@ -76,7 +76,7 @@ class Attempt:
     @property
     def log(self) -> "logging.LoggerAdapter[Any]":
         return logging.LoggerAdapter(
-            logging.getLogger("spoils.job"), {"task_id": self.claim.id, "attempt": self.claim.attempts}
+            logging.getLogger("spoils.job"), {"task_id": self.claim.key, "attempt": self.claim.attempts}
         )
 
     def checkpoint(self) -> None:

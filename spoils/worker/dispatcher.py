@@ -3,12 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from spoils.queue.claim import Claim, claim, claim_suspect
+from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight
 from spoils.worker.loop import Loop
@@ -47,6 +49,7 @@ class Dispatcher:
         self._worker_id = worker_id
         self._task_types = task_types
         self._kinds = kinds
+        self._cursors = Cursors(task_types)
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
@@ -78,44 +81,63 @@ class Dispatcher:
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
-        held = self._in_flight.claims()
-        room = min(self._pool.room, MOST_IN_FLIGHT - len(held))
-        if room <= 0 or any(one.suspect for one in held):
+        held = len(self._in_flight)
+        room = min(self._pool.room, MOST_IN_FLIGHT - held)
+        if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
         if self._suspect_due:
             if not held:
                 self._suspect_due = False
-                if self._claim(claim_suspect):
+                if self._claim_suspect():
                     return POLL_SECONDS
             elif self._runs_empty():
                 return POLL_SECONDS
         claimed_at = time.monotonic()
-        found = self._claim(claim, limit=room)
-        return 0.0 if found == room else self._until_next(claimed_at)
+        return 0.0 if self._claim(room) else self._until_next(claimed_at)
 
-    def _claim(self, statement: Callable[..., list[Claim]], **limit: int) -> int:
+    def _claim(self, room: int) -> bool:
+        """Claim into the room; whether there may be more at once."""
+        with self._claiming() as connection:
+            claims, more = claim(
+                connection, worker_id=self._worker_id, cursors=self._cursors, kinds=self._kinds, limit=room
+            )
+            self._take_in_hand(claims)
+        return more
+
+    def _claim_suspect(self) -> bool:
+        with self._claiming() as connection:
+            claims = claim_suspect(
+                connection, worker_id=self._worker_id, task_types=self._task_types, kinds=self._kinds
+            )
+            self._take_in_hand(claims)
+        return bool(claims)
+
+    @contextmanager
+    def _claiming(self) -> Iterator[Connection]:
         if self._unsure:
             self._strays_until = time.monotonic() + LATE_SECONDS
         with self._engine.connect() as connection:
             if time.monotonic() < self._strays_until:
-                held = [one.id for one in self._in_flight.claims()]
-                strays = release_strays(connection, worker_id=self._worker_id, held=held)
-                if strays:
-                    log.warning(
-                        "Gave back %d tasks whose claim was not answered",
-                        len(strays),
-                        extra={"action": "release"},
-                    )
+                self._release_strays(connection)
             # From here to the answer we cannot know whether the claim was made.
             self._unsure = True
-            claims = statement(
-                connection, worker_id=self._worker_id, task_types=self._task_types, kinds=self._kinds, **limit
+            yield connection
+
+    def _take_in_hand(self, claims: list[Claim]) -> None:
+        """While the connection is not given back yet, which may fail as well: what is in hand must be performed."""
+        self._in_flight.add(claims)
+        self._unsure = False
+        self._pool.submit(claims)
+
+    def _release_strays(self, connection: Connection) -> None:
+        held = [one.key for one in self._in_flight.claims()]
+        strays = release_strays(connection, worker_id=self._worker_id, held=held)
+        if strays:
+            log.warning(
+                "Gave back %d tasks whose claim was not answered",
+                len(strays),
+                extra={"action": "release"},
             )
-            self._in_flight.add(claims)
-            self._unsure = False
-            # Before the connection is given back, which may fail as well: what is in hand must be performed.
-            self._pool.submit(claims)
-        return len(claims)
 
     def give_back_unstarted(self) -> None:
         """Return what no thread has begun. The loop has been stopped."""

@@ -2,11 +2,10 @@
 
 import threading
 from collections.abc import Iterable
-from uuid import UUID
 
 from spoils.queue.claim import Claim
 
-Token = tuple[UUID, int]
+Token = tuple[str, int]
 
 
 class InFlight:
@@ -15,17 +14,26 @@ class InFlight:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[Token, Claim] = {}
+        self._suspects = 0
 
     def add(self, claims: list[Claim]) -> None:
         """Take them in hand, before anybody performs them."""
         with self._lock:
             self._claims.update((claim.token, claim) for claim in claims)
+            self._suspects += sum(claim.suspect for claim in claims)
 
     def drop(self, tokens: Iterable[Token]) -> None:
         """Settled, given back, or lost."""
         with self._lock:
             for token in tokens:
-                self._claims.pop(token, None)
+                claim = self._claims.pop(token, None)
+                if claim is not None and claim.suspect:
+                    self._suspects -= 1
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a suspect is in hand."""
+        return self._suspects > 0
 
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""

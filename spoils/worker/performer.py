@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,7 +20,8 @@ from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue, log_enqueued
 from spoils.queue.inspect import uncounted_failures
-from spoils.queue.settle import Settlement, settle
+from spoils.queue.settle import settle
+from spoils.queue.settlement import Settlement
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.in_flight import Token
@@ -59,8 +61,20 @@ class Performer:
         self._on_deadline = on_deadline
         self._running: dict[Token, Attempt] = {}
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """What a thread that performs is in: one context of the application for all its jobs.
+
+        Pushing one for each costs as much as a job that does nothing. What a job leaves in it is cleared away.
+        """
+        with self._app.app_context():
+            yield
+
     def perform(self, claim: Claim) -> None:
-        """Perform `claim` to its settlement, whatever is raised: no claim may stay in hand for ever."""
+        """Perform `claim` to its settlement, whatever is raised: no claim may stay in hand for ever.
+
+        The thread is `at_work`.
+        """
         try:
             self._perform(claim)
         except BaseException as exc:
@@ -77,14 +91,14 @@ class Performer:
             self._settle_plainly(claim, verdicts.of_broken_class(exc), 0)
             return
         attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
-        self._running[claim.token] = attempt
+        token = claim.token
+        self._running[token] = attempt
         if job.timeout is not None:
             self._on_deadline()
         try:
-            with self._app.app_context():
-                self._run_and_settle(job, attempt)
+            self._run_and_settle(job, attempt)
         finally:
-            self._running.pop(claim.token, None)
+            self._running.pop(token, None)
 
     def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
         """Tell the jobs of these tasks that an operator wants them to stop."""
@@ -125,7 +139,8 @@ class Performer:
 
     def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
         claim, name = attempt.claim, type(job).__name__
-        log.info("Processing %s", name, extra=_fields("perform", claim))
+        if log.isEnabledFor(logging.INFO):
+            log.info("Processing %s", name, extra=_fields("perform", claim))
         started = time.monotonic()
         token = running_unit.set(attempt)
         try:
@@ -143,6 +158,7 @@ class Performer:
                 # The server ends the transaction when it notices that the connection is gone.
                 log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
             running_unit.reset(token)
+            _clear_away()
         if not attempt.given_up:
             self._settle_plainly(claim, verdict, ran_ms, name)
 
@@ -173,7 +189,7 @@ class Performer:
     def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
         """Commit the job's writes, its notes and its completion at once; None when that is done or lost for good."""
         claim = attempt.claim
-        settlement = Settlement(claim.id, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
+        settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
             connection = attempt.connection
             db.session.commit()
@@ -201,11 +217,21 @@ class Performer:
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
-        self._hand_over(Settlement(claim.id, claim.attempts, verdict, claim.claimed_at, ran_ms))
+        self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
+
+
+def _clear_away() -> None:
+    """Leave the thread's context as it was: a job must not find what another one left."""
+    if db.session.registry.has():
+        db.session.remove()
+    if left := vars(g):
+        left.clear()
 
 
 def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
     """Tell how an attempt ended, in the words that the guide greps for."""
+    if verdict.ending is Ending.FINISHED and not log.isEnabledFor(logging.INFO):
+        return
     fields = {**_fields("settle", claim), "ran_ms": ran_ms}
     report = verdict.report
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
@@ -228,4 +254,4 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
 
 
 def _fields(action: str, claim: Claim) -> dict[str, object]:
-    return {"action": action, "task_id": claim.id, "task_type": claim.task_type, "attempt": claim.attempts}
+    return {"action": action, "task_id": claim.key, "task_type": claim.task_type, "attempt": claim.attempts}

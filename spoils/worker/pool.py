@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from contextlib import AbstractContextManager, nullcontext
+from queue import SimpleQueue
 
 from spoils.queue.claim import Claim
 
@@ -13,28 +15,43 @@ log = logging.getLogger("spoils.worker")
 AHEAD_SECONDS = 0.05
 """Claims are taken ahead only as far as the threads will start them within this time."""
 MOST_AHEAD = 500
+REMEMBERED = 500
+"""So many performed claims tell how long the next ones will take."""
+LONG_SECONDS = 0.1
+"""What takes longer is no short job that had to wait for the interpreter."""
 UNKNOWN_SECONDS = 1.0
 
 
 class Pool:
-    """A fixed number of threads over one queue; it knows how much more it would start soon, and says when it is more.
+    """A fixed number of threads over one line of claims; it knows how many more they would start soon.
 
-    `perform` is called once for each claim; `on_room` when a claim would be welcome.
+    `perform` is called once for each claim, in a thread that is `at_work`; `on_room` when a claim would be welcome.
     """
 
     def __init__(
-        self, *, threads: int, perform: Callable[[Claim], None], on_room: Callable[[], None]
+        self,
+        *,
+        threads: int,
+        perform: Callable[[Claim], None],
+        on_room: Callable[[], None],
+        at_work: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._perform = perform
         self._on_room = on_room
-        self._claims: SimpleQueue[Claim | None] = SimpleQueue()
+        self._at_work = at_work
+        self._line: deque[Claim] = deque()
+        # Threads sleep here only while the line is empty: a thread that is awake takes from the line without a lock.
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._lock = threading.Lock()
         self._size = threads
+        self._idle = 0
         self._outstanding = 0
-        self._typical_seconds = UNKNOWN_SECONDS
+        self._performed = 1
+        self._performing_seconds = UNKNOWN_SECONDS
         self._last_start = 0.0
         self._lost: set[int] = set()
         self._started = 0
+        self._stopping = False
 
     def start(self) -> None:
         """Start the threads."""
@@ -66,22 +83,23 @@ class Pool:
             if self._outstanding < self._size:
                 self._last_start = time.monotonic()
             self._outstanding += len(claims)
-        for claim in claims:
-            self._claims.put(claim)
+            self._line.extend(claims)
+            self._ring(min(self._idle, len(claims)))
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""
-        if self._claims.empty() or time.monotonic() - self._last_start < waiting_for:
+        if not self._line or time.monotonic() - self._last_start < waiting_for:
             return []
         taken: list[Claim] = []
         try:
-            while (claim := self._claims.get_nowait()) is not None:
-                taken.append(claim)
-            self._claims.put(None)
-        except Empty:
+            while True:
+                taken.append(self._line.popleft())
+        except IndexError:
             pass
         with self._lock:
             self._outstanding -= len(taken)
+            # Whatever the last ones took, the next ones take long.
+            self._performed, self._performing_seconds = 1, UNKNOWN_SECONDS
         return taken
 
     def replace(self, thread: int) -> None:
@@ -94,28 +112,52 @@ class Pool:
 
     def stop(self) -> None:
         """Let each thread end once it is free. Nothing is waited for."""
-        for _ in range(self._size):
-            self._claims.put(None)
+        with self._lock:
+            self._stopping = True
+            self._ring(self._idle)
 
     def _wanted(self) -> int:
-        return self._size + min(int(self._size * AHEAD_SECONDS / self._typical_seconds), MOST_AHEAD)
+        typical = self._performing_seconds / self._performed
+        return self._size + min(int(self._size * AHEAD_SECONDS / max(typical, 1e-6)), MOST_AHEAD)
 
     def _start_one(self) -> None:
         self._started += 1
         threading.Thread(target=self._run, name=f"perform-{self._started}", daemon=True).start()
 
     def _run(self) -> None:
-        while (claim := self._claims.get()) is not None:
-            started = self._last_start = time.monotonic()
+        with self._at_work():
+            while (claim := self._next()) is not None:
+                started = self._last_start = time.monotonic()
+                try:
+                    self._perform(claim)
+                except BaseException:
+                    # The performer makes an outcome of all that user code raises; this is a fault of our own.
+                    log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.key})
+                if not self._done(time.monotonic() - started):
+                    return
+                if self.room:
+                    self._on_room()
+
+    def _next(self) -> Claim | None:
+        """The next claim of the line, as soon as there is one; None when there will be none any more."""
+        while True:
             try:
-                self._perform(claim)
-            except BaseException:
-                # The performer makes an outcome of all that user code raises; this is a fault of our own.
-                log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.id})
-            if not self._done(time.monotonic() - started):
-                return
-            if self.room:
-                self._on_room()
+                return self._line.popleft()
+            except IndexError:
+                pass
+            with self._lock:
+                if self._stopping and not self._line:
+                    return None
+                if not self._line:
+                    self._idle += 1
+                else:
+                    continue
+            self._bell.get()
+
+    def _ring(self, times: int) -> None:
+        self._idle -= times
+        for _ in range(times):
+            self._bell.put(None)
 
     def _done(self, seconds: float) -> bool:
         """Count a performed claim; whether this thread goes on."""
@@ -124,7 +166,13 @@ class Pool:
                 self._lost.discard(threading.get_ident())
                 return False  # another thread has taken this one's place
             self._outstanding -= 1
-            # Quick to believe that jobs are long, slow to believe that they are short.
-            weight = 0.5 if seconds > self._typical_seconds else 0.1
-            self._typical_seconds += weight * (seconds - self._typical_seconds)
+            if seconds > LONG_SECONDS:
+                # Quick to believe that jobs are long, slow to believe that they are short.
+                self._performed, self._performing_seconds = 1, seconds
+            else:
+                self._performed += 1
+                self._performing_seconds += seconds
+            if self._performed >= REMEMBERED:
+                self._performed //= 2
+                self._performing_seconds /= 2
         return True

@@ -63,6 +63,7 @@ class Rooms:
             connections=OWN_CONNECTIONS,
             application_name=application_name(self.worker_id),
             autocommit=True,
+            by_index=True,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
 
@@ -88,6 +89,7 @@ class Rooms:
             threads=settings.worker_threads,
             perform=self.performer.perform,
             on_room=lambda: self.dispatcher.loop.wake(),
+            at_work=self.performer.at_work,
         )
         self.presence = Presence(
             engine=self.engine,

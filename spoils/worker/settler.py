@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
@@ -14,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.outcome import Ending, Report, Verdict
 from spoils.queue.release import wake
-from spoils.queue.settle import Settlement, settle
+from spoils.queue.settle import settle
+from spoils.queue.settlement import Settlement
 from spoils.worker.in_flight import Token
 from spoils.worker.loop import Loop
 from spoils.worker.transient import is_transient
@@ -81,10 +81,10 @@ class Settler:
         if any(item.verdict.ending is Ending.RELEASED for item in group):
             wake(connection)
         for item in group:
-            if item.task_id not in written:
+            if item.key not in written:
                 log.warning(
                     "Lost: the task is no longer this attempt's",
-                    extra={"action": "lost", "task_id": item.task_id, "attempt": item.attempts},
+                    extra={"action": "lost", "task_id": item.key, "attempt": item.attempts},
                 )
             del self._batch[item.token]
             self._refusals.pop(item.token, None)
@@ -110,11 +110,11 @@ class Settler:
         log.error(
             "An outcome could not be written: %s",
             str(error.orig).partition("\n")[0],
-            extra={"action": "settle", "task_id": item.task_id, "attempt": item.attempts},
+            extra={"action": "settle", "task_id": item.key, "attempt": item.attempts},
         )
         if self._refusals[item.token] >= MOST_REFUSALS:
             sentence = (
                 f"The outcome ({item.verdict.ending.value}) could not be written: the table refused it."
             )
             verdict = Verdict(Ending.FAILED, report=Report("", sentence))
-            self._batch[item.token] = replace(item, verdict=verdict)
+            self._batch[item.token] = item._replace(verdict=verdict)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.outcome import Ending, Verdict
 from spoils.queue.claim import Claim
-from spoils.queue.settle import Settlement
+from spoils.queue.settlement import Settlement
 from spoils.worker.rooms import Rooms
 
 log = logging.getLogger("spoils.worker")
@@ -85,10 +85,10 @@ class Shutdown:
         for claim in held:
             log.warning(
                 "Released: it did not end in time",
-                extra={"action": "release", "task_id": claim.id, "task_type": claim.task_type},
+                extra={"action": "release", "task_id": claim.key, "task_type": claim.task_type},
             )
             self._rooms.settler.hand_over(
-                Settlement(claim.id, claim.attempts, Verdict(Ending.RELEASED), claim.claimed_at, 0)
+                Settlement(claim.key, claim.attempts, Verdict(Ending.RELEASED), claim.claimed_at, 0)
             )
         # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
         for claim in held:
@@ -102,7 +102,7 @@ class Shutdown:
             log.info(
                 "The session could not be interrupted: %s",
                 exc,
-                extra={"action": "release", "task_id": claim.id},
+                extra={"action": "release", "task_id": claim.key},
             )
 
     def _leave(self) -> None:

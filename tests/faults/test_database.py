@@ -17,8 +17,9 @@ from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import claim
+from spoils.queue.cursors import Cursors
 from spoils.queue.enqueue import enqueue
-from spoils.queue.settle import Settlement
+from spoils.queue.settlement import Settlement
 from spoils.worker.settler import Settler
 from tests.conftest import THROW_AWAY
 from tests.faults import invariants
@@ -265,11 +266,11 @@ def test_of_two_outcomes_of_one_attempt_the_first_counts(
 ) -> None:
     owner = rows.worker()
     tasks = enqueue_all(connection, [SampleJob(number=number) for number in range(200)])
-    held = claim(connection, worker_id=owner, task_types=["sample"], kinds=[], limit=200)
+    held, _ = claim(connection, worker_id=owner, cursors=Cursors(["sample"]), kinds=[], limit=200)
     settler = Settler(engine=engine, worker_id=owner, release="dev", on_settled=lambda tokens: None)
     for verdict in said:
         for one in held:
-            settler.hand_over(Settlement(one.id, one.attempts, verdict, one.claimed_at, 0))
+            settler.hand_over(Settlement(one.key, one.attempts, verdict, one.claimed_at, 0))
     settler.tick()
     assert settler.empty
     invariants.all_ended(rows, tasks, state)

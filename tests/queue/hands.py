@@ -1,13 +1,16 @@
 """A worker's hands: claiming and settling in one line."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from spoils.outcome import FINISHED, Verdict
 from spoils.queue.claim import Claim, claim, claim_suspect
-from spoils.queue.settle import Settlement, settle
+from spoils.queue.cursors import Cursors
+from spoils.queue.settle import settle
+from spoils.queue.settlement import Settlement
 from tests.support import eventually
 
 TYPES = ("sample", "unique_sample", "common")
@@ -22,7 +25,8 @@ def take(
     task_types: Sequence[str] = TYPES,
     kinds: Sequence[str] = KINDS,
 ) -> list[Claim]:
-    return claim(connection, worker_id=worker_id, task_types=task_types, kinds=kinds, limit=limit)
+    claims, _ = claim(connection, worker_id=worker_id, cursors=Cursors(task_types), kinds=kinds, limit=limit)
+    return claims
 
 
 def take_suspect(connection: Connection, worker_id: UUID) -> list[Claim]:
@@ -32,8 +36,13 @@ def take_suspect(connection: Connection, worker_id: UUID) -> list[Claim]:
 def end(
     connection: Connection, worker_id: UUID, *claims: Claim, verdict: Verdict = FINISHED, ran_ms: int = 5
 ) -> set[UUID]:
-    settlements = [Settlement(one.id, one.attempts, verdict, one.claimed_at, ran_ms) for one in claims]
-    return settle(connection, settlements, worker_id=worker_id, release="v1")
+    settlements = [Settlement(one.key, one.attempts, verdict, one.claimed_at, ran_ms) for one in claims]
+    return {UUID(key) for key in settle(connection, settlements, worker_id=worker_id, release="v1")}
+
+
+def moment(printed: str) -> datetime:
+    """What a claim says of a moment, as rows have it."""
+    return datetime.fromisoformat(printed)
 
 
 def heard(connection: Connection, number: int) -> list[str]:

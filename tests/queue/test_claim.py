@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from spoils.models import TaskState
 from tests.locks import held
-from tests.queue.hands import KINDS, end, take, take_suspect
+from tests.queue.hands import KINDS, end, moment, take, take_suspect
 from tests.rows import Rows
 
 
@@ -29,7 +30,7 @@ def test_a_claim_takes_the_task_in_hand(connection: Connection, rows: Rows, me: 
         task_id, "sample", "SampleJob", 1, 2, 0,
     )  # fmt: skip
     assert claim.metadata == '{"type": "SampleJob", "number": 3}'
-    assert (claim.claimed_at, claim.scheduled_at) == (row.claimed_at, row.scheduled_at)
+    assert (moment(claim.claimed_at), moment(claim.scheduled_at)) == (row.claimed_at, row.scheduled_at)
     assert row.updated_at == row.claimed_at
     assert not claim.suspect
 
@@ -230,8 +231,8 @@ def test_the_claim_never_scans_the_table(engine: Engine, rows: Rows, me: UUID) -
 
     with engine.connect() as connection:
         for one in (lambda: take(connection, me, 5), lambda: take_suspect(connection, me)):
-            # The rows are gone with the plan.
-            one()
+            with suppress(IndexError):  # the rows are gone with the plan
+                one()
     assert len(plans) == 2
     for plan in plans:
         assert "Seq Scan on fang_tasks" not in plan, plan

@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
     def release(self, which: int, keep: int) -> None:
         worker_id = self.workers[which % len(self.workers)]
         held = [task_id for task_id, (owner, _) in self.owned.items() if owner == worker_id]
-        strays = release_strays(self.connection, worker_id=worker_id, held=held[:keep])
+        strays = release_strays(self.connection, worker_id=worker_id, held=map(str, held[:keep]))
         assert set(strays) == set(held[keep:])
         self.lost(strays)
 

@@ -10,7 +10,7 @@ from spoils.queue import presence
 from spoils.queue.release import release_strays
 from spoils.queue.rescue import CONDEMNED, Rescue, rescue, rescue_foreign, rescue_orphans
 from tests.locks import at_once
-from tests.queue.hands import take, take_suspect
+from tests.queue.hands import moment, take, take_suspect
 from tests.rows import Rows
 
 
@@ -33,10 +33,10 @@ def test_what_a_dead_worker_held_goes_back_due_now_and_counted_as_a_crash(
     row = rows.one(task_id)
     assert (row.state, row.retries, row.crashes, row.attempts) == (state, retries, 1, 1)
     assert (row.claimed_by, row.claimed_at, row.error_message) == (None, None, "before")
-    assert row.scheduled_at > claim.claimed_at
+    assert row.scheduled_at > moment(claim.claimed_at)
     assert rows.all(
         "SELECT outcome, attempt, worker_id, release, error_class, claimed_at FROM spoils_attempts"
-    ) == [("crashed", 1, dead, "dev", "Crashed", claim.claimed_at)]
+    ) == [("crashed", 1, dead, "dev", "Crashed", moment(claim.claimed_at))]
     assert rows.all("SELECT outcome, count FROM spoils_minutes") == [("crashed", 1)]
     assert rows.all("SELECT ended_how, running, ended_at IS NOT NULL FROM spoils_workers") == [
         ("killed", 0, True)
@@ -168,7 +168,7 @@ def test_what_a_worker_holds_in_the_table_but_not_in_its_hands_goes_back_uncount
         rows.task(retries=retries)
     stray, kept = (claim.id for claim in take(connection, me, 2))
     (theirs,) = take(connection, other)
-    assert release_strays(connection, worker_id=me, held=[kept, uuid4()]) == [stray]
+    assert release_strays(connection, worker_id=me, held=[str(kept), str(uuid4())]) == [stray]
     row = rows.one(stray)
     assert (row.state, row.retries, row.crashes, row.claimed_by, row.claimed_at) == (
         state,

@@ -2,12 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from pydantic import field_validator
 from sqlalchemy import Connection, Engine, text
 
@@ -15,11 +14,12 @@ from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.registry import registry
-from spoils.models import db
+from spoils.models import Worker, db
 from spoils.outcome import Ending
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
-from spoils.queue.settle import Settlement, settle
+from spoils.queue.settle import settle
+from spoils.queue.settlement import Settlement
 from spoils.worker.application import create_worker_app
 from spoils.worker.performer import Performer
 from tests.queue.hands import take
@@ -35,7 +35,7 @@ class Hands:
         self.worker_id = worker_id
         self.connection = connection
         self.settlements: list[Settlement] = []
-        self.dropped: list[tuple[UUID, int]] = []
+        self.dropped: list[tuple[str, int]] = []
         self.stopping = threading.Event()
         with app.app_context():
             self.engine: Engine = db.engine
@@ -57,12 +57,16 @@ class Hands:
         return claim
 
     def perform(self, job: Job) -> Claim:
-        claim = self.take(job)
-        self.performer.perform(claim)
+        return self.perform_claim(self.take(job))
+
+    def perform_claim(self, claim: Claim) -> Claim:
+        with self.performer.at_work():
+            self.performer.perform(claim)
         return claim
 
     def settle(self) -> set[UUID]:
-        return settle(self.connection, self.settlements, worker_id=self.worker_id, release="v1")
+        written = settle(self.connection, self.settlements, worker_id=self.worker_id, release="v1")
+        return {UUID(key) for key in written}
 
     @property
     def idle(self) -> bool:
@@ -88,8 +92,8 @@ def effects(rows: Rows) -> int:
 def test_a_job_that_opens_no_session_is_handed_over_and_takes_no_connection(hands: Hands, rows: Rows) -> None:
     claim = hands.perform(SampleJob())
     (settlement,) = hands.settlements
-    assert (settlement.task_id, settlement.attempts, settlement.verdict.ending) == (
-        claim.id,
+    assert (settlement.key, settlement.attempts, settlement.verdict.ending) == (
+        claim.key,
         1,
         Ending.FINISHED,
     )
@@ -213,7 +217,7 @@ def test_a_validator_that_breaks_is_an_outcome_too(hands: Hands, rows: Rows, err
             return None
 
     claim = hands.take(BreaksLaterJob())
-    hands.performer.perform(_with_metadata(claim, '{"type": "BreaksLaterJob", "number": 13}'))
+    hands.perform_claim(_with_metadata(claim, '{"type": "BreaksLaterJob", "number": 13}'))
     (settlement,) = hands.settlements
     assert settlement.verdict.ending is Ending.FAILED
     assert settlement.verdict.report is not None
@@ -222,7 +226,7 @@ def test_a_validator_that_breaks_is_an_outcome_too(hands: Hands, rows: Rows, err
 
 
 def _with_metadata(claim: Claim, metadata: str, kind: str | None = None) -> Claim:
-    return replace(claim, metadata=metadata, kind=kind or claim.kind)
+    return claim._replace(metadata=metadata, kind=kind or claim.kind)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_a_row_that_no_class_can_perform_is_failed_in_a_sentence(
 ) -> None:
     task_id = rows.task(metadata=metadata)
     (claim,) = take(hands.connection, hands.worker_id)
-    hands.performer.perform(claim)
+    hands.perform_claim(claim)
     assert hands.settle() == {task_id}
     row = rows.one(task_id)
     assert row.state == "failed"
@@ -269,7 +273,7 @@ def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -
 
     rows.task(metadata={"type": "LookingJob"}, task_type="looking", retries=2)
     (claim,) = take(hands.connection, hands.worker_id, task_types=["looking"])
-    hands.performer.perform(claim)
+    hands.perform_claim(claim)
     assert seen == {"id": claim.id, "attempt": 2, "stopping": False, "cancelled": False}
     assert hands.settlements[0].verdict.ending is Ending.CANCELLED
 
@@ -290,6 +294,23 @@ def test_db_session_and_queue_session_are_one_in_a_job_and_another_outside(hands
     claim = hands.perform(SessionJob())
     assert pids[0] == pids[1] != pids[2]
     assert rows.state(claim.id) == "finished"
+
+
+def test_a_thread_s_next_job_finds_nothing_of_the_last_one(hands: Hands, rows: Rows) -> None:
+    found: list[object] = []
+
+    class LeavingJob(Job):
+        def run(self, queue: Queue) -> None:
+            found.append((g.get("left"), len(db.session.new)))
+            g.left = "something"
+            db.session.add(Worker(id=uuid4()))
+
+    first, second = hands.take(LeavingJob()), hands.take(LeavingJob())
+    with hands.performer.at_work():
+        hands.performer.perform(first)
+        hands.performer.perform(second)
+    assert found == [(None, 0), (None, 0)]
+    assert rows.value("SELECT count(*) FROM spoils_workers") == 1
 
 
 def test_the_job_s_own_rollback_touches_a_savepoint_only(hands: Hands, rows: Rows) -> None:
@@ -330,7 +351,7 @@ def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows)
             queue.session.execute(text("SELECT pg_sleep(60)"))
 
     claim = hands.take(LongStatementJob())
-    performing = threading.Thread(target=hands.performer.perform, args=(claim,))
+    performing = threading.Thread(target=hands.perform_claim, args=(claim,))
     performing.start()
     _when_sleeping(rows, lambda: hands.performer.interrupt(claim.token))
     performing.join(10)
@@ -356,7 +377,7 @@ def test_a_twin_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
     with transaction(engine) as other:
         twin = enqueue(other, UniqueSampleJob(number=5)).id
         claim = hands.take(WaitingNoteJob())
-        performing = threading.Thread(target=hands.performer.perform, args=(claim,))
+        performing = threading.Thread(target=hands.perform_claim, args=(claim,))
         performing.start()
     performing.join(10)
     assert rows.state(claim.id) == "finished"

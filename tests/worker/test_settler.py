@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
-from spoils.queue.settle import Settlement
+from spoils.queue.settlement import Settlement
 from spoils.worker.in_flight import Token
 from spoils.worker.settler import APART_SECONDS, IDLE_SECONDS, MOST, MOST_REFUSALS, Settler
 from tests.queue.hands import take
@@ -31,7 +31,7 @@ def settler(engine: Engine, me: UUID, settled: list[Token]) -> Settler:
 
 
 def verdict_on(claim: Claim, verdict: Verdict = FINISHED) -> Settlement:
-    return Settlement(claim.id, claim.attempts, verdict, claim.claimed_at, 5)
+    return Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, 5)
 
 
 def test_what_has_gathered_is_written_in_one_group(
@@ -124,10 +124,10 @@ def test_what_is_lost_is_told_and_let_go(
         settler.hand_over(verdict_on(claim))
     connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": gone})
     settler.tick()
-    assert [task_id for task_id, _ in settled] == [gone, kept]
+    assert [key for key, _ in settled] == [str(gone), str(kept)]
     (record,) = caplog.records
     assert record.message.startswith("Lost: ")
-    assert record.__dict__["task_id"] == gone
+    assert record.__dict__["task_id"] == str(gone)
     assert settler.empty
 
 

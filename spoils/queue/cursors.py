@@ -1,0 +1,135 @@
+"""Where the next claim starts to look: behind what is taken already, and now and then from the head.
+
+At the head of the claim index lie the dead entries of what was claimed, and while anybody holds a snapshot open they
+stay: walking over them at every claim is what makes a queue in a table slow down under load. So a claim starts where
+the claim before the last one ended. What was committed late, given back, or put in with an earlier time may lie
+before that; claims from the head find it, as often as one twentieth of the time allows.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from spoils.queue.reach import LEVELS
+
+Pair = tuple[str, int]
+"""A task type and a priority."""
+Place = tuple[str, str]
+"""A moment and an id, as PostgreSQL prints them."""
+
+HEAD_ID = "00000000-0000-0000-0000-000000000000"
+HEAD: Place = ("-infinity", HEAD_ID)
+FEW_PAIRS = 20
+BY_AGE_EVERY = 16
+SHARE_OF_TIME = 0.05
+LONGEST_SECONDS = 10.0
+"""After so long a claim looks from the head though it takes more than its share of the time."""
+LOOK_BACK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one claim probes: arrays of equal length, one item for each pair of type and priority, in the order in which
+    they are served; and the most that one pair may give."""
+
+    pairs: Sequence[Pair]
+    since: Sequence[Place]
+    most: int
+    by_age: bool = False
+    from_head: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a claim found: each task's pair and place, for each pair in its order; and a place that is a little before
+    the moment of the claim: where a pair gave all it had, whatever was committed by then lies behind that."""
+
+    places: Sequence[tuple[Pair, Place]]
+    behind: Place
+
+
+class Cursors:
+    """One cursor for each pair of type and priority, the turns of the types, and the turns of looking from the head.
+
+    Not for several threads at once. Times are monotonic seconds, and come in as arguments.
+    """
+
+    def __init__(self, task_types: Sequence[str]) -> None:
+        self._pairs = [(task_type, level) for level in LEVELS for task_type in task_types]
+        self._cursors = {pair: _Cursor() for pair in self._pairs}
+        self._giving: set[Pair] = set()
+        self._turn = 0
+        self._short = True
+        self._head_at = float("-inf")
+        self._head_again_at = float("-inf")
+        self._wide_again_at = float("-inf")
+
+    def reach(self, now: float, limit: int) -> Reach:
+        """Where to look for up to `limit` tasks."""
+        self._turn += 1
+        if self._turn % BY_AGE_EVERY == 0:
+            return Reach(self._pairs, [self._cursors[pair].since for pair in self._pairs], limit, True, False)
+        from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
+        wide = from_head or self._short or len(self._pairs) <= FEW_PAIRS or now >= self._wide_again_at
+        pairs = self._in_turn(self._pairs if wide else self._giving)
+        since = [HEAD if from_head else self._cursors[pair].since for pair in pairs]
+        return Reach(pairs, since, self._share(limit), from_head=from_head)
+
+    def learn(self, reach: Reach, found: Found, *, limit: int, started: float, now: float) -> bool:
+        """Take in what a claim of up to `limit` found there; whether there may be more at once."""
+        whole = len(found.places) < limit  # else the last pairs were not asked, or not to the end
+        given = Counter(pair for pair, _ in found.places)
+        more = not whole or any(number >= reach.most for number in given.values())
+        for pair, end in dict(found.places).items():
+            self._cursors[pair].advance(end)
+        self._giving |= given.keys()
+        if whole:
+            for pair in reach.pairs:
+                if not given[pair]:
+                    self._giving.discard(pair)
+                if given[pair] < reach.most:
+                    self._cursors[pair].settle(found.behind)
+        self._short = not more
+        again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
+        if reach.from_head:
+            self._head_at, self._head_again_at = now, again_at
+        if len(reach.pairs) == len(self._pairs):
+            self._wide_again_at = again_at
+        return more
+
+    def look_back(self) -> None:
+        """Something lies before the cursors: look from the head soon."""
+        self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
+
+    def _in_turn(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """By priority; in each, those that gave nothing last time first, then the others by turns."""
+        levels: dict[int, list[Pair]] = {}
+        for pair in pairs:
+            levels.setdefault(pair[1], []).append(pair)
+        ordered = []
+        for level in sorted(levels, reverse=True):
+            quiet = [pair for pair in levels[level] if pair not in self._giving]
+            giving = sorted(pair for pair in levels[level] if pair in self._giving)
+            turn = self._turn % len(giving) if giving else 0
+            ordered += [*quiet, *giving[turn:], *giving[:turn]]
+        return ordered
+
+    def _share(self, limit: int) -> int:
+        """What one pair may give, so that types of one priority that all have work get alike."""
+        levels: dict[int, int] = {}
+        for _, level in self._giving:
+            levels[level] = levels.get(level, 0) + 1
+        return -(-limit // max(levels.values(), default=1))
+
+
+@dataclass(slots=True)
+class _Cursor:
+    since: Place = HEAD
+    end: Place = HEAD
+
+    def advance(self, end: Place) -> None:
+        # A claim from the head may end before the one before it, and leave some in between.
+        self.since, self.end = min(self.end, end), end
+
+    def settle(self, behind: Place) -> None:
+        self.since = self.end = behind

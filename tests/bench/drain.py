@@ -1,0 +1,58 @@
+"""How many no-op jobs a second a worker gets through, from a backlog that is there when it starts."""
+
+import time
+from contextlib import ExitStack
+
+from tests.bench import fill
+from tests.bench.server import administer, ask
+from tests.programs import Program
+
+PROGRAM = "tests/bench/worker_program.py"
+LONGEST_SECONDS = 300.0
+
+
+def worker(url: str, **environment: str) -> Program:
+    """Start a worker, and do not wait for it."""
+    return Program(PROGRAM, DATABASE_URL=url, LOG_LEVEL="WARNING", **environment)
+
+
+def drain(
+    url: str, number: int, *, processes: int = 1, threads: int = 5, fresh: bool = True, **environment: str
+) -> float:
+    """Jobs a second, from the first claim to the last settlement, both as the database saw them."""
+    if fresh:
+        administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
+    fill.waiting(url, number)
+    administer(url, "CHECKPOINT")
+    with ExitStack() as stack:
+        started = ask(url, "SELECT clock_timestamp()")[0].isoformat()
+        programs = [
+            stack.enter_context(
+                worker(url, WORKER_THREADS=str(threads), WORKER_PROCESSES=str(processes), **environment)
+            )
+        ]
+        until = time.monotonic() + LONGEST_SECONDS
+        while _left(url):
+            assert time.monotonic() < until, "The backlog does not drain."
+            assert all(program.process.poll() is None for program in programs), programs[0].output
+            time.sleep(0.2)
+        for program in programs:
+            program.process.terminate()
+            program.ends()
+    done, seconds = ask(
+        url,
+        "SELECT count(*), extract(epoch FROM max(updated_at) - min(claimed_at))::float FROM fang_tasks "
+        f"WHERE state = 'finished' AND claimed_at > '{started}'",
+    )
+    assert done == number, f"{done} of {number} jobs are finished."
+    return float(number / seconds)
+
+
+def _left(url: str) -> int:
+    # Of the counts, not of the table: the look must not cost what is looked at.
+    left = ask(
+        url,
+        "SELECT coalesce(sum(delta), 0) FROM spoils_counts "
+        "WHERE task_type = 'noop' AND state IN ('new', 'in_progress', 'retried')",
+    )[0]
+    return int(left)

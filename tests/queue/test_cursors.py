@@ -1,0 +1,135 @@
+"""Where claims start: not at what is taken already, and yet nothing that waits is passed over for good."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, text
+
+from spoils.queue.claim import claim
+from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, Cursors, Found
+from tests.queue.hands import KINDS
+from tests.rows import Rows
+
+BEHIND = ("2026-01-01 00:00:00+00", HEAD[1])
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
+
+
+def place(number: int) -> tuple[str, str]:
+    return f"2026-02-01 00:00:{number:02}+00", f"00000000-0000-0000-0000-0000000000{number:02}"
+
+
+def found(
+    cursors: Cursors, now: float, places: list[tuple[tuple[str, int], tuple[str, str]]], limit: int = 10
+) -> bool:
+    """One claim that takes a tenth of a second and finds these."""
+    reach = cursors.reach(now, limit)
+    return cursors.learn(reach, Found(places, BEHIND), limit=limit, started=now, now=now + 0.1)
+
+
+def moments() -> Iterator[float]:
+    """A tenth of a second after the other: too soon for another look from the head."""
+    return (100 + number / 10 for number in range(1000))
+
+
+def test_a_claim_starts_where_the_one_before_the_last_one_ended() -> None:
+    cursors, clock = Cursors(["a"]), moments()
+    pair = ("a", 0)
+    assert found(cursors, next(clock), [(pair, place(number)) for number in range(10)])
+    assert found(cursors, next(clock), [(pair, place(number)) for number in range(10, 20)])
+    reach = cursors.reach(next(clock), 10)
+    assert not reach.from_head
+    assert reach.since[reach.pairs.index(pair)] == place(9)
+
+
+def test_where_a_type_gave_all_it_had_the_next_claim_starts_a_little_before_that_moment() -> None:
+    cursors, clock = Cursors(["a"]), moments()
+    assert not found(cursors, next(clock), [(("a", 0), place(1))])
+    reach = cursors.reach(next(clock), 10)
+    assert set(reach.since) == {BEHIND}
+
+
+def test_a_look_from_the_head_takes_a_twentieth_of_the_time_or_comes_every_ten_seconds() -> None:
+    cursors = Cursors(["a"])
+    reach = cursors.reach(0.0, 10)
+    assert reach.from_head
+    cursors.learn(reach, Found([], BEHIND), limit=10, started=0.0, now=0.01)
+    assert not cursors.reach(0.19, 10).from_head
+    assert cursors.reach(0.21, 10).from_head
+    slow = cursors.reach(0.3, 10)
+    cursors.learn(slow, Found([], BEHIND), limit=10, started=0.3, now=5.3)
+    assert not cursors.reach(5.3 + LONGEST_SECONDS - 0.1, 10).from_head
+    assert cursors.reach(5.3 + LONGEST_SECONDS, 10).from_head
+
+
+def test_word_of_something_earlier_brings_the_look_from_the_head_forward() -> None:
+    cursors = Cursors(["a"])
+    cursors.learn(cursors.reach(0.0, 10), Found([], BEHIND), limit=10, started=0.0, now=0.5)
+    assert not cursors.reach(1.0, 10).from_head
+    cursors.look_back()
+    assert cursors.reach(1.0, 10).from_head
+
+
+def test_types_that_have_work_share_a_claim_and_one_that_has_just_got_some_comes_first() -> None:
+    cursors, clock = Cursors(["a", "b", "c"]), moments()
+    assert found(cursors, next(clock), [(("a", 0), place(1)), (("b", 0), place(2))], limit=2)
+    reach = cursors.reach(next(clock), 10)
+    of_level = [task_type for task_type, level in reach.pairs if level == 0]
+    assert of_level[0] == "c"
+    assert reach.most == 5
+
+
+def test_one_claim_in_sixteen_goes_by_age_alone() -> None:
+    cursors, clock = Cursors(["a"]), moments()
+    by_age = [cursors.reach(next(clock), 10).by_age for _ in range(BY_AGE_EVERY * 3)]
+    assert by_age.count(True) == 3
+
+
+def test_low_priority_is_not_starved_by_a_flood_of_a_higher_one(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    low = rows.task(priority=-2, due_in=-1000)
+    cursors = Cursors(["sample"])
+    for _ in range(BY_AGE_EVERY):
+        for _ in range(2):
+            rows.task(priority=1)
+        claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)
+        if claims[0].id == low:
+            return
+    pytest.fail("The old task of low priority was not taken.")
+
+
+def test_a_flood_of_one_type_leaves_another_type_its_share(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type, scheduled_at) "
+            """SELECT '{"type": "SampleJob"}', 'sample', now() - interval '1 hour' FROM generate_series(1, 500)"""
+        )
+    )
+    cursors = Cursors(["sample", "unique_sample"])
+    claims, more = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=10)
+    assert more
+    assert len(claims) == 10
+    fresh = rows.task(task_type="unique_sample")
+    claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=10)
+    assert fresh in [one.id for one in claims]
+
+
+def test_what_is_put_in_behind_the_cursor_is_found_from_the_head(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    cursors = Cursors(["sample"])
+    for _ in range(3):
+        rows.task()
+        assert len(claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)[0]) == 1
+    late = rows.task(due_in=-3600)
+    cursors._head_at -= 1  # a tenth of a second must have passed
+    cursors.look_back()
+    claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)
+    assert [one.id for one in claims] == [late]
