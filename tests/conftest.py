@@ -35,6 +35,13 @@ THROW_AWAY = {
 SERVERS = pytest.StashKey[Path]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pooler", action="store_true", help="the queue's tests through PgBouncer in transaction mode"
+    )
+    parser.addoption("--thorough", action="store_true", help="the long forms of the tests that count")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[SERVERS] = Path(config.workerinput["spoils_servers"])
@@ -60,6 +67,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for home in config.stash[SERVERS].iterdir():
         EmbeddedPostgres(home).remove()
     shutil.rmtree(config.stash[SERVERS])
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether the long forms of the tests are wanted."""
+    return bool(pytestconfig.getoption("--thorough"))
 
 
 @pytest.fixture(scope="session")

@@ -125,22 +125,34 @@ class BadBackoffJob(Job):
 
 
 class SleepJob(Job):
-    """Tells that it has started, then takes its time."""
+    """Tells that it has started, then takes its time; `once` only the first time that it is claimed."""
 
     seconds: float
     name: str = "sleep"
+    once: bool = False
 
     def run(self, queue: Queue) -> None:
         _tell(f"{self.name} started", queue)
-        time.sleep(self.seconds)
+        if not self.once or claims(queue) == 1:
+            time.sleep(self.seconds)
         _tell(f"{self.name} ended", queue)
 
 
+class GateJob(Job):
+    """Tells that it has started, and ends once somebody opens its gate: a row of that name in the effects."""
+
+    def run(self, queue: Queue) -> None:
+        _tell("gate started", queue)
+        while not _told("open"):
+            time.sleep(0.05)
+
+
 class HoldingJob(Job):
-    """Writes through the session, tells that it has started, and holds its transaction open."""
+    """Writes through the session, tells that it has started, and holds its transaction open, `once` or each time."""
 
     seconds: float
     name: str = "holding"
+    once: bool = False
 
     def run(self, queue: Queue) -> None:
         queue.session.execute(
@@ -148,7 +160,8 @@ class HoldingJob(Job):
             {"name": f"{self.name} effect", "id": queue.task_id},
         )
         _tell(f"{self.name} started", queue)
-        time.sleep(self.seconds)
+        if not self.once or claims(queue) == 1:
+            time.sleep(self.seconds)
 
 
 class DieJob(Job):
@@ -180,6 +193,20 @@ class EverySecondJob(Job):
 
     def run(self, queue: Queue) -> None:
         return None
+
+
+def claims(queue: Queue) -> int:
+    """How often the task of this attempt has been claimed."""
+    with db.engine.connect() as connection:
+        return connection.execute(
+            text("SELECT attempts FROM fang_tasks WHERE id = :id"), {"id": queue.task_id}
+        ).scalar_one()
+
+
+def _told(name: str) -> bool:
+    with db.engine.connect() as connection:
+        found = connection.execute(text("SELECT count(*) FROM effects WHERE name = :name"), {"name": name})
+        return bool(found.scalar_one())
 
 
 def _tell(name: str, queue: Queue) -> None:

@@ -58,7 +58,7 @@ class Rooms:
         kinds = [job_class.__name__ for job_class in registry if job_class.task_type in task_types]
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
         with app.app_context():
-            sessions = db.engine
+            self.sessions = db.engine
         self.engine = make_engine(
             database_url,
             connections=OWN_CONNECTIONS,
@@ -76,7 +76,7 @@ class Rooms:
         )
         self.performer = Performer(
             app=app,
-            engine=sessions,
+            engine=self.sessions,
             registry=registry,
             worker_id=self.worker_id,
             release=settings.release,

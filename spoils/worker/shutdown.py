@@ -58,6 +58,7 @@ class Shutdown:
             self._leave()
         self._rooms.watchdog.stop()
         self._rooms.engine.dispose()
+        self._rooms.sessions.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self._rooms.worker_id})
 
     def _end_by_force(self, moment: float) -> None:

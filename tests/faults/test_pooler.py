@@ -1,18 +1,10 @@
 """The worker and the web behind PgBouncer in transaction mode: polling, no lock, no LISTEN."""
 
-import os
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
@@ -22,83 +14,16 @@ from spoils.web import create_app
 from tests.faults import invariants
 from tests.faults.fleet import all_end, attends, enqueue_all, held_by, in_flight, worker
 from tests.faults.jobs import ChainJob, WorkJob
+from tests.pooler import Pooler, a_pooler
 from tests.rows import Rows
-from tests.support import eventually
 
 pytestmark = pytest.mark.process
-
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-CONFIG = """
-[databases]
-* = host={socket} port={server_port} user={user}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 8
-logfile = {folder}/log
-pidfile = {folder}/pid
-"""
-
-
-@dataclass
-class Pooler:
-    url: str
-    process: "subprocess.Popen[bytes]"
 
 
 @pytest.fixture
 def pooler(database_url: str) -> Iterator[Pooler]:
-    if PGBOUNCER is None:
-        if os.environ.get("CI"):
-            pytest.fail("PgBouncer is not installed.")
-        pytest.skip("PgBouncer is not installed.")
-    url = make_url(database_url)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    # Not below the folder of the tests, which is closed to other users.
-    with tempfile.TemporaryDirectory(prefix="spoils-pooler-") as made:
-        yield from run_pooler(url, port, Path(made))
-
-
-def run_pooler(url: URL, port: int, folder: Path) -> Iterator[Pooler]:
-    assert PGBOUNCER is not None
-    config = folder / "pgbouncer.ini"
-    config.write_text(
-        CONFIG.format(
-            socket=url.query["host"],
-            server_port=url.query["port"],
-            user=url.username,
-            port=port,
-            folder=folder,
-        )
-    )
-    command = [PGBOUNCER, str(config)]
-    owner = Path(str(url.query["host"])).stat()
-    other: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        # It refuses to run as root; the server's socket is open to the user whom it belongs to.
-        folder.chmod(0o755)
-        os.chown(folder, owner.st_uid, owner.st_gid)
-        other = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **other)
-    pooled = url.set(
-        host="127.0.0.1", port=port, query={"sslmode": "disable", "gssencmode": "disable"}
-    ).render_as_string(hide_password=False)
-
-    def answers() -> None:
-        log = folder / "log"
-        assert process.poll() is None, log.read_text() if log.exists() else "It left no log."
-        socket.create_connection(("127.0.0.1", port), 1).close()
-
-    try:
-        eventually(answers, 20)
-        yield Pooler(pooled, process)
-    finally:
-        process.kill()
-        process.wait(20)
+    with a_pooler(database_url) as pooler:
+        yield pooler
 
 
 def test_workers_behind_a_pooler_poll_finish_everything_and_hold_no_lock(

@@ -45,9 +45,9 @@ def test_a_task_that_failed_goes_back_though_its_twin_waits(
 ) -> None:
     with worker(database_url) as program:
         runs, waits = twins(
-            connection, rows, UniqueTroubleJob(number=1, milliseconds=1500), program.process.pid
+            connection, rows, UniqueTroubleJob(number=1, milliseconds=6000), program.process.pid
         )
-        all_end(rows, [runs], timeout=15, state="retried")
+        all_end(rows, [runs], timeout=20, state="retried")
         neighbour = enqueue(connection, SampleJob()).id
         all_end(rows, [neighbour], timeout=10)
         assert "UniqueViolation" not in program.output

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Engine
 
+from spoils.db.engine import make_engine
 from tests.classes import throw_away_classes
 from tests.conftest import a_database
 from tests.databases import emptied
+from tests.pooler import Pooler, a_pooler
+
+SESSIONS = 30
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +23,32 @@ def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
 def database_url(database_of_the_file: str) -> Iterator[str]:
     yield database_of_the_file
     emptied(database_of_the_file)
+
+
+@pytest.fixture(scope="session")
+def pooler(pytestconfig: pytest.Config, postgres_url: str) -> Iterator[Pooler | None]:
+    if not pytestconfig.getoption("--pooler"):
+        yield None
+        return
+    with a_pooler(postgres_url, sessions=SESSIONS) as pooler:
+        yield pooler
+
+
+@pytest.fixture
+def engine(database_url: str, pooler: Pooler | None) -> Iterator[Engine]:
+    """Connect to the test's database, each statement its own transaction; with --pooler, through PgBouncer."""
+    url = pooler.to(database_url) if pooler else database_url
+    made = make_engine(url, connections=SESSIONS, application_name="tests", autocommit=True)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def direct(database_url: str) -> Iterator[Engine]:
+    """Connect without a pooler in any case: a lock and a LISTEN need a session of their own."""
+    made = make_engine(database_url, connections=2, application_name="tests", autocommit=True)
+    yield made
+    made.dispose()
 
 
 @pytest.fixture(autouse=True)

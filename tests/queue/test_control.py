@@ -172,12 +172,13 @@ def test_a_cancel_that_meets_a_claim_asks_what_runs(engine: Engine, rows: Rows) 
 
 @pytest.mark.parametrize(("verb", "state"), [(control.retry, "failed"), (control.run_now, "new")])
 def test_workers_are_woken_at_the_commit(
-    engine: Engine, connection: Connection, rows: Rows, verb: Verb, state: str
+    engine: Engine, direct: Engine, rows: Rows, verb: Verb, state: str
 ) -> None:
     task_id = rows.task(state=state, due_in=60)
-    connection.execute(text("LISTEN spoils_tasks"))
-    press(engine, verb, task_id)
-    assert heard(connection, 1) == ["0"]
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        press(engine, verb, task_id)
+        assert heard(listening, 1) == ["0"]
 
 
 def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:

@@ -176,14 +176,15 @@ def test_a_task_s_id_that_is_put_in_twice_is_one_row(connection: Connection, row
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
-def test_idle_workers_are_notified_of_when_it_falls_due(connection: Connection) -> None:
-    connection.execute(text("LISTEN spoils_tasks"))
-    enqueue(connection, SampleJob())
-    # Beyond the workers' look-ahead: their beats see it in time.
-    enqueue(connection, SampleJob(), at=datetime.now(UTC) + timedelta(seconds=100))
-    moment = connection.scalar(text("SELECT clock_timestamp() + interval '2.5 s'"))
-    enqueue(connection, SampleJob(), at=moment)
-    now, later = map(float, heard(connection, 2))
+def test_idle_workers_are_notified_of_when_it_falls_due(connection: Connection, direct: Engine) -> None:
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        enqueue(connection, SampleJob())
+        # Beyond the workers' look-ahead: their beats see it in time.
+        enqueue(connection, SampleJob(), at=datetime.now(UTC) + timedelta(seconds=100))
+        moment = connection.scalar(text("SELECT clock_timestamp() + interval '2.5 s'"))
+        enqueue(connection, SampleJob(), at=moment)
+        now, later = map(float, heard(listening, 2))
     assert -0.5 < now <= 0
     assert 0 < later <= 2.5
 

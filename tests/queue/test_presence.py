@@ -3,7 +3,7 @@
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from spoils.queue import presence
 from spoils.queue.presence import Pulse
@@ -143,10 +143,10 @@ def test_a_neighbour_s_beat_changes_when_it_beats_and_only_then(
     assert third.beat != first.beat
 
 
-def test_a_lock_is_held_by_one_session_only(engine: object, connection: Connection, rows: Rows) -> None:
+def test_a_lock_is_held_by_one_session_only(direct: Engine, rows: Rows) -> None:
     worker_id = rows.worker()
-    assert presence.take_lock(connection, worker_id)
-    with engine.connect() as other:  # type: ignore[attr-defined]
+    with direct.connect() as one, direct.connect() as other:
+        assert presence.take_lock(one, worker_id)
         assert not presence.take_lock(other, worker_id)
         assert presence.take_lock(other, uuid4())
         other.invalidate()

@@ -1,0 +1,1 @@
+"""A long run under faults, on a database of its own; see `bin/soak --help`."""

@@ -1,0 +1,197 @@
+"""What a soak does to its workers and their database, and how long until all is well again."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from spoils.db import embedded_server
+from tests.faults.fleet import held_by, listening, rerun_of, sessions_of
+from tests.faults.proxy import Proxy
+from tests.faults.soak.stage import GRACE_SECONDS, Stage
+from tests.rows import Rows
+from tests.support import eventually
+
+CLAIM = r"UPDATE fang_tasks SET state=.*FROM due"
+SETTLE = r"WITH settled AS"
+COMMIT = r"^COMMIT"
+ENDS_SECONDS = GRACE_SECONDS + 6
+WELL_SECONDS = 10.0
+"""How soon all must work again once the database does."""
+
+
+class Acts:
+    """Each verb does one round of a fault, waits until it is over, and counts and measures it."""
+
+    def __init__(self, stage: Stage, *, dice: random.Random, at_once: int) -> None:
+        self._stage = stage
+        self._dice = dice
+        self._at_once = at_once
+        self.spared: int | None = None
+        """A process that no fault is aimed at."""
+        self.done: Counter[str] = Counter()
+        self.reruns: dict[str, list[float]] = {"kill": [], "freeze": []}
+        self.well_again: dict[str, list[float]] = {}
+        self.codes: dict[str, Counter[int]] = {"SIGTERM": Counter(), "SIGSTOP": Counter()}
+
+    def kill(self) -> None:
+        """SIGKILL to workers, so many jobs being in flight; how long until what they held runs again."""
+        self._stage.await_in_flight(self._stage.plan.in_flight)
+        with self._stage.rows() as rows:
+            pids = self._choose()
+            killed_at = rows.value("SELECT clock_timestamp()")
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            # What they held when they were dead, and not what they settled in the last moment.
+            eventually(lambda: _gone(rows, pids))
+            held = [task_id for pid in pids for task_id in held_by(rows, pid)]
+            self.reruns["kill"] += rerun_of(rows, held, killed_at)
+        self.done["SIGKILL"] += len(pids)
+
+    def term(self) -> None:
+        """SIGTERM to workers, one to five times each: every one of them exits with 0."""
+        pids = self._choose()
+        for pid in pids:
+            for _ in range(self._dice.randint(1, 5)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                threading.Event().wait(self._dice.uniform(0, 0.1))
+        for pid in pids:
+            code = self._stage.crew.code_of(pid, ENDS_SECONDS * 3)
+            eventually(lambda pid=pid: _has_ended(pid), ENDS_SECONDS)
+            self.codes["SIGTERM"][-1 if code is None else code] += 1
+        self.done["SIGTERM"] += len(pids)
+
+    def freeze(self) -> None:
+        """SIGSTOP to workers until they are taken for dead, then SIGCONT: they end, and what they say is refused."""
+        self._stage.await_in_flight(self._stage.plan.in_flight)
+        pids = self._choose()
+        with self._stage.rows() as rows:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                stopped_at = rows.value("SELECT clock_timestamp()")
+                held = [task_id for pid in pids for task_id in held_by(rows, pid)]
+                self.reruns["freeze"] += rerun_of(rows, held, stopped_at, timeout=90)
+                eventually(lambda: _taken_for_dead(rows, pids), 60)
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            code = self._stage.crew.code_of(pid, 60)
+            eventually(lambda pid=pid: _has_ended(pid), 60)
+            self.codes["SIGSTOP"][-1 if code is None else code] += 1
+        self.done["SIGSTOP"] += len(pids)
+
+    def restart(self) -> None:
+        """Shoot the database and start it again up to 8 s later; nobody may be taken for dead by that."""
+        before = self._mistaken()
+        embedded_server.halt(self._stage.files, mode="immediate")
+        threading.Event().wait(self._dice.uniform(0, 8))
+        self._stage.postgres.start()
+        self._await_well("restart", time.monotonic())
+        # Long enough for a healthy worker to be taken for dead, were it judged.
+        threading.Event().wait(5)
+        assert self._mistaken() == before, (
+            f"a healthy worker was taken for dead:\n{self._stage.crew.output[-3000:]}"
+        )
+        self.done["restart"] += 1
+
+    def end_sessions(self) -> None:
+        """End every database session of the workers."""
+        with self._stage.rows() as rows:
+            ended = rows.value(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'spoils:%'"
+            )
+        assert ended
+        self._await_well("all sessions ended", time.monotonic())
+        self.done["all sessions ended"] += 1
+
+    def end_listener(self) -> None:
+        """End the session in which one worker listens and beats."""
+        with self._stage.rows() as rows:
+            eventually(lambda: listening(rows)[0])
+            victim = self._dice.choice(listening(rows))
+            assert rows.value("SELECT pg_terminate_backend(:pid)", pid=victim)
+            self._await_well("listener ended", time.monotonic())
+            assert victim not in listening(rows)
+        self.done["listener ended"] += 1
+
+    def lose_replies(self) -> None:
+        """Lose the answers to the commits of an enqueue, a claim, a settle and a job's own transaction."""
+        workers, clients = self._stage.proxy, self._stage.client_proxy
+        assert workers
+        assert clients
+        losses: dict[str, tuple[Proxy, str]] = {
+            "enqueue": (clients, COMMIT),
+            "claim": (workers, CLAIM),
+            "settle": (workers, SETTLE),
+            "job's commit": (workers, COMMIT),
+        }
+        for name, (proxy, statement) in losses.items():
+            proxy.lose_reply_to(statement).await_meeting(60)
+            self._await_well(f"answer to {name} lost", time.monotonic())
+            self.done[f"answer to {name} lost"] += 1
+
+    def _choose(self) -> list[int]:
+        """Workers at work, but for one at least."""
+        self._stage.await_workers(max(2, self._stage.plan.processes - 1))
+        pids = [pid for pid in self._stage.pids() if pid != self.spared]
+        return self._dice.sample(sorted(pids), min(self._at_once, len(pids) - 1))
+
+    def _await_well(self, fault: str, since: float) -> None:
+        """Wait until every worker beats, and each has claimed and something has finished since then."""
+        moment = self._ask(lambda rows: rows.value("SELECT clock_timestamp()"))
+
+        def well(rows: Rows) -> None:
+            claimed, finished = rows.all(
+                "SELECT count(DISTINCT owner) FILTER (WHERE becomes = 'in_progress'), "
+                "count(*) FILTER (WHERE becomes = 'finished') FROM audit WHERE at > :moment",
+                moment=moment,
+            )[0]
+            beating = rows.value(
+                "SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL AND beat_at > :moment",
+                moment=moment,
+            )
+            wanted = self._stage.plan.processes
+            assert (min(claimed, wanted), min(beating, wanted), finished > 0) == (wanted, wanted, True)
+
+        self._ask(well)
+        self.well_again.setdefault(fault, []).append(time.monotonic() - since)
+
+    def _ask(self, question: Callable[[Rows], object], timeout: float = 90.0) -> object:
+        """Ask until the answer is no AssertionError; the database may be away meanwhile."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                with self._stage.rows() as rows:
+                    return question(rows)
+            except (AssertionError, DBAPIError):
+                if time.monotonic() > deadline:
+                    raise
+            threading.Event().wait(0.1)
+
+    def _mistaken(self) -> int:
+        """How many workers found, alive, that they had been taken for dead; one that was frozen is among them."""
+        return self._stage.crew.output.count("This worker was taken for dead")
+
+
+def _gone(rows: Rows, pids: list[int]) -> None:
+    assert not any(sessions_of(rows, pid) for pid in pids)
+
+
+def _taken_for_dead(rows: Rows, pids: list[int]) -> None:
+    assert not rows.value(
+        "SELECT count(*) FROM spoils_workers WHERE pid = ANY(:pids) AND ended_at IS NULL", pids=pids
+    ), "a frozen worker was not taken for dead"
+
+
+def _has_ended(pid: int) -> None:
+    assert not Path(f"/proc/{pid}").exists(), "a worker that was to end did not"

@@ -1,0 +1,98 @@
+"""PgBouncer in transaction mode before the tests' server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.support import eventually
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+CONFIG = """
+[databases]
+* = host={socket} port={server_port} user={user}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {sessions}
+logfile = {folder}/log
+pidfile = {folder}/pid
+"""
+
+
+@dataclass
+class Pooler:
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    def to(self, database_url: str) -> str:
+        """The same database, through this pooler."""
+        database = make_url(database_url).database
+        return make_url(self.url).set(database=database).render_as_string(hide_password=False)
+
+
+@contextmanager
+def a_pooler(database_url: str, sessions: int = 8) -> Iterator[Pooler]:
+    """Run one that has so many sessions at the server for each database. Without the program: skips, in CI fails."""
+    if PGBOUNCER is None:
+        if os.environ.get("CI"):
+            pytest.fail("PgBouncer is not installed.")
+        pytest.skip("PgBouncer is not installed.")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Not below the folder of the tests, which is closed to other users.
+    with tempfile.TemporaryDirectory(prefix="spoils-pooler-") as made:
+        folder = Path(made)
+        process = _start(database_url, folder, port, sessions)
+
+        def answers() -> None:
+            log = folder / "log"
+            assert process.poll() is None, log.read_text() if log.exists() else "It left no log."
+            socket.create_connection(("127.0.0.1", port), 1).close()
+
+        try:
+            eventually(answers, 20)
+            pooled = make_url(database_url).set(
+                host="127.0.0.1", port=port, query={"sslmode": "disable", "gssencmode": "disable"}
+            )
+            yield Pooler(pooled.render_as_string(hide_password=False), process)
+        finally:
+            process.kill()
+            process.wait(20)
+
+
+def _start(database_url: str, folder: Path, port: int, sessions: int) -> "subprocess.Popen[bytes]":
+    url = make_url(database_url)
+    config = folder / "pgbouncer.ini"
+    config.write_text(
+        CONFIG.format(
+            socket=url.query["host"],
+            server_port=url.query["port"],
+            user=url.username,
+            port=port,
+            sessions=sessions,
+            folder=folder,
+        )
+    )
+    owner = Path(str(url.query["host"])).stat()
+    other: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        # It refuses to run as root; the server's socket is open to the user whom it belongs to.
+        folder.chmod(0o755)
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        other = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    return subprocess.Popen(
+        [str(PGBOUNCER), str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **other
+    )

@@ -1,0 +1,97 @@
+"""Workers that are started and stopped again and again by several threads: nothing locks up, nothing is left."""
+
+import gc
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from spoils.config import Settings
+from spoils.job.registry import Registry
+from spoils.queue.enqueue import enqueue
+from spoils.worker.rooms import Rooms
+from spoils.worker.shutdown import Shutdown
+from tests.rows import Rows
+from tests.sample_jobs import EFFECTS, EffectJob, SampleJob
+from tests.support import eventually
+
+FOR_EVER = 1e8
+"""A grace of seconds that never ends: when it does, the process is ended by force."""
+
+
+@pytest.fixture
+def rooms(database_url: str, connection: Connection) -> "Makes":
+    connection.execute(text(EFFECTS))
+    return Makes(database_url)
+
+
+class Makes:
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._registry = Registry()
+        self._registry.add(SampleJob)
+        self._registry.add(EffectJob)
+        self._settings = Settings.from_env({"DATABASE_URL": database_url, "WORKER_THREADS": "3"})
+
+    def __call__(self) -> Rooms:
+        return Rooms(
+            settings=self._settings,
+            registry=self._registry,
+            database_url=self._url,
+            on_ended=lambda: None,
+            on_crippled=lambda: None,
+        )
+
+
+def threads() -> Counter[str]:
+    """The threads by name; one that would end the process by force stays behind each shutdown on purpose."""
+    return Counter(thread.name.split("-")[0] for thread in threading.enumerate() if thread.name != "force")
+
+
+def files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_ten_threads_start_and_stop_workers_and_leave_no_thread_no_file_no_session_and_no_task(
+    rooms: Makes, connection: Connection, rows: Rows, thorough: bool
+) -> None:
+    times = 50 if thorough else 3
+    tasks = [enqueue(connection, SampleJob(number=number)).id for number in range(200)]
+    tasks += [enqueue(connection, EffectJob(name=str(number))).id for number in range(100)]
+    before, files_before = threads(), files()
+
+    def again_and_again(_: int) -> None:
+        for _ in range(times):
+            one = rooms()
+            one.start()
+            Shutdown(one, seconds=FOR_EVER, disowned=False).run()
+
+    with ThreadPoolExecutor(10) as ten:
+        list(ten.map(again_and_again, range(10)))
+
+    def nothing_is_left() -> None:
+        # A statement that was under way at the stop gives its connection back to a pool that nobody has any more.
+        gc.collect()
+        assert threads() - before == Counter()
+        assert files() <= files_before
+        assert rows.all("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'spoils:%'") == []
+
+    eventually(nothing_is_left)
+    assert rows.all("SELECT ended_how, count(*) FROM spoils_workers GROUP BY 1") == [("clean", 10 * times)]
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") == 0
+    assert rows.value("SELECT max(retries) + max(crashes) FROM fang_tasks") == 0
+    last = rooms()
+    last.start()
+    try:
+        eventually(lambda: all_are_finished(rows), 60)
+    finally:
+        Shutdown(last, seconds=FOR_EVER, disowned=False).run()
+    assert rows.value("SELECT count(*) FROM effects") == 100
+    assert rows.value("SELECT count(*) FROM fang_tasks") == len(tasks)
+
+
+def all_are_finished(rows: Rows) -> None:
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE state <> 'finished'") == 0
