@@ -217,6 +217,8 @@ def test_a_weak_secret_or_a_sample_stops_the_start_on_heroku_and_is_not_told(nam
 def test_a_proxy_or_a_host_that_is_none_is_told(setting: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting))):
         Settings.from_env(setting)
+
+
 def test_alerts_are_off_until_a_url_is_set_and_it_is_in_no_repr() -> None:
     assert Settings.from_env({}).alert_url is None
     settings = Settings.from_env(

@@ -70,7 +70,9 @@ class Cursors:
         self._turn += 1
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         if self._turn % BY_AGE_EVERY == 0:
-            return Reach(known, [self._cursors[pair].since for pair in known], limit, by_age=True, from_head=False)
+            return Reach(
+                known, [self._cursors[pair].since for pair in known], limit, by_age=True, from_head=False
+            )
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
         wide = from_head or self._short or len(self._pairs) <= FEW_PAIRS or now >= self._wide_again_at
         pairs = self._in_turn(known if wide else self._giving.intersection(known))

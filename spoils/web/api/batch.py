@@ -9,12 +9,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from spoils.errors import PayloadError
-from spoils.queue.enqueue import Enqueued, enqueue
+from spoils.queue.enqueue import Enqueued
+from spoils.queue.enqueue_many import Order, enqueue_many
 from spoils.web.api import body, bounds, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
 from spoils.web.api.jobs import outcome
-from spoils.web.api.order import Order, Refused, read_order
+from spoils.web.api.order import Refused, read_order
 from spoils.web.errors import answer
 
 log = logging.getLogger("spoils.enqueue")
@@ -41,7 +42,7 @@ def create_batch() -> ResponseReturnValue:
 
 
 def _put(connection: Connection, orders: list[Order]) -> Answer:
-    enqueued = _enqueue_all(connection, orders)
+    enqueued = enqueue_many(connection, orders)
     twins = sum(one.duplicate for one in enqueued)
     value: dict[str, Any] = {
         "jobs": [outcome(one) for one in enqueued],
@@ -49,10 +50,6 @@ def _put(connection: Connection, orders: list[Order]) -> Answer:
         "duplicates": twins,
     }
     return Answer(200, value, after=lambda: _log(orders, enqueued))
-
-
-def _enqueue_all(connection: Connection, orders: list[Order]) -> list[Enqueued]:
-    return [enqueue(connection, one.job, at=one.at, priority=one.priority) for one in orders]
 
 
 def _log(orders: list[Order], enqueued: list[Enqueued]) -> None:

@@ -13,10 +13,11 @@ from spoils.job.base import RESERVED_ENDPOINTS
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
+from spoils.queue.enqueue_many import Order
 from spoils.web.api import body, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
-from spoils.web.api.order import Order, Refused, read_job, read_order
+from spoils.web.api.order import Refused, read_job, read_order
 from spoils.web.errors import answer
 from spoils.web.masking import masked
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -13,6 +11,7 @@ from spoils.errors import SpoilsError
 from spoils.job import Job
 from spoils.job.base import field_messages
 from spoils.job.registry import registry
+from spoils.queue.enqueue_many import Order
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
 
@@ -45,15 +44,6 @@ class OrderIn(BaseModel):
     """Not due before this moment; one that has passed means now."""
     priority: Annotated[int, Field(ge=-2, le=2, strict=True)] = 0
     """−2 to 2; higher goes first within its type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A job that its class has checked, and when it is due."""
-
-    job: Job
-    at: datetime | None = None
-    priority: int = field(default=0)
 
 
 def read_order(given: object) -> Order:
