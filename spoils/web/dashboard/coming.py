@@ -1,8 +1,9 @@
 """What comes next within 24 hours: ticks, what was set for later, and retries."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 from spoils.cron import Cron, CronError
@@ -51,9 +52,10 @@ def coming(
         if schedule.job not in paused
     ]
     soon = [each for each in later if each.step < STEPS]
-    lines = [
-        *(_tick_line(schedule, slots[0], now) for schedule, slots in ticks if slots),
-        *_groups(soon, now),
+    # Of many only the soonest are written out.
+    lines: list[tuple[datetime, Callable[[], Line]]] = [
+        *((slots[0], partial(_tick_line, schedule, slots[0], now)) for schedule, slots in ticks if slots),
+        *((run[0].first, partial(_group_line, run, now)) for run in _groups(soon)),
     ]
     lines.sort(key=lambda each: each[0])
     return Coming(
@@ -61,7 +63,7 @@ def coming(
         scheduled=_lane(soon, TaskState.NEW),
         retries=_lane(soon, TaskState.RETRIED),
         marks=_marks(now),
-        lines=tuple(line for _, line in lines[:LISTED]),
+        lines=tuple(line() for _, line in lines[:LISTED]),
         more=max(len(lines) - LISTED, 0),
     )
 
@@ -100,36 +102,34 @@ def _marks(now: datetime) -> tuple[chart.Mark, ...]:
     )
 
 
-def _tick_line(schedule: Schedule, slot: datetime, now: datetime) -> tuple[datetime, Line]:
+def _tick_line(schedule: Schedule, slot: datetime, now: datetime) -> Line:
     words = cron_words.describe(schedule.cron)
     text = f"{formats.one_line(schedule.task_type)}, {words[0].lower()}{words[1:]}"
-    return slot, Line(formats.moment(slot, now), None, text, None, None)
+    return Line(formats.moment(slot, now), None, text, None, None)
 
 
-def _groups(later: Sequence[Later], now: datetime) -> Iterator[tuple[datetime, Line]]:
-    """Steps of one type and state that follow each other are told in one line."""
+def _groups(later: Sequence[Later]) -> Iterator[list[Later]]:
+    """Steps of one type and state that follow each other are one group."""
     by_kind: dict[tuple[str, TaskState], list[Later]] = {}
     for each in later:
         by_kind.setdefault((each.task_type, each.state), []).append(each)
-    for (task_type, state), steps in by_kind.items():
+    for steps in by_kind.values():
         run = [steps[0]]
         for each in steps[1:]:
             if each.step - run[-1].step > 1:
-                yield run[0].first, _group_line(task_type, state, run, now)
+                yield run
                 run = []
             run.append(each)
-        yield run[0].first, _group_line(task_type, state, run, now)
+        yield run
 
 
-def _group_line(task_type: str, state: TaskState, run: Sequence[Later], now: datetime) -> Line:
-    count = sum(each.count for each in run)
-    name = formats.shortened(formats.one_line(task_type), 60)
-    retried = state is TaskState.RETRIED
-    text = (
-        f"{formats.number(count)} {'retry' if count == 1 else 'retries'} of {name}"
-        if retried
-        else (f"{formats.number(count)} {name} set for later")
-    )
+def _group_line(run: Sequence[Later], now: datetime) -> Line:
+    count, state = sum(each.count for each in run), run[0].state
+    name = formats.shortened(formats.one_line(run[0].task_type), 60)
+    if state is TaskState.RETRIED:
+        text = f"{formats.counted(count, 'retry', 'retries')} of {name}"
+    else:
+        text = f"{formats.number(count)} {name} set for later"
     first, last = run[0].first, max(each.last for each in run)
     until = formats.moment(last, now) if last - first > timedelta(seconds=60) else None
-    return Line(formats.moment(first, now), until, text, task_type, state.value)
+    return Line(formats.moment(first, now), until, text, run[0].task_type, state.value)

@@ -110,7 +110,9 @@ def _figures(
     of_type: dict[str, int] = {}
     for each in later:
         of_type[each.task_type] = of_type.get(each.task_type, 0) + each.count
-    return Figures(day, hour, of_type, ahead.most_of_each(len(_waiting_types(strip))))
+    return Figures(
+        day, hour, of_type, HOUR.moments(strip.now), ahead.most_of_each(len(_waiting_types(strip)))
+    )
 
 
 def _classes() -> tuple[JobClass, ...]:

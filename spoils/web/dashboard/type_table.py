@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from spoils.models import WAITING, TaskState
 from spoils.queue.charts import Sums, percentile
 from spoils.web.dashboard import chart, formats
-from spoils.web.dashboard.ranges import HOUR
 from spoils.web.dashboard.strip import RATE_MINUTES, Strip
 from spoils.web.dashboard.task_row import named
 
@@ -23,6 +22,8 @@ class Figures:
     day: Mapping[str, Sums]
     hour: Mapping[str, Hour]
     later: Mapping[str, int]
+    minutes: Sequence[datetime]
+    """Those of the last hour; the last one is not over."""
     most_later: int
     """From this many of a type on there may be more that were not looked at."""
 
@@ -85,7 +86,7 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
         name=named(name) if name is not None else "",
         filter=name or "",
         paused=paused,
-        spark=_spark(hour.get(name, {}), strip.now) if name is not None else None,
+        spark=_spark(hour.get(name, {}), figures.minutes) if name is not None else None,
         waiting=formats.number(waiting),
         later=f"{formats.number(ahead)}{'+' if cut else ''} later" if ahead else "",
         oldest=f"{oldest.number} {oldest.unit}".strip() if oldest else "–",
@@ -95,7 +96,7 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
         average=formats.run_time(sum(each.finished_ms for each in sums) / finished if finished else None),
         p95=formats.run_time(percentile(_buckets(sums), 0.95)),
         share=formats.percent(failed, finished + failed),
-        drain="paused" if paused else _drain(max(waiting - ahead, 0), names, hour, strip.now),
+        drain="paused" if paused else _drain(max(waiting - ahead, 0), names, figures),
     )
 
 
@@ -107,14 +108,14 @@ def _standing(strip: Strip, names: Sequence[str], state: TaskState) -> int:
     return sum(strip.counts[name][state] for name in names if name in strip.counts)
 
 
-def _drain(due: int, names: Sequence[str], hour: Mapping[str, Hour], now: datetime) -> str:
+def _drain(due: int, names: Sequence[str], figures: Figures) -> str:
     """How long what is due takes at the rate of the last whole minutes."""
-    this_minute = HOUR.moments(now)[-1]
+    this_minute = figures.minutes[-1]
     since = this_minute - timedelta(minutes=RATE_MINUTES)
     ended = sum(
         sums.ended
         for name in names
-        for moment, sums in hour.get(name, {}).items()
+        for moment, sums in figures.hour.get(name, {}).items()
         if since <= moment < this_minute
     )
     if not due or not ended:
@@ -122,10 +123,11 @@ def _drain(due: int, names: Sequence[str], hour: Mapping[str, Hour], now: dateti
     return formats.span(max(due / ended * RATE_MINUTES * 60, 1))
 
 
-def _spark(of: Hour, now: datetime) -> chart.Bars:
-    minutes = [of.get(moment, Sums()) for moment in HOUR.moments(now)]
-    failed, finished = [each.failed for each in minutes], [each.finished for each in minutes]
-    return chart.spark(failed, finished)
+def _spark(of: Hour, minutes: Sequence[datetime]) -> chart.Bars:
+    if not of:
+        return chart.Bars("", "", "", "")
+    sums = [of.get(moment, Sums()) for moment in minutes]
+    return chart.spark([each.failed for each in sums], [each.finished for each in sums])
 
 
 def _buckets(sums: Sequence[Sums]) -> dict[int, int]:
