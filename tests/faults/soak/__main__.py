@@ -58,6 +58,8 @@ def main() -> int:
             _by_the_minute(stage, acts, wanted.minutes, samples)
         except AssertionError as exc:
             broken["while it ran"] = [str(exc)]
+        except KeyboardInterrupt:
+            print("Interrupted: what follows is of the faults so far.")
         seconds = time.monotonic() - begun
         stage.drain()
         samples.append(stage.figures())
