@@ -21,9 +21,7 @@ class Program:
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("SPOILS_", "WORKER_", "COV"))
+            name: value for name, value in os.environ.items() if not name.startswith(("SPOILS_", "WORKER_"))
         }
         self.process = subprocess.Popen(
             [sys.executable, *arguments],

@@ -81,6 +81,9 @@ class Family:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
+        # While Python ends it takes its handlers away, and one more signal would be death by a signal, not exit 0.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         # A child that was still starting had not taken the signal in hand yet.
         return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 

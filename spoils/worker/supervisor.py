@@ -47,6 +47,9 @@ class Supervisor:
         self._rooms.start()
         select.select(self._until, [], [])
         Shutdown(self._rooms, seconds=self._shutdown_seconds, disowned=self._disowned).run()
+        # While Python ends it takes its handlers away, and one more signal would be death by a signal, not exit 0.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         return 1 if self._disowned or self._crippled else 0
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

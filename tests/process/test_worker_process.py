@@ -1,6 +1,7 @@
 """The worker as a real process: it works, drains, gives back, is rescued, and loses when it comes back too late."""
 
 import signal
+import threading
 from itertools import pairwise
 from uuid import UUID
 
@@ -103,6 +104,15 @@ def test_sigterm_lets_a_short_job_end_and_exits_with_0(
         assert program.ends() == 0
     assert rows.state(task_id) == "finished"
     assert rows.state(late) == "new"
+    assert rows.all("SELECT ended_how FROM spoils_workers") == [("clean",)]
+
+
+def test_signals_that_come_until_the_very_end_change_nothing(database_url: str, rows: Rows) -> None:
+    with worker(database_url) as program:
+        while program.process.poll() is None:
+            program.send(signal.SIGTERM)
+            threading.Event().wait(0.002)
+        assert program.ends() == 0
     assert rows.all("SELECT ended_how FROM spoils_workers") == [("clean",)]
 
 
