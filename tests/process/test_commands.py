@@ -22,8 +22,8 @@ pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
 JOBS = """\
-analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
 bulk: BulkJob, the queue's own
+analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
 cleanup: CleanupJob, POST /api/jobs/cleanup
 fetch_product: FetchProductJob, POST /api/jobs/fetch-product
 send_notification: SendNotificationJob, POST /api/jobs/send-notification
