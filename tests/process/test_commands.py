@@ -22,6 +22,7 @@ pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
 JOBS = """\
+bulk: BulkJob, the queue's own
 analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
 cleanup: CleanupJob, POST /api/jobs/cleanup
 fetch_product: FetchProductJob, POST /api/jobs/fetch-product
