@@ -37,7 +37,17 @@ def test_no_request_gets_an_answer_that_the_document_does_not_have(
         document.write_bytes(fetch(web))
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", web.url),
-            *("--seed", "1", "--max-examples", EXAMPLES, "--max-time", str(int(SECONDS)), "--no-shrink"),
+            *(
+                "--seed",
+                "1",
+                "--max-examples",
+                EXAMPLES,
+                "--max-time",
+                str(int(SECONDS)),
+                "--no-shrink",
+                "--request-timeout",
+                "60",
+            ),
             *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
             *("--checks", CHECKS, "--continue-on-failure", "--warnings", "off"),
             *(("-H", f"Authorization: Bearer {token}") if token else ()),
