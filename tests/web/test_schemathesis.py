@@ -19,11 +19,11 @@ from tests.support import PATIENCE
 pytestmark = pytest.mark.process
 
 EXAMPLES = os.environ.get("SPOILS_FUZZ_EXAMPLES", "4")
-SECONDS = float(os.environ.get("SPOILS_FUZZ_SECONDS", "25"))
+SECONDS = float(os.environ.get("SPOILS_FUZZ_SECONDS", "60"))
 # Whether a payload that fits is taken is no question of its form alone: there are keys, twins and states.
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
-    "response_headers_conformance,negative_data_rejection,ignored_auth"
+    "response_headers_conformance,ignored_auth"
 )
 
 
