@@ -164,7 +164,7 @@ def test_a_key_holds_for_a_day_and_is_pruned_then(client: FlaskClient, rows: Row
     assert prune.prune_keys(rows.connection, days=1) == 1
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "schlüssel"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "a b", "schlüssel"])
 def test_a_key_that_is_none_is_refused(client: FlaskClient, rows: Rows, key: str) -> None:
     assert send(client, key, json=NOTE).status_code == 400
     assert count(rows) == 0

@@ -36,8 +36,8 @@ def given() -> str | None:
     key = request.headers.get(HEADER)
     if key is None:
         return None
-    if not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
-        abort(400, f"An {HEADER} has 1 to {LONGEST} characters of ASCII.")
+    if not (0 < len(key) <= LONGEST and all("!" <= one <= "~" for one in key)):
+        abort(400, f"An {HEADER} has 1 to {LONGEST} characters of ASCII and no space.")
     return _digest(tokens.caller().scope.encode(), key.encode())
 
 

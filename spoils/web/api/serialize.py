@@ -15,13 +15,13 @@ def moment(value: datetime | None) -> str | None:
 
 
 def task(row: Task) -> dict[str, Any]:
-    """A task; secrets in its payload are masked."""
+    """A task; secrets in its payload and its error are masked."""
     return {
         "id": str(row.id),
         "state": row.state.value,
         "task_type": row.task_type,
         "metadata": masked(row.payload),
-        "error": row.error_message,
+        "error": masked(row.error_message),
         "retries": row.retries,
         "attempts": row.attempts,
         "crashes": row.crashes,
@@ -41,7 +41,7 @@ def attempt(row: Attempt) -> dict[str, Any]:
         "attempt": row.attempt,
         "outcome": row.outcome,
         "error_class": row.error_class,
-        "message": row.message,
+        "message": masked(row.message),
         "claimed_at": moment(row.claimed_at),
         "ended_at": moment(row.ended_at),
         "ran_ms": row.ran_ms,

@@ -1,0 +1,157 @@
+"""Sixty hostile payloads in every text that a page can show, in a real browser: nothing runs, nothing is reported."""
+
+import json
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Dialog
+
+from tests.web.dashboard.scenes import TRACEBACK, Scenes
+from tests.web.dashboard.windows import Windows
+
+pytestmark = pytest.mark.browser
+
+RUN = "alert(1);window.hacked=1"
+PAYLOADS = [
+    *(
+        f"<{tag}>{RUN}</{tag}>"
+        for tag in ("script", "SCRIPT", "scr\tipt", "svg><script", "style", "noscript", "title")
+    ),
+    *(
+        f"<script src={src}></script>"
+        for src in ("//evil.example/x.js", "data:text/javascript,alert(1)", "/static/x.js")
+    ),
+    *(
+        f"<{tag} src=x onerror='{RUN}'>"
+        for tag in ("img", "audio", "video", "source", "input type=image", "image")
+    ),
+    *(
+        f"<{tag} onload='{RUN}'>"
+        for tag in ("svg", "body", "iframe", "link rel=stylesheet href=x", "object data=x")
+    ),
+    *(
+        f"<{tag} onfocus='{RUN}' autofocus>"
+        for tag in ("input", "select", "textarea", "a href=x", "div tabindex=0")
+    ),
+    *(
+        f"<a href='{scheme}{RUN}'>x</a>"
+        for scheme in ("javascript:", "JaVaScRiPt:", "java\nscript:", "vbscript:", "data:text/html,")
+    ),
+    *(
+        f"{end}<script>{RUN}</script>"
+        for end in ('">', "'>", "-->", "]]>", "</textarea>", "</title>", "</pre>", "</style>")
+    ),
+    *(f"{quote} onmouseover={RUN} x={quote}" for quote in ('"', "'", "`", " ")),
+    f"<svg><animate onbegin='{RUN}' attributeName=x dur=1s>",
+    f"<details open ontoggle='{RUN}'>",
+    f"<marquee onstart='{RUN}'>",
+    f"<math><mi xlink:href='javascript:{RUN}'>x</mi></math>",
+    f"<form action='javascript:{RUN}'><button autofocus>x</button></form>",
+    f"<base href='https://evil.example/'><meta http-equiv=refresh content='0;url=javascript:{RUN}'>",
+    f"<template><script>{RUN}</script></template><iframe srcdoc='<script>{RUN}</script>'>",
+    f"{{{{ 7*7 }}}}{{% raw %}}<script>{RUN}</script>{{% endraw %}}",
+    f"${{{RUN}}}#{{7*7}}<%= 7*7 %>",
+    f"\\u003cscript\\u003e{RUN}\\u003c/script\\u003e",
+    f"&lt;script&gt;{RUN}&lt;/script&gt;&#60;img src=x onerror={RUN}&#62;",
+    f"javascript:{RUN}//",
+    f"<embed src=javascript:{RUN}><applet code=x>",
+    f"<button formaction='javascript:{RUN}' autofocus>x</button>",
+    f"<img src='x' srcset='x' onerror={RUN}//",
+    f"<svg><use href='data:image/svg+xml,<svg onload={RUN}>#x'/></svg>",
+    f"<style>@import 'javascript:{RUN}';*{{background:url(javascript:{RUN})}}</style>",
+    f"\u202e<script>{RUN}</script>\u2066\u2028\u2029",
+]
+TRAP = """
+window.reports = [];
+document.addEventListener('securitypolicyviolation', (event) => window.reports.push(event.blockedURI));
+"""
+LOOK = """() => [
+  window.hacked, window.reports, document.querySelectorAll('main img, main iframe, main object, base, marquee').length,
+  [...document.querySelectorAll('*')].filter((at) => [...at.attributes].some((one) => /^on/i.test(one.name))).length,
+  [...document.querySelectorAll('[href], [action], [src]')].filter(
+    (at) => ['href', 'action', 'src'].some(
+      (name) => /^\\s*(javascript|data|vbscript):/i.test(at.getAttribute(name) ?? '')
+    )
+  ).length,
+]"""
+
+
+def place(scenes: Scenes) -> UUID:
+    """A failed job for each payload, and one that has them all; its id."""
+    for payload in PAYLOADS:
+        task_id = scenes.task(
+            state="failed", task_type=payload, error_message=f"{payload}: {payload}",
+            metadata={"type": payload, payload: payload, "name": payload},
+        )  # fmt: skip
+        scenes.attempt(task_id, task_type=payload, error_class=payload, message=payload, traceback=payload)
+    scenes.at_work(*PAYLOADS)
+    scenes.connection.exec_driver_sql(
+        "UPDATE spoils_workers SET host = %s, release = %s", (PAYLOADS[0], PAYLOADS[10])
+    )
+    all_of_them = {"type": "FetchProductJob", **{payload: payload for payload in PAYLOADS}, "list": PAYLOADS}
+    task_id = scenes.task(
+        state="failed",
+        task_type="fetch_product",
+        metadata=all_of_them,
+        error_message=json.dumps(PAYLOADS),
+        attempts=60,
+    )
+    for number, payload in enumerate(PAYLOADS, start=1):
+        scenes.attempt(
+            task_id, attempt=number, error_class=payload, message=payload,
+            traceback=TRACEBACK.replace("503", payload).replace("fetch_product.py", payload), release=payload,
+        )  # fmt: skip
+    scenes.product(
+        name=PAYLOADS[0], brands=PAYLOADS[10], quantity=PAYLOADS[20], ingredients_text=" ".join(PAYLOADS),
+        analysis={"ingredients": [{"name": one, "known_as": one, "allergens": [one]} for one in PAYLOADS]},
+    )  # fmt: skip
+    return task_id
+
+
+def test_there_are_sixty_of_them() -> None:
+    assert len(set(PAYLOADS)) >= 60
+
+
+def test_none_of_them_runs_and_no_policy_is_broken(windows: Windows, scenes: Scenes) -> None:
+    task_id = place(scenes)
+    page = windows.open("/login")
+    dialogs: list[str] = []
+
+    def heard(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", heard)
+    page.add_init_script(TRAP)
+    address = page.url.partition("/login")[0].partition("/jobs")[0]
+    fixed = [
+        "/jobs",
+        "/jobs?state=failed",
+        f"/jobs/{task_id}",
+        "/products",
+        "/products/0737628064502",
+        "/api/docs",
+    ]
+    rules = windows_rules(windows)
+    for path in dict.fromkeys([*fixed, *rules]):
+        page.goto(address.rstrip("/") + path)
+        assert page.evaluate(LOOK) == [None, [], 0, 0, 0], path
+    for payload in PAYLOADS:
+        # The search box and the words of what was found or refused.
+        page.goto(f"{address.rstrip('/')}/jobs")
+        page.evaluate("(text) => { location = '/jobs?q=' + encodeURIComponent('name:' + text) }", payload)
+        page.wait_for_url("**/jobs?q=**")
+        assert page.evaluate(LOOK) == [None, [], 0, 0, 0], payload
+    assert dialogs == []
+    # A search for what cannot be printed is answered with 400, which a browser tells in its console.
+    windows.complaints[:] = [one for one in windows.complaints if "status of 400" not in one]
+
+
+def windows_rules(windows: Windows) -> list[str]:
+    """Pages without arguments that other days bring, by the links of the first page."""
+    page = windows.open("/jobs")
+    found = page.evaluate(
+        "[...document.querySelectorAll('header a[href^=\"/\"]')].map((at) => at.getAttribute('href'))"
+    )
+    page.close()
+    return [path for path in found if path != "/"]
