@@ -29,13 +29,15 @@ SERVER_RULES = (
 BY_INDEX = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
 
 
-def engine_options(*, connections: int, application_name: str, pool_timeout: float = 10.0) -> dict[str, Any]:
-    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use."""
+def engine_options(
+    *, connections: int, application_name: str, pool_timeout: float = 10.0, ping: bool = True
+) -> dict[str, Any]:
+    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use if `ping`."""
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
-        "pool_pre_ping": True,
+        "pool_pre_ping": ping,
         "pool_recycle": 3600,
         "connect_args": {**TCP_RULES, "application_name": application_name},
     }

@@ -14,7 +14,7 @@ _MOMENT = DateTime(timezone=True)
 
 
 class Audit(Base):
-    """One verb on one task: who, when, what, whether it was done, and the task before and after."""
+    """One verb, on a task as a rule: who, when, what, whether it was done, and the task before and after."""
 
     __tablename__ = "spoils_audit"
 
@@ -22,7 +22,8 @@ class Audit(Base):
     at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     who: Mapped[str] = mapped_column(String)
     verb: Mapped[str] = mapped_column(String)
-    task_id: Mapped[UUID] = mapped_column(Uuid)
+    task_id: Mapped[UUID | None] = mapped_column(Uuid)
+    about: Mapped[str | None] = mapped_column(String)  # a type, a schedule or a worker, where it is no task
     bulk_id: Mapped[UUID | None] = mapped_column(Uuid)
     done: Mapped[bool] = mapped_column(Boolean)
     note: Mapped[str | None] = mapped_column(Text)  # of a refusal, its reason

@@ -9,11 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from spoils.masking import masked_text
-from spoils.models import WAITING, Alert, Attempt
+from spoils.models import WAITING, Alert, Attempt, PauseKind
 from spoils.outcome import Ending
 from spoils.queue import inspect
 from spoils.queue.counts import count_tasks
 from spoils.queue.folding import ALERTS_LOCK
+from spoils.queue.pauses import paused
 
 UNTAKEN, BEHIND, GROUP = "untaken:", "behind:", "group:"
 UNTAKEN_SECONDS = 60.0
@@ -88,7 +89,9 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
     taken = {name for one in inspect.live_workers(session) if not one.draining for name in one.task_types}
     now = inspect.server_now(connection)
     found = []
-    for one in inspect.oldest_waiting(session, [name for name, number in waiting.items() if number > 0]):
+    held = paused(connection, PauseKind.TASK_TYPE)  # by somebody who knows that they wait
+    names = [name for name, number in waiting.items() if number > 0 and name not in held]
+    for one in inspect.oldest_waiting(session, names):
         seconds = (now - one.oldest_due_at).total_seconds()
         name, number = one.task_type, waiting[one.task_type]
         jobs = "1 job" if number == 1 else f"{number:,} jobs"

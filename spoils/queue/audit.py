@@ -50,6 +50,11 @@ def enter(connection: Connection, verb: str, task_id: UUID, *, who: str, **colum
     connection.execute(insert(Audit).values(verb=verb, task_id=task_id, who=who, **columns))
 
 
+def enter_about(connection: Connection, verb: str, about: str, *, who: str, done: bool) -> None:
+    """Enter a verb on a type, a schedule or a worker; part of the connection's transaction."""
+    connection.execute(insert(Audit).values(verb=verb, about=about, who=who, done=done))
+
+
 def enter_enqueued(connection: Connection, task_id: UUID, *, who: str, again: UUID | None = None) -> None:
     """Enter that `who` enqueued a task by hand, `again` being the one that it repeats."""
     after = connection.scalar(select(facts()).where(Task.id == task_id))

@@ -4,14 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     Connection,
     DateTime,
-    Integer,
     SmallInteger,
     String,
     Text,
@@ -30,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState, Worker
 from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
@@ -89,15 +89,16 @@ def _due(crashes: ColumnElement[bool]) -> ColumnElement[bool]:
     )
 
 
-def _array(name: str, kind: type) -> ColumnElement[Sequence[object]]:
-    return cast(bindparam(name, type_=ARRAY(Text)), ARRAY(kind))
+def _array(name: str, kind: Any) -> ColumnElement[Sequence[object]]:
+    # As one text: the driver would quote each item of a list.
+    return cast(bindparam(name, type_=Text), ARRAY(kind))
 
 
 _probed = (
     func.unnest(
         _array("probed_types", String),
-        cast(bindparam("probed_levels", type_=ARRAY(Integer)), ARRAY(SmallInteger)),
-        cast(bindparam("since_moments", type_=ARRAY(Text)), ARRAY(DateTime(timezone=True))),
+        _array("probed_levels", SmallInteger),
+        _array("since_moments", DateTime(timezone=True)),
         _array("since_ids", Uuid),
     )
     .table_valued(
@@ -242,9 +243,9 @@ def _claims(rows: Sequence[tuple[object, ...]]) -> list[Claim]:
 
 def _arrays(reach: Reach) -> dict[str, object]:
     return {
-        "probed_types": [task_type for task_type, _ in reach.pairs],
-        "probed_levels": [level for _, level in reach.pairs],
-        "since_moments": [moment for moment, _ in reach.since],
-        "since_ids": [task_id for _, task_id in reach.since],
+        "probed_types": arrays.quoted([task_type for task_type, _ in reach.pairs]),
+        "probed_levels": arrays.plain([level for _, level in reach.pairs]),
+        "since_moments": arrays.quoted([moment for moment, _ in reach.since]),
+        "since_ids": arrays.plain([task_id for _, task_id in reach.since]),
         "most": reach.most,
     }

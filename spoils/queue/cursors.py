@@ -107,6 +107,8 @@ class Cursors:
 
     def _in_turn(self, pairs: Iterable[Pair]) -> list[Pair]:
         """By priority; in each, those that gave nothing last time first, then the others by turns."""
+        if not self._giving:
+            return list(pairs)
         levels: dict[int, list[Pair]] = {}
         for pair in pairs:
             levels.setdefault(pair[1], []).append(pair)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.job import Job
 from spoils.models import Task, TaskState
@@ -152,19 +153,10 @@ def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]
 
 def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {
-        "ids": _listed([one["id"] for one in rows]),
-        "payloads": _listed([_quoted(one["metadata"]) for one in rows]),
-        "names": _listed([_quoted(one["task_type"]) for one in rows]),
-        "hashes": _listed([one["uniq_hash"] or "NULL" for one in rows]),
-        "levels": _listed([str(one["priority"]) for one in rows]),
-        "moments": _listed([f'"{one["at"].isoformat()}"' if one["at"] else "NULL" for one in rows]),
+        "ids": arrays.plain([one["id"] for one in rows]),
+        "payloads": arrays.quoted([one["metadata"] for one in rows]),
+        "names": arrays.quoted([one["task_type"] for one in rows]),
+        "hashes": arrays.plain([one["uniq_hash"] for one in rows]),
+        "levels": arrays.plain([one["priority"] for one in rows]),
+        "moments": arrays.quoted([one["at"] and one["at"].isoformat() for one in rows]),
     }
-
-
-def _listed(items: Sequence[str]) -> str:
-    return f"{{{','.join(items)}}}"
-
-
-def _quoted(item: str) -> str:
-    escaped = item.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState
 from spoils.outcome import Ending
@@ -85,15 +86,11 @@ def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_
     rows = _FINISH.rows(
         connection,
         {
-            "ids": _listed([item.key for item in settlements]),
-            "fences": _listed([str(item.attempts) for item in settlements]),
-            "times": _listed([str(item.ran_ms) for item in settlements]),
-            "buckets": _listed([str(minutes.bucket(item.ran_ms)) for item in settlements]),
+            "ids": arrays.plain([item.key for item in settlements]),
+            "fences": arrays.plain([item.attempts for item in settlements]),
+            "times": arrays.plain([item.ran_ms for item in settlements]),
+            "buckets": arrays.plain([minutes.bucket(item.ran_ms) for item in settlements]),
             "worker_id": str(worker_id),
         },
     )
     return {task_id for (task_id,) in rows}
-
-
-def _listed(items: Sequence[str]) -> str:
-    return f"{{{','.join(items)}}}"

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
-from spoils.worker.in_flight import InFlight
+from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
 
@@ -182,9 +183,18 @@ class Dispatcher:
         # Out of hand first: should the answer be lost, they are strays, which the next claim gives back.
         self._in_flight.drop(one.token for one in claims)
         self._unsure = True
-        with self._engine.connect() as connection:
-            release(connection, worker_id=self._worker_id, tokens=[one.token for one in claims])
+        tokens = [one.token for one in claims]
+        try:
+            self._release(tokens)
+        except DBAPIError as exc:
+            if not exc.connection_invalidated:
+                raise
+            self._release(tokens)  # by another connection: this one had died while nobody used it
         self._unsure = False
+
+    def _release(self, tokens: Sequence[Token]) -> None:
+        with self._engine.connect() as connection:
+            release(connection, worker_id=self._worker_id, tokens=tokens)
 
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at is not None and self._due_at <= claimed_at:

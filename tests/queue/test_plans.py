@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
 from spoils.queue import claim as claiming
@@ -76,10 +77,10 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
     with by_index.connect() as connection:
         claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=300)
         values = {
-            "ids": finishing._listed([one.key for one in claims]),
-            "fences": finishing._listed([str(one.attempts) for one in claims]),
-            "times": finishing._listed(["1" for _ in claims]),
-            "buckets": finishing._listed(["1" for _ in claims]),
+            "ids": arrays.plain([one.key for one in claims]),
+            "fences": arrays.plain([str(one.attempts) for one in claims]),
+            "times": arrays.plain(["1" for _ in claims]),
+            "buckets": arrays.plain(["1" for _ in claims]),
             "worker_id": str(me),
         }
         found = plan(connection, finishing._FINISH, values)

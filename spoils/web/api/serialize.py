@@ -6,7 +6,7 @@ from typing import Any
 from spoils.models import Attempt, IngredientAnalysis, Product, Schedule, Task, Worker
 from spoils.outcome import Ending
 from spoils.queue.tally import Tally
-from spoils.web.masking import masked
+from spoils.web.masking import masked, masked_text
 
 
 def moment(value: datetime | None) -> str | None:
@@ -21,7 +21,7 @@ def task(row: Task) -> dict[str, Any]:
         "state": row.state.value,
         "task_type": row.task_type,
         "metadata": masked(row.payload),
-        "error": masked(row.error_message),
+        "error": _masked(row.error_message),
         "retries": row.retries,
         "attempts": row.attempts,
         "crashes": row.crashes,
@@ -41,7 +41,7 @@ def attempt(row: Attempt) -> dict[str, Any]:
         "attempt": row.attempt,
         "outcome": row.outcome,
         "error_class": row.error_class,
-        "message": masked(row.message),
+        "message": _masked(row.message),
         "claimed_at": moment(row.claimed_at),
         "ended_at": moment(row.ended_at),
         "ran_ms": row.ran_ms,
@@ -106,6 +106,10 @@ def tally(of_type: Tally) -> dict[str, Any]:
         "p95_ms": _rounded(of_type.percentile_ms(0.95)),
         "p99_ms": _rounded(of_type.percentile_ms(0.99)),
     }
+
+
+def _masked(text: str | None) -> str | None:
+    return masked_text(text) if text else text
 
 
 def _rounded(value: float | None) -> float | None:

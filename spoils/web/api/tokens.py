@@ -26,6 +26,11 @@ class Caller:
     scope: str = ""
 
     @property
+    def told(self) -> str:
+        """How the audit trail calls it."""
+        return f"API: {self.name}" if self.name else "API"
+
+    @property
     def known(self) -> bool:
         """Whether it carries a token."""
         return bool(self.scope)

@@ -1,14 +1,11 @@
 """The operator's verbs on one job."""
 
-from collections.abc import Callable
-from uuid import UUID
-
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from spoils.queue import control, inspect
-from spoils.web.api import body, idempotency
+from spoils.queue import audit, inspect
+from spoils.web.api import body, idempotency, tokens
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
 from spoils.web.api.ids import task_id_of
@@ -17,33 +14,33 @@ from spoils.web.api.ids import task_id_of
 @routes.post("/<task_id>/retry")
 def retry(task_id: str) -> ResponseReturnValue:
     """Make a failed job new and due now."""
-    return _act(control.retry, task_id)
+    return _act("retry", task_id)
 
 
 @routes.post("/<task_id>/run-now")
 def run_now(task_id: str) -> ResponseReturnValue:
     """Make a waiting job due now."""
-    return _act(control.run_now, task_id)
+    return _act("run_now", task_id)
 
 
 @routes.post("/<task_id>/cancel")
 def cancel(task_id: str) -> ResponseReturnValue:
     """Fail a waiting job, or ask a running one to stop."""
-    return _act(control.cancel, task_id)
+    return _act("cancel", task_id)
 
 
 @routes.delete("/<task_id>")
 def delete(task_id: str) -> ResponseReturnValue:
     """Delete a job that does not run."""
-    return _act(control.remove, task_id)
+    return _act("delete", task_id)
 
 
-def _act(verb: Callable[[Connection, UUID], control.Change], task_id: str) -> ResponseReturnValue:
+def _act(verb: str, task_id: str) -> ResponseReturnValue:
     wanted = task_id_of(task_id)
     body.nothing()
 
     def act(connection: Connection) -> Answer:
-        change = verb(connection, wanted)
+        change = audit.act(connection, verb, wanted, who=tokens.caller().told)
         with Session(connection) as session:
             row = inspect.find_task(session, wanted)
         state = row.state.value if row else None

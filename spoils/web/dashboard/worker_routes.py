@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
-from spoils.queue import pauses, presence
+from spoils.queue import audit, pauses, presence
 from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.filters import read_text
@@ -40,6 +40,7 @@ def pause_type() -> ResponseReturnValue:
     """Let nothing of a type be claimed."""
     name = _type()
     done = pauses.pause(db.session.connection(), PauseKind.TASK_TYPE, name, by=who())
+    audit.enter_about(db.session.connection(), "pause", name, who=who(), done=done)
     db.session.commit()
     words = f"Paused {name}. What runs of it goes on; nothing more is claimed from a second or two on."
     say("done" if done else "refused", words if done else f"Refused: {name} is paused already.")
@@ -51,6 +52,7 @@ def resume_type() -> ResponseReturnValue:
     """End the pause of a type."""
     name = _type()
     done = pauses.resume(db.session.connection(), PauseKind.TASK_TYPE, name)
+    audit.enter_about(db.session.connection(), "resume", name, who=who(), done=done)
     db.session.commit()
     say("done" if done else "refused", f"Resumed {name}." if done else f"Refused: {name} is not paused.")
     return redirect(url_for("dashboard.workers"), 303)
@@ -69,6 +71,8 @@ def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     verb = presence.stop_claiming if stop else presence.claim_again
     done = verb(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
+    word = "stop claiming" if stop else "claim again"
+    audit.enter_about(db.session.connection(), word, name, who=who(), done=done)
     db.session.commit()
     words = (
         f"Asked {name} to stop claiming. It ends what it holds, and stays."

@@ -112,6 +112,11 @@ def test_a_type_is_paused_and_resumed(admin: Visitor, scenes: Scenes) -> None:
     assert "Resumed mail." in words(admin.see("/workers"))
     admin.press("/resumptions", type="mail")
     assert "Refused: mail is not paused." in words(admin.see("/workers"))
+    told = "SELECT string_agg(concat_ws(' ', verb, about, who, done), ', ' ORDER BY id) FROM spoils_audit"
+    assert (
+        scenes.value(told)
+        == "pause mail admin t, pause mail admin f, resume mail admin t, resume mail admin f"
+    )
     assert scenes.value("SELECT count(*) FROM spoils_pauses") == 0
 
 
