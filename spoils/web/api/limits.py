@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from flask import Flask, current_app, request
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import TooManyRequests
 
 from spoils.config import current_settings
@@ -91,8 +92,12 @@ def check_depth() -> None:
     if tokens.caller().known or request.endpoint != "api.jobs.create":
         return
     depth: Depth = current_app.extensions["spoils_depth"]
-    waiting = depth.waiting(db.session.connection)
-    db.session.remove()
+    try:
+        waiting = depth.waiting(db.session.connection)
+    except DBAPIError:
+        return  # the enqueueing asks again, where this cannot
+    finally:
+        db.session.remove()
     if waiting >= current_settings().open_queue_depth:
         raise TooManyRequests(FULL.format(waiting=waiting), retry_after=FULL_SECONDS)
 
