@@ -118,6 +118,8 @@ class Pool:
 
     def _wanted(self) -> int:
         typical = self._performing_seconds / self._performed
+        if typical > AHEAD_SECONDS:
+            return self._size  # one more would start in time as a rule only, and wait here where it does not
         return self._size + min(int(self._size * AHEAD_SECONDS / max(typical, 1e-6)), MOST_AHEAD)
 
     def _start_one(self) -> None:
