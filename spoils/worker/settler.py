@@ -42,6 +42,7 @@ class Settler:
         # By token, so that of two verdicts on one attempt (released, then ended after all) the first one holds.
         self._batch: dict[Token, Settlement] = {}
         self._refusals: Counter[Token] = Counter()
+        self._rests_until: dict[Token, float] = {}
         self.loop = Loop(name="settler", tick=self.tick)
 
     def hand_over(self, settlement: Settlement) -> None:
@@ -52,15 +53,16 @@ class Settler:
     def tick(self) -> float:
         """Write one group. What the database did not answer for stays in hand, and the loop comes back for it."""
         self._gather()
-        if not self._batch:
-            return IDLE_SECONDS
+        group = self._rested()
+        if not group:
+            return APART_SECONDS if self._batch else IDLE_SECONDS
         with self._engine.connect() as connection:
             try:
-                self._write(connection, list(self._batch.values()))
+                self._write(connection, group)
             except DBAPIError as exc:
                 if exc.connection_invalidated or is_transient(exc):
                     raise
-                self._write_singly(connection)
+                self._write_singly(connection, group)
         return APART_SECONDS if self._batch else 0.0
 
     @property
@@ -76,6 +78,13 @@ class Settler:
                 return
             self._batch.setdefault(settlement.token, settlement)
 
+    def _rested(self) -> list[Settlement]:
+        """What may be written now: one that was refused just now is not asked for with each group that comes."""
+        if not self._rests_until:
+            return list(self._batch.values())
+        now = time.monotonic()
+        return [item for token, item in self._batch.items() if self._rests_until.get(token, 0.0) <= now]
+
     def _write(self, connection: Connection, group: list[Settlement]) -> None:
         written = settle(connection, group, worker_id=self._worker_id, release=self._release)
         if any(item.verdict.ending is Ending.RELEASED for item in group):
@@ -88,12 +97,13 @@ class Settler:
                 )
             del self._batch[item.token]
             self._refusals.pop(item.token, None)
+            self._rests_until.pop(item.token, None)
         self._on_settled([item.token for item in group])
 
-    def _write_singly(self, connection: Connection) -> None:
+    def _write_singly(self, connection: Connection, group: list[Settlement]) -> None:
         """One row that is locked, or that some rule of the table refuses, must not hold up its neighbours."""
         until = time.monotonic() + SINGLY_SECONDS
-        for item in list(self._batch.values()):
+        for item in group:
             if time.monotonic() > until:
                 return
             try:
@@ -101,6 +111,7 @@ class Settler:
             except DBAPIError as exc:
                 if exc.connection_invalidated or is_transient(exc):
                     raise
+                self._rests_until[item.token] = time.monotonic() + APART_SECONDS
                 if getattr(exc.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
                     self._refused(item, exc)
 

@@ -34,6 +34,11 @@ def verdict_on(claim: Claim, verdict: Verdict = FINISHED) -> Settlement:
     return Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, 5)
 
 
+def a_second_later(settler: Settler) -> None:
+    """What was refused may be asked for again."""
+    settler._rests_until = dict.fromkeys(settler._rests_until, 0.0)
+
+
 def test_what_has_gathered_is_written_in_one_group(
     settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
 ) -> None:
@@ -80,6 +85,7 @@ def test_an_error_leaves_the_group_in_hand_and_it_is_written_later(
         for _ in range(MOST_REFUSALS - 1):
             assert settler.tick() == APART_SECONDS
             assert not settler.empty
+            a_second_later(settler)
         assert settled == []
         assert rows.state(first) == "in_progress"
         settler.hand_over(verdict_on(other, Verdict(Ending.RETRIED, 60)))
@@ -142,7 +148,10 @@ def test_an_outcome_that_the_table_refuses_again_and_again_becomes_a_failure_and
     )
     settler.tick()
     assert (rows.state(refused), rows.state(other)) == ("in_progress", "finished")
+    settler.tick()
+    assert not settler.empty, "it rests for a second"
     for _ in range(MOST_REFUSALS):
+        a_second_later(settler)
         settler.tick()
     assert settler.empty
     assert rows.state(refused) == "failed"
