@@ -48,6 +48,8 @@ def test_what_stands_when_nothing_is_set() -> None:
         "analyze_seconds": 2.0,
         "notify_seconds": 0.5,
         "notify_urls": {},
+        "alert_url": None,
+        "alert_wait_seconds": 900.0,
         "dyno": None,
         "release": "dev",
         "development": False,

@@ -45,6 +45,10 @@ class Registry:
         """Every endpoint under /api/jobs/ that a class has, in the order of the alphabet."""
         return sorted(self._by_endpoint)
 
+    def public(self) -> list[type["Job"]]:
+        """The classes that have an endpoint: all but those of the queue's own."""
+        return list(self._by_endpoint.values())
+
     def task_types(self) -> list[str]:
         """Every task type that a class here has, each once."""
         return list(dict.fromkeys(job_class.task_type for job_class in self))

@@ -75,12 +75,13 @@ def read_job(job_class: type[Job], payload: dict[str, Any], text: str | None = N
 
 
 def _class_named(name: str) -> type[Job]:
-    if found := registry.get(name) or registry.at_endpoint(name):
+    known_here = registry.public()
+    if (found := registry.get(name) or registry.at_endpoint(name)) in known_here and found is not None:
         return found
-    of_type = [job_class for job_class in registry if job_class.task_type == name]
+    of_type = [job_class for job_class in known_here if job_class.task_type == name]
     if len(of_type) == 1:
         return of_type[0]
-    known = ", ".join(sorted(one.__name__ for one in registry))
+    known = ", ".join(sorted(one.__name__ for one in known_here))
     sentence = (
         f'There is no job class "{name[:100]}". There are: {known}.'
         if not of_type

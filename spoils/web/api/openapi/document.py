@@ -32,7 +32,7 @@ def make_document(app: Flask) -> Schema:
     schemas = {**SCHEMAS, "Anything": {}}
     _lift(schemas, "Order", OrderIn)
     schemas["Order"]["properties"]["type"]["enum"] = sorted(
-        {name for one in registry for name in (one.__name__, one.endpoint, one.task_type)}
+        {name for one in registry.public() for name in (one.__name__, one.endpoint, one.task_type)}
     )
     paths: dict[str, Schema] = {}
     for rule in app.url_map.iter_rules():
@@ -48,7 +48,7 @@ def make_document(app: Flask) -> Schema:
                 path_arguments(set(rule.arguments)),
                 is_open=is_open,
             )
-    for job_class in registry:
+    for job_class in registry.public():
         _lift(schemas, job_class.__name__, job_class)
         paths[f"/api/jobs/{job_class.endpoint}"] = {
             "post": _operation(
