@@ -74,7 +74,11 @@ class Server:
 
 
 @pytest.fixture
-def server(library: str) -> Iterator[Server]:
+def server(library: str, thorough: bool) -> Iterator[Server]:
+    if not thorough:
+        pytest.skip(
+            "It moves a server's clock through two nights, which takes more than a minute: --thorough."
+        )
     # Not below the folder of the tests, which is closed to the server's user.
     home = Path(tempfile.mkdtemp(prefix="spoils-daylight-"))
     home.chmod(0o755)

@@ -270,7 +270,7 @@ def test_the_figures_tell_what_waits_and_how_attempts_ended(client: FlaskClient,
 def test_a_class_of_the_queue_s_own_is_nobody_s_to_enqueue(client: FlaskClient) -> None:
     for name in ("BulkJob", "bulk"):
         answer = client.post(
-            "/api/jobs", json={"type": name, "payload": {"bulk_id": str(uuid4())}}, headers=TOKEN
+            "/api/jobs", json={"type": name, "payload": {"bulk_id": str(uuid4())}}, headers=DOOR
         )
         assert answer.status_code == 422
         assert f'There is no job class "{name}".' in answer.json["error"]
