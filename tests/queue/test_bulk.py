@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Engine, event, text
 
 from spoils.db.engine import transaction
 from spoils.models import TaskState
@@ -267,13 +267,12 @@ def test_a_chunk_is_one_statement_on_the_tasks(engine: Engine, rows: Rows) -> No
     assert len([one for one in statements if "fang_tasks" in one]) == 1
 
 
-def test_workers_are_woken_once_the_chunk_is_committed(
-    engine: Engine, connection: Connection, rows: Rows
-) -> None:
+def test_workers_are_woken_once_the_chunk_is_committed(engine: Engine, direct: Engine, rows: Rows) -> None:
     task_id = rows.task(state="failed")
-    connection.execute(text("LISTEN spoils_tasks"))
-    do(engine, "retry", Selection(ids=(task_id,)))
-    assert heard(connection, 1) == ["0"]
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        do(engine, "retry", Selection(ids=(task_id,)))
+        assert heard(listening, 1) == ["0"]
 
 
 def test_what_a_bulk_deleted_comes_back_but_for_what_is_taken_or_there_again(
