@@ -1,6 +1,15 @@
 """PostgreSQL's arrays as one text each: of a list the driver would quote every item by itself."""
 
 from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ARRAY, Text, bindparam, cast
+from sqlalchemy.sql.elements import ColumnElement
+
+
+def parameter(name: str, kind: Any) -> ColumnElement[Any]:
+    """The parameter of a statement that takes such a text, as an array of items of that type."""
+    return cast(bindparam(name, type_=Text), ARRAY(kind))
 
 
 def plain(items: Iterable[object]) -> str:

@@ -4,11 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     Connection,
     DateTime,
     SmallInteger,
@@ -89,17 +88,12 @@ def _due(crashes: ColumnElement[bool]) -> ColumnElement[bool]:
     )
 
 
-def _array(name: str, kind: Any) -> ColumnElement[Sequence[object]]:
-    # As one text: the driver would quote each item of a list.
-    return cast(bindparam(name, type_=Text), ARRAY(kind))
-
-
 _probed = (
     func.unnest(
-        _array("probed_types", String),
-        _array("probed_levels", SmallInteger),
-        _array("since_moments", DateTime(timezone=True)),
-        _array("since_ids", Uuid),
+        arrays.parameter("probed_types", String),
+        arrays.parameter("probed_levels", SmallInteger),
+        arrays.parameter("since_moments", DateTime(timezone=True)),
+        arrays.parameter("since_ids", Uuid),
     )
     .table_valued(
         column("task_type", String),

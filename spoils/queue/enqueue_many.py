@@ -42,20 +42,15 @@ class Order(NamedTuple):
     priority: int = 0
 
 
-def _array(name: str, kind: Any) -> Any:
-    # As one text: the driver would quote each item of a list.
-    return cast(bindparam(name, type_=Text), ARRAY(kind))
-
-
 _moment = DateTime(timezone=True)
 _given = (
     func.unnest(
-        _array("ids", Uuid),
-        _array("payloads", Text),
-        _array("names", String),
-        _array("hashes", String),
-        _array("levels", SmallInteger),
-        _array("moments", _moment),
+        arrays.parameter("ids", Uuid),
+        arrays.parameter("payloads", Text),
+        arrays.parameter("names", String),
+        arrays.parameter("hashes", String),
+        arrays.parameter("levels", SmallInteger),
+        arrays.parameter("moments", _moment),
     )
     .table_valued(
         column("id", Uuid),

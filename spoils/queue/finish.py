@@ -1,11 +1,9 @@
 """Writing the one outcome that has nothing to tell: finished."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Connection,
     Integer,
@@ -30,20 +28,14 @@ from spoils.outcome import Ending
 from spoils.queue import minutes
 from spoils.queue.settlement import Settlement
 
-
-def _array(name: str, kind: Any) -> Any:
-    # As one text: the driver would quote each item of a list.
-    return cast(bindparam(name, type_=Text), ARRAY(kind))
-
-
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
 _given = (
     func.unnest(
-        _array("ids", Uuid),
-        _array("fences", Integer),
-        _array("times", BigInteger),
-        _array("buckets", SmallInteger),
+        arrays.parameter("ids", Uuid),
+        arrays.parameter("fences", Integer),
+        arrays.parameter("times", BigInteger),
+        arrays.parameter("buckets", SmallInteger),
     )
     .table_valued(
         column("id", Uuid),

@@ -6,11 +6,10 @@ from flask.typing import ResponseReturnValue
 from spoils.models import PauseKind, db
 from spoils.queue import audit, pauses
 from spoils.queue.enqueue import TwinVanished, enqueue
-from spoils.web.dashboard import strip
+from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.schedule_view import job_of, show_schedules
-from spoils.web.dashboard.worker_routes import who
 
 NONE = "This release has no schedule of that name."
 
@@ -32,7 +31,7 @@ def run_schedule(job: str) -> ResponseReturnValue:
         say("refused", f"Nothing was enqueued. {exc}")
     else:
         if not enqueued.duplicate:
-            audit.enter_enqueued(db.session.connection(), enqueued.id, who=who())
+            audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
         db.session.commit()
         if enqueued.duplicate:
             say(
@@ -50,8 +49,8 @@ def run_schedule(job: str) -> ResponseReturnValue:
 def pause_schedule(job: str) -> ResponseReturnValue:
     """Let its slots be skipped."""
     job_of(job) or abort(404, NONE)
-    done = pauses.pause(db.session.connection(), PauseKind.SCHEDULE, job, by=who())
-    audit.enter_about(db.session.connection(), "pause", job, who=who(), done=done)
+    done = pauses.pause(db.session.connection(), PauseKind.SCHEDULE, job, by=access.who())
+    audit.enter_about(db.session.connection(), "pause", job, who=access.who(), done=done)
     db.session.commit()
     words = f"Paused {job}. Its ticks are skipped until it is resumed."
     say("done" if done else "refused", words if done else f"Refused: {job} is paused already.")
@@ -62,7 +61,7 @@ def pause_schedule(job: str) -> ResponseReturnValue:
 def resume_schedule(job: str) -> ResponseReturnValue:
     """Let it go on with its next slot."""
     done = pauses.resume(db.session.connection(), PauseKind.SCHEDULE, job)
-    audit.enter_about(db.session.connection(), "resume", job, who=who(), done=done)
+    audit.enter_about(db.session.connection(), "resume", job, who=access.who(), done=done)
     db.session.commit()
     say("done" if done else "refused", f"Resumed {job}." if done else f"Refused: {job} is not paused.")
     return redirect(url_for("dashboard.schedules"), 303)

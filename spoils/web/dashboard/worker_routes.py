@@ -39,8 +39,8 @@ def undrain_worker(worker_id: UUID) -> ResponseReturnValue:
 def pause_type() -> ResponseReturnValue:
     """Let nothing of a type be claimed."""
     name = _type()
-    done = pauses.pause(db.session.connection(), PauseKind.TASK_TYPE, name, by=who())
-    audit.enter_about(db.session.connection(), "pause", name, who=who(), done=done)
+    done = pauses.pause(db.session.connection(), PauseKind.TASK_TYPE, name, by=access.who())
+    audit.enter_about(db.session.connection(), "pause", name, who=access.who(), done=done)
     db.session.commit()
     words = f"Paused {name}. What runs of it goes on; nothing more is claimed from a second or two on."
     say("done" if done else "refused", words if done else f"Refused: {name} is paused already.")
@@ -52,16 +52,10 @@ def resume_type() -> ResponseReturnValue:
     """End the pause of a type."""
     name = _type()
     done = pauses.resume(db.session.connection(), PauseKind.TASK_TYPE, name)
-    audit.enter_about(db.session.connection(), "resume", name, who=who(), done=done)
+    audit.enter_about(db.session.connection(), "resume", name, who=access.who(), done=done)
     db.session.commit()
     say("done" if done else "refused", f"Resumed {name}." if done else f"Refused: {name} is not paused.")
     return redirect(url_for("dashboard.workers"), 303)
-
-
-def who() -> str:
-    """Who acts, for what keeps that."""
-    role = access.current_role()
-    return role.value if role else "nobody"
 
 
 def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
@@ -72,7 +66,7 @@ def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     done = verb(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
     word = "stop claiming" if stop else "claim again"
-    audit.enter_about(db.session.connection(), word, name, who=who(), done=done)
+    audit.enter_about(db.session.connection(), word, name, who=access.who(), done=done)
     db.session.commit()
     words = (
         f"Asked {name} to stop claiming. It ends what it holds, and stays."
