@@ -20,13 +20,18 @@ TCP_RULES: dict[str, Any] = {
     "tcp_user_timeout": 15_000,  # milliseconds
 }
 DIRECT = "direct"
+PLANNED_ONCE = "planned once"
 SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
     "SET tcp_user_timeout = 15000; SET client_min_messages = warning; SET timezone = 'UTC'; SET jit = off"
 )
 # The queue's own statements find a few hundred rows by their keys. In a table whose statistics are young or old the
 # planner now and then prefers to read all of it: 145 ms were seen for a settlement that takes 3.
-BY_INDEX = dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off")
+# So there is one good plan for each, whatever its parameters, and it need not be made anew at each execution.
+BY_INDEX = {
+    **dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"),
+    "plan_cache_mode": "force_generic_plan",
+}
 
 
 def engine_options(
@@ -60,7 +65,8 @@ def make_engine(
     """An engine under the rules of this room; see `engine_options` for the options.
 
     With `autocommit` each statement commits by itself; see `transaction` for several. `by_index` keeps the planner from
-    reading whole tables. `lock_timeout_ms` bounds how long a statement waits for a row that somebody else has locked.
+    reading whole tables, and lets it plan each statement of the queue once. `lock_timeout_ms` bounds how long a
+    statement waits for a row that somebody else has locked.
     """
     level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     engine = create_engine(driver_url(url), **level, **engine_options(**options))
@@ -110,6 +116,7 @@ def obey_rules(
         cursor.execute(f"{SERVER_RULES}; SELECT pg_backend_pid()")
         (backend_pid,) = cursor.fetchone() or (None,)
         direct = record.info[DIRECT] = backend_pid == connection.info.backend_pid
+        record.info[PLANNED_ONCE] = direct and by_index
         if direct:
             for setting in wanted:
                 cursor.execute(f"SET {setting}")
@@ -126,6 +133,11 @@ def obey_rules(
 def is_direct(connection: Connection) -> bool:
     """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
     return bool(connection.info[DIRECT])
+
+
+def is_planned_once(connection: Connection) -> bool:
+    """Whether statements are worth preparing. What is prepared through a pooler, another session may be asked for."""
+    return bool(connection.info.get(PLANNED_ONCE))
 
 
 def _moment(value: str | bytes | None, cursor: Any) -> datetime | None:

@@ -139,7 +139,7 @@ _CLOCK = (
 )
 
 
-def _take(tasks: object) -> Compiled:
+def _take(name: str, tasks: object) -> Compiled:
     due = tasks.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")  # type: ignore[attr-defined]
     taken = (
         update(Task)
@@ -170,13 +170,14 @@ def _take(tasks: object) -> Compiled:
         select(_CLOCK.c.behind, *[taken.c[name] for name in Claim._fields])
         .select_from(_CLOCK.outerjoin(taken, _CLOCK.c.relaxed.is_not(None)))
         # RETURNING keeps no order.
-        .order_by(taken.c.priority.desc(), taken.c.moment, taken.c.key)
+        .order_by(taken.c.priority.desc(), taken.c.moment, taken.c.key),
+        name,
     )
 
 
-_CLAIM = _take(_probes)
-_CLAIM_BY_AGE = _take(_probes.order_by(_probe.c.scheduled_at, _probe.c.id))
-_CLAIM_SUSPECT = _take(_due_suspect)
+_CLAIM = _take("claim", _probes)
+_CLAIM_BY_AGE = _take("claim_by_age", _probes.order_by(_probe.c.scheduled_at, _probe.c.id))
+_CLAIM_SUSPECT = _take("claim_suspect", _due_suspect)
 
 
 def claim(

@@ -20,6 +20,8 @@ Place = tuple[str, str]
 HEAD_ID = "00000000-0000-0000-0000-000000000000"
 HEAD: Place = ("-infinity", HEAD_ID)
 FEW_PAIRS = 20
+TASKS_PER_PAIR = 4
+"""A claim of so many tasks costs twenty times what probing one pair in vain does."""
 BY_AGE_EVERY = 16
 SHARE_OF_TIME = 0.05
 LONGEST_SECONDS = 10.0
@@ -61,6 +63,7 @@ class Cursors:
         self._giving: set[Pair] = set()
         self._turn = 0
         self._short = True
+        self._told = False
         self._head_at = float("-inf")
         self._head_again_at = float("-inf")
         self._wide_again_at = float("-inf")
@@ -68,13 +71,15 @@ class Cursors:
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
         self._turn += 1
+        told, self._told = self._told, False
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         if self._turn % BY_AGE_EVERY == 0:
             return Reach(
                 known, [self._cursors[pair].since for pair in known], limit, by_age=True, from_head=False
             )
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
-        wide = from_head or self._short or len(self._pairs) <= FEW_PAIRS or now >= self._wide_again_at
+        few = len(known) <= max(FEW_PAIRS, limit // TASKS_PER_PAIR)
+        wide = from_head or told or self._short or few or now >= self._wide_again_at
         pairs = self._in_turn(known if wide else self._giving.intersection(known))
         since = [HEAD if from_head else self._cursors[pair].since for pair in pairs]
         return Reach(pairs, since, self._share(limit), from_head=from_head, wide=wide)
@@ -101,8 +106,12 @@ class Cursors:
             self._wide_again_at = again_at
         return more
 
+    def look_wide(self) -> None:
+        """Something was put in, of any type: ask all pairs at the next claim. Any thread may call it."""
+        self._told = True
+
     def look_back(self) -> None:
-        """Something lies before the cursors: look from the head soon."""
+        """Something lies before the cursors: look from the head soon. Any thread may call it."""
         self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
 
     def _in_turn(self, pairs: Iterable[Pair]) -> list[Pair]:

@@ -78,12 +78,13 @@ _twin = (
     .limit(1)
     .subquery()
 )
-_PUT = Compiled(_put)
+_PUT = Compiled(_put, "enqueue")
 _PUT_UNIQUE = Compiled(
     union_all(
         select(_put_unique.c.id, _put_unique.c.state, literal_column("false").label("duplicate")),
         select(_twin.c.id, _twin.c.state, _twin.c.duplicate),
-    )
+    ),
+    "enqueue_unique",
 )
 
 

@@ -76,12 +76,15 @@ _put = insert(Task).from_select(
     ),
     include_defaults=False,
 )
-_PUT = Compiled(_put)
-_PUT_UNIQUE = Compiled(_put.on_conflict_do_nothing(**UNLESS_TWIN).returning(cast(Task.id, Text)))
+_PUT = Compiled(_put, "enqueue_many")
+_PUT_UNIQUE = Compiled(
+    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(cast(Task.id, Text)), "enqueue_many_unique"
+)
 _TWINS = Compiled(
     select(Task.uniq_hash, cast(Task.id, Text), Task.state).where(
         Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), active
-    )
+    ),
+    "twins",
 )
 
 

@@ -73,6 +73,7 @@ class Dispatcher:
         if seconds < -EARLIER_SECONDS:
             self._cursors.look_back()
         if seconds <= 0:
+            self._cursors.look_wide()
             self._again = AGAIN_SECONDS
             self.loop.wake()
         elif seconds < POLL_SECONDS * 3:

@@ -111,7 +111,7 @@ class Bench:
             yield (f"round {number}", f"{rate:,.0f} jobs/s", f"{rate / rates[0]:.2f}")
 
     def fairness(self) -> Iterator[Row]:
-        """A fresh task of another type beside a flood; from its insert to its settlement."""
+        """A fresh task of another type beside a flood; from its commit to the job's first line."""
         waits = latency.told(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 20))
         self.results["fairness"] = waits
         yield ("a fresh task beside a flood", _figures(waits, "ms"), "")

@@ -1,18 +1,16 @@
 """How long after its commit a job's first line runs, on an idle worker; beside a bare loop that does nothing else."""
 
 import select
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import psycopg2
 
 from spoils.db.engine import make_engine
 from spoils.queue.enqueue import enqueue
 from tests.bench.drain import worker
-from tests.bench.jobs import StampJob
 from tests.bench.server import administer, ask
+from tests.bench.stamps import Stamps
 
 APART_SECONDS = 0.1
 
@@ -20,25 +18,19 @@ APART_SECONDS = 0.1
 def pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:
     """Milliseconds from the return of the commit to the job's first line, for so many jobs one after the other."""
     engine = make_engine(url, connections=1, application_name="bench", autocommit=True)
-    with tempfile.TemporaryDirectory() as folder, worker(url) as program:
+    with worker(url) as program, engine.connect() as connection, Stamps() as stamps:
         # At LOG_LEVEL=WARNING it says nothing; its row tells that it is there.
         attends(url)
-        path = Path(folder) / "stamps"
-        path.touch()
-        committed = {}
-        with engine.connect() as connection:
-            for one in range(number):
-                enqueue(connection, StampJob(number=one, path=str(path)))
-                committed[one] = time.monotonic()
-                time.sleep(apart)
-        until = time.monotonic() + 30
-        while len(path.read_text().splitlines()) < number and time.monotonic() < until:
-            time.sleep(0.1)
-        started = dict(line.split() for line in path.read_text().splitlines())
+        committed = []
+        for one in range(number):
+            enqueue(connection, stamps.job(one))
+            committed.append(time.monotonic())
+            time.sleep(apart)
+        started = stamps.wait_for(number)
         program.process.terminate()
         program.ends()
     engine.dispose()
-    return [(float(started[str(one)]) - moment) * 1000 for one, moment in committed.items()]
+    return [(started[one] - moment) * 1000 for one, moment in enumerate(committed)]
 
 
 def bare_pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:

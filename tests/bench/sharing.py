@@ -9,35 +9,29 @@ from spoils.db.engine import make_engine
 from spoils.queue.enqueue import enqueue
 from tests.bench import fill
 from tests.bench.drain import worker
-from tests.bench.jobs import OtherNoopJob
 from tests.bench.server import administer, ask
+from tests.bench.stamps import Stamps
 
 
 def fresh_beside_a_flood(url: str, flood: int, fresh: int) -> list[float]:
-    """Milliseconds from commit to claim of fresh tasks of one type while the flood of another one drains."""
+    """Milliseconds from the commit of fresh tasks of one type to their first line while another type's flood drains."""
     administer(url, "TRUNCATE fang_tasks")
     fill.waiting(url, flood)
     engine = make_engine(url, connections=1, application_name="bench", autocommit=True)
-    with worker(url) as program, engine.connect() as connection:
+    with worker(url) as program, engine.connect() as connection, Stamps() as stamps:
         _until(url, "SELECT count(*) > 0 FROM fang_tasks WHERE state = 'finished'")
-        ids = []
-        for _ in range(fresh):
-            ids.append(str(enqueue(connection, OtherNoopJob()).id))
+        committed = []
+        for number in range(fresh):
+            enqueue(connection, stamps.job(number))
+            committed.append(time.monotonic())
             time.sleep(0.05)
         left = ask(url, "SELECT count(*) FROM fang_tasks WHERE task_type = 'noop' AND state = 'new'")[0]
-        _until(
-            url, "SELECT count(*) = 0 FROM fang_tasks WHERE task_type = 'other_noop' AND state <> 'finished'"
-        )
+        started = stamps.wait_for(fresh)
         program.process.terminate()
         program.ends()
     engine.dispose()
     assert left, "The flood was over before the fresh tasks were."
-    waits = ask(
-        url,
-        "SELECT array_agg(1000 * extract(epoch FROM updated_at - created_at)::float) FROM fang_tasks "
-        "WHERE task_type = 'other_noop'",
-    )[0]
-    return list(waits)
+    return [(started[number] - moment) * 1000 for number, moment in enumerate(committed)]
 
 
 def slow_jobs_between_two(url: str, number: int, seconds: float, threads: int = 5) -> dict[str, object]:

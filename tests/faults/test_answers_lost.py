@@ -19,8 +19,8 @@ from tests.sample_jobs import SampleJob, UniqueSampleJob
 
 pytestmark = pytest.mark.process
 
-CLAIM = r"UPDATE fang_tasks SET state=.*FROM due"
-SETTLE = r"WITH settled AS"
+CLAIM = r"^EXECUTE spoils_claim"
+SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 BEAT = r"WITH beat AS"
 ENTER = r"INSERT INTO spoils_workers"
 TICK = r"INSERT INTO spoils_ticks"

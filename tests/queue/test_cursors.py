@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from spoils.queue.claim import claim
-from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, Cursors, Found
+from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, TASKS_PER_PAIR, Cursors, Found
 from tests.queue.hands import KINDS
 from tests.rows import Rows
 
@@ -81,6 +81,19 @@ def test_types_that_have_work_share_a_claim_and_one_that_has_just_got_some_comes
     of_level = [task_type for task_type, level in reach.pairs if level == 0]
     assert of_level[0] == "c"
     assert reach.most == 5
+
+
+def test_many_quiet_pairs_are_asked_seldom_unless_the_claim_is_large_or_something_was_put_in() -> None:
+    types = [f"type_{number}" for number in range(10)]  # fifty pairs
+    cursors, clock = Cursors(types), moments()
+    giving = (types[3], 0)
+    full = [(giving, place(number)) for number in range(10)]
+    assert found(cursors, next(clock), full)
+    assert cursors.reach(now := next(clock), 10).pairs == [giving]
+    assert len(cursors.reach(now, 50 * TASKS_PER_PAIR).pairs) == 50
+    cursors.look_wide()
+    assert len(cursors.reach(now, 10).pairs) == 50
+    assert cursors.reach(now, 10).pairs == [giving]
 
 
 def test_one_claim_in_sixteen_goes_by_age_alone() -> None:

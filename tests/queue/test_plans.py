@@ -50,7 +50,8 @@ def many(rows: Rows, request: pytest.FixtureRequest) -> None:
 
 def plan(connection: Connection, statement: Compiled, values: dict[str, object]) -> str:
     given = {**statement._constants, **values}
-    return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement.text}", given))
+    executing = statement._prepare(connection)
+    return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {executing}", given))
 
 
 @pytest.mark.usefixtures("many")
@@ -86,3 +87,19 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
         found = plan(connection, finishing._FINISH, values)
     assert "Seq Scan" not in found, found
     assert "Index Scan using fang_tasks_pkey" in found
+
+
+def test_a_statement_is_planned_once_for_each_connection(by_index: Engine, me: UUID) -> None:
+    with by_index.connect() as connection:
+        for _ in range(3):
+            claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        found = connection.execute(
+            text("SELECT name, generic_plans, custom_plans FROM pg_prepared_statements")
+        )
+        assert found.all() == [(claiming._CLAIM.prepared, 3, 0)]
+
+
+def test_elsewhere_nothing_is_prepared(engine: Engine, me: UUID) -> None:
+    with engine.connect() as connection:
+        claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0

@@ -19,8 +19,8 @@ from tests.faults.soak.stage import GRACE_SECONDS, Stage
 from tests.rows import Rows
 from tests.support import eventually
 
-CLAIM = r"UPDATE fang_tasks SET state=.*FROM due"
-SETTLE = r"WITH settled AS"
+CLAIM = r"^EXECUTE spoils_claim"
+SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 COMMIT = r"^COMMIT"
 ENDS_SECONDS = GRACE_SECONDS + 6
 WELL_SECONDS = 10.0

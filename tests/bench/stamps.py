@@ -1,0 +1,35 @@
+"""When jobs ran their first line: a file that they write to, by the one monotonic clock of the machine."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from tests.bench.jobs import StampJob
+
+LONGEST_SECONDS = 60.0
+
+
+class Stamps:
+    """A file for the moments of jobs that are numbered; removed at the end."""
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = Path(self._folder.name) / "stamps"
+        self._path.touch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def job(self, number: int) -> StampJob:
+        """A job that stamps its number."""
+        return StampJob(number=number, path=str(self._path))
+
+    def wait_for(self, number: int) -> dict[int, float]:
+        """The moments (monotonic seconds) by the jobs' numbers, once there are so many."""
+        until = time.monotonic() + LONGEST_SECONDS
+        while len(lines := self._path.read_text().splitlines()) < number:
+            assert time.monotonic() < until, f"{len(lines)} of {number} jobs ran."
+            time.sleep(0.1)
+        return {int(one): float(moment) for one, moment in (line.split() for line in lines)}
