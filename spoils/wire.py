@@ -6,6 +6,7 @@ sorted keys, no spaces and UTF-8, which is what serde_json prints of the same ma
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from spoils.errors import PayloadError
 Metadata = Mapping[str, Any]
 # Made once: json.dumps would make an encoder for each call.
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+# What a float's text has, as some strings have; most payloads have neither.
+_LIKE_A_FLOAT = re.compile(r"\d[.e]")
 
 
 def canonical(metadata: Metadata) -> str:
@@ -38,9 +42,10 @@ def uniq_hash(metadata: Metadata, text: str | None = None) -> str:
 
     Raises PayloadError on a float: Rust and Python print floats differently, so their hashes would not agree.
     """
-    if _has_float(metadata):
+    text = canonical(metadata) if text is None else text
+    if _LIKE_A_FLOAT.search(text) and _has_float(metadata):
         raise PayloadError("The payload of a unique job may not hold a float: use an integer or a string.")
-    return hashlib.sha256((text or canonical(metadata)).encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _has_float(value: object) -> bool:

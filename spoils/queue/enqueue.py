@@ -43,9 +43,14 @@ class TwinVanished(SpoilsError):
 class Enqueued(NamedTuple):
     """The task that now stands for a job: a new row, or the twin that a unique job already had."""
 
-    id: UUID
+    key: str  # the id, as PostgreSQL prints it
     state: TaskState
     duplicate: bool
+
+    @property
+    def id(self) -> UUID:
+        """The task's id."""
+        return UUID(self.key)
 
 
 # Not now(), which in a job's own transaction is the moment at which its session opened.
@@ -100,20 +105,20 @@ def enqueue(
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
-    task_id = task_id or uuid4()
-    values = row(job, at=at, priority=priority, task_id=task_id)
+    key = str(task_id or uuid4())
+    values = row(job, at=at, priority=priority, key=key)
     if values["uniq_hash"] is None:
         _PUT.rows(connection, values)
-        return Enqueued(task_id, TaskState.NEW, False)
+        return Enqueued(key, TaskState.NEW, False)
     # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
     for _ in range(5):
         if found := _PUT_UNIQUE.rows(connection, values):
             standing, state, duplicate = found[0]
-            return Enqueued(UUID(standing), TaskState(state), duplicate)
+            return Enqueued(standing, TaskState(state), duplicate)
     raise TwinVanished()
 
 
-def row(job: Job, *, at: datetime | None, priority: int, task_id: UUID) -> dict[str, Any]:
+def row(job: Job, *, at: datetime | None, priority: int, key: str) -> dict[str, Any]:
     """What is written of a job, as the driver takes it. Raises PayloadError with a sentence."""
     if type(priority) is not int or priority not in PRIORITIES:
         raise PayloadError("priority is a whole number from -2 to 2.")
@@ -122,7 +127,7 @@ def row(job: Job, *, at: datetime | None, priority: int, task_id: UUID) -> dict[
     metadata = job.to_wire()
     canonical = wire.canonical(metadata)
     return {
-        "id": str(task_id),
+        "id": key,
         "metadata": canonical,
         "task_type": job.task_type,
         "uniq_hash": wire.uniq_hash(metadata, canonical) if job.uniq else None,
@@ -154,7 +159,7 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
 
 def _find(connection: Connection, task_id: UUID) -> Enqueued | None:
     found = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
-    return Enqueued(found.id, TaskState(found.state), False) if found else None
+    return Enqueued(str(found.id), TaskState(found.state), False) if found else None
 
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:

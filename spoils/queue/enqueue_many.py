@@ -97,40 +97,38 @@ def enqueue_many(
     come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence, with nothing put in.
     """
     orders = [one if isinstance(one, Order) else Order(one, at, priority) for one in jobs]
-    ids = _new_ids(len(orders))
     rows = [
-        row(one.job, at=one.at, priority=one.priority, task_id=task_id)
-        for one, task_id in zip(orders, ids, strict=True)
+        row(one.job, at=one.at, priority=one.priority, key=key)
+        for one, key in zip(orders, _new_keys(len(orders)), strict=True)
     ]
     for part in _parts([one for one in rows if one["uniq_hash"] is None]):
         _PUT.rows(connection, _arrays(part))
     firsts = {one["uniq_hash"]: one for one in reversed(rows) if one["uniq_hash"] is not None}
-    standing = _put_unique(connection, firsts, dict(zip([one["id"] for one in rows], orders, strict=True)))
-    return [
-        Enqueued(task_id, TaskState.NEW, False)
-        if (twin := standing.get(one["uniq_hash"])) is None
-        else twin._replace(duplicate=twin.duplicate or twin.id != task_id)
-        for one, task_id in zip(rows, ids, strict=True)
-    ]
+    others = _put_unique(connection, firsts, dict(zip([one["id"] for one in rows], orders, strict=True)))
+    return [_standing(one["id"], others.get(one["uniq_hash"]), firsts.get(one["uniq_hash"])) for one in rows]
+
+
+def _standing(key: str, other: Enqueued | None, first: dict[str, Any] | None) -> Enqueued:
+    if other is not None:
+        return other._replace(duplicate=other.duplicate or other.key != key)
+    if first is not None and first["id"] != key:
+        return Enqueued(first["id"], TaskState.NEW, True)
+    return Enqueued(key, TaskState.NEW, False)
 
 
 def _put_unique(
     connection: Connection, firsts: dict[str, dict[str, Any]], orders: dict[str, Order]
 ) -> dict[str, Enqueued]:
-    """Put in what has no twin yet; what stands for each hash."""
+    """Put in what has no twin yet; what stands for the hashes that had one."""
     standing: dict[str, Enqueued] = {}
     # In one order in every process: two batches with the same unique jobs would otherwise wait for each other.
     for part in _parts([firsts[digest] for digest in sorted(firsts)]):
         new = {task_id for (task_id,) in _PUT_UNIQUE.rows(connection, _arrays(part))}
-        standing |= {
-            one["uniq_hash"]: Enqueued(UUID(one["id"]), TaskState.NEW, False)
-            for one in part
-            if one["id"] in new
-        }
-        if old := [one["uniq_hash"] for one in part if one["id"] not in new]:
-            for digest, task_id, state in _TWINS.rows(connection, {"hashes": old}):
-                standing[digest] = Enqueued(UUID(task_id), TaskState(state), True)
-        for one in part:
+        refused = [one for one in part if one["id"] not in new]
+        if refused:
+            twins = _TWINS.rows(connection, {"hashes": [one["uniq_hash"] for one in refused]})
+            standing |= {digest: Enqueued(key, TaskState(state), True) for digest, key, state in twins}
+        for one in refused:
             if one["uniq_hash"] not in standing:  # its twin has ended in between, or is not committed yet
                 order = orders[one["id"]]
                 standing[one["uniq_hash"]] = enqueue(
@@ -139,9 +137,11 @@ def _put_unique(
     return standing
 
 
-def _new_ids(number: int) -> list[UUID]:
-    noise = os.urandom(16 * number)
-    return [UUID(bytes=noise[start : start + 16], version=4) for start in range(0, 16 * number, 16)]
+def _new_keys(number: int) -> list[str]:
+    """As many version-4 ids, as text: a UUID object for each would cost more than all else that is done for it."""
+    noise = os.urandom(16 * number).hex()
+    digits = (noise[start : start + 32] for start in range(0, 32 * number, 32))
+    return [f"{one[:8]}-{one[8:12]}-4{one[13:16]}-a{one[17:20]}-{one[20:]}" for one in digits]
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:

@@ -21,7 +21,7 @@ from tests.support import eventually
 def test_a_job_becomes_one_row_that_is_due_now(connection: Connection, rows: Rows) -> None:
     task_id = uuid4()
     assert enqueue(connection, SampleJob(number=3), task_id=task_id) == Enqueued(
-        task_id, TaskState.NEW, False
+        str(task_id), TaskState.NEW, False
     )
     (row,) = connection.execute(text("SELECT *, now() >= scheduled_at AS due FROM fang_tasks"))
     assert row.id == task_id
@@ -56,7 +56,7 @@ def test_a_unique_job_that_waits_or_runs_is_found_and_left_as_it_is(
     first = enqueue(connection, job, at=datetime(2100, 1, 1, tzinfo=UTC)).id
     connection.execute(text("UPDATE fang_tasks SET state = CAST(:s AS fang_task_state)"), {"s": state})
     before = rows.one(first)
-    assert enqueue(connection, job, priority=2) == Enqueued(first, TaskState(state), True)
+    assert enqueue(connection, job, priority=2) == Enqueued(str(first), TaskState(state), True)
     assert rows.one(first) == before
     assert not enqueue(connection, UniqueSampleJob(number=2)).duplicate
 
@@ -95,7 +95,7 @@ def test_a_twin_that_is_committed_while_we_wait_for_it_is_found(engine: Engine, 
         twin = enqueue(first, job)
         with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
             first.commit()
-        assert second.result() == Enqueued(twin.id, TaskState.NEW, True)
+        assert second.result() == Enqueued(twin.key, TaskState.NEW, True)
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
