@@ -61,6 +61,7 @@ class Dispatcher:
         self._draining = False
         self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
+        self._makes_room = False
         self._unsure = False
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
@@ -82,9 +83,12 @@ class Dispatcher:
                 self._due_at = moment
                 self.loop.wake()
 
-    def suspect_due(self, due: bool) -> None:
-        """Whether a task that was running at two deaths is due: it is performed with nothing beside it."""
-        self._suspect_due = due
+    def suspect_due(self, due: bool, *, make_room: bool) -> None:
+        """Whether a task that was running at two deaths is due: it is performed with nothing beside it.
+
+        To `make_room` for it is one worker's turn at a time: all of them would leave the others' tasks waiting.
+        """
+        self._suspect_due, self._makes_room = due, make_room
         if due:
             self.loop.wake()
 
@@ -111,7 +115,7 @@ class Dispatcher:
                 self._suspect_due = False
                 if self._claim_suspect():
                     return POLL_SECONDS
-            elif self._runs_empty():
+            elif self._makes_room and self._runs_empty():
                 return POLL_SECONDS
         claimed_at = time.monotonic()
         return 0.0 if self._claim(room) else self._until_next(claimed_at)

@@ -16,6 +16,7 @@ from spoils.errors import SpoilsError
 from spoils.queue import presence
 from spoils.worker.listener import Listener
 from spoils.worker.loop import Loop
+from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
 
 log = logging.getLogger("spoils.worker")
@@ -43,7 +44,7 @@ class Presence:
         kinds: Sequence[str],
         running: Callable[[], int],
         on_due: Callable[[float], None],
-        on_suspect: Callable[[bool], None],
+        on_suspect: Callable[[bool, bool], None],
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_orders: Callable[[bool, frozenset[str]], None],
@@ -148,7 +149,8 @@ class Presence:
         self._on_orders(pulse.draining, pulse.paused)
         if pulse.next_due_seconds is not None:
             self._on_due(pulse.next_due_seconds)
-        self._on_suspect(pulse.suspect_due)
+        others = [one.id for one in pulse.neighbours]
+        self._on_suspect(pulse.suspect_due, has_turn(self._worker_id, others, time.time()))
         if pulse.cancelled:
             self._on_cancelled(pulse.cancelled)
         if dead := self._watch.observe(pulse, self._beat_at):

@@ -103,7 +103,7 @@ class Rooms:
             kinds=kinds,
             running=lambda: self.pool.busy,
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
-            on_suspect=lambda due: self.dispatcher.suspect_due(due),
+            on_suspect=lambda due, turn: self.dispatcher.suspect_due(due, make_room=turn),
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda draining, paused: self.dispatcher.obey(draining=draining, paused=paused),

@@ -116,7 +116,8 @@ def rerun_of(rows: Rows, lost: list[UUID], since: datetime, timeout: float = 60.
 
     def claimed_again() -> list[float]:
         found = rows.all(
-            "SELECT task_id, extract(epoch FROM min(at) - :since)::float FROM audit "
+            "SELECT task_id, extract(epoch FROM min(at) - :since)::float, bool_or(task.crashes >= 2) "
+            "FROM audit LEFT JOIN fang_tasks AS task ON task.id = task_id "
             "WHERE task_id = ANY(:ids) AND becomes = 'in_progress' AND at > :since GROUP BY task_id",
             since=since,
             ids=lost,
@@ -125,10 +126,10 @@ def rerun_of(rows: Rows, lost: list[UUID], since: datetime, timeout: float = 60.
             "SELECT count(*) FROM fang_tasks WHERE id = ANY(:ids) AND id <> ALL(:found) "
             "AND (state IN ('finished', 'failed') OR crashes >= 2 AND state IN ('new', 'retried'))",
             ids=lost,
-            found=[task_id for task_id, _ in found],
+            found=[task_id for task_id, _, _ in found],
         )
         assert len(found) + excused >= len(lost)
-        return [seconds for _, seconds in found]
+        return [seconds for _, seconds, suspect in found if not suspect]
 
     return eventually(claimed_again, timeout)
 

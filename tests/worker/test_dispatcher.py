@@ -104,7 +104,7 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
     rows.task()
     bench.dispatcher.tick()
     suspect, other = rows.task(crashes=2), rows.task()
-    bench.dispatcher.suspect_due(True)
+    bench.dispatcher.suspect_due(True, make_room=True)
     assert bench.dispatcher.tick() == POLL_SECONDS
     assert rows.state(suspect) == rows.state(other) == "new"
     bench.end(1)
@@ -117,9 +117,18 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
     assert rows.state(other) == "in_progress"
 
 
+def test_a_worker_whose_turn_it_is_not_claims_on_beside_a_suspect(bench: Bench, rows: Rows) -> None:
+    rows.task(due_in=-10)
+    bench.dispatcher.tick()
+    suspect, other = rows.task(crashes=2), rows.task()
+    bench.dispatcher.suspect_due(True, make_room=False)
+    bench.dispatcher.tick()
+    assert (rows.state(suspect), rows.state(other)) == ("new", "in_progress")
+
+
 def test_a_suspect_that_another_worker_took_does_not_keep_this_one_idle(bench: Bench, rows: Rows) -> None:
     task_id = rows.task()
-    bench.dispatcher.suspect_due(True)
+    bench.dispatcher.suspect_due(True, make_room=True)
     bench.dispatcher.tick()
     assert [claim.id for claim in bench.in_flight.claims()] == [task_id]
 
