@@ -150,7 +150,8 @@ _minutes = (
     )
     .cte("minutes")
 )
-_notified = select(func.pg_notify("spoils_tasks", "0")).where(exists(select(_rescued.c.id))).cte("notified")
+# Overdue, so that claims look from the head: where a lock held this statement up, they have passed its moment already.
+_notified = select(func.pg_notify("spoils_tasks", "-60")).where(exists(select(_rescued.c.id))).cte("notified")
 _RESCUE = select(
     select(func.count()).select_from(_dead).scalar_subquery().label("ended"),
     select(func.count()).select_from(_rescued).scalar_subquery().label("tasks"),
