@@ -86,7 +86,8 @@ class Dispatcher:
     def suspect_due(self, due: bool, *, make_room: bool) -> None:
         """Whether a task that was running at two deaths is due: it is performed with nothing beside it.
 
-        To `make_room` for it is one worker's turn at a time: all of them would leave the others' tasks waiting.
+        To `make_room` for it, before all else, is one worker's turn at a time; others take it when they are idle.
+        All of them at once would leave everything else waiting.
         """
         self._suspect_due, self._makes_room = due, make_room
         if due:
@@ -110,15 +111,14 @@ class Dispatcher:
         room = min(self._pool.room, MOST_IN_FLIGHT - held)
         if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
-        if self._suspect_due:
-            if not held:
-                self._suspect_due = False
-                if self._claim_suspect():
-                    return POLL_SECONDS
-            elif self._makes_room and self._runs_empty():
-                return POLL_SECONDS
+        if self._suspect_due and self._makes_room and (self._runs_empty() if held else self._claim_suspect()):
+            return POLL_SECONDS
         claimed_at = time.monotonic()
-        return 0.0 if self._claim(room) else self._until_next(claimed_at)
+        if self._claim(room):
+            return 0.0
+        if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
+            return POLL_SECONDS
+        return self._until_next(claimed_at)
 
     def _claim(self, room: int) -> bool:
         """Claim into the room; whether there may be more at once."""
@@ -135,6 +135,8 @@ class Dispatcher:
         return more
 
     def _claim_suspect(self) -> bool:
+        """Claim one, of which there may be none any more: that is asked once for each beat that told of it."""
+        self._suspect_due = False
         with self._claiming() as connection:
             wanted = [name for name in self._task_types if name not in self._paused]
             claims = claim_suspect(

@@ -124,6 +124,10 @@ def test_a_worker_whose_turn_it_is_not_claims_on_beside_a_suspect(bench: Bench, 
     bench.dispatcher.suspect_due(True, make_room=False)
     bench.dispatcher.tick()
     assert (rows.state(suspect), rows.state(other)) == ("new", "in_progress")
+    bench.end(2)
+    bench.dispatcher.suspect_due(True, make_room=False)
+    bench.dispatcher.tick()
+    assert rows.state(suspect) == "in_progress"
 
 
 def test_a_suspect_that_another_worker_took_does_not_keep_this_one_idle(bench: Bench, rows: Rows) -> None:
