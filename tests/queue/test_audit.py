@@ -5,9 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from spoils.db.engine import transaction
-from spoils.queue import audit, prune
+from spoils.queue import audit, prune, restore
 from spoils.queue.control import Change
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import take
@@ -191,3 +192,39 @@ def test_trail_and_trash_are_pruned_by_age(engine: Engine, rows: Rows) -> None:
         assert prune.prune_audit(connection, days=30) == 1
         assert prune.prune_trash(connection, days=1) == 1
         assert prune.prune_bulks(connection, days=30) == 1
+
+
+def test_what_is_enqueued_by_hand_and_what_is_done_about_a_type_are_entered(
+    engine: Engine, rows: Rows
+) -> None:
+    task_id, again = rows.task(), rows.task(state="failed")
+    with transaction(engine) as connection:
+        audit.enter_enqueued(connection, task_id, who="admin", again=again)
+        audit.enter_about(connection, "pause", "sample", who="admin", done=False)
+        audit.enter_about(connection, "pause", "sample", who="admin", done=True)
+    assert rows.all(
+        "SELECT verb, task_id, about, done, twin, after ->> 'state' FROM spoils_audit ORDER BY id"
+    ) == [
+        ("enqueue", task_id, None, True, again, "new"),
+        ("pause", None, "sample", False, None, None),
+        ("pause", None, "sample", True, None, None),
+    ]
+
+
+def test_a_task_s_trail_is_its_own_the_last_entry_first(engine: Engine, rows: Rows) -> None:
+    task_id, other = rows.task(), rows.task()
+    act(engine, "run_now", task_id)
+    act(engine, "cancel", other)
+    act(engine, "cancel", task_id)
+    with Session(engine) as session:
+        assert [entry.verb for entry in audit.trail(session, task_id)] == ["cancel", "run_now"]
+        assert [entry.verb for entry in audit.trail(session, task_id, 1)] == ["cancel"]
+
+
+def test_what_is_in_the_trash_is_told(engine: Engine, rows: Rows) -> None:
+    task_id, other = rows.task(), rows.task()
+    act(engine, "delete", task_id)
+    assert restore.in_trash(rows.connection, task_id)
+    assert not restore.in_trash(rows.connection, other)
+    act(engine, "restore", task_id)
+    assert not restore.in_trash(rows.connection, task_id)

@@ -4,13 +4,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from spoils import wire
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.models import TaskState
-from spoils.queue.enqueue import Enqueued, enqueue
+from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
+from tests.conftest import administration
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import end, heard, take
 from tests.rows import Rows
@@ -213,3 +215,70 @@ def test_a_payload_that_postgresql_cannot_hold_is_refused_in_a_sentence(
 
     with pytest.raises(PayloadError):
         enqueue(connection, TextJob(text=text_))
+
+
+def ended_at_each_statement(engine: Engine, url: str, times: int) -> list[str]:
+    """End the session of the next statements, so many of them, before they come to the server."""
+    ended: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def end_it(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if len(ended) < times:
+            ended.append(statement)
+            with administration(url) as other:
+                other.execute(
+                    text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": driver.info.backend_pid}
+                )
+
+    return ended
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_job_whose_session_ends_is_put_in_once_all_the_same(
+    engine: Engine, database_url: str, rows: Rows, times: int
+) -> None:
+    ended = ended_at_each_statement(engine, database_url, times)
+    found = enqueue_surely(engine, SampleJob(number=5), priority=1)
+    assert (found.state, found.duplicate) == (TaskState.NEW, False)
+    assert rows.all("SELECT id, priority FROM fang_tasks") == [(found.id, 1)]
+    assert len(ended) == times
+
+
+def test_a_job_whose_sessions_end_again_and_again_is_refused_at_the_third(
+    engine: Engine, database_url: str, rows: Rows
+) -> None:
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+    ended = ended_at_each_statement(engine, database_url, 10)
+    with pytest.raises(DBAPIError):
+        enqueue_surely(engine, SampleJob())
+    assert len(ended) == 3
+    ended.extend([""] * 10)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_a_twin_is_found_for_sure_and_other_errors_are_not_tried_again(engine: Engine, rows: Rows) -> None:
+    twin = enqueue(rows.connection, UniqueSampleJob(number=1)).id
+    assert enqueue_surely(engine, UniqueSampleJob(number=1)) == Enqueued(twin, TaskState.NEW, True)
+    rows.connection.execute(text("ALTER TABLE fang_tasks ADD CHECK (priority <> 2) NOT VALID"))
+    try:
+        with pytest.raises(IntegrityError):
+            enqueue_surely(engine, SampleJob(), priority=2)
+        rows.connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
+        try:
+            with pytest.raises(ProgrammingError):
+                enqueue_surely(engine, SampleJob())
+        finally:
+            rows.connection.execute(text("ALTER TABLE away RENAME TO fang_tasks"))
+    finally:
+        rows.connection.execute(text("ALTER TABLE fang_tasks DROP CONSTRAINT fang_tasks_priority_check1"))
+
+
+@pytest.mark.parametrize(
+    ("duplicate", "words"), [(True, "Already enqueued SampleJob"), (False, "Enqueued SampleJob")]
+)
+def test_what_was_enqueued_is_told(caplog: pytest.LogCaptureFixture, duplicate: bool, words: str) -> None:
+    caplog.set_level("INFO", "spoils")
+    log_enqueued(SampleJob(), Enqueued(uuid4(), TaskState.NEW, duplicate))
+    assert [record.message for record in caplog.records] == [words]

@@ -199,3 +199,60 @@ def test_a_rare_type_is_looked_for_a_stretch_at_a_time_and_found_at_last(
         place = page.newer
     assert len(back) >= 2
     assert back == rare[: len(back)]
+
+
+def test_tasks_are_read_by_their_ids_where_they_still_exist(session: Session, rows: Rows) -> None:
+    one, other = rows.task(), rows.task()
+    rows.task()
+    found = inspect.standing_tasks(session, [one, other, uuid4()])
+    assert {key: task.id for key, task in found.items()} == {one: one, other: other}
+
+
+def test_schedules_come_by_class_and_their_slots_newest_first(session: Session, rows: Rows) -> None:
+    for number, job in ((1, "B"), (2, "A"), (3, "A")):
+        rows.connection.execute(
+            text(
+                "INSERT INTO spoils_schedules (id, job, cron, zone, task_type) VALUES (:id, :job, :id, 'UTC', 't')"
+            ),
+            {"id": number, "job": job},
+        )
+    ticked(rows, 1, [("10 min", "entered", 0), ("30 min", "missed", 0), ("20 min", "entered", 0)])
+    ticked(rows, 2, [("5 min", "entered", 0)])
+    assert [(one.job, one.id) for one in inspect.schedules(session)] == [("A", 2), ("A", 3), ("B", 1)]
+    assert [one.outcome for one in inspect.last_ticks(session, 1)] == ["entered", "entered", "missed"]
+    assert len(inspect.last_ticks(session, 1, 2)) == 2
+    assert inspect.last_ticks(session, 3) == []
+
+
+def test_slots_with_a_trouble_are_those_that_were_not_entered_or_late(session: Session, rows: Rows) -> None:
+    rows.connection.execute(
+        text("INSERT INTO spoils_schedules (id, job, cron, zone, task_type) VALUES (1, 'A', '*', 'UTC', 't')")
+    )
+    ticked(
+        rows,
+        1,
+        [
+            ("1 min", "entered", 5.5),
+            ("2 min", "entered", 4.5),
+            ("3 min", "skipped", 0),
+            ("4 min", "missed", 0),
+        ],
+    )
+
+    def troubled(**bounds: int) -> list[str]:
+        return [one.outcome for one in inspect.troubled_ticks(session, late_seconds=5, **bounds)]
+
+    assert troubled() == ["entered", "skipped", "missed"]
+    assert troubled(within=3) == ["entered", "skipped"]
+    assert troubled(limit=1) == ["entered"]
+
+
+def ticked(rows: Rows, schedule_id: int, slots: list[tuple[str, str, float]]) -> None:
+    for ago, outcome, late in slots:
+        rows.connection.execute(
+            text(
+                "INSERT INTO spoils_ticks (schedule_id, slot, outcome, told_at) SELECT :id, slot, :outcome, "
+                "slot + make_interval(secs => :late) FROM (SELECT now() - CAST(:ago AS interval) AS slot) AS s"
+            ),
+            {"id": schedule_id, "ago": ago, "outcome": outcome, "late": late},
+        )

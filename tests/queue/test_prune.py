@@ -1,5 +1,6 @@
 """Pruning: what is older than its retention goes, in small batches, and nothing else."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -111,3 +112,42 @@ def test_side_records_go_by_their_age(connection: Connection, rows: Rows) -> Non
         assert rows.value(f"SELECT count(*) FROM spoils_{table}") == 2
     for again in (prune.prune_minutes, prune.prune_ticks, prune.prune_workers):
         assert again(connection, days=30) == 0
+
+
+RECORDS = {
+    "audit": ("at", "(who, verb, done, at) SELECT 'a', 'retry', true"),
+    "trash": ("deleted_at", "(task_id, task, deleted_at) SELECT gen_random_uuid(), '{}'"),
+    "bulks": ("created_at", "(id, verb, who, selection, expected, created_at) SELECT gen_random_uuid(), '', 'a', '{}', 1"),
+    "alerts": ("seen_at", "(key, sentence, seen_at) SELECT d::text, ''"),
+    "quarters": ("quarter", "(task_type, outcome, bucket, count, ran_ms, quarter) SELECT 'sample', 'failed', 1, 1, 1"),
+    "idempotency_keys": ("created_at", "(key, request, created_at) SELECT d::text, repeat('0', 64)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "act"),
+    [
+        ("audit", prune.prune_audit),
+        ("trash", prune.prune_trash),
+        ("bulks", prune.prune_bulks),
+        ("alerts", prune.prune_alerts),
+        ("quarters", prune.prune_quarters),
+        ("idempotency_keys", prune.prune_keys),
+    ],
+)
+def test_records_go_by_their_age_in_bounded_batches(
+    connection: Connection, rows: Rows, table: str, act: Callable[..., int]
+) -> None:
+    moment, put = RECORDS[table]
+    connection.execute(
+        text(
+            f"INSERT INTO spoils_{table} {put}, now() - make_interval(days => d) "
+            "FROM unnest(ARRAY[1, 29, 31, 40, 99]) AS d"
+        )
+    )
+    if table == "bulks":
+        assert act(connection, days=30) == 0, "what has not ended is kept"
+        connection.execute(text("UPDATE spoils_bulks SET ended_at = now()"))
+    assert [act(connection, days=30, batch=2) for _ in range(3)] == [2, 1, 0]
+    assert rows.value(f"SELECT count(*) FROM spoils_{table} WHERE {moment} > now() - interval '30 days'") == 2
+    assert rows.value(f"SELECT count(*) FROM spoils_{table}") == 2

@@ -4,12 +4,23 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import transaction
-from spoils.models import TickEnding
+from spoils.job import Job
+from spoils.models import PauseKind, TickEnding
 from spoils.queue.enqueue import enqueue
-from spoils.queue.ticks import Standing, Told, database_now, enter_slot, miss_slots, standing
+from spoils.queue.pauses import pause
+from spoils.queue.ticks import (
+    PAUSED,
+    Standing,
+    Told,
+    database_now,
+    enter_slot,
+    miss_slots,
+    skip_slots,
+    standing,
+)
 from tests.locks import at_once, held, meanwhile
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
@@ -145,3 +156,49 @@ def test_what_is_told_moves_the_schedule_on_and_never_back(
     miss_slots(connection, schedule_id=schedule_id, slots=[SLOT - timedelta(days=1)])
     assert stands(connection).settled_until == ahead
     assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", slot=ahead), UUID)
+
+
+class LonelyJob(Job):
+    """At one time only one of it, of those that its schedule enters."""
+
+    overlap = False
+
+
+@pytest.mark.parametrize(
+    ("state", "enters"), [("new", False), ("retried", False), ("in_progress", False), ("failed", True)]
+)
+def test_a_slot_waits_for_no_end_of_the_last_one_it_is_skipped_where_that_still_stands(
+    engine: Engine, rows: Rows, schedule_id: int, state: str, enters: bool
+) -> None:
+    with transaction(engine) as connection:
+        first = enter_slot(connection, LonelyJob(), schedule_id=schedule_id, slot=SLOT)
+        miss_slots(connection, schedule_id=schedule_id, slots=[SLOT + timedelta(hours=1)])
+    assert first is not None
+    rows.connection.execute(text("UPDATE fang_tasks SET state = CAST(:s AS fang_task_state)"), {"s": state})
+    enqueue(rows.connection, LonelyJob())  # by hand: not the schedule's
+    with transaction(engine) as connection:
+        told = enter_slot(connection, LonelyJob(), schedule_id=schedule_id, slot=SLOT + timedelta(hours=2))
+    assert told is not None
+    assert told.outcome is (TickEnding.ENTERED if enters else TickEnding.SKIPPED)
+    assert (told.task_id == first.task_id) is not enters
+
+
+def test_slots_of_a_pause_are_skipped_with_their_reason(
+    connection: Connection, rows: Rows, schedule_id: int
+) -> None:
+    slots = [SLOT, SLOT + timedelta(days=1)]
+    assert skip_slots(connection, schedule_id=schedule_id, slots=slots) == 2
+    assert skip_slots(connection, schedule_id=schedule_id, slots=slots) == 0
+    assert rows.all("SELECT outcome, reason, task_id FROM spoils_ticks") == [("skipped", PAUSED, None)] * 2
+
+
+def test_a_schedule_tells_since_when_it_is_paused(connection: Connection) -> None:
+    assert stands(connection).paused_at is None
+    pause(connection, PauseKind.TASK_TYPE, "SampleJob", by="admin")
+    pause(connection, PauseKind.SCHEDULE, "OtherJob", by="admin")
+    assert stands(connection).paused_at is None
+    before = database_now(connection)
+    pause(connection, PauseKind.SCHEDULE, "SampleJob", by="admin")
+    paused_at = stands(connection).paused_at
+    assert paused_at is not None
+    assert before <= paused_at <= database_now(connection)

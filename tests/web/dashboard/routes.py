@@ -11,7 +11,13 @@ from tests.rows import Rows
 from tests.web.dashboard.scenes import NOODLES
 
 READS = ("GET", "HEAD", "OPTIONS")
-KNOWN = {"barcode": NOODLES, "filename": "spoils.css", "endpoint": "fetch-product", "name": "fetch-product"}
+KNOWN = {
+    "barcode": NOODLES,
+    "filename": "spoils.css",
+    "endpoint": "fetch-product",
+    "name": "fetch-product",
+    "job": "CleanupJob",
+}
 
 
 @dataclass(frozen=True)

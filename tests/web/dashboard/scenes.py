@@ -128,6 +128,21 @@ class Scenes(Rows):
         )
         return jobs
 
+    def named_alike(self, task_id: UUID) -> None:
+        """A worker, and a change of many jobs, of the same id as a failed task, which is in a group called sample.
+
+        So every address that is made with this id leads to something.
+        """
+        self.attempt(task_id, self.one(task_id).attempts, "failed", fingerprint="sample", traceback=TRACEBACK)
+        for statement in (
+            f"UPDATE spoils_workers SET id = :id WHERE id = '{self.worker()}'",
+            """INSERT INTO spoils_bulks (id, verb, who, selection, expected, total, done, refused, ended_at)
+               VALUES (:id, 'delete', 'admin', '{"ids": []}', 2, 2, 1, 1, now())""",
+            """INSERT INTO spoils_audit (who, verb, task_id, bulk_id, done, note)
+               VALUES ('admin', 'delete', :id, :id, false, 'It runs.')""",
+        ):
+            self.connection.execute(text(statement), {"id": task_id})
+
     def hostile(self) -> dict[str, UUID]:
         """A job in each state whose every text is markup, and one whose every text is long; by their state."""
         jobs = {}
