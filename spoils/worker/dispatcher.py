@@ -111,7 +111,7 @@ class Dispatcher:
         room = min(self._pool.room, MOST_IN_FLIGHT - held)
         if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
-        if self._suspect_due and self._makes_room and (self._runs_empty() if held else self._claim_suspect()):
+        if self._suspect_due and self._makes_room and self._runs_empty() and (held or self._claim_suspect()):
             return POLL_SECONDS
         claimed_at = time.monotonic()
         if self._claim(room):
@@ -135,15 +135,14 @@ class Dispatcher:
         return more
 
     def _claim_suspect(self) -> bool:
-        """Claim one, of which there may be none any more: that is asked once for each beat that told of it."""
-        self._suspect_due = False
         with self._claiming() as connection:
             wanted = [name for name in self._task_types if name not in self._paused]
             claims = claim_suspect(
                 connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds
             )
             self._take_in_hand(claims)
-        return bool(claims)
+        self._suspect_due = bool(claims)  # until a beat tells otherwise
+        return self._suspect_due
 
     @contextmanager
     def _claiming(self) -> Iterator[Connection]:
