@@ -86,7 +86,10 @@ def postgres_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> Iterator[str]:
-    """Make the database that every test's own is copied from: migrated once."""
+    """Make the database that every test's own is copied from, migrated once; or name the environment's."""
+    if given := os.environ.get("SPOILS_TEST_TEMPLATE"):
+        yield given
+        return
     name = f"template_{uuid4().hex}"
     with administration(postgres_url) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))

@@ -33,7 +33,7 @@ def meanwhile(engine: Engine, act: Callable[[Connection], Result]) -> Iterator[F
 
     with ThreadPoolExecutor(1) as thread, engine.connect() as observer:
         acting = thread.submit(run)
-        backend = pid.result(10)
+        backend = pid.result(60)
 
         def waits() -> None:
             blocking = observer.execute(text("SELECT pg_blocking_pids(:pid)"), {"pid": backend}).scalar_one()
@@ -48,7 +48,7 @@ def at_once(number: int, act: Callable[[int], Result]) -> list[Result]:
     gate = threading.Barrier(number)
 
     def run(one: int) -> Result:
-        gate.wait(30)
+        gate.wait(60)
         return act(one)
 
     with ThreadPoolExecutor(number) as threads:

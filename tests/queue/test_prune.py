@@ -117,7 +117,10 @@ def test_side_records_go_by_their_age(connection: Connection, rows: Rows) -> Non
 RECORDS = {
     "audit": ("at", "(who, verb, done, at) SELECT 'a', 'retry', true"),
     "trash": ("deleted_at", "(task_id, task, deleted_at) SELECT gen_random_uuid(), '{}'"),
-    "bulks": ("created_at", "(id, verb, who, selection, expected, created_at) SELECT gen_random_uuid(), '', 'a', '{}', 1"),
+    "bulks": (
+        "created_at",
+        "(verb, who, selection, expected, id, created_at) SELECT '', '', '{}', 1, gen_random_uuid()",
+    ),
     "alerts": ("seen_at", "(key, sentence, seen_at) SELECT d::text, ''"),
     "quarters": ("quarter", "(task_type, outcome, bucket, count, ran_ms, quarter) SELECT 'sample', 'failed', 1, 1, 1"),
     "idempotency_keys": ("created_at", "(key, request, created_at) SELECT d::text, repeat('0', 64)"),

@@ -15,7 +15,7 @@ from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.registry import registry
 from spoils.models import Worker, db
-from spoils.outcome import Ending
+from spoils.outcome import Ending, TimedOut
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settle import settle
@@ -354,7 +354,7 @@ def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows)
     performing = threading.Thread(target=hands.perform_claim, args=(claim,))
     performing.start()
     _when_sleeping(rows, lambda: hands.performer.interrupt(claim.token))
-    performing.join(10)
+    performing.join(60)
     assert not performing.is_alive()
     assert hands.settlements[0].verdict.ending is Ending.RETRIED
 
@@ -379,6 +379,41 @@ def test_a_twin_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
         claim = hands.take(WaitingNoteJob())
         performing = threading.Thread(target=hands.perform_claim, args=(claim,))
         performing.start()
-    performing.join(10)
+    performing.join(60)
     assert rows.state(claim.id) == "finished"
     assert rows.all("SELECT id FROM fang_tasks WHERE task_type = 'unique_sample'") == [(twin,)]
+
+
+def test_an_attempt_that_is_given_up_is_settled_and_not_heard_any_more(hands: Hands, rows: Rows) -> None:
+    class IgnoringJob(Job):
+        def run(self, queue: Queue) -> None:
+            insert = text("INSERT INTO effects (name, task_id) VALUES ('lost', :id)")
+            queue.session.execute(insert, {"id": queue.task_id})
+            (attempt,) = hands.performer.running()
+            hands.performer.give_up(attempt, TimedOut())
+            assert hands.performer.running() == []
+
+    claim = hands.perform(IgnoringJob())
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.TIMED_OUT
+    assert hands.settle() == {claim.id}
+    assert (rows.state(claim.id), rows.one(claim.id).retries) == ("retried", 1)
+    assert effects(rows) == 0
+
+
+def test_a_fault_of_the_worker_s_own_is_an_outcome_too(hands: Hands) -> None:
+    class TimedJob(Job):
+        timeout = 60
+
+        def run(self, queue: Queue) -> None:
+            raise AssertionError("it does not come to that")
+
+    def broken() -> None:
+        raise RuntimeError("of our own")
+
+    hands.performer._on_deadline = broken
+    hands.perform(TimedJob())
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.FAILED
+    assert settlement.verdict.report is not None
+    assert settlement.verdict.report.message == "of our own"

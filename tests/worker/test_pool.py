@@ -21,8 +21,8 @@ def test_it_performs_as_many_at_once_as_it_has_threads_and_knows_how_many_are_fr
     idle = threading.Semaphore(0)
 
     def perform(_: Claim) -> None:
-        met.wait(10)
-        gate.wait(10)
+        met.wait(60)
+        gate.wait(60)
 
     pool = Pool(threads=3, perform=perform, on_room=idle.release)
     pool.start()
@@ -30,10 +30,10 @@ def test_it_performs_as_many_at_once_as_it_has_threads_and_knows_how_many_are_fr
     for number in range(3):
         pool.submit([another()])
         assert (pool.room, pool.busy) == (2 - number, 1 + number)
-    met.wait(10)
+    met.wait(60)
     gate.set()
     for _ in range(3):
-        assert idle.acquire(timeout=10)
+        assert idle.acquire(timeout=60)
     assert pool.busy == 0
     assert pool.room >= 3
     pool.stop()
@@ -52,7 +52,7 @@ def test_a_fault_of_our_own_is_told_and_ends_no_thread(
     pool.start()
     for _ in range(3):
         pool.submit([another()])
-        assert idle.acquire(timeout=10)
+        assert idle.acquire(timeout=60)
     assert pool.busy == 0
     assert [record.message for record in caplog.records] == ["Performing broke down"] * 3
     pool.stop()
@@ -62,7 +62,7 @@ def test_its_threads_end_once_they_are_free() -> None:
     gate, performed = threading.Event(), []
 
     def perform(claim: Claim) -> None:
-        gate.wait(10)
+        gate.wait(60)
         performed.append(claim)
 
     pool = Pool(threads=2, perform=perform, on_room=lambda: None)
@@ -92,7 +92,7 @@ def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
     pool.start()
     for _ in range(600):
         pool.submit([another()])
-        assert done.acquire(timeout=10)
+        assert done.acquire(timeout=60)
 
     def ahead() -> None:
         assert pool.room > 20
@@ -100,7 +100,7 @@ def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
     eventually(ahead)
     seconds[0] = 3
     pool.submit([another()])
-    assert done.acquire(timeout=10)
+    assert done.acquire(timeout=60)
 
     def not_ahead() -> None:
         assert pool.room <= 5
@@ -114,7 +114,7 @@ def test_what_no_thread_begins_is_taken_back() -> None:
 
     def perform(claim: Claim) -> None:
         started.append(claim)
-        gate.wait(10)
+        gate.wait(60)
 
     pool = Pool(threads=1, perform=perform, on_room=lambda: None)
     pool.start()
@@ -129,4 +129,38 @@ def test_what_no_thread_begins_is_taken_back() -> None:
     assert pool.take_back() == claims[1:]
     assert (pool.busy, pool.room) == (1, 0)
     gate.set()
+    pool.stop()
+
+
+def test_a_thread_that_does_not_come_back_is_replaced_and_ends_when_it_does() -> None:
+    room, stuck, gate = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+    idents: list[int] = []
+
+    def perform(_: Claim) -> None:
+        idents.append(threading.get_ident())
+        if len(idents) == 1:
+            stuck.release()
+            gate.wait(60)
+
+    pool = Pool(threads=1, perform=perform, on_room=room.release)
+    pool.start()
+    pool.submit([another()])
+    assert stuck.acquire(timeout=60)
+    assert pool.busy == 1
+    pool.replace(idents[0])
+    assert (pool.busy, pool.lost) == (0, 1)
+    pool.submit([another()])
+
+    def performed() -> None:
+        assert (len(idents), pool.busy) == (2, 0)
+
+    eventually(performed)
+    assert idents[1] != idents[0]
+    gate.set()
+
+    def back() -> None:
+        assert (pool.lost, pool.busy) == (0, 0)
+
+    eventually(back)
+    assert room.acquire(timeout=60)
     pool.stop()

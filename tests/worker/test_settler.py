@@ -3,13 +3,15 @@
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
 from spoils.worker.in_flight import Token
 from spoils.worker.settler import APART_SECONDS, IDLE_SECONDS, MOST, MOST_REFUSALS, Settler
+from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
 from tests.support import eventually
@@ -118,7 +120,7 @@ def test_its_loop_comes_back_for_what_could_not_be_written(
         assert rows.state(task_id) == "finished"
 
     eventually(written)
-    assert settler.loop.stop(10)
+    assert settler.loop.stop(60)
 
 
 def test_what_is_lost_is_told_and_let_go(
@@ -167,3 +169,49 @@ def test_of_two_verdicts_on_one_attempt_the_first_one_holds(
     settler.hand_over(verdict_on(claim, Verdict(Ending.FAILED)))
     settler.tick()
     assert rows.state(task_id) == "new"
+
+
+def test_a_session_that_ends_is_no_refusal_and_the_group_is_written_on_another(
+    *, settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    settler.hand_over(verdict_on(claim))
+    ended: list[int] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def end_it(statement_s: Connection, *_: object) -> None:
+        driver = statement_s.connection.driver_connection
+        assert driver is not None
+        if not ended and statement_s is not connection:
+            ended.append(driver.info.backend_pid)
+            connection.execute(text("SELECT pg_terminate_backend(:pid, 60000)"), {"pid": ended[0]})
+
+    with pytest.raises(DBAPIError):
+        settler.tick()
+    assert not settler.empty
+    assert settler.tick() == 0
+    assert ended
+    assert rows.state(task_id) == "finished"
+
+
+def test_a_row_that_is_locked_waits_and_its_neighbours_do_not(
+    settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    locked, free = rows.task(due_in=-1), rows.task()
+    for claim in take(connection, me, 2):
+        settler.hand_over(verdict_on(claim))
+    connection.execute(text(f"ALTER DATABASE {engine.url.database} SET lock_timeout = '200ms'"))
+    engine.pool.dispose()
+    try:
+        with held(engine) as other:
+            other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
+            assert settler.tick() == APART_SECONDS
+            assert (rows.state(locked), rows.state(free)) == ("in_progress", "finished")
+            assert not settler._refusals, "a wait is no refusal"
+    finally:
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} RESET lock_timeout"))
+        engine.pool.dispose()
+    a_second_later(settler)
+    settler.tick()
+    assert rows.state(locked) == "finished"

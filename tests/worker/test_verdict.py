@@ -3,11 +3,15 @@
 import math
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.backoff import LONGEST_SECONDS
 from spoils.job import Cancel, RetryLater, Snooze
-from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.outcome import FINISHED, Ending, GivenBack, Report, Verdict
 from spoils.worker import verdict
+from spoils.worker.transient import is_transient
 from tests.sample_jobs import BadBackoffJob, RaisingJob
 
 
@@ -73,3 +77,34 @@ def test_a_thousand_failures_do_not_come_back_as_one() -> None:
 
 def test_a_misfit_is_failed_at_once() -> None:
     assert verdict.of_misfit("No such class.") == Verdict(Ending.FAILED, report=Report("", "No such class."))
+
+
+def test_what_the_stopping_worker_asked_for_is_given_back_uncounted() -> None:
+    assert verdict.of_failure(RaisingJob(), GivenBack(), 0) == Verdict(Ending.RELEASED)
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [(PoolTimeout(), Ending.RELEASED), (ValueError("boom"), Ending.FAILED), (SystemExit(), Ending.FAILED)],
+)
+def test_a_breakdown_of_the_worker_s_own_is_final_unless_it_was_the_database_s(
+    error: BaseException, ending: Ending
+) -> None:
+    found = verdict.of_breakdown(error)
+    assert found.ending is ending
+    assert found.report is not None
+    assert found.report.error_class == type(error).__name__
+
+
+@pytest.mark.parametrize(
+    ("uncounted", "ending"), [(0, Ending.RELEASED), (4, Ending.RELEASED), (5, Ending.RETRIED)]
+)
+def test_a_trouble_of_the_database_s_counts_from_the_sixth_time(uncounted: int, ending: Ending) -> None:
+    assert verdict.of_failure(RaisingJob(), PoolTimeout(), 0, uncounted).ending is ending
+
+
+def test_what_cannot_be_connected_to_is_a_trouble_of_the_database_s() -> None:
+    nowhere = create_engine("postgresql+psycopg2://postgres@/none?host=/nowhere")
+    with pytest.raises(OperationalError) as refused, nowhere.connect():
+        pass
+    assert is_transient(refused.value)

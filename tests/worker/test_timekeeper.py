@@ -1,0 +1,141 @@
+"""When a job is interrupted, and when its thread is given up. `tests/process` has the interruptions themselves."""
+
+import threading
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from spoils.job import Queue
+from spoils.outcome import Cancelled, GivenBack, Interrupted, TimedOut
+from spoils.queue.claim import Claim
+from spoils.worker.attempt import Attempt
+from spoils.worker.timekeeper import COOPERATION_SECONDS, IDLE_SECONDS, OBEDIENCE_SECONDS, Timekeeper
+
+
+class Ear:
+    """In place of the interruption: it notes what it hears. A tracer and a real one get along on no Python 3.11."""
+
+    def __init__(self, *, inside: bool) -> None:
+        self.inside = inside
+        self.heard: list[type[Interrupted]] = []
+
+    def interrupt(self, kind: type[Interrupted]) -> bool:
+        self.heard.append(kind)
+        return self.inside
+
+
+class Bench:
+    """A timekeeper over attempts that the test makes older than they are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.running: list[Attempt] = []
+        self.given_up: list[tuple[Attempt, Interrupted]] = []
+        self.stopping = threading.Event()
+        self.timekeeper = Timekeeper(
+            running=lambda: self.running, give_up=lambda *given: self.given_up.append(given)
+        )
+
+    def attempt(self, timeout: float | None = None, *, inside: bool = True) -> tuple[Attempt, Ear]:
+        claim = Claim(str(uuid4()), "sample", "SampleJob", "{}", 0, 1, 0, 0, "", "")
+        made = Attempt(claim, engine=self._engine, stopping=self.stopping, timeout=timeout)
+        ear = Ear(inside=inside)
+        made.interruption = ear  # type: ignore[assignment]
+        self.running.append(made)
+        return made, ear
+
+
+@pytest.fixture
+def bench(engine: Engine) -> Bench:
+    return Bench(engine)
+
+
+def test_it_sleeps_until_the_next_moment_that_matters(bench: Bench) -> None:
+    assert bench.timekeeper.tick() == IDLE_SECONDS
+    _, endless = bench.attempt()
+    assert bench.timekeeper.tick() == IDLE_SECONDS
+    bench.attempt(3600)
+    assert bench.timekeeper.tick() == IDLE_SECONDS
+    _, soon = bench.attempt(40)
+    assert 0 < bench.timekeeper.tick() <= 40
+    assert endless.heard == soon.heard == []
+
+
+def test_a_job_past_its_timeout_is_interrupted_once_and_given_up_where_it_does_not_end(bench: Bench) -> None:
+    attempt, ear = bench.attempt(40)
+    attempt.started_at -= 40
+    assert bench.timekeeper.tick() == OBEDIENCE_SECONDS
+    assert 0 < bench.timekeeper.tick() <= OBEDIENCE_SECONDS
+    assert ear.heard == [TimedOut]
+    assert bench.given_up == []
+    assert attempt.interrupted_at is not None
+    attempt.interrupted_at -= OBEDIENCE_SECONDS
+    assert bench.timekeeper.tick() == IDLE_SECONDS
+    ((given_up, error),) = bench.given_up
+    assert given_up is attempt
+    assert isinstance(error, TimedOut)
+
+
+def test_a_cancelled_job_has_a_while_to_listen(bench: Bench) -> None:
+    attempt, ear = bench.attempt(3600)
+    attempt.ask_to_stop()
+    asked_at = attempt.cancelled_at
+    attempt.ask_to_stop()
+    assert attempt.cancelled_at == asked_at
+    assert 0 < bench.timekeeper.tick() <= COOPERATION_SECONDS
+    assert ear.heard == []
+    assert asked_at is not None
+    attempt.cancelled_at = asked_at - COOPERATION_SECONDS
+    bench.timekeeper.tick()
+    assert ear.heard == [Cancelled]
+
+
+def test_what_is_not_in_its_own_code_any_more_is_looked_at_again_later(bench: Bench) -> None:
+    attempt, ear = bench.attempt(1, inside=False)
+    attempt.started_at -= 1
+    assert bench.timekeeper.tick() == OBEDIENCE_SECONDS
+    assert attempt.interrupted_at is None
+    assert ear.heard == [TimedOut]
+
+
+def test_a_session_that_cannot_be_cancelled_does_not_keep_others_from_their_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Torn(Attempt):
+        def interrupt(self) -> None:
+            raise ConnectionResetError("gone")
+
+    torn, _ = bench.attempt(1)
+    torn.__class__ = Torn
+    other, ear = bench.attempt(1)
+    for one in (torn, other):
+        one.started_at -= 1
+    assert bench.timekeeper.tick() == 1.0
+    assert ear.heard == [TimedOut]
+    assert "Interrupting failed" in caplog.text
+
+
+def test_a_checkpoint_tells_a_job_to_stop(bench: Bench) -> None:
+    attempt, _ = bench.attempt()
+    queue: Queue = attempt
+    queue.checkpoint()
+    bench.stopping.set()
+    with pytest.raises(GivenBack):
+        queue.checkpoint()
+    attempt.ask_to_stop()
+    with pytest.raises(Cancelled):
+        queue.checkpoint()
+
+
+def test_a_session_that_is_cut_fails_what_waits_for_it(bench: Bench) -> None:
+    attempt, _ = bench.attempt()
+    attempt.interrupt()
+    attempt.cut()
+    connection = attempt.connection
+    assert attempt.opened
+    attempt.cut()
+    with pytest.raises(Exception, match="connection"):
+        connection.execute(text("SELECT 1"))
+    attempt.interrupt()
+    attempt.cut()
