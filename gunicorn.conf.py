@@ -1,5 +1,6 @@
 """How gunicorn serves the web program: `gunicorn --config gunicorn.conf.py app:app`."""
 
+import gc
 import os
 import socket
 import struct
@@ -75,3 +76,9 @@ def when_ready(server):
     for listener in server.LISTENERS:
         for bound in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, bound, struct.pack("ll", SLOWEST_PIECE_SECONDS, 0))
+
+
+def post_worker_init(_worker):
+    """Keep the garbage collector from walking, again and again, what was loaded and lives as long as the process."""
+    gc.collect()
+    gc.freeze()

@@ -2,7 +2,7 @@
 
 import sys
 
-from spoils.cli import worker_program
+from spoils.cli.worker import worker_program
 
 if __name__ == "__main__":
     sys.exit(worker_program())

@@ -1,6 +1,6 @@
 """`python -m spoils <command>`."""
 
-from spoils.cli import main
+from spoils.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import tests.sample_jobs  # noqa: E402, F401 - its classes register themselves
-from spoils.cli import worker_program  # noqa: E402
+from spoils.cli.worker import worker_program  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(worker_program())

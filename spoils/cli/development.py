@@ -6,8 +6,8 @@ import sys
 import time
 from types import FrameType
 
-from spoils.cli.programs import LOOPBACK
 from spoils.cli.start import begin, starting_engine
+from spoils.cli.web import LOOPBACK
 from spoils.config import ROOT, environment_with
 from spoils.db.migrate import migrate
 from spoils.db.url import database_url

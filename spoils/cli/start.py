@@ -12,7 +12,8 @@ from spoils import jobs, logs
 from spoils.clients.notifications import check_url
 from spoils.config import NOTIFY_PREFIX, Settings
 from spoils.db.engine import make_engine
-from spoils.db.migrate import check_schema
+from spoils.db.migrate import check_schema, migrate
+from spoils.db.url import database_url
 from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 
@@ -53,6 +54,16 @@ def check_worker_settings(settings: Settings) -> None:
                 f'WORKER_TASK_TYPES is wrong: no job class has the task type "{task_type}". '
                 f"There are: {', '.join(sorted(known))}."
             )
+
+
+def ready_url(settings: Settings) -> str:
+    """The database's URL; the embedded one is brought up to date on the way, being nobody's but this clone's."""
+    url = database_url(settings)
+    if settings.database_url is None:
+        engine = starting_engine(url)
+        migrate(engine)
+        engine.dispose()
+    return url
 
 
 def starting_engine(url: str) -> Engine:

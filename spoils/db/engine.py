@@ -1,13 +1,16 @@
 """How every connection of Spoils is made."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 # A connection whose other end is gone is noticed within about 15 s, whoever waits on whom.
@@ -21,6 +24,7 @@ TCP_RULES: dict[str, Any] = {
 }
 DIRECT = "direct"
 PLANNED_ONCE = "planned once"
+_IDLE_SINCE = "idle_since"
 SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
     "SET tcp_user_timeout = 15000; SET client_min_messages = warning; SET timezone = 'UTC'; SET jit = off"
@@ -92,6 +96,41 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         except BaseException:
             connection.invalidate()
             raise
+
+
+@contextmanager
+def by_itself(engine: Engine) -> Iterator[Connection]:
+    """A connection whose every statement commits by itself, in one round trip; behind a pooler, all at the end."""
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        # Not an isolation level as an option, for the reason above. Behind a pooler the statement timeout, which is
+        # set for one transaction, needs one.
+        changed = is_direct(connection) and not driver.autocommit
+        if changed:
+            driver.autocommit = True
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            if changed and not driver.closed:
+                driver.autocommit = False
+
+
+def ping_idle(engine: Engine, *, after_seconds: float) -> None:
+    """Check a connection before use where it has lain idle; one that was in use a moment ago is believed to live."""
+
+    @event.listens_for(engine, "checkin")
+    def given_back(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info[_IDLE_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        now = time.monotonic()
+        if now - record.info.get(_IDLE_SINCE, now) > after_seconds:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg2.Error as exc:
+                raise InvalidatePoolError from exc
 
 
 def obey_rules(

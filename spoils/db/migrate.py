@@ -1,16 +1,14 @@
 """Bringing a database to the schema of this release."""
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+import pkgutil
+
+from sqlalchemy import Engine, text
 
 from spoils.errors import SpoilsError
+from spoils.migrations import versions
 
 # Any fixed number: processes that migrate at once queue on it, and all but the first find nothing to do.
 MIGRATION_LOCK = 0x5B011
-VERSION_TABLE = "spoils_version"
 
 
 class SchemaBehind(SpoilsError):
@@ -19,25 +17,30 @@ class SchemaBehind(SpoilsError):
 
 def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> None:
     """Bring the schema to `revision` in one transaction; safe to call from several processes at once."""
+    # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "spoils:migrations")
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        command.upgrade(_config(connection, shared_with_fang=shared_with_fang), revision)
+        config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
+        command.upgrade(config, revision)
 
 
 def check_schema(engine: Engine) -> None:
     """Raises SchemaBehind where the database lacks a revision of this release; a newer schema is fine."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        standing = context.get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+        migrated = connection.scalar(text("SELECT to_regclass('spoils_version') IS NOT NULL"))
+        standing = connection.scalar(text("SELECT version_num FROM spoils_version")) if migrated else None
+    known = revisions()
     # A revision that is not known here came with a later release, which runs beside this one while it is rolled out.
-    if standing != head and (standing is None or standing in known):
+    if standing != known[-1] and (standing is None or standing in known):
         raise SchemaBehind("The database's schema is older than this release. Run: python -m spoils migrate")
 
 
-def _config(connection: Connection | None = None, **attributes: object) -> Config:
-    config = Config()
-    config.set_main_option("script_location", "spoils:migrations")
-    config.attributes.update(connection=connection, **attributes)
-    return config
+def revisions() -> list[str]:
+    """The revisions of this release, in their order, by the names of their files: `r0001_queue.py` is 0001."""
+    files = [module.name for module in pkgutil.iter_modules(versions.__path__)]
+    return sorted(name.removeprefix("r").partition("_")[0] for name in files)

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoils import wire
 from spoils.db.compiled import Compiled
+from spoils.db.engine import by_itself
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.models import Task, TaskState
@@ -139,15 +140,14 @@ def row(job: Job, *, at: datetime | None, priority: int, key: str) -> dict[str, 
 def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0) -> Enqueued:
     """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it.
 
-    One round trip to the server, where the engine is one that commits each statement.
+    One round trip to the server.
     """
     task_id = uuid4()
     for tries_left in (2, 1, 0):
         try:
-            with engine.connect() as connection:
+            with by_itself(engine) as connection:
                 found = _find(connection, task_id) if tries_left < 2 else None
                 found = found or enqueue(connection, job, at=at, priority=priority, task_id=task_id)
-                connection.commit()
             return found._replace(duplicate=found.duplicate and found.id != task_id)
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.

@@ -5,12 +5,15 @@ import secrets
 from flask import Flask
 
 from spoils.config import ROOT, Settings
-from spoils.db.engine import driver_url, engine_options, obey_rules
+from spoils.db.engine import driver_url, engine_options, obey_rules, ping_idle
 from spoils.models import db
 from spoils.web import api, dashboard, errors, headers, proxy
+from spoils.web.sessions import Sessions
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
+BELIEVED_SECONDS = 1.0
+"""A connection that was in use so lately is not asked whether it lives: that is a round trip for each request."""
 
 
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
@@ -18,6 +21,7 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
     # A redirect that only folds slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
+    app.session_interface = Sessions()
     app.config.update(
         SPOILS=settings,
         # Without one, sessions and form tokens hold as long as this process: enough where nobody logs in.
@@ -30,11 +34,13 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(
             connections=settings.web_connections,
             application_name="spoils:web",
+            ping=False,
         ),
     )
     db.init_app(app)
     with app.app_context():
         obey_rules(db.engine, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+        ping_idle(db.engine, after_seconds=BELIEVED_SECONDS)
     headers.init_app(app)
     proxy.init_app(app)
     errors.init_app(app)

@@ -59,8 +59,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.gathered = bytearray(conn.parser.unreader.take_buffered())
         conn.continued = False
         conn.sock.setblocking(False)
-        if is_whole(conn.gathered):
-            self._submit(conn)
+        if is_whole(conn.gathered) or self._arrived(conn):
+            self._pass_on(conn)
             return
         conn.timeout = time.monotonic() + GATHER_SECONDS
         self.pending_conns.append(conn)
@@ -81,26 +81,32 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             conn.timeout = min(conn.timeout, deadline)
 
     def _gather(self, conn: Any, _sock: socket.socket) -> None:
+        if self._arrived(conn):
+            self.poller.unregister(conn.sock)
+            self.pending_conns.remove(conn)
+            self._pass_on(conn)
+
+    def _arrived(self, conn: Any) -> bool:
+        """Read what has come of a request; whether it is whole now, or its client has gone."""
         try:
             data = conn.sock.recv(READ_AT_ONCE)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
             conn.gathered.clear()
         conn.gathered += data
         if data and not is_whole(conn.gathered):
             self._bid_go_on(conn)
-            return
-        self.poller.unregister(conn.sock)
-        self.pending_conns.remove(conn)
-        if conn.gathered:  # where it broke off, gunicorn answers what is wrong
-            self._submit(conn)
-        else:
+            return False
+        return True
+
+    def _pass_on(self, conn: Any) -> None:
+        if not conn.gathered:
             self.nr_conns -= 1
             conn.close()
-
-    def _submit(self, conn: Any) -> None:
+            return
+        # Where it broke off, gunicorn answers what is wrong.
         conn.parser.unreader.unread(bytes(conn.gathered))
         conn.gathered = bytearray()
         super().enqueue_req(conn)

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from flask import Flask, abort, request
@@ -71,6 +72,7 @@ def _named(hosts: tuple[str, ...]) -> bool:
     return any(name == one or (one.startswith(".") and name.endswith(one)) for one in hosts)
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(text.strip())

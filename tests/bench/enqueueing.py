@@ -1,7 +1,7 @@
 """How many jobs a second go in: one by one, many at once, and over HTTP; beside a bare INSERT and COPY."""
 
-import http.client
 import io
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from spoils.db.engine import make_engine
 from spoils.job import Job
 from spoils.queue.enqueue import enqueue_surely
 from spoils.queue.enqueue_many import enqueue_many
+from tests.bench.http_client import Client
 from tests.bench.jobs import NoopJob, UniqueNoopJob
 from tests.bench.server import administer
 from tests.programs import Web
 
 TOKEN = "bench-token-of-some-length"
-HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 
 
 def one_by_one(url: str, clients: int, seconds: float) -> float:
@@ -87,22 +87,12 @@ def over_http(url: str, clients: int, seconds: float) -> float:
     """Requests a second that POST a fetch to gunicorn with two workers, each with another barcode and the token."""
     administer(url, "TRUNCATE fang_tasks")
     with Web(url, WEB_CONCURRENCY="2", SPOILS_API_TOKEN=TOKEN) as web:
-        counter = iter(range(10_000_000, 99_999_999))
-        lock = threading.Lock()
+        barcodes = itertools.count(10_000_000)
+        host, _, port = web.url.removeprefix("http://").partition(":")
 
         def client() -> Callable[[], object]:
-            # Not requests, whose own work for a call is as much as the server's.
-            connection = http.client.HTTPConnection(web.url.removeprefix("http://"), timeout=10)
-
-            def post() -> None:
-                with lock:
-                    barcode = next(counter)
-                connection.request("POST", "/api/jobs/fetch-product", f'{{"barcode": "{barcode}"}}', HEADERS)
-                answer = connection.getresponse()
-                text = answer.read()
-                assert answer.status == 200, text
-
-            return post
+            one = Client(host, int(port), path="/api/jobs/fetch-product", token=TOKEN)
+            return lambda: one.post(b'{"barcode": "%d"}' % next(barcodes))
 
         return _in_threads(clients, seconds, client)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import tests.bench.jobs  # noqa: F401 - its classes register themselves
-from spoils.cli import worker_program
+from spoils.cli.worker import worker_program
 from spoils.job import Job, Queue
 
 

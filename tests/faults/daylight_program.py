@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from spoils.cli import worker_program
+from spoils.cli.worker import worker_program
 from spoils.job import Job, Queue
 
 

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import tests.faults.jobs
 import tests.sample_jobs  # noqa: F401 - its classes register themselves
-from spoils.cli import worker_program
+from spoils.cli.worker import worker_program
 
 if __name__ == "__main__":
     sys.exit(worker_program())

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import make_engine
-from spoils.db.migrate import SchemaBehind, check_schema, migrate
+from spoils.db.migrate import SchemaBehind, check_schema, migrate, revisions
 from spoils.models import db
 from tests.conftest import a_database
 from tests.migrations.old_tables import GUIDE, columns
@@ -150,3 +152,16 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: Engine) -> None:
         migrate(empty)
     with empty.connect() as connection:
         assert schema(connection) == before
+
+
+def test_the_files_names_tell_the_revisions_in_their_order() -> None:
+    config = Config()
+    config.set_main_option("script_location", "spoils:migrations")
+    scripts = list(ScriptDirectory.from_config(config).walk_revisions("base", "heads"))
+    assert revisions() == [script.revision for script in reversed(scripts)]
+
+
+def test_a_worker_does_not_keep_alembic_or_the_web_in_its_memory() -> None:
+    code = "import sys, spoils.cli.worker; sys.exit(bool({'alembic', 'spoils.web'} & sys.modules.keys()))"
+    with Program("-c", code) as program:
+        assert program.ends() == 0, program.output

@@ -11,7 +11,7 @@ import pytest
 import requests
 from sqlalchemy import Connection, text
 
-from spoils.cli import main
+from spoils.cli.commands import main
 from spoils.config import Settings
 from spoils.errors import SettingError
 from tests.programs import Program, Web, free_port

@@ -1,0 +1,35 @@
+"""The web program."""
+
+import sys
+
+from flask import Flask
+from werkzeug.serving import make_server
+
+from spoils.cli.start import begin, guarded, ready_url
+from spoils.errors import SpoilsError
+from spoils.web import create_app
+
+LOOPBACK = "127.0.0.1"
+
+
+def production_app() -> Flask:
+    """The application that `gunicorn app:app` serves."""
+    try:
+        settings = begin()
+        return create_app(settings, database_url=ready_url(settings))
+    except SpoilsError as exc:
+        # gunicorn would print a traceback and start the worker again and again; 4 is its code for "do not".
+        print(exc, file=sys.stderr)
+        sys.exit(4)
+
+
+def development_app() -> None:
+    """`python app.py`: the application on loopback, its dashboard open without a password."""
+
+    def program() -> int:
+        settings = begin(development=True)
+        app = create_app(settings, database_url=ready_url(settings))
+        make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()
+        return 0
+
+    sys.exit(guarded(program))
