@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from tests.programs import ROOT, Program, free_port
+from tests.support import eventually
 from tests.upstream import Behaviour, Exchange, Upstream, status
 
 PATIENCE_MS = 60_000
@@ -52,7 +54,6 @@ class Walk:
         expect(self._page.get_by_role("status")).to_contain_text("Enqueued fetch_product.")
 
     def watch_it_run(self) -> None:
-        self._page.get_by_role("link", name="See it").click()
         expect(self._page.locator("h1 .pill")).to_have_text("in progress")
         self._keep("2-running")
 
@@ -163,8 +164,9 @@ def _programs(upstream_url: str) -> Iterator[str]:
         }
         with Program("app.py", **environment) as web, Program("worker.py", **environment) as worker:
             worker.says("Worker pool started", timeout=60)
-            web.says("Running on|Listening", timeout=60)
-            yield f"http://127.0.0.1:{port}"
+            url = f"http://127.0.0.1:{port}"
+            eventually(lambda: requests.get(f"{url}/health", timeout=10).raise_for_status(), timeout=60)
+            yield url
             for program in (web, worker):
                 program.process.terminate()
                 program.ends()

@@ -131,7 +131,9 @@ def offer(filters: Filters, count: int, failed: int = 0) -> Offer:
         whole=whole if count and kept["state"] else (),
         count=f"{formats.number(count)}{'' if filters.state else ' failed'}",
         filter={name: value for name, value in kept.items() if value},
-        hint="" if filters.state or not count else "For another verb on all that match, choose a state.",
+        hint=""
+        if filters.state or not count
+        else f"For {'another' if failed else 'a'} verb on all, choose a state.",
     )
 
 

@@ -72,7 +72,7 @@ def test_the_list_offers_what_its_state_allows_on_a_selection_and_on_all(
     assert [link for link in links(everything) if "all=1" in link] == [
         "/bulks/new?verb=retry&all=1&back=/jobs&state=failed"
     ]
-    assert "Retry all 1 failed… For another verb on all that match, choose a state." in words(everything)
+    assert "Retry all 1 failed… For another verb on all, choose a state." in words(everything)
 
 
 def test_a_viewer_has_nothing_to_select_with(viewer: Visitor, scenes: Scenes) -> None:
