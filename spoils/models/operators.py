@@ -36,6 +36,8 @@ class Audit(Base):
     __table_args__ = (
         Index("spoils_audit_task_idx", "task_id", "id"),
         Index("spoils_audit_at_idx", "at"),
+        # One entry for each verb: those of the tasks of a verb on many are left out.
+        Index("spoils_audit_verbs_idx", "id", postgresql_where=text("task_id IS NULL OR bulk_id IS NULL")),
         Index("spoils_audit_refused_idx", "bulk_id", "id", postgresql_where=text("NOT done")),
     )
 

@@ -88,7 +88,22 @@ class Task(Base):
             postgresql_where=text("state IN ('new', 'retried', 'in_progress') AND uniq_hash IS NOT NULL"),
         ),
         Index("fang_tasks_running_idx", "claimed_by", postgresql_where=text("state = 'in_progress'")),
-        Index("fang_tasks_failed_idx", "updated_at", "id", postgresql_where=text("state = 'failed'")),
+        # With what groups of failures and lists of a type ask of it, which then need not read the rows.
+        Index(
+            "fang_tasks_failed_idx",
+            "updated_at",
+            "id",
+            postgresql_include=["attempts", "task_type"],
+            postgresql_where=text("state = 'failed'"),
+        ),
+        # So that the list of what waits is not a sort of all of it.
+        Index(
+            "fang_tasks_waiting_idx",
+            "state",
+            "updated_at",
+            "id",
+            postgresql_where=text("state IN ('new', 'retried')"),
+        ),
         Index("fang_tasks_finished_idx", "updated_at", "id", postgresql_where=text("state = 'finished'")),
         Index(
             "fang_tasks_suspect_idx",

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from spoils.models import Audit, Task
 from spoils.queue import control, restore
 from spoils.queue.audit_facts import facts
 from spoils.queue.control import Change
 from spoils.queue.inspect import Session
+
+PAGE = 50
 
 Verb = Callable[[Connection, UUID], Change]
 VERBS: Mapping[str, Verb] = {
@@ -55,10 +57,30 @@ def enter_about(connection: Connection, verb: str, about: str, *, who: str, done
     connection.execute(insert(Audit).values(verb=verb, about=about, who=who, done=done))
 
 
+def enter_many(connection: Connection, verb: str, bulk_id: UUID, *, who: str, about: str) -> None:
+    """Enter that a verb on many was begun; each of its tasks has an entry of its own beside this one."""
+    connection.execute(insert(Audit).values(verb=verb, bulk_id=bulk_id, about=about, who=who, done=True))
+
+
 def enter_enqueued(connection: Connection, task_id: UUID, *, who: str, again: UUID | None = None) -> None:
     """Enter that `who` enqueued a task by hand, `again` being the one that it repeats."""
     after = connection.scalar(select(facts()).where(Task.id == task_id))
     enter(connection, "enqueue", task_id, who=who, after=after, twin=again)
+
+
+def page(
+    session: Session, *, older_than: int | None = None, newer_than: int | None = None, limit: int = PAGE
+) -> tuple[Sequence[Audit], bool]:
+    """Entries, the last first, and whether there are more that way; a verb on many is one of them."""
+    of_many = or_(Audit.task_id.is_(None), Audit.bulk_id.is_(None))
+    statement = select(Audit).where(of_many).order_by(Audit.id.desc())
+    if older_than is not None:
+        statement = statement.where(Audit.id < older_than)
+    if newer_than is not None:
+        statement = statement.where(Audit.id > newer_than).order_by(None).order_by(Audit.id)
+    rows = session.scalars(statement.limit(limit + 1)).all()
+    shown = rows[:limit]
+    return (shown[::-1] if newer_than is not None else shown), len(rows) > limit
 
 
 def trail(session: Session, task_id: UUID, limit: int = 50) -> Sequence[Audit]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, te
 from sqlalchemy.exc import IntegrityError
 
 from spoils.models import Audit, Bulk, BulkItem, Task, TaskState, Trash
-from spoils.queue import audit, restore
+from spoils.queue import audit, failures, restore
 from spoils.queue.bulk_verbs import OLDER_TWIN, STATEMENTS
 from spoils.queue.inspect import Session
 from spoils.queue.release import wake
@@ -66,6 +66,8 @@ def advance(connection: Connection, bulk_id: UUID, *, chunk: int = CHUNK) -> boo
 
 def some_of(selection: Selection, limit: int) -> Select[Any]:
     """Ids of up to `limit` tasks that it means, the last changed first where an index has them so."""
+    if selection.group:
+        return failures.newest_in(selection.group, limit)
     found = found_by(selection)
     if not selection.ids and selection.state in (TaskState.FAILED, TaskState.FINISHED):
         found = found.order_by(Task.updated_at.desc(), Task.id.desc())

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy import ARRAY, String, bindparam, func, select, true
 
 from spoils.models import Attempt, Task, TaskState, Worker
-from spoils.queue.failures import WORDLESS, in_group, key_of, last_attempt
+from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.queue.inspect import Session
 
 FAR = 5_000
@@ -52,23 +51,41 @@ class Seen:
     last_release: str | None
 
 
-def look(session: Session, *, now: datetime, since: datetime | None, far: int = FAR) -> Look:
-    """The failed tasks that changed last, not before `since`, in groups."""
-    near = select(Task).where(Task.state == TaskState.FAILED)
+_wanted = (
+    func.unnest(bindparam("keys", type_=ARRAY(String))).table_valued("key", name="wanted").render_derived()
+)
+_of_group = select(Attempt.ended_at, Attempt.release).where(Attempt.fingerprint == _wanted.c.key).limit(1)
+_begin = _of_group.order_by(Attempt.ended_at).correlate(_wanted).lateral("begin")
+_end = _of_group.order_by(Attempt.ended_at.desc()).correlate(_wanted).lateral("ending")
+_SEEN = select(
+    _wanted.c.key, _begin.c.ended_at, _begin.c.release, _end.c.ended_at, _end.c.release
+).select_from(_wanted.join(_begin, true()).join(_end, true()))
+
+
+def look(
+    session: Session, *, now: datetime, since: datetime | None, task_type: str | None = None, far: int = FAR
+) -> Look:
+    """The failed tasks that changed last, not before `since`, in groups; of `task_type` those that are among them."""
+    # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
+    near = select(Task.id, Task.updated_at, Task.task_type, Task.attempts).where(
+        Task.state == TaskState.FAILED
+    )
     if since is not None:
         near = near.where(Task.updated_at >= since)
     newest_first = near.order_by(Task.updated_at.desc(), Task.id.desc()).limit(far)
-    task = aliased(Task, newest_first.subquery(), name="near")
+    near_rows = newest_first.subquery("near_rows")
+    task = near_rows.c
+    own = select(Task.error_message).where(Task.id == task.id).scalar_subquery()
     last = last_attempt(task)
     statement = (
         select(
-            key_of(last.c.fingerprint, func.coalesce(last.c.message, task.error_message, "")),
+            key_of(last.c.fingerprint, func.coalesce(last.c.message, own, "")),
             task.updated_at,
             task.id,
             task.task_type,
             last.c.id,
         )
-        .select_from(task)
+        .select_from(near_rows)
         .outerjoin(last, true())
         .order_by(task.updated_at.desc(), task.id.desc())
     )
@@ -76,29 +93,23 @@ def look(session: Session, *, now: datetime, since: datetime | None, far: int = 
     begin = since or (rows[-1][1] if rows else now)
     width = max(1.0, (now - begin).total_seconds()) / BINS
     groups: dict[str, Group] = {}
-    for key, at, task_id, task_type, attempt in rows:
+    for key, at, task_id, of_type, attempt in rows:
+        if task_type not in (None, of_type):
+            continue
         group = groups.get(key)
         if group is None:
             group = groups[key] = Group(key, task_id, attempt, at, at)
         group.count += 1
         group.first_at = at
-        group.types.add(task_type)
+        group.types.add(of_type)
         group.bins[min(BINS - 1, max(0, int((at - begin).total_seconds() / width)))] += 1
     return Look(tuple(groups.values()), len(rows), len(rows) < far, begin)
 
 
 def seen(session: Session, keys: Collection[str]) -> Mapping[str, Seen]:
     """When each of these groups was seen first and last; one that left no attempts on record is left out."""
-    found = {}
-    for key in keys:
-        if key.startswith(WORDLESS):
-            continue
-        attempts = select(Attempt.ended_at, Attempt.release).where(Attempt.fingerprint == key).limit(1)
-        first = session.execute(attempts.order_by(Attempt.ended_at)).one_or_none()
-        last = session.execute(attempts.order_by(Attempt.ended_at.desc())).one_or_none()
-        if first and last:
-            found[key] = Seen(first.ended_at, first.release, last.ended_at, last.release)
-    return found
+    known = [key for key in keys if not key.startswith(WORDLESS)]
+    return {row.key: Seen(*row[1:]) for row in session.execute(_SEEN, {"keys": known})}
 
 
 def releases(session: Session, limit: int = 20) -> Sequence[tuple[str, datetime]]:
@@ -115,5 +126,5 @@ def attempts_by_id(session: Session, ids: Collection[int]) -> Mapping[int, Attem
 
 def members(session: Session, key: str, limit: int) -> Sequence[Task]:
     """The tasks of a group that failed last, the last first."""
-    statement = select(Task).where(in_group(Task, key)).order_by(Task.updated_at.desc(), Task.id.desc())
-    return session.scalars(statement.limit(limit)).all()
+    statement = select(Task).where(Task.id.in_(newest_in(key, limit)))
+    return session.scalars(statement.order_by(Task.updated_at.desc(), Task.id.desc())).all()

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, select, true
+from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, select, true
 
-from spoils.models import Attempt, TaskState
+from spoils.models import Attempt, Task, TaskState
 from spoils.outcome import Ending
 
 LAST = (Ending.FAILED.value, Ending.CRASHED.value, Ending.CANCELLED.value)
@@ -26,6 +26,21 @@ def last_attempt(task: Any) -> Any:
         .order_by(Attempt.id.desc())
         .limit(1)
         .lateral("last_attempt")
+    )
+
+
+def newest_in(key: str, limit: int) -> Select[Any]:
+    """The ids of the tasks of a group that failed last."""
+    if key.startswith(WORDLESS):
+        newest = (Task.updated_at.desc(), Task.id.desc())
+        return select(Task.id).where(in_group(Task, key)).order_by(*newest).limit(limit)
+    # From its attempts on, the last first: a group of few would be far apart among all that failed.
+    return (
+        select(Task.id)
+        .join(Attempt, and_(Attempt.task_id == Task.id, Attempt.attempt == Task.attempts))
+        .where(Attempt.fingerprint == key, Attempt.outcome.in_(LAST), Task.state == TaskState.FAILED)
+        .order_by(Attempt.ended_at.desc(), Task.updated_at.desc(), Task.id.desc())
+        .limit(limit)
     )
 
 

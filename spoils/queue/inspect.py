@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, or_, select, true, tuple_, union_all
+from sqlalchemy import Connection, func, or_, select, true, union_all
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import aliased, scoped_session
 
@@ -17,21 +17,7 @@ from spoils.queue.reach import level, wanted
 Session = OrmSession | scoped_session[Any]
 
 LIVE_SECONDS = 30.0
-PAGE = 50
 LATELY = 2000
-FAR = 10_000
-"""No index holds what has ended by its type: so many rows of a state are looked at for one page of a type."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of tasks, newest change first, and the keys to go on from: (updated_at, id)."""
-
-    tasks: Sequence[Task]
-    newer: tuple[datetime, UUID] | None
-    older: tuple[datetime, UUID] | None
-    cut_off: bool = False
-    """Whether the search for a type ended after the `FAR` rows of a state; the key then leads on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,86 +51,6 @@ def uncounted_failures(connection: Connection, task_id: UUID) -> int:
         )
     )
     return connection.execute(statement).scalar_one()
-
-
-def page_of_tasks(
-    session: Session,
-    *,
-    state: TaskState | None = None,
-    task_type: str | None = None,
-    older_than: tuple[datetime, UUID] | None = None,
-    newer_than: tuple[datetime, UUID] | None = None,
-    limit: int = PAGE,
-) -> Page:
-    """One page, keyset both ways: pass a page's `older` as `older_than`, or its `newer` as `newer_than`."""
-    backwards = newer_than is not None
-    states = (state,) if state else tuple(TaskState)
-    horizon = None
-    if task_type is not None:
-        horizon = _horizon(session, states, older_than=older_than, newer_than=newer_than)
-    one_each = []
-    for one in states:
-        # A limited probe a state: failed and finished have an index each; what waits and runs is sorted, being little.
-        probe = select(Task.id).where(Task.state == one)
-        if task_type is not None:
-            probe = probe.where(Task.task_type == task_type)
-        if older_than is not None:
-            probe = probe.where(tuple_(Task.updated_at, Task.id) < tuple_(*older_than))
-        if newer_than is not None:
-            probe = probe.where(tuple_(Task.updated_at, Task.id) > tuple_(*newer_than))
-        if horizon is not None:
-            key = tuple_(Task.updated_at, Task.id)
-            probe = probe.where(key <= tuple_(*horizon) if backwards else key >= tuple_(*horizon))
-        order = (Task.updated_at, Task.id) if backwards else (Task.updated_at.desc(), Task.id.desc())
-        one_each.append(probe.order_by(*order).limit(limit + 1).subquery().select())
-    chosen = one_each[0] if len(one_each) == 1 else union_all(*one_each)
-    order = (Task.updated_at, Task.id) if backwards else (Task.updated_at.desc(), Task.id.desc())
-    statement = select(Task).where(Task.id.in_(chosen)).order_by(*order).limit(limit + 1)
-    rows = list(session.scalars(statement))
-    more = len(rows) > limit
-    rows = rows[:limit]
-    if backwards:
-        rows.reverse()
-    first = (rows[0].updated_at, rows[0].id) if rows else None
-    last = (rows[-1].updated_at, rows[-1].id) if rows else None
-    cut_off = horizon is not None and not more
-    if cut_off and backwards:
-        return Page(rows, newer=horizon, older=last or newer_than, cut_off=True)
-    if cut_off:
-        return Page(rows, newer=(first or older_than) if older_than else None, older=horizon, cut_off=True)
-    return Page(
-        rows,
-        newer=first if (older_than is not None or (backwards and more)) else None,
-        older=last if (backwards or more) else None,
-    )
-
-
-def _horizon(
-    session: Session,
-    states: Sequence[TaskState],
-    *,
-    older_than: tuple[datetime, UUID] | None,
-    newer_than: tuple[datetime, UUID] | None,
-) -> tuple[datetime, UUID] | None:
-    """How far one page looks: the key of the `FAR`-th row of an ended state, the nearest of them; None of fewer."""
-    key = tuple_(Task.updated_at, Task.id)
-    found = []
-    for state in states:
-        if state in ACTIVE:
-            continue
-        far = select(Task.updated_at, Task.id).where(Task.state == state)
-        if older_than is not None:
-            far = far.where(key < tuple_(*older_than))
-        if newer_than is not None:
-            far = far.where(key > tuple_(*newer_than)).order_by(Task.updated_at, Task.id)
-        else:
-            far = far.order_by(Task.updated_at.desc(), Task.id.desc())
-        row = session.execute(far.offset(FAR - 1).limit(1)).one_or_none()
-        if row is not None:
-            found.append((row.updated_at, row.id))
-    if not found:
-        return None
-    return min(found) if newer_than is not None else max(found)
 
 
 def live_workers(session: Session) -> Sequence[Worker]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from spoils.models import BulkItem, Task, TaskState, Trash
+from spoils.models import Bulk, BulkItem, Task, TaskState, Trash
 from spoils.queue import failures
 from spoils.queue.counts import count_tasks
 
@@ -50,6 +50,13 @@ class Selection:
             "until": self.until.isoformat() if self.until else None,
         }
 
+    def words(self, number: int) -> str:
+        """What it means, of which there are so many, for a sentence."""
+        state = f"{self.state.value.replace('_', ' ')} " if self.state else ""
+        of_type = f" of type {self.task_type}" if self.task_type else ""
+        of_group = f" of group {self.group}" if self.group else ""
+        return f"{number:,} {state}job{'' if number == 1 else 's'}{of_type}{of_group}"
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Selection":
         """The selection that a row of `spoils_bulks` holds."""
@@ -64,20 +71,28 @@ class Selection:
 
 
 def count(connection: Connection, selection: Selection) -> int:
-    """How many tasks it means now, exactly; of a filter by state and type alone, from the counts."""
+    """How many tasks it means now, exactly; of what a verb deleted, as many as it did."""
     if selection.ids:
         return len(selection.ids)
-    if selection.trash_of or selection.group:
-        found = found_by(selection).subquery()
-        return connection.execute(select(func.count()).select_from(found)).scalar_one()
-    by_type = count_tasks(connection)
+    if selection.trash_of:
+        # As many as went there: to count what is left would take a second of a large one, and its list does it.
+        return connection.scalar(select(Bulk.done).where(Bulk.id == selection.trash_of)) or 0
+    return sum(count_by_type(connection, selection).values())
+
+
+def count_by_type(connection: Connection, selection: Selection) -> dict[str, int]:
+    """How many tasks of each type a filter finds now, exactly; of a group by its failures, else from the counts."""
+    if selection.group:
+        number = func.count().label("number")
+        # Of a task nothing but what the index of failed ones holds: its rows, far apart, are not read.
+        grouped = select(Task.task_type, number).where(*_filter(selection)).group_by(Task.task_type)
+        return {row.task_type: row.number for row in connection.execute(grouped)}
     states = (selection.state,) if selection.state else tuple(TaskState)
-    return sum(
-        of[state]
-        for name, of in by_type.items()
-        for state in states
+    return {
+        name: sum(of[state] for state in states)
+        for name, of in count_tasks(connection).items()
         if name == (selection.task_type or name) and name != OWN_TYPE
-    )
+    }
 
 
 def listed(selection: Selection, bulk_id: UUID) -> Select[Any, Any, Any, Any]:

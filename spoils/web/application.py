@@ -39,7 +39,7 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     )
     db.init_app(app)
     with app.app_context():
-        obey_rules(db.engine, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+        obey_rules(db.engine, by_order=True, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
         ping_idle(db.engine, after_seconds=BELIEVED_SECONDS)
     headers.init_app(app)
     proxy.init_app(app)

@@ -8,7 +8,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench import drain, enqueueing, flat, floor, latency, machine, peers, sharing, smallness
+from tests.bench import (
+    drain,
+    enqueueing,
+    flat,
+    floor,
+    history,
+    latency,
+    machine,
+    pages,
+    peers,
+    sharing,
+    smallness,
+)
 from tests.bench.server import administer, database, server
 
 Row = tuple[str, str, str]
@@ -144,6 +156,27 @@ class Bench:
             f"{sizes[-1] / sizes[0]:.2f}",
         )
 
+    def pages(self) -> Iterator[Row]:
+        """Each page of the dashboard beside ten times `--rows` that finished and a tenth that failed and that wait."""
+        history.fill(self.url, finished=self.rows * 10, failed=self.rows // 10, waiting=self.rows // 10)
+        self.results["pages"] = {}
+        with pages.dashboard(self.url) as seen:
+            for taken in seen.takes(self.rounds * 10):
+                self.results["pages"][taken.name] = {
+                    "p50": taken.p50,
+                    "p95": taken.p95,
+                    "grown": taken.grown,
+                    "bytes": taken.bytes,
+                }
+                yield (
+                    taken.name,
+                    f"p50 {taken.p50:.0f}, p95 {taken.p95:.0f} ms",
+                    f"{taken.grown / pages.MIB:.1f} MiB",
+                )
+            self.results["pages"] |= (afterwards := seen.afterwards())
+        for name, number in afterwards.items():
+            yield (name, f"{number:,.1f}", "")
+
     def _pairs(self, contenders: dict[str, Callable[[], float]], unit: str) -> Iterator[Row]:
         """Round by round, each after the other, so that a noisy minute meets all of them."""
         rates: dict[str, list[float]] = {name: [] for name in contenders}
@@ -165,7 +198,7 @@ class Bench:
         return then()
 
 
-SCENARIOS = ("drain", "latency", "enqueue", "flat", "snapshot", "fairness", "slow", "mix", "memory")
+SCENARIOS = ("drain", "latency", "enqueue", "flat", "snapshot", "fairness", "slow", "mix", "memory", "pages")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ CLAIM_INDEXES = {
     "fang_tasks_active_hash_idx",
     "fang_tasks_running_idx",
     "fang_tasks_failed_idx",
+    "fang_tasks_waiting_idx",
     "fang_tasks_finished_idx",
     "fang_tasks_suspect_idx",
 }

@@ -63,7 +63,7 @@ def test_a_worker_carries_it_out_and_another_one_goes_on_after_a_kill(
     assert rows.all("SELECT total, done, refused FROM spoils_bulks") == [(MANY, MANY, 0)]
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new' AND task_type = 'mail'") == MANY
     assert rows.value("SELECT count(DISTINCT task_id) FROM spoils_audit WHERE done") == MANY
-    assert rows.value("SELECT count(*) FROM spoils_audit") == MANY
+    assert rows.value("SELECT count(*) FROM spoils_audit WHERE task_id IS NOT NULL") == MANY
     assert rows.value("SELECT count(*) FROM spoils_bulk_items") == 0
 
 

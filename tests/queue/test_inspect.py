@@ -1,10 +1,10 @@
-"""Reading the queue: pages both ways without gaps or repeats, twins, and who lives."""
+"""Reading the queue: a task, its attempts and twins, and who lives."""
 
 from collections.abc import Iterator
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -17,92 +17,6 @@ from tests.sample_jobs import UniqueSampleJob
 def session(engine: Engine) -> Iterator[Session]:
     with Session(engine) as session:
         yield session
-
-
-def seeded(rows: Rows, number: int = 1100) -> None:
-    """Put in rows of every state and two types, about forty of which share each moment."""
-    rows.connection.execute(
-        text(
-            "INSERT INTO fang_tasks (metadata, task_type, state, updated_at) "
-            "SELECT '{}', 'type' || n % 2, (enum_range(NULL::fang_task_state))[n % 5 + 1], "
-            "timestamptz '2024-05-01 12:00+00' + make_interval(secs => n / 40) FROM generate_series(1, :n) AS n"
-        ),
-        {"n": number},
-    )
-
-
-def expected(rows: Rows, where: str = "true") -> list[UUID]:
-    found = rows.all(f"SELECT id FROM fang_tasks WHERE {where} ORDER BY updated_at DESC, id DESC")
-    return [task_id for (task_id,) in found]
-
-
-def ids(page: inspect.Page) -> list[UUID]:
-    return [task.id for task in page.tasks]
-
-
-@pytest.mark.parametrize(
-    ("chosen", "where"),
-    [
-        ({}, "true"),
-        ({"state": TaskState.FINISHED}, "state = 'finished'"),
-        ({"task_type": "type1"}, "task_type = 'type1'"),
-        ({"state": TaskState.FAILED, "task_type": "type0"}, "state = 'failed' AND task_type = 'type0'"),
-    ],
-)
-def test_pages_down_and_up_again_show_each_row_once_in_order(
-    session: Session, rows: Rows, chosen: dict[str, object], where: str
-) -> None:
-    seeded(rows)
-    all_ids = expected(rows, where)
-    page = inspect.page_of_tasks(session, limit=30, **chosen)  # type: ignore[arg-type]
-    assert page.newer is None
-    down = [page]
-    while page.older:
-        page = inspect.page_of_tasks(session, limit=30, older_than=page.older, **chosen)  # type: ignore[arg-type]
-        assert page.newer is not None
-        down.append(page)
-    assert [task_id for one in down for task_id in ids(one)] == all_ids
-    assert all(len(one.tasks) == 30 for one in down[:-1])
-    up = [page]
-    while page.newer:
-        page = inspect.page_of_tasks(session, limit=30, newer_than=page.newer, **chosen)  # type: ignore[arg-type]
-        assert page.tasks, "it led to an empty page"
-        assert page.older is not None
-        up.append(page)
-    assert [task_id for one in reversed(up) for task_id in ids(one)] == all_ids
-
-
-def test_a_table_that_fits_one_page_has_no_way_on(session: Session, rows: Rows) -> None:
-    seeded(rows, 30)
-    page = inspect.page_of_tasks(session, limit=30)
-    assert (len(page.tasks), page.newer, page.older) == (30, None, None)
-    assert inspect.page_of_tasks(session, limit=30, state=TaskState.NEW).older is None
-
-
-def test_an_empty_table_is_an_empty_page(session: Session) -> None:
-    assert inspect.page_of_tasks(session) == inspect.Page([], None, None)
-
-
-@pytest.mark.parametrize("state", [TaskState.FINISHED, TaskState.FAILED])
-def test_a_page_of_history_is_read_from_its_index(
-    engine: Engine, session: Session, rows: Rows, state: TaskState
-) -> None:
-    seeded(rows, 20_000)
-    rows.connection.execute(text("ANALYZE fang_tasks"))
-    plans: list[str] = []
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def explain(_c: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
-        cursor.execute(f"EXPLAIN {statement}", parameters)  # type: ignore[attr-defined]
-        plans.append("\n".join(row[0] for row in cursor.fetchall()))  # type: ignore[attr-defined]
-
-    page = inspect.page_of_tasks(session, state=state)
-    inspect.page_of_tasks(session, state=state, older_than=page.older)
-    inspect.page_of_tasks(session, state=state, newer_than=page.older)
-    assert len(plans) == 3
-    for plan in plans:
-        assert f"fang_tasks_{state}_idx" in plan, plan
-        assert "Seq Scan on fang_tasks" not in plan, plan
 
 
 def test_a_task_is_found_with_its_attempts_the_last_one_first(session: Session, rows: Rows) -> None:
@@ -164,41 +78,6 @@ def test_twins_are_the_others_of_one_hash_and_one_of_them_may_be_active(session:
     assert inspect.active_twin(session, other) is None
     assert list(inspect.twins_of(session, alone)) == []
     assert inspect.active_twin(session, alone) is None
-
-
-def test_a_rare_type_is_looked_for_a_stretch_at_a_time_and_found_at_last(
-    session: Session, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inspect, "FAR", 10)
-    rare = []
-    for number in range(60):
-        task_id = rows.task(
-            state="finished" if number % 3 else "failed",
-            task_type="rare" if number in (3, 40, 58) else "sample",
-        )
-        rows.connection.execute(
-            text("UPDATE fang_tasks SET updated_at = now() - make_interval(mins => :n) WHERE id = :id"),
-            {"n": number, "id": task_id},
-        )
-        rare += [task_id] if number in (3, 40, 58) else []
-    found, place, pages = [], None, 0
-    while True:
-        page = inspect.page_of_tasks(session, task_type="rare", older_than=place)
-        found += [task.id for task in page.tasks]
-        pages += 1
-        if page.older is None:
-            break
-        assert page.cut_off
-        place = page.older
-    assert found == rare
-    assert 4 <= pages <= 8
-    back = []
-    while place is not None:
-        page = inspect.page_of_tasks(session, task_type="rare", newer_than=place)
-        back = [task.id for task in page.tasks] + back
-        place = page.newer
-    assert len(back) >= 2
-    assert back == rare[: len(back)]
 
 
 def test_tasks_are_read_by_their_ids_where_they_still_exist(session: Session, rows: Rows) -> None:

@@ -92,7 +92,9 @@ CREATE INDEX fang_tasks_claim_idx ON fang_tasks (task_type, priority DESC, sched
 CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash)
     WHERE state IN ({unique_states}) AND uniq_hash IS NOT NULL;
 CREATE INDEX fang_tasks_running_idx ON fang_tasks (claimed_by) WHERE state = 'in_progress';
-CREATE INDEX fang_tasks_failed_idx ON fang_tasks (updated_at, id) WHERE state = 'failed';
+CREATE INDEX fang_tasks_waiting_idx ON fang_tasks (state, updated_at, id) WHERE state IN ('new', 'retried');
+CREATE INDEX fang_tasks_failed_idx ON fang_tasks (updated_at, id) INCLUDE (attempts, task_type)
+    WHERE state = 'failed';
 CREATE INDEX fang_tasks_finished_idx ON fang_tasks (updated_at, id) WHERE state = 'finished';
 CREATE INDEX fang_tasks_suspect_idx ON fang_tasks (scheduled_at)
     WHERE crashes >= 2 AND state IN ('new', 'retried');

@@ -22,6 +22,7 @@ CREATE TABLE spoils_audit (
 );
 CREATE INDEX spoils_audit_task_idx ON spoils_audit (task_id, id);
 CREATE INDEX spoils_audit_at_idx ON spoils_audit (at);
+CREATE INDEX spoils_audit_verbs_idx ON spoils_audit (id) WHERE task_id IS NULL OR bulk_id IS NULL;
 CREATE INDEX spoils_audit_refused_idx ON spoils_audit (bulk_id, id) WHERE NOT done;
 
 CREATE TABLE spoils_trash (

@@ -4,7 +4,7 @@ from flask import abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from spoils.models import TaskState, db
-from spoils.queue import inspect
+from spoils.queue import inspect, listing
 from spoils.queue.counts import count_tasks
 from spoils.web.api import arguments, bounds, serialize, waiting
 from spoils.web.api.blueprint import routes
@@ -19,12 +19,12 @@ def index() -> ResponseReturnValue:
     state = arguments.state(request.args)
     task_type = arguments.text(request.args, "type")
     older, newer = arguments.place(request.args, "older"), arguments.place(request.args, "newer")
-    limit = arguments.whole_number(request.args, "limit", least=1, most=bounds.LISTED, otherwise=inspect.PAGE)
+    limit = arguments.whole_number(request.args, "limit", least=1, most=bounds.LISTED, otherwise=listing.PAGE)
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
-    page = inspect.Page((), None, None)
+    page = listing.Page((), None, None)
     if _exist(state, task_type):
-        page = inspect.page_of_tasks(
+        page = listing.page_of_tasks(
             db.session,
             state=state,
             task_type=task_type,

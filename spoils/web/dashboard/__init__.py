@@ -8,6 +8,7 @@ from spoils.web import assets
 from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
     api_routes,
+    audit_routes,
     bulk_routes,
     enqueue_routes,
     error_routes,

@@ -1,4 +1,4 @@
-"""The audit trail of a job, as its page needs it."""
+"""The audit trail, of a job and of all, as pages need it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from spoils.models import Audit
 from spoils.queue import audit, inspect
 from spoils.web.dashboard import formats
+from spoils.web.dashboard.patience import Patience
+from spoils.web.dashboard.strip import Strip
 from spoils.web.masking import masked_text
 
 DID = {
@@ -22,6 +24,7 @@ DID = {
     "enqueue": "enqueued it",
 }
 PRESSED = {"run_now": "run now"}
+TRAIL = "the audit trail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,73 @@ class Entry:
     bulk: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One verb of all: when, who, which, on what, and what came of it."""
+
+    at: formats.Moment | None
+    who: str
+    verb: str
+    about: str
+    task: str | None
+    bulk: str | None
+    done: bool
+    outcome: str
+    other: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A page of all entries, and the places to go on from."""
+
+    entries: tuple[Line, ...]
+    newer: int | None
+    older: int | None
+    placed: bool
+    missing: tuple[str, ...]
+
+
 def show_trail(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
     """What was done with a job by hand, the last first."""
     seen_at = now or inspect.server_now(session.connection())
     return tuple(_entry(each, seen_at) for each in audit.trail(session, task_id))
+
+
+def show_all(session: Session, strip: Strip, older: int | None, newer: int | None) -> Trail:
+    """A page of all entries; of a verb on many there is one."""
+    patience = Patience(session)
+    rows, more = patience.read(TRAIL, lambda: audit.page(session, older_than=older, newer_than=newer)) or (
+        (),
+        False,
+    )
+    backwards = newer is not None
+    return Trail(
+        entries=tuple(_line(each, strip.now) for each in rows),
+        newer=rows[0].id if rows and (older or (backwards and more)) else None,
+        older=rows[-1].id if rows and (backwards or more) else None,
+        placed=bool(older or newer),
+        missing=(*strip.missing, *patience.missing),
+    )
+
+
+def _line(entry: Audit, now: datetime) -> Line:
+    return Line(
+        at=formats.moment(entry.at, now),
+        who=formats.one_line(entry.who),
+        verb=PRESSED.get(entry.verb, entry.verb),
+        about=formats.shortened(formats.one_line(entry.about or ""), 120),
+        task=str(entry.task_id) if entry.task_id else None,
+        bulk=str(entry.bulk_id) if entry.bulk_id else None,
+        done=entry.done,
+        outcome=_outcome(entry),
+        other=str(entry.twin) if entry.twin else None,
+    )
+
+
+def _outcome(entry: Audit) -> str:
+    if not entry.done:
+        return f"Refused: {formats.one_line(masked_text(entry.note or 'there was nothing to do.'))}"
+    return _change(entry.before, entry.after)
 
 
 def _entry(entry: Audit, now: datetime) -> Entry:

@@ -9,10 +9,10 @@ from werkzeug.datastructures import MultiDict
 
 from spoils.jobs.bulk import BulkJob
 from spoils.models import TaskState, db
-from spoils.queue import bulk, inspect
+from spoils.queue import audit, bulk, inspect
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection, count
-from spoils.web.dashboard import access, bulk_view, strip
+from spoils.web.dashboard import access, bulk_preview, bulk_view, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.filters import read_group, read_state, read_text
 from spoils.web.dashboard.flashes import say
@@ -32,8 +32,7 @@ def new_bulk() -> ResponseReturnValue:
     if selection is None:
         say("refused", "Nothing is selected, so nothing was done. Check some jobs first.")
         return redirect(back, 303)
-    number = count(db.session.connection(), selection)
-    page = bulk_view.preview(db.session(), verb, selection, number, seen)
+    page = bulk_preview.preview(db.session(), verb, selection, seen)
     return render_template("bulks/new.html", strip=seen, preview=page, back=back)
 
 
@@ -73,6 +72,7 @@ def _begin(verb: str, selection: Selection) -> ResponseReturnValue:
     connection = db.session.connection()
     number = count(connection, selection)
     bulk_id = bulk.begin(connection, verb, selection, who=access.who(), expected=number)
+    audit.enter_many(connection, verb, bulk_id, who=access.who(), about=selection.words(number))
     more = True
     if number <= bulk.AT_ONCE:
         more = bulk.advance(connection, bulk_id) and bulk.advance(connection, bulk_id, chunk=bulk.AT_ONCE)

@@ -2,21 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.models import Audit, Bulk, Task, TaskState
 from spoils.queue import bulk
-from spoils.queue.selection import OWN_TYPE, Selection
+from spoils.queue.selection import OWN_TYPE
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.filters import Filters
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, task_row
 from spoils.web.masking import masked_text
 
-EXAMPLES = 5
 REFUSALS = 100
 
 
@@ -88,20 +84,8 @@ class Offer:
     whole: tuple[BulkVerb, ...]
     count: str
     filter: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a verb would do: to how many of what, with a few of them."""
-
-    verb: BulkVerb
-    count: int
-    title: str
-    button: str
-    by_type: tuple[tuple[str, str], ...]
-    examples: tuple[TaskRow, ...]
-    fixed: str
-    fields: tuple[tuple[str, str], ...]
+    hint: str = ""
+    """What to do first, where nothing is offered on all that match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,32 +118,22 @@ class Progress:
     filtered: str
 
 
-def offer(filters: Filters, count: int) -> Offer:
-    """What a list by `filters` offers, of which `count` match."""
-    names = OFFERED[filters.state]
-    verbs = tuple(VERBS[name] for name in names)
+def offer(filters: Filters, count: int, failed: int = 0) -> Offer:
+    """What a list by `filters` offers, of which `count` match; where it is of all states, `failed` of them failed."""
+    verbs = tuple(VERBS[name] for name in OFFERED[filters.state])
     kept = {"state": filters.state.value if filters.state else "", "type": filters.task_type or ""}
+    if filters.state is None and failed:
+        # Of all verbs only this one means the same whatever else matches.
+        kept["state"], count = TaskState.FAILED.value, failed
+    whole = verbs if filters.state else (VERBS["retry"],)
     return Offer(
         selected=verbs,
-        whole=verbs if filters.state and count else (),
-        count=formats.number(count),
+        whole=whole if count and kept["state"] else (),
+        count=f"{formats.number(count)}{'' if filters.state else ' failed'}",
         filter={name: value for name, value in kept.items() if value},
-    )
-
-
-def preview(session: Session, verb: BulkVerb, selection: Selection, count: int, strip: Strip) -> Preview:
-    """The page that comes before a verb on `selection`, which means `count` tasks."""
-    rows = _examples(session, selection)
-    noun = _noun(count, selection.state)
-    return Preview(
-        verb=verb,
-        count=count,
-        title=f"{verb.word} {noun}?" if count else f"Nothing to {verb.word.lower()}.",
-        button=f"{verb.word} {formats.plural(count, 'job')}",
-        by_type=_by_type(selection, rows, strip),
-        examples=tuple(task_row(row, strip.now) for row in rows[:EXAMPLES]),
-        fixed=_fixed(selection, count, strip.now),
-        fields=_fields(selection, strip.now),
+        hint=""
+        if filters.state or not count
+        else f"For {'another' if failed else 'a'} verb on all, choose a state.",
     )
 
 
@@ -208,55 +182,6 @@ def result(row: Bulk) -> str:
 
 def _past(verb: BulkVerb) -> str:
     return verb.done.rstrip(":").lower()
-
-
-def _noun(count: int, state: TaskState | None) -> str:
-    word = f"{state.value.replace('_', ' ')} job" if state else "job"
-    return formats.plural(count, word)
-
-
-def _fixed(selection: Selection, count: int, now: datetime) -> str:
-    large = count > bulk.AT_ONCE
-    background = f" It is done in the background, {bulk.CHUNK:,} at a time; you may leave." if large else ""
-    if selection.ids:
-        return background.strip()
-    return f"The list is fixed now: what changes after {now:%H:%M:%S} UTC is not part of it.{background}"
-
-
-def _fields(selection: Selection, now: datetime) -> tuple[tuple[str, str], ...]:
-    if selection.ids:
-        return tuple(("id", str(one)) for one in selection.ids)
-    found = {
-        "all": "1",
-        "state": selection.state.value if selection.state else "",
-        "type": selection.task_type or "",
-        "group": selection.group or "",
-        "until": (selection.until or now).isoformat(),
-    }
-    return tuple((name, value) for name, value in found.items() if value)
-
-
-def _examples(session: Session, selection: Selection) -> list[Task]:
-    statement = select(Task).where(Task.id.in_(bulk.some_of(selection, max(EXAMPLES, len(selection.ids)))))
-    return list(session.scalars(statement.order_by(Task.updated_at.desc(), Task.id)))
-
-
-def _by_type(selection: Selection, rows: list[Task], strip: Strip) -> tuple[tuple[str, str], ...]:
-    if selection.group:
-        return ()
-    numbers: dict[str, int] = {}
-    if selection.ids:
-        for row in rows:
-            numbers[row.task_type] = numbers.get(row.task_type, 0) + 1
-    else:
-        for name, of in strip.counts.items():
-            if selection.task_type in (None, name) and name != OWN_TYPE:
-                numbers[name] = sum(of[state] for state in of if selection.state in (None, state))
-    most = sorted(((name, number) for name, number in numbers.items() if number), key=lambda item: -item[1])
-    shown = [(formats.one_line(name) or "no type", formats.number(number)) for name, number in most[:8]]
-    if rest := sum(number for _, number in most[8:]):
-        shown.append((formats.plural(len(most) - 8, "other type"), formats.number(rest)))
-    return tuple(shown)
 
 
 def _title(verb: BulkVerb, row: Bulk, total: int) -> str:

@@ -12,6 +12,7 @@ from spoils.models import TaskState
 from spoils.web.dashboard import cursor
 
 LONGEST = 255
+MOST_WORDS = 8
 _GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
 _FIELD = re.compile(r"(?P<field>[A-Za-z_][A-Za-z0-9_]{0,62}):(?P<value>.+)")
 
@@ -23,6 +24,33 @@ class Search:
     field: str
     value: str
 
+    @property
+    def title(self) -> str:
+        """What was asked for."""
+        return f"Jobs with {self.field} {self.value}"
+
+    @property
+    def text(self) -> str:
+        """What the search box holds."""
+        return f"{self.field}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words that an error must have, all of them."""
+
+    words: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What was asked for."""
+        return f"Jobs whose error has {' and '.join(self.words)}"
+
+    @property
+    def text(self) -> str:
+        """What the search box holds."""
+        return " ".join(self.words)
+
 
 @dataclass(frozen=True, slots=True)
 class Filters:
@@ -32,6 +60,11 @@ class Filters:
     task_type: str | None = None
     older_than: tuple[datetime, UUID] | None = None
     newer_than: tuple[datetime, UUID] | None = None
+
+    @property
+    def placed(self) -> bool:
+        """Whether the URL names a place, so that this may not be the top."""
+        return self.older_than is not None or self.newer_than is not None
 
     def url_args(self, **changed: str | None) -> dict[str, str | None]:
         """Arguments for `url_for` that keep the filter, with some of them changed; the place is let go."""
@@ -52,8 +85,8 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
     )
 
 
-def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
-    """What `q` asks for: an id, or `field:value`. Raises 400 with a sentence."""
+def read_search(args: MultiDict[str, str]) -> UUID | Search | Words | None:
+    """What `q` asks for: an id, `field:value`, or words of an error. Raises 400 with a sentence."""
     text = (read_text(args, "q") or "").strip()
     if not text:
         return None
@@ -62,9 +95,17 @@ def read_search(args: MultiDict[str, str]) -> UUID | Search | None:
     except ValueError:
         pass
     found = _FIELD.fullmatch(text)
-    if not found:
-        abort(400, "Search takes a whole id, or a field and its value, such as barcode:737628064502.")
+    # "ReadTimeout: no answer" is how an error reads, not a field.
+    if not found or (found["field"][0].isupper() and found["value"].startswith(" ")):
+        return _read_words(text)
     return Search(found["field"], found["value"].strip())
+
+
+def _read_words(text: str) -> Words:
+    words = tuple(dict.fromkeys(text.split()))
+    if len(words) > MOST_WORDS:
+        abort(400, f"Search takes at most {MOST_WORDS} words of an error.")
+    return Words(words)
 
 
 def read_state(args: MultiDict[str, str]) -> TaskState | None:

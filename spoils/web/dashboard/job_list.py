@@ -1,7 +1,7 @@
 """The list of jobs, as its page needs it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -9,15 +9,18 @@ from sqlalchemy.orm import Session
 
 from spoils.barcode import is_barcode, normalise
 from spoils.models import Task, TaskState
-from spoils.queue import inspect
+from spoils.queue import listing
 from spoils.web.dashboard import cursor, formats, lookback
 from spoils.web.dashboard.bulk_view import Offer, offer
-from spoils.web.dashboard.filters import Filters, Search
+from spoils.web.dashboard.filters import Filters, Search, Words
+from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import TaskRow, task_row
 
-CUT_OFF = f"Looked at {inspect.FAR:,} that ended; there are others beyond. Go on by the button."
+CUT_OFF = f"Looked at {listing.FAR:,} jobs of a state; there are others beyond. Go on by the button."
+JOBS = "the list of jobs"
+NOTHING = listing.Page((), None, None)
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
 
@@ -45,22 +48,31 @@ class JobList:
     """How far the search for a type went, where it did not go through."""
     middle: bool
     """Whether the URL names a place, so that this may not be the top."""
+    missing: tuple[str, ...]
+    """What took the database too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, and how far it looked."""
+
+    title: str
+    rows: tuple[TaskRow, ...]
+    reach: str
+    newer: str | None = None
+    older: str | None = None
+    state: TaskState | None = None
+    missing: tuple[str, ...] = ()
 
 
 def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     """The page that `filters` name."""
     by_state = _by_state(filters, strip)
-    middle = filters.older_than is not None or filters.newer_than is not None
+    patience = Patience(session)
     if strip.uncounted or by_state.get(filters.state, 0) > 0:
-        page = inspect.page_of_tasks(
-            session,
-            state=filters.state,
-            task_type=filters.task_type,
-            older_than=filters.older_than,
-            newer_than=filters.newer_than,
-        )
+        page = patience.read(JOBS, lambda: _page(session, filters)) or NOTHING
     else:
-        page = inspect.Page((), None, None)  # the exact counts say so: nothing to search a large table for
+        page = NOTHING  # the exact counts say so: nothing to search a large table for
     return JobList(
         rows=_rows(page.tasks, strip),
         tabs=tuple(
@@ -75,18 +87,62 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
-        offer=offer(filters, by_state[filters.state]),
+        offer=offer(filters, by_state[filters.state], by_state[TaskState.FAILED]),
         cut_off=CUT_OFF if page.cut_off else "",
-        middle=middle,
+        middle=filters.placed,
+        missing=(*strip.missing, *patience.missing),
     )
 
 
-def find_jobs(session: Session, search: Search, strip: Strip) -> tuple[TaskRow, ...]:
-    """The jobs that a search finds; a barcode is found however its zeros were written."""
+def find_jobs(session: Session, search: Search | Words, filters: Filters, strip: Strip) -> Found:
+    """The jobs that a search finds."""
+    patience = Patience(session)
+    found = patience.read(
+        JOBS,
+        lambda: (
+            _by_words(session, search, filters, strip)
+            if isinstance(search, Words)
+            else _by_field(session, search, strip)
+        ),
+    )
+    missing = (*strip.missing, *patience.missing)
+    return replace(found or Found(search.title, (), ""), missing=missing)
+
+
+def _by_field(session: Session, search: Search, strip: Strip) -> Found:
+    """A barcode is found however its zeros were written."""
     values = {search.value}
     if search.field == "barcode" and is_barcode(search.value):
         values.add(normalise(search.value))
-    return _rows(lookback.with_field(session, search.field, values), strip)
+    rows = _rows(lookback.with_field(session, search.field, values), strip)
+    more = f" The last {len(rows)} are shown." if len(rows) >= listing.PAGE else ""
+    return Found(search.title, rows, f"{lookback.REACH}{more}")
+
+
+def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -> Found:
+    of_failed = replace(filters, state=filters.state or TaskState.FAILED)
+    page = _page(session, of_failed, search.words)
+    word = VIEWS[of_failed.state or TaskState.FAILED].word
+    reach = f"Looked at the last error of {listing.FAR:,} {word} jobs; there are others beyond. Go on by the button."
+    return Found(
+        search.title,
+        _rows(page.tasks, strip),
+        reach if page.cut_off else f"Looked at the last error of all {word} jobs.",
+        newer=_cursor(page.newer),
+        older=_cursor(page.older),
+        state=of_failed.state,
+    )
+
+
+def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> listing.Page:
+    return listing.page_of_tasks(
+        session,
+        state=filters.state,
+        task_type=filters.task_type,
+        words=words,
+        older_than=filters.older_than,
+        newer_than=filters.newer_than,
+    )
 
 
 def _rows(tasks: Sequence[Task], strip: Strip) -> tuple[TaskRow, ...]:

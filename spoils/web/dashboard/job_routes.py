@@ -7,12 +7,12 @@ from flask.typing import ResponseReturnValue
 
 from spoils.models import db
 from spoils.queue import audit, inspect, restore
-from spoils.web.dashboard import access, lookback, strip
+from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.bulk_view import offer
 from spoils.web.dashboard.curl import curl_here
-from spoils.web.dashboard.filters import Search, read_filters, read_search
+from spoils.web.dashboard.filters import read_filters, read_search
 from spoils.web.dashboard.flashes import say
 from spoils.web.dashboard.job_list import find_jobs, list_jobs
 from spoils.web.dashboard.job_view import show_job
@@ -27,11 +27,11 @@ def jobs() -> ResponseReturnValue:
         return redirect(url_for("dashboard.job", task_id=search), 302)
     filters = read_filters(request.args)
     seen = strip.look(db.session())
-    if isinstance(search, Search):
-        rows = find_jobs(db.session(), search, seen)
+    if search:
+        found = find_jobs(db.session(), search, filters, seen)
         verbs = offer(filters, 0).selected
         return render_template(
-            "jobs/found.html", strip=seen, search=search, rows=rows, reach=lookback.REACH, verbs=verbs
+            "jobs/found.html", strip=seen, search=search, filters=filters, found=found, verbs=verbs
         )
     jobs_page = list_jobs(db.session(), filters, seen)
     return render_template("jobs/index.html", strip=seen, filters=filters, jobs=jobs_page)

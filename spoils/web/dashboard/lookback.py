@@ -1,7 +1,7 @@
 """Finding jobs by what no index holds: bounded, so that it takes milliseconds at any size of the table.
 
-It looks at the jobs of one unique hash that wait or run (there is an index), at some of the others that wait
-or run, and at the last ones that ended. Pages say so, with `REACH` and `REACH_OF_ENDED`.
+It looks at the jobs of one unique hash that wait or run (there is an index), and at those of each state that changed
+last. Pages say so, with `REACH` and `REACH_OF_ENDED`.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -13,10 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from spoils.models import ACTIVE, Task, TaskState
 
 FAR = 5_000
-REACH = (
-    f"Looked at the last {FAR:,} that failed, the last {FAR:,} that finished, "
-    f"and up to {FAR:,} in each other state."
-)
+REACH = f"Looked at the {FAR:,} of each state that changed last."
 REACH_OF_ENDED = f"among those that wait or run, and the last {FAR:,} each that failed and that finished"
 ENDED = (TaskState.FAILED, TaskState.FINISHED)
 
@@ -50,7 +47,7 @@ def about_product(session: Session, barcode: str, product_id: int, limit: int = 
 
 def _near(state: TaskState, condition: Condition) -> Select[Any]:
     rows = select(Task).where(Task.state == state).limit(FAR)
-    if state in ENDED:  # what ended has an index by time
+    if state is not TaskState.IN_PROGRESS:  # all others have an index by time
         rows = rows.order_by(Task.updated_at.desc(), Task.id.desc())
     task = aliased(Task, rows.subquery())
     return select(task.id).where(condition(task))

@@ -28,6 +28,8 @@ def paths(jobs: dict[str, object]) -> list[str]:
         "/errors",
         "/enqueue",
         "/enqueue/send-notification",
+        "/audit",
+        "/jobs?q=unavailable",
     ]
 
 
@@ -56,6 +58,8 @@ def test_empty_pages_fit_too(windows: Windows, width: int, scheme: str) -> None:
         "/jobs?state=failed",
         "/products",
         "/errors",
+        "/audit",
+        "/jobs?q=unavailable",
         "/bulks/new?verb=retry&all=1&state=failed",
     ):
         assert fits(windows.open(path, width=width, scheme=scheme)), path

@@ -4,8 +4,11 @@ import re
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
+from spoils.queue import listing
+from spoils.web import application
+from tests.web.dashboard.conftest import MakeApp
 from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import LONG, MARKUP, STATES, Scenes
 
@@ -155,7 +158,7 @@ def test_pages_go_on_and_back_without_loss_or_repetition(admin: Visitor, scenes:
             "older=" + "A" * 100,
             "older=MjAyNi0wMS0wMXwx",
             "older=a&newer=b",
-            "q=two+words",
+            "q=" + "+".join("abcdefghi"),
             "q=%00",
             "q=" + "x" * 256,
         ),
@@ -187,7 +190,7 @@ def test_jobs_are_found_by_a_barcode_however_its_zeros_are_written(
     response = admin.see(f"/jobs?q=barcode:{written}")
     assert all(f'href="/jobs/{task_id}"' in response.text for task_id in found)
     assert f'href="/jobs/{other}"' not in response.text
-    assert "Looked at the last 5,000 that failed" in words(response)
+    assert "Looked at the 5,000 of each state that changed last." in words(response)
 
 
 def test_jobs_are_found_by_any_field(admin: Visitor, scenes: Scenes) -> None:
@@ -195,6 +198,63 @@ def test_jobs_are_found_by_any_field(admin: Visitor, scenes: Scenes) -> None:
     assert f'href="/jobs/{task_id}"' in admin.see("/jobs?q=user_id:123").text
     assert "None was found there." in words(admin.see("/jobs?q=user_id:124"))
     assert "None was found there." in words(admin.see("/jobs?q=" + quote("user_id:' OR 1=1 --")))
+
+
+@pytest.mark.parametrize("asked", ["timeout", "TIMEOUT answer", "ReadTimeout: no answer"])
+def test_failed_jobs_are_found_by_words_of_their_error(admin: Visitor, scenes: Scenes, asked: str) -> None:
+    found = scenes.task(state="failed", error_message="ReadTimeout: no answer in 15 s")
+    others = [
+        scenes.task(state="failed", error_message="KeyError: 'answer'"),
+        scenes.task(state="failed", error_message=None),
+        scenes.task(state="retried", error_message="ReadTimeout: no answer in 15 s"),
+    ]
+    response = admin.see("/jobs?q=" + quote(asked))
+    assert f'href="/jobs/{found}"' in response.text
+    assert not [other for other in others if f'href="/jobs/{other}"' in response.text]
+    assert "Looked at the last error of all failed jobs." in words(response)
+    assert f'href="/jobs/{others[2]}"' in admin.see("/jobs?state=retried&q=timeout").text
+
+
+def test_a_sign_in_a_word_of_an_error_stands_for_itself(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task(state="failed", error_message="100 of them")
+    assert "None was found there." in words(admin.see("/jobs?q=" + quote("10% of")))
+
+
+def test_words_are_looked_for_a_stretch_at_a_time(
+    admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "FAR", 10)
+    task_id = scenes.task(state="failed", error_message="so rare")
+    scenes.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, state, error_message, updated_at) "
+            "SELECT '{}', 'failed', 'common', now() + make_interval(secs => n) FROM generate_series(1, 25) AS n"
+        )
+    )
+    path, stretches = "/jobs?q=rare", 0
+    while f'href="/jobs/{task_id}"' not in (response := admin.see(path)).text:
+        assert "there are others beyond" in words(response)
+        path, stretches = onward(response.text, "next") or "", stretches + 1
+    assert stretches == 2
+
+
+def test_a_list_that_takes_too_long_is_a_page_that_says_so(
+    make_app: MakeApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 100)
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO fang_tasks (metadata, state) VALUES ('{}', 'failed')"))
+    client = make_app(development=True).test_client()
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as other:
+        other.execute(text("LOCK TABLE fang_tasks IN ACCESS EXCLUSIVE MODE"))
+        pages = [client.get(path) for path in ("/jobs?state=failed", "/jobs?q=words", "/jobs?q=user_id:1")]
+        other.rollback()
+    for response in pages:
+        assert response.status_code == 200
+        assert "This page is not whole." in words(response)
+        assert "the list of jobs" in words(response)
+        assert "None was found" not in words(response)
+    assert "not whole" not in words(client.get("/jobs?state=failed"))
 
 
 def test_a_secret_is_not_shown_in_a_row(admin: Visitor, scenes: Scenes) -> None:

@@ -1,0 +1,93 @@
+"""Groups of failures: who belongs to one, how many of which type, and when it was seen."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from spoils.models import TaskState
+from spoils.queue import bulk, failure_groups
+from spoils.queue.inspect import server_now
+from spoils.queue.selection import Selection, count, count_by_type
+from tests.rows import Rows
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    with Session(engine) as session:
+        yield session
+
+
+def failed(rows: Rows, key: str | None, *, minutes_ago: int = 0, task_type: str = "sample") -> UUID:
+    """A task that failed at its second attempt, as one of a group."""
+    task_id = rows.task(state="failed", attempts=2, task_type=task_type, error_message="ValueError: no")
+    rows.connection.execute(
+        text("UPDATE fang_tasks SET updated_at = now() - make_interval(mins => :ago) WHERE id = :id"),
+        {"ago": minutes_ago, "id": task_id},
+    )
+    if key:
+        attempted(rows, task_id, 2, key, minutes_ago=minutes_ago)
+    return task_id
+
+
+def attempted(
+    rows: Rows, task_id: UUID, attempt: int, key: str, *, minutes_ago: int = 0, release: str = "v1"
+) -> None:
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, fingerprint, release) "
+            "VALUES (:id, :attempt, 'sample', 'failed', now() - make_interval(mins => :ago), :key, :release)"
+        ),
+        {"id": task_id, "attempt": attempt, "ago": minutes_ago, "key": key, "release": release},
+    )
+
+
+def test_a_group_is_counted_by_type_whatever_else_has_failed(session: Session, rows: Rows) -> None:
+    for task_type, number in (("sample", 3), ("mail", 2)):
+        for _ in range(number):
+            failed(rows, "a", task_type=task_type)
+    failed(rows, "b")
+    failed(rows, None)
+    again = failed(rows, "b")
+    attempted(rows, again, 1, "a")
+    meant = Selection(state=TaskState.FAILED, group="a", until=server_now(session.connection()))
+    assert count_by_type(session.connection(), meant) == {"sample": 3, "mail": 2}
+    assert count(session.connection(), meant) == 5
+
+
+def test_members_are_those_that_failed_last_with_it(session: Session, rows: Rows) -> None:
+    tasks = [failed(rows, "a", minutes_ago=ago) for ago in (1, 2, 3)]
+    moved_on = failed(rows, "b")
+    attempted(rows, moved_on, 1, "a")
+    retried = failed(rows, "a")
+    rows.connection.execute(text("UPDATE fang_tasks SET state = 'new' WHERE id = :id"), {"id": retried})
+    assert [task.id for task in failure_groups.members(session, "a", 2)] == tasks[:2]
+    meant = Selection(state=TaskState.FAILED, group="a")
+    assert set(session.scalars(bulk.some_of(meant, 10))) == set(tasks)
+
+
+def test_a_look_is_at_all_or_says_how_far_and_a_type_is_looked_for_among_them(
+    session: Session, rows: Rows
+) -> None:
+    for ago in range(4):
+        failed(rows, "a", minutes_ago=ago, task_type="mail" if ago == 2 else "sample")
+    worded = failed(rows, None, minutes_ago=9)
+    now = server_now(session.connection())
+    found = failure_groups.look(session, now=now, since=None)
+    assert [(each.count, each.example == worded) for each in found.groups] == [(4, False), (1, True)]
+    assert (found.looked, found.whole) == (5, True)
+    short = failure_groups.look(session, now=now, since=None, task_type="mail", far=3)
+    assert [(each.count, each.types) for each in short.groups] == [(1, {"mail"})]
+    assert (short.looked, short.whole) == (3, False)
+
+
+def test_each_group_is_told_when_and_on_which_release_it_was_seen(session: Session, rows: Rows) -> None:
+    task_id = failed(rows, None)
+    for ago, release in ((30, "v1"), (20, "v2"), (10, "v3")):
+        attempted(rows, task_id, 1, "a", minutes_ago=ago, release=release)
+    found = failure_groups.seen(session, ["a", "b", "words:0123"])
+    assert set(found) == {"a"}
+    assert (found["a"].first_release, found["a"].last_release) == ("v1", "v3")
+    assert (found["a"].last_at - found["a"].first_at).total_seconds() == 1200
