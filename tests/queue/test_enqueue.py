@@ -259,7 +259,7 @@ def test_a_job_whose_sessions_end_again_and_again_is_refused_at_the_third(
 
 
 def test_a_twin_is_found_for_sure_and_other_errors_are_not_tried_again(engine: Engine, rows: Rows) -> None:
-    twin = enqueue(rows.connection, UniqueSampleJob(number=1)).id
+    twin = enqueue(rows.connection, UniqueSampleJob(number=1)).key
     assert enqueue_surely(engine, UniqueSampleJob(number=1)) == Enqueued(twin, TaskState.NEW, True)
     rows.connection.execute(text("ALTER TABLE fang_tasks ADD CHECK (priority <> 2) NOT VALID"))
     try:
@@ -280,5 +280,5 @@ def test_a_twin_is_found_for_sure_and_other_errors_are_not_tried_again(engine: E
 )
 def test_what_was_enqueued_is_told(caplog: pytest.LogCaptureFixture, duplicate: bool, words: str) -> None:
     caplog.set_level("INFO", "spoils")
-    log_enqueued(SampleJob(), Enqueued(uuid4(), TaskState.NEW, duplicate))
+    log_enqueued(SampleJob(), Enqueued(str(uuid4()), TaskState.NEW, duplicate))
     assert [record.message for record in caplog.records] == [words]
