@@ -58,7 +58,8 @@ def test_it_waits_for_its_moment_and_has_its_priority(client: FlaskClient, rows:
     given = {"type": "CleanupJob", "scheduled_at": "2099-01-02T05:04:05+02:00", "priority": 2}
     row = rows.one(UUID(post(client, JOBS, 201, **given)["id"]))
     assert (row.scheduled_at, row.priority) == (at, 2)
-    odd = post(client, JOBS, 201, **{**given, "scheduled_at": "2099-01-03T03:03:05+23:59"})
+    other = {"type": "SendNotificationJob", "payload": {**NOTE, "message": "later"}}
+    odd = post(client, JOBS, 201, **other, scheduled_at="2099-01-03T03:03:05+23:59")
     assert rows.one(UUID(odd["id"])).scheduled_at == at
     past = post(
         client, JOBS, 201, type="SendNotificationJob", payload=NOTE, scheduled_at="0001-01-01T00:00:00Z"
