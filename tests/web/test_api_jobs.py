@@ -58,6 +58,9 @@ def test_it_waits_for_its_moment_and_has_its_priority(client: FlaskClient, rows:
     given = {"type": "CleanupJob", "scheduled_at": "2099-01-02T05:04:05+02:00", "priority": 2}
     row = rows.one(UUID(post(client, JOBS, 201, **given)["id"]))
     assert (row.scheduled_at, row.priority) == (at, 2)
+    other = {"type": "SendNotificationJob", "payload": {**NOTE, "message": "later"}}
+    odd = post(client, JOBS, 201, **other, scheduled_at="2099-01-03T03:03:05+23:59")
+    assert rows.one(UUID(odd["id"])).scheduled_at == at
     past = post(
         client, JOBS, 201, type="SendNotificationJob", payload=NOTE, scheduled_at="0001-01-01T00:00:00Z"
     )
@@ -96,6 +99,7 @@ def test_a_unique_twin_is_answered_with_200_and_the_task_that_is_there(
         ({"type": "CleanupJob", "scheduled_at": 4070908800}, "scheduled_at"),
         ({"type": "CleanupJob", "scheduled_at": "4070908800"}, "scheduled_at"),
         ({"type": "CleanupJob", "scheduled_at": "2099-13-01T00:00:00Z"}, "scheduled_at"),
+        ({"type": "CleanupJob", "scheduled_at": "9999-12-31T23:59:59-23:59"}, "scheduled_at"),
     ],
 )
 def test_an_order_that_does_not_fit_is_told_by_field_and_enqueues_nothing(

@@ -1,6 +1,5 @@
 """What a caller without a token may ask for: so many requests a second, and no more than a full queue."""
 
-import ipaddress
 import math
 import threading
 import time
@@ -16,6 +15,7 @@ from spoils.config import current_settings
 from spoils.models import WAITING, db
 from spoils.queue.counts import count_tasks
 from spoils.web.api import tokens
+from spoils.web.client import client
 
 PER_SECOND, BURST = 20.0, 200
 FULL_SECONDS = 30
@@ -83,7 +83,7 @@ def check_rate() -> None:
     if tokens.caller().known or request.endpoint == "api.health.health":
         return
     buckets: Buckets = current_app.extensions["spoils_buckets"]
-    if seconds := buckets.take(_client()):
+    if seconds := buckets.take(client()):
         raise TooManyRequests(TOO_MANY, retry_after=math.ceil(seconds))
 
 
@@ -100,13 +100,3 @@ def check_depth() -> None:
         db.session.remove()
     if waiting >= current_settings().open_queue_depth:
         raise TooManyRequests(FULL.format(waiting=waiting), retry_after=FULL_SECONDS)
-
-
-def _client() -> str:
-    given = request.remote_addr or "unknown"
-    try:
-        address = ipaddress.ip_address(given)
-    except ValueError:
-        return given
-    # Of IPv6 everybody has a whole network.
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else given

@@ -2,9 +2,18 @@
 
 import json
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from spoils.errors import SpoilsError
@@ -12,6 +21,7 @@ from spoils.job import Job
 from spoils.job.base import field_messages
 from spoils.job.registry import registry
 from spoils.queue.enqueue_many import Order
+from spoils.web.moments import in_utc
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
 
@@ -31,6 +41,13 @@ def _moment(value: Any) -> Any:
     return value
 
 
+def _in_utc(moment: datetime | None) -> datetime | None:
+    try:
+        return moment and in_utc(moment)
+    except ValueError as exc:
+        raise PydanticCustomError("moment", "{sentence}", {"sentence": str(exc)}) from exc
+
+
 class OrderIn(BaseModel):
     """One job to enqueue."""
 
@@ -40,7 +57,7 @@ class OrderIn(BaseModel):
     """The class's name, its endpoint's name, or its task type."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The fields of the class."""
-    scheduled_at: Annotated[AwareDatetime | None, BeforeValidator(_moment)] = None
+    scheduled_at: Annotated[AwareDatetime | None, BeforeValidator(_moment), AfterValidator(_in_utc)] = None
     """Not due before this moment; one that has passed means now."""
     priority: Annotated[int, Field(ge=-2, le=2, strict=True)] = 0
     """−2 to 2; higher goes first within its type."""

@@ -72,7 +72,11 @@ def _carried(tokens: tuple[str, ...]) -> Caller | None:
     # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
     secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
-    found = [token for token in tokens if hmac.compare_digest(secret, secret_of(token).encode())]
+    found = [
+        token
+        for token in tokens
+        if hmac.compare_digest(secret, secret_of(token).encode(errors="surrogateescape"))
+    ]
     if scheme.lower() != "bearer" or not found:
         return None
     name, colon, _ = found[0].partition(":")

@@ -12,6 +12,7 @@ from spoils.models import TaskState, db
 from spoils.queue import audit, bulk, inspect
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection, count
+from spoils.web import moments
 from spoils.web.dashboard import access, bulk_preview, bulk_view, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.filters import read_group, read_state, read_text
@@ -123,9 +124,6 @@ def _selected(given: MultiDict[str, str]) -> Selection | None:
 
 def _until(given: MultiDict[str, str]) -> datetime:
     try:
-        moment = datetime.fromisoformat(given.get("until", ""))
+        return moments.utc(given.get("until", ""))
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
         abort(400, "The list's moment is missing. Go back and open the preview again.")
-    return moment

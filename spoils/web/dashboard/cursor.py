@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+from spoils.web import moments
+
 Key = TypeVar("Key", UUID, int)
 LONGEST = 200
 LARGEST = 2**31
@@ -28,9 +30,9 @@ def decode(text: str, key: type[Key]) -> tuple[datetime, Key]:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         plain = base64.b64decode(padded, altchars=b"-_", validate=True)
         moment_text, _, key_text = plain.decode("ascii").partition("|")
-        moment, found = datetime.fromisoformat(moment_text), key(key_text)
+        moment, found = moments.utc(moment_text), key(key_text)
     except (ValueError, binascii.Error) as exc:
         raise BadCursor() from exc
-    if moment.tzinfo is None or (key is int and not 0 < int(found) < LARGEST):
+    if key is int and not 0 < int(found) < LARGEST:
         raise BadCursor()
     return moment, found

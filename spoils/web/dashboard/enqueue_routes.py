@@ -23,6 +23,7 @@ from spoils.web.dashboard import access, enqueue_view, schema_form, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.curl import curl_here
 from spoils.web.dashboard.flashes import say
+from spoils.web.moments import in_utc
 
 AT = "at"
 PAYLOAD = "payload"
@@ -106,7 +107,9 @@ def _moment(given: Mapping[str, str], wrong: dict[str, str]) -> datetime | None:
     if not 2000 <= moment.year <= 9000:
         wrong[AT] = "The year is to be from 2000 to 9000."
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(current_settings().cron_timezone))
+    return in_utc(
+        moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(current_settings().cron_timezone))
+    )
 
 
 def _priority(given: Mapping[str, str]) -> int:

@@ -3,6 +3,7 @@
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from spoils.web.client import client
 from spoils.web.dashboard import access, guard
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.flashes import say
@@ -23,12 +24,12 @@ def login() -> ResponseReturnValue:
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
     """Begin a session where the password is the admin's or the viewer's."""
-    client = request.remote_addr or "unknown"
-    if guard.logins().blocked(client):
+    who = client()
+    if guard.logins().blocked(who):
         return _form(TOO_OFTEN), 429
     role = access.role_of(request.form.get("password", ""))
     if role is None:
-        guard.logins().failed(client)
+        guard.logins().failed(who)
         return _form(WRONG), 401
     onward = _onward()
     access.enter(role)

@@ -1,6 +1,6 @@
 """Places in a list and addresses to go on to, as a URL may name them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
@@ -38,6 +38,15 @@ def test_a_number_that_is_no_key_is_refused(key: int) -> None:
 def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(cursor.BadCursor):
         cursor.decode(cursor.encode(datetime(2026, 1, 1), uuid4()), UUID)  # noqa: DTZ001
+
+
+def test_a_moment_of_an_odd_zone_is_told_in_utc_which_the_database_takes() -> None:
+    odd = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))
+    moment, _ = cursor.decode(cursor.encode(odd, uuid4()), UUID)
+    assert (moment, moment.tzinfo) == (odd, UTC)
+    last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
+    with pytest.raises(cursor.BadCursor):
+        cursor.decode(cursor.encode(last, uuid4()), UUID)
 
 
 @given(st.text(max_size=300))

@@ -237,13 +237,20 @@ def test_what_no_page_here_asks_for_is_refused_with_a_sentence(
     assert sentence in words(admin.see(f"/bulks/new?{query}", 400))
 
 
-@pytest.mark.parametrize("until", ["", "soon", "2026-11-24T10:00:00", "\0"])
+@pytest.mark.parametrize("until", ["", "soon", "2026-11-24T10:00:00", "\0", "9999-12-31T23:59:59-23:59"])
 def test_a_filter_without_its_moment_is_refused(admin: Visitor, scenes: Scenes, until: str) -> None:
     task_id = scenes.task(state="failed")
     form = {"verb": "retry", "all": "1", "state": "failed", "until": until}
     assert admin.press("/bulks", **form).status_code == 400
     assert admin.press("/bulks", verb="retry").status_code == 400
     assert scenes.state(task_id) == "failed"
+
+
+def test_the_moment_of_a_filter_may_be_of_any_zone(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed")
+    form = {"verb": "retry", "all": "1", "state": "failed", "until": "2096-01-01T00:00:00+23:59"}
+    assert admin.press("/bulks", **form).status_code == 303
+    assert scenes.state(task_id) == "new"
 
 
 def test_a_bulk_that_is_not_there_is_a_404_page(admin: Visitor) -> None:

@@ -130,6 +130,16 @@ def test_after_ten_wrong_passwords_the_right_one_waits_too(stranger: Visitor) ->
     assert "Too many wrong passwords" in words(response)
 
 
+def test_a_client_of_ipv6_has_its_tries_for_the_whole_of_its_network(stranger: Visitor) -> None:
+    def attempt(address: str) -> int:
+        fields = {"csrf_token": stranger.token(), "password": "wrong"}
+        return stranger.client.post("/login", data=fields, environ_base={"REMOTE_ADDR": address}).status_code
+
+    assert [attempt(f"2001:db8:1:2::{number:x}") for number in range(10)] == [401] * 10
+    assert attempt("2001:db8:1:2:ffff::1") == 429
+    assert attempt("2001:db8:1:3::1") == 401
+
+
 def test_the_session_of_before_ends_at_login(locked: Flask) -> None:
     visitor = Visitor(locked.test_client())
     token = visitor.token()

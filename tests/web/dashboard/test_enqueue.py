@@ -165,6 +165,9 @@ def test_not_before_is_read_in_the_zone_of_the_page(admin: Visitor, scenes: Scen
     assert admin.press("/enqueue/fetch-product", **given).status_code == 303
     assert scenes.value("SELECT scheduled_at = '2096-07-01T12:00Z' FROM fang_tasks")
     assert scenes.value("SELECT priority FROM fang_tasks") == -2
+    other = {"field.barcode": "4006381333931", "at": "2096-07-02T11:59+23:59"}
+    assert admin.press("/enqueue/fetch-product", **other).status_code == 303
+    assert scenes.value("SELECT count(*) FROM fang_tasks WHERE scheduled_at = '2096-07-01T12:00Z'") == 2
 
 
 @pytest.mark.parametrize("at", ["tomorrow", "0001-01-01T00:00", "9999-12-31T23:59", "\0"])
