@@ -61,3 +61,12 @@ def test_some_of_a_selection_are_the_ones_that_changed_last(engine: Engine, rows
     assert set(rows.connection.execute(bulk.some_of(chosen, 9)).scalars()) == set(by_age)
     assert len(rows.connection.execute(bulk.some_of(Selection(), 3)).all()) == 3
     assert count(rows.connection, failed) == 3
+
+
+def test_what_has_ended_or_is_not_there_goes_no_further(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task(state="failed")
+    ended = do(engine, "retry", Selection(ids=(task_id,)))
+    before = rows.all("SELECT * FROM spoils_bulks")
+    assert not step(engine, ended)
+    assert not step(engine, uuid4())
+    assert rows.all("SELECT * FROM spoils_bulks") == before

@@ -138,3 +138,11 @@ def test_the_oldest_of_each_type_is_found_whatever_its_priority(rows: Rows, sess
     }
     assert set(found) == {"sample", "other"}
     assert found["sample"] == rows.one(oldest).scheduled_at
+
+
+def test_a_percentile_lies_in_the_middle_of_its_bucket() -> None:
+    assert charts.percentile({}, 0.5) is None
+    assert charts.percentile({0: 4}, 0.5) == 0.5
+    found = [charts.percentile({1: 1, bucket(1000): 1}, share) for share in (0.5, 0.51, 1)]
+    low, high = (pytest.approx(value, rel=0.1) for value in (1, 1000))
+    assert found == [low, high, high]
