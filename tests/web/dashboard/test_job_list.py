@@ -41,7 +41,7 @@ def test_the_strip_tells_the_rate_of_whole_minutes(admin: Visitor, scenes: Scene
             "FROM generate_series(0, 9) AS ago"
         )
     )
-    assert "jobs per minute , last 5 100" in words(admin.see("/jobs"))
+    assert "per minute , last 5 100" in words(admin.see("/jobs"))
 
 
 def test_the_sentence_of_health_is_on_every_page(admin: Visitor, scenes: Scenes) -> None:
