@@ -44,7 +44,7 @@ class Words:
     @property
     def title(self) -> str:
         """What was asked for."""
-        return f"Jobs whose error has {' and '.join(self.words)}"
+        return f"Jobs whose error has {' and '.join(f'“{word}”' for word in self.words)}"
 
     @property
     def text(self) -> str:
