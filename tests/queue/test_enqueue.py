@@ -237,22 +237,22 @@ def ended_at_each_statement(engine: Engine, url: str, times: int) -> list[str]:
 
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_a_job_whose_session_ends_is_put_in_once_all_the_same(
-    engine: Engine, database_url: str, rows: Rows, times: int
+    direct: Engine, database_url: str, rows: Rows, times: int
 ) -> None:
-    ended = ended_at_each_statement(engine, database_url, times)
-    found = enqueue_surely(engine, SampleJob(number=5), priority=1)
+    ended = ended_at_each_statement(direct, database_url, times)
+    found = enqueue_surely(direct, SampleJob(number=5), priority=1)
     assert (found.state, found.duplicate) == (TaskState.NEW, False)
     assert rows.all("SELECT id, priority FROM fang_tasks") == [(found.id, 1)]
     assert len(ended) == times
 
 
 def test_a_job_whose_sessions_end_again_and_again_is_refused_at_the_third(
-    engine: Engine, database_url: str, rows: Rows
+    direct: Engine, database_url: str, rows: Rows
 ) -> None:
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
-    ended = ended_at_each_statement(engine, database_url, 10)
+    ended = ended_at_each_statement(direct, database_url, 10)
     with pytest.raises(DBAPIError):
-        enqueue_surely(engine, SampleJob())
+        enqueue_surely(direct, SampleJob())
     assert len(ended) == 3
     ended.extend([""] * 10)
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
