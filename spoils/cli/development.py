@@ -1,6 +1,7 @@
 """`python -m spoils dev`: all of it at once, on this machine."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,7 +38,10 @@ def run_development() -> int:
             subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
             for name in ("app.py", "worker.py")
         )
-        print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
+        while not stops and programs[0].poll() is None and not _listens(settings.port):
+            time.sleep(0.05)
+        if programs[0].poll() is None:
+            print(f"Spoils runs on http://{LOOPBACK}:{settings.port} — stop it with Ctrl-C.", flush=True)
         while not stops and all(program.poll() is None for program in programs):
             time.sleep(0.2)
     finally:
@@ -45,3 +49,11 @@ def run_development() -> int:
             program.terminate()  # where one has ended by itself, the other is of no use
         codes = [program.wait() for program in programs]
     return 0 if stops else max(codes, default=0) or 1
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
