@@ -58,9 +58,11 @@ secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 # By default a proxy may say where the application begins; behind a router that passes everything on, so could anybody.
 forwarder_headers = ""
 
-# The platform collects standard output.
+# The platform collects standard output. The moment stands at the head of each line already.
 accesslog = "-"
 errorlog = "-"
+logger_class = "spoils.web.server_log.ServerLog"
+access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms "%(f)s" "%(a)s"'
 loglevel = _settings.log_level.lower()
 
 # Nobody steers a running gunicorn here, and its socket would be a file in the home folder.

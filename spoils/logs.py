@@ -6,6 +6,8 @@ import re
 import sys
 import time
 
+from spoils.masking import masked_text
+
 FIELDS = ("action", "task_id", "task_type", "attempt", "worker_id", "ran_ms", "delay_seconds")
 
 _PLAIN = re.compile(r'[^\s="]+')
@@ -34,11 +36,16 @@ class LineFormatter(logging.Formatter):
         fields = "".join(
             f" {name}={_value(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
         )
-        line = f"{moment} {record.levelname} {one_line(record.getMessage())}{fields}"
+        line = f"{moment} {record.levelname} {one_line(self.message(record))}{fields}"
         if record.exc_info:
-            trace = self.formatException(record.exc_info)
+            trace = masked_text(self.formatException(record.exc_info))
             line += "".join(f"\n    | {one_line(part)}" for part in trace.splitlines())
         return line
+
+    def message(self, record: logging.LogRecord) -> str:
+        """What happened; masked where others have a word in it, which is where it went wrong."""
+        text = record.getMessage()
+        return masked_text(text) if record.levelno >= logging.WARNING else text
 
     converter = staticmethod(time.gmtime)
 

@@ -13,7 +13,10 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 # It begins at "://", not at the scheme: looking for the scheme's start takes quadratic time on a long word.
-_IN_URL = re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*@")
+# Within another address it is written with percent signs.
+_IN_URL = re.compile(
+    r"(?<=://)[^\s/@:]*:[^\s/@]*@|(?<=%3A%2F%2F)[^\s/@:%]*%3A[^\s/@:]{0,400}?%40", re.IGNORECASE
+)
 # In a sentence or a traceback: a word of a secret, "=" or ":", and what follows it, with its quotes where it has some.
 _IN_TEXT = re.compile(
     r"(?P<name>(?:passw(?:or)?d|passphrase|passcode|secret|token|(?:api|private|access)[-_]?key|credentials?"

@@ -115,6 +115,16 @@ def test_everything_at_the_level_and_above_goes_to_standard_output(
     assert written.err == ""
 
 
+def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:
+    line = told("The database said: password=hunter2", level=logging.WARNING)
+    assert "hunter2" not in line
+    assert "password=" in line
+    try:
+        raise ValueError("Authorization: Bearer hunter2hunter2")
+    except ValueError:
+        assert "hunter2" not in told("It broke", level=logging.ERROR, error=True)
+
+
 def test_a_value_that_looks_like_more_fields_stands_in_quotes() -> None:
     line = told("Hello", task_type='x action=forged "y"')
     assert 'task_type="x action=forged \\"y\\""' in line

@@ -16,6 +16,7 @@ log = logging.getLogger("spoils.web")
 DOCS = "/api/docs"
 
 SENTENCES = {
+    400: "The request cannot be read: it was cut short, or it breaks the rules of HTTP.",
     401: "A token is needed: send it as Authorization: Bearer <token>.",
     403: "This is not allowed.",
     404: "There is nothing at this address.",

@@ -7,9 +7,12 @@ import time
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
+
+from spoils.web.unread import answer_to
 
 GATHER_SECONDS = 15.0
 """How long a client may take to send a request; one that says nothing at all is let go then too."""
@@ -65,6 +68,17 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.timeout = time.monotonic() + GATHER_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._gather, conn))
+
+    def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Say what is wrong with a request that cannot be read, as the application says what is wrong with others."""
+        status, answer = answer_to(exc, self.cfg)
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("A request broke down", exc_info=exc)
+        else:
+            # By its kind alone: its words may hold a header, and what a client keeps secret in it.
+            self.log.warning("Answered %d to %s: %s", status, addr[0] if addr else "-", type(exc).__name__)
+        with suppress(OSError):
+            client.sendall(answer)
 
     def murder_pending(self) -> None:
         """Let go who has taken too long to send a request, or to close."""

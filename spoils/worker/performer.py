@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.job.registry import Registry
+from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
@@ -239,7 +240,7 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)
         case Ending.RELEASED:
-            log.info("Gave back %s%s", name, f": {error[:500]}" if error else "", extra=fields)
+            log.info("Gave back %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields)
         case Ending.SNOOZED:
             log.info("Snoozed %s", name, extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)})
         case Ending.RETRIED | Ending.TIMED_OUT:

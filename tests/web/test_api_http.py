@@ -1,6 +1,7 @@
 """The API over real HTTP, served by gunicorn as in production: what a client of Flask's own cannot send."""
 
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -59,29 +60,60 @@ def test_a_body_in_chunks_of_no_told_length_is_taken_up_to_64_kib(web: Web, rows
 
 
 FETCH = "POST /api/jobs/fetch-product HTTP/1.1"
+STATUS = "GET /api/jobs/status HTTP/1.1"
 BROKEN = {
-    "shorter than told": request(FETCH, b"Content-Length: 99\r\n\r\n" + GOOD),
-    "a length that is no number": request(FETCH, b"Content-Length: x\r\n\r\n" + GOOD),
-    "a negative length": request(FETCH, b"Content-Length: -1\r\n\r\n" + GOOD),
-    "no chunk": request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD + b"\r\n0\r\n\r\n"),
-    "half a chunk": request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + GOOD),
-    "two lengths": request(FETCH, b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
-    "NUL": request("GET /api/products/\x00 HTTP/1.1", b"\r\n"),
-    "a long path": request("GET /" + "a" * 5_000 + " HTTP/1.1", b"\r\n"),
-    "a long header": request("GET /api/jobs/status HTTP/1.1", b"X: " + b"a" * 10_000 + b"\r\n\r\n"),
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "nothing": b"\r\n\r\n\r\n",
+    "shorter than told": (400, request(FETCH, b"Content-Length: 99\r\n\r\n" + GOOD)),
+    "a length that is no number": (400, request(FETCH, b"Content-Length: x\r\n\r\n" + GOOD)),
+    "a negative length": (400, request(FETCH, b"Content-Length: -1\r\n\r\n" + GOOD)),
+    "no chunk": (400, request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD + b"\r\n0\r\n\r\n")),
+    "half a chunk": (400, request(FETCH, b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + GOOD)),
+    "two lengths": (
+        400,
+        request(FETCH, b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+    ),
+    "an encoding nobody knows": (501, request(FETCH, b"Transfer-Encoding: br\r\n\r\n" + GOOD)),
+    "an expectation": (417, request(FETCH, b"Expect: a miracle\r\n\r\n")),
+    "NUL": (400, request("GET /api/products/\x00 HTTP/1.1", b"\r\n")),
+    "a long path": (414, request("GET /" + "a" * 5_000 + " HTTP/1.1", b"\r\n")),
+    "a long header": (431, request(STATUS, b"X: " + b"a" * 10_000 + b"\r\n\r\n")),
+    "a hundred headers": (
+        431,
+        request(STATUS, b"".join(b"X%d: a\r\n" % one for one in range(100)) + b"\r\n"),
+    ),
+    "a header without a colon": (400, request(STATUS, b"Authorization Bearer x\r\n\r\n")),
+    "no version": (400, b"GET /api/jobs/status\r\n\r\n"),
+    "version 9": (400, request("GET /api/jobs/status HTTP/9.9", b"\r\n")),
+    "TLS": (None, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    "nothing": (400, b"\r\n\r\n\r\n"),
 }
 
 
-def test_a_request_that_breaks_http_enqueues_nothing_and_gets_no_traceback(web: Web, rows: Rows) -> None:
-    for name, sent in BROKEN.items():
-        answer = raw(web, sent)
-        assert not answer or answer.startswith(b"HTTP/1.1 4"), (name, answer)
-        assert b"Traceback" not in answer, name
-        assert rows.value("SELECT count(*) FROM fang_tasks") == 0, name
+@pytest.mark.parametrize(("status", "sent"), BROKEN.values(), ids=BROKEN)
+def test_a_request_that_breaks_http_enqueues_nothing_and_is_told_so_as_any_other(
+    web: Web, rows: Rows, status: int | None, sent: bytes
+) -> None:
+    answer = raw(web, sent)
+    if status is None:
+        assert answer == b""
+    else:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        assert first.startswith(f"HTTP/1.1 {status} "), answer
+        headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
+        assert headers["Content-Type"] == "application/json"
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+        assert int(headers["Content-Length"]) == len(body)
+        sentence = json.loads(body)["error"]
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     assert requests.get(f"{web.url}/health", timeout=15).status_code == 200
     assert "Unforeseen" not in web.output
+    assert "Traceback" not in web.output
 
 
 def test_clients_that_stop_in_the_middle_of_a_request_do_not_keep_the_others_out(web: Web) -> None:
