@@ -3,7 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, Integer, SmallInteger, String, Text, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from spoils.models.base import Base
@@ -64,16 +76,17 @@ class Minute(Base):
 
 
 class Quarter(Base):
-    """The minutes of a quarter of an hour in one row a type, outcome and bucket, so that a day is quick to draw."""
+    """The minutes of a quarter of an hour in one row a type and outcome, so that a week is quick to draw."""
 
     __tablename__ = "spoils_quarters"
 
     quarter: Mapped[datetime] = mapped_column(_MOMENT, primary_key=True)
     task_type: Mapped[str] = mapped_column(String, primary_key=True)
     outcome: Mapped[str] = mapped_column(String, primary_key=True)
-    bucket: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     count: Mapped[int] = mapped_column(BigInteger)
     ran_ms: Mapped[int] = mapped_column(BigInteger)
+    buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))  # of run time, those that hold any
+    counts: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))  # how many each of them holds
 
 
 class Count(Base):

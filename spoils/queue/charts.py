@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, case, func, literal, select, union_all
+from sqlalchemy import BigInteger, Select, func, literal, select, union_all
 
 from spoils.models import Minute, Quarter
 from spoils.outcome import Ending
@@ -54,51 +54,81 @@ def ended_by_step(
 
     Steps below a quarter of an hour are read from the minutes. Of the type `buckets_of` alone run times are read.
     """
-    columns = union_all(*_sources(since, step)).subquery().c
-    at = func.date_bin(step, columns.moment, since)
-    bucket = case((columns.task_type == literal(buckets_of), columns.bucket), else_=-1)
-    statement = select(
-        columns.task_type, at, columns.outcome, bucket, func.sum(columns.count), func.sum(columns.ran_ms)
-    ).group_by(columns.task_type, at, columns.outcome, bucket)
     found: dict[str, dict[datetime, Sums]] = defaultdict(lambda: defaultdict(Sums))
-    for task_type, moment, outcome, number, count, ran_ms in session.execute(statement):
-        _add(found[task_type][moment], outcome, number, int(count), int(ran_ms))
+    sums = _sums(since, step)
+    moment = func.date_bin(step, sums.moment, since)
+    for task_type, at, outcome, count, ran_ms in session.execute(
+        select(sums.task_type, moment, sums.outcome, func.sum(sums.count), func.sum(sums.ran_ms)).group_by(
+            sums.task_type, moment, sums.outcome
+        )
+    ):
+        _add(found[task_type][at], outcome, int(count), int(ran_ms))
+    if buckets_of in found:
+        run_times = _run_times(since, step, of=buckets_of)
+        moment = func.date_bin(step, run_times.moment, since)
+        for at, *held in session.execute(_histograms(run_times, moment)):
+            found[buckets_of][at].buckets.update(zip(*held, strict=True))
     return found
 
 
 def ended_by_type(session: Session, *, since: datetime) -> dict[str, Sums]:
     """By task type, with run times, from the quarter of an hour in which `since` lies."""
     quarter = select(quarter_of(literal(since))).scalar_subquery()
-    read = union_all(*_sources(quarter, QUARTER)).subquery()
-    statement = select(
-        read.c.task_type, read.c.outcome, read.c.bucket, func.sum(read.c.count), func.sum(read.c.ran_ms)
-    ).group_by(read.c.task_type, read.c.outcome, read.c.bucket)
     found: dict[str, Sums] = defaultdict(Sums)
-    for task_type, outcome, number, count, ran_ms in session.execute(statement):
-        _add(found[task_type], outcome, number, int(count), int(ran_ms))
+    sums = _sums(quarter, QUARTER)
+    for task_type, outcome, count, ran_ms in session.execute(
+        select(sums.task_type, sums.outcome, func.sum(sums.count), func.sum(sums.ran_ms)).group_by(
+            sums.task_type, sums.outcome
+        )
+    ):
+        _add(found[task_type], outcome, int(count), int(ran_ms))
+    run_times = _run_times(quarter, QUARTER)
+    for task_type, *held in session.execute(_histograms(run_times, run_times.task_type)):
+        found[task_type].buckets.update(zip(*held, strict=True))
     return found
 
 
-def _sources(since: Any, step: timedelta) -> list[Select[Any]]:
-    """What to read: the minutes alone, or the quarters and the minutes that are not yet in them."""
-    minutes = _rows(Minute, Minute.minute).where(Minute.minute >= since)
+def _histograms(run_times: Any, by: Any) -> Select[Any]:
+    """For each of `by` its buckets, and how many each holds; a row for each of them would be thousands."""
+    held = func.sum(run_times.count).cast(BigInteger).label("held")
+    one = select(by.label("by"), run_times.bucket, held).group_by(by, run_times.bucket).subquery("one").c
+    return select(one.by, func.array_agg(one.bucket), func.array_agg(one.held)).group_by(one.by)
+
+
+def _sums(since: Any, step: timedelta) -> Any:
+    """What ended when and how: moment, task_type, outcome, count, ran_ms."""
+    return _read(
+        select(Minute.minute.label("moment"), Minute.task_type, Minute.outcome, Minute.count, Minute.ran_ms),
+        select(Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.count, Quarter.ran_ms),
+        since,
+        step,
+    )
+
+
+def _run_times(since: Any, step: timedelta, of: str | None = None) -> Any:
+    """How many ran how long: moment, task_type, bucket, count."""
+    minutes = select(Minute.minute.label("moment"), Minute.task_type, Minute.bucket, Minute.count)
+    # Two in one list go through their arrays in step.
+    held = (func.unnest(Quarter.buckets), func.unnest(Quarter.counts))
+    quarters = select(Quarter.quarter, Quarter.task_type, *held)
+    if of is not None:
+        minutes = minutes.where(Minute.task_type == of)
+        quarters = quarters.where(Quarter.task_type == of)
+    return _read(minutes, quarters, since, step)
+
+
+def _read(minutes: Any, quarters: Any, since: Any, step: timedelta) -> Any:
+    """The columns of the minutes alone, or of the quarters and the minutes that are not yet in them."""
+    minutes = minutes.where(Minute.minute >= since, Minute.outcome.in_(_SETTLED))
     if step < QUARTER:
-        return [minutes]
-    quarters = _rows(Quarter, Quarter.quarter).where(Quarter.quarter >= since)
-    return [minutes.where(Minute.minute >= folded_until()), quarters]
+        return minutes.subquery("read").c
+    quarters = quarters.where(Quarter.quarter >= since, Quarter.outcome.in_(_SETTLED))
+    return union_all(minutes.where(Minute.minute >= folded_until()), quarters).subquery("read").c
 
 
-def _rows(table: Any, moment: Any) -> Select[Any]:
-    return select(
-        moment.label("moment"), table.task_type, table.outcome, table.bucket, table.count, table.ran_ms
-    ).where(table.outcome.in_(_SETTLED))
-
-
-def _add(sums: Sums, outcome: str, number: int, count: int, ran_ms: int) -> None:
+def _add(sums: Sums, outcome: str, count: int, ran_ms: int) -> None:
     if outcome == FINISHED:
         sums.finished += count
         sums.finished_ms += ran_ms
     else:
         sums.failed += count
-    if number >= 0:
-        sums.buckets[number] += count

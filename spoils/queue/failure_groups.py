@@ -1,17 +1,31 @@
 """Looking at the failed tasks in groups: as far back as takes milliseconds, and telling how far that was."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, String, bindparam, func, select, true
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    DateTime,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    func,
+    literal,
+    select,
+    true,
+)
 
 from spoils.models import Attempt, Task, TaskState, Worker
 from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.queue.inspect import Session
 
-FAR = 5_000
+FAR = 3_000
 """So many of the tasks that failed last are looked at."""
 BINS = 48
 
@@ -67,43 +81,88 @@ def look(
 ) -> Look:
     """The failed tasks that changed last, not before `since`, in groups; of `task_type` those that are among them."""
     # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
-    near = select(Task.id, Task.updated_at, Task.task_type, Task.attempts).where(
+    newest_first = (Task.updated_at.desc(), Task.id.desc())
+    place = func.row_number().over(order_by=newest_first).label("place")
+    near = select(Task.id, Task.updated_at, Task.task_type, Task.attempts, place).where(
         Task.state == TaskState.FAILED
     )
     if since is not None:
         near = near.where(Task.updated_at >= since)
-    newest_first = near.order_by(Task.updated_at.desc(), Task.id.desc()).limit(far)
-    near_rows = newest_first.subquery("near_rows")
-    task = near_rows.c
+    near = near.order_by(*newest_first).limit(far)
+    # Sums in the database: five thousand rows and their ids took longer to hand over than to find.
+    rows = session.execute(_groups(near.cte("near_rows"), since, task_type), {"now": now}).all()
+    looked, begin = rows[0][:2]
+    return Look(
+        tuple(_group(row) for row in rows if row.key is not None), looked, looked < far, since or begin or now
+    )
+
+
+def _groups(near: CTE, since: datetime | None, task_type: str | None) -> Select[Any]:
+    """A row for each group, the newest first, each with how many tasks were looked at and the oldest's moment."""
+    task = near.c
     own = select(Task.error_message).where(Task.id == task.id).scalar_subquery()
     last = last_attempt(task)
-    statement = (
+    whole = select(func.count().label("looked"), func.min(task.updated_at).label("oldest")).subquery("whole")
+    begin = literal(since, DateTime(True)) if since else select(whole.c.oldest).scalar_subquery()
+    seconds = func.extract("epoch", bindparam("now", type_=DateTime(True)) - begin)
+    at = func.extract("epoch", task.updated_at - begin) * BINS / func.greatest(1, seconds)
+    keyed = (
         select(
-            key_of(last.c.fingerprint, func.coalesce(last.c.message, own, "")),
+            key_of(last.c.fingerprint, func.coalesce(last.c.message, own, "")).label("key"),
+            task.place,
             task.updated_at,
             task.id,
             task.task_type,
-            last.c.id,
+            last.c.id.label("attempt"),
+            func.least(BINS - 1, func.greatest(0, func.floor(at))).cast(Integer).label("bin"),
         )
-        .select_from(near_rows)
-        .outerjoin(last, true())
-        .order_by(task.updated_at.desc(), task.id.desc())
+        .select_from(near.outerjoin(last, true()))
+        .where(true() if task_type is None else task.task_type == task_type)
+        .cte("keyed")
     )
-    rows = session.execute(statement).all()
-    begin = since or (rows[-1][1] if rows else now)
-    width = max(1.0, (now - begin).total_seconds()) / BINS
-    groups: dict[str, Group] = {}
-    for key, at, task_id, of_type, attempt in rows:
-        if task_type not in (None, of_type):
-            continue
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = Group(key, task_id, attempt, at, at)
-        group.count += 1
-        group.first_at = at
-        group.types.add(of_type)
-        group.bins[min(BINS - 1, max(0, int((at - begin).total_seconds() / width)))] += 1
-    return Look(tuple(groups.values()), len(rows), len(rows) < far, begin)
+    one = keyed.c
+    # Types with their repetitions: what is to be distinct is sorted.
+    groups = (
+        select(
+            one.key,
+            func.min(one.place).label("place"),
+            func.min(one.updated_at).label("first_at"),
+            func.array_agg(one.task_type).label("types"),
+            func.array_agg(one.bin).label("bins"),
+        )
+        .group_by(one.key)
+        .subquery("groups")
+    )
+    found, newest = groups.c, keyed.alias("newest")
+    return (
+        select(
+            whole.c.looked,
+            whole.c.oldest,
+            found.key,
+            newest.c.id.label("example"),
+            newest.c.attempt,
+            found.first_at,
+            newest.c.updated_at.label("last_at"),
+            found.types,
+            found.bins,
+        )
+        .select_from(whole.outerjoin(groups.join(newest, newest.c.place == found.place), true()))
+        .order_by(found.place)
+    )
+
+
+def _group(row: Any) -> Group:
+    bins = Counter(row.bins)
+    return Group(
+        key=row.key,
+        example=row.example,
+        attempt=row.attempt,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        count=len(row.bins),
+        types=set(row.types),
+        bins=[bins[place] for place in range(BINS)],
+    )
 
 
 def seen(session: Session, keys: Collection[str]) -> Mapping[str, Seen]:

@@ -23,7 +23,7 @@ def last_attempt(task: Any) -> Any:
     return (
         select(Attempt.fingerprint, Attempt.error_class, Attempt.message, Attempt.id)
         .where(Attempt.task_id == task.id, Attempt.attempt == task.attempts, Attempt.outcome.in_(LAST))
-        .order_by(Attempt.id.desc())
+        # There is one at most; to sort what was found, for each of thousands of tasks, took as long as to find it.
         .limit(1)
         .lateral("last_attempt")
     )
@@ -34,12 +34,27 @@ def newest_in(key: str, limit: int) -> Select[Any]:
     if key.startswith(WORDLESS):
         newest = (Task.updated_at.desc(), Task.id.desc())
         return select(Task.id).where(in_group(Task, key)).order_by(*newest).limit(limit)
-    # From its attempts on, the last first: a group of few would be far apart among all that failed.
-    return (
+    # From its attempts on, the last first, each with its task: a group of few would be far apart among all that failed,
+    # and to join all of a large one takes as long as it is large. What is limited to one is looked for one by one.
+    attempt = (
+        select(Attempt.task_id, Attempt.attempt, Attempt.ended_at)
+        .where(Attempt.fingerprint == key, Attempt.outcome.in_(LAST))
+        .subquery("attempt")
+    )
+    task = (
         select(Task.id)
-        .join(Attempt, and_(Attempt.task_id == Task.id, Attempt.attempt == Task.attempts))
-        .where(Attempt.fingerprint == key, Attempt.outcome.in_(LAST), Task.state == TaskState.FAILED)
-        .order_by(Attempt.ended_at.desc(), Task.updated_at.desc(), Task.id.desc())
+        .where(
+            Task.id == attempt.c.task_id,
+            Task.attempts == attempt.c.attempt,
+            Task.state == TaskState.FAILED,
+        )
+        .limit(1)
+        .lateral("task")
+    )
+    return (
+        select(task.c.id)
+        .select_from(attempt.join(task, true()))
+        .order_by(attempt.c.ended_at.desc(), task.c.id.desc())
         .limit(limit)
     )
 

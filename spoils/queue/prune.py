@@ -54,7 +54,7 @@ def prune_minutes(connection: Connection, *, days: float, batch: int = BATCH) ->
 
 def prune_quarters(connection: Connection, *, days: float, batch: int = BATCH) -> int:
     """Delete up to `batch` rows of quarters longer than `days` ago."""
-    key = (Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.bucket)
+    key = (Quarter.quarter, Quarter.task_type, Quarter.outcome)
     old = select(*key).where(Quarter.quarter < _ago(days)).limit(batch)
     return connection.execute(delete(Quarter).where(tuple_(*key).in_(old))).rowcount
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, DateTime, func, literal, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from spoils.models import Minute, Quarter
 from spoils.queue import folding
@@ -32,23 +32,35 @@ def _minutes(number: int) -> ColumnElement[Any]:
     return func.make_interval(0, 0, 0, 0, 0, number)
 
 
+_over = (
+    select(
+        quarter_of(Minute.minute).label("quarter"),
+        Minute.task_type,
+        Minute.outcome,
+        Minute.bucket,
+        func.sum(Minute.count).label("count"),
+        func.sum(Minute.ran_ms).label("ran_ms"),
+    )
+    .where(
+        Minute.minute >= folded_until(),
+        Minute.minute < quarter_of(func.now() - _minutes(MARGIN_MINUTES)),
+    )
+    .group_by(quarter_of(Minute.minute), Minute.task_type, Minute.outcome, Minute.bucket)
+    .subquery("over")
+).c
 _FOLD = (
     insert(Quarter)
     .from_select(
-        ["quarter", "task_type", "outcome", "bucket", "count", "ran_ms"],
+        ["quarter", "task_type", "outcome", "count", "ran_ms", "buckets", "counts"],
         select(
-            quarter_of(Minute.minute),
-            Minute.task_type,
-            Minute.outcome,
-            Minute.bucket,
-            func.sum(Minute.count),
-            func.sum(Minute.ran_ms),
-        )
-        .where(
-            Minute.minute >= folded_until(),
-            Minute.minute < quarter_of(func.now() - _minutes(MARGIN_MINUTES)),
-        )
-        .group_by(quarter_of(Minute.minute), Minute.task_type, Minute.outcome, Minute.bucket),
+            _over.quarter,
+            _over.task_type,
+            _over.outcome,
+            func.sum(_over.count),
+            func.sum(_over.ran_ms),
+            func.array_agg(aggregate_order_by(_over.bucket, _over.bucket)),
+            func.array_agg(aggregate_order_by(_over.count, _over.bucket)),
+        ).group_by(_over.quarter, _over.task_type, _over.outcome),
     )
     .on_conflict_do_nothing()
 )

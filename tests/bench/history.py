@@ -75,7 +75,7 @@ GROUP BY 1, 2, 3, 4
 """
 _BESIDE = """
 INSERT INTO products (barcode, name, brands, document)
-SELECT lpad(n::text, 13, '0'), 'Product ' || n, 'Brand ' || n % 300, '{}' FROM generate_series(1, 20000) AS n;
+SELECT '2' || lpad(n::text, 12, '0'), 'Product ' || n, 'Brand ' || n % 300, '{}' FROM generate_series(1, 20000) AS n;
 INSERT INTO spoils_schedules (job, cron, zone, task_type) VALUES ('CleanupJob', '* * * * *', 'UTC', 'cleanup');
 INSERT INTO spoils_ticks (schedule_id, slot, outcome, task_id)
 SELECT id, date_trunc('minute', now()) - n * interval '1 min', 'entered', gen_random_uuid()

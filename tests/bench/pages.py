@@ -129,8 +129,8 @@ def counts_differ(url: str) -> int:
         ask(
             url,
             "SELECT count(*) FROM (SELECT task_type, state, sum(delta) AS n FROM spoils_counts GROUP BY 1, 2) AS told "
-            "FULL JOIN (SELECT task_type, state::text, count(*) AS n FROM fang_tasks GROUP BY 1, 2) AS true "
-            "USING (task_type, state) WHERE coalesce(told.n, 0) <> coalesce(true.n, 0)",
+            "FULL JOIN (SELECT task_type, state::text, count(*) AS n FROM fang_tasks GROUP BY 1, 2) AS found "
+            "USING (task_type, state) WHERE coalesce(told.n, 0) <> coalesce(found.n, 0)",
         )[0]
     )
 
@@ -177,7 +177,7 @@ def addresses(url: str) -> dict[str, str]:
         pages[f"preview: {verb}"] = f"/bulks/new?{query}"
     pages |= {path: path for path in OTHERS}
     pages["products, end"] = f"/products?older={quote(_last_product(url))}"
-    pages["a product"] = "/products/0000000000100"
+    pages["a product"] = "/products/2000000000100"
     return pages
 
 

@@ -165,3 +165,25 @@ def test_a_worker_does_not_keep_alembic_or_the_web_in_its_memory() -> None:
     code = "import sys, spoils.cli.worker; sys.exit(bool({'alembic', 'spoils.web'} & sys.modules.keys()))"
     with Program("-c", code) as program:
         assert program.ends() == 0, program.output
+
+
+def test_what_stands_in_quarters_by_bucket_comes_into_one_row_each(empty: Engine) -> None:
+    migrate(empty, revision="0004")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO spoils_quarters (quarter, task_type, outcome, bucket, count, ran_ms) VALUES "
+                "('2026-11-24 10:15+00', 'sample', 'finished', 9, 2, 20), "
+                "('2026-11-24 10:15+00', 'sample', 'finished', 4, 1, 3), "
+                "('2026-11-24 10:15+00', 'sample', 'failed', 4, 5, 15)"
+            )
+        )
+    migrate(empty)
+    with empty.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT outcome, count, ran_ms, buckets, counts FROM spoils_quarters "
+                "WHERE quarter = '2026-11-24 10:15+00' AND task_type = 'sample' ORDER BY outcome"
+            )
+        ).all()
+    assert [tuple(row) for row in rows] == [("failed", 5, 15, [4], [5]), ("finished", 3, 23, [4, 9], [1, 2])]

@@ -81,6 +81,36 @@ def test_what_ends_after_a_fold_is_counted_once(engine: Engine, rows: Rows, sess
     assert (sums.finished, sums.failed, sums.finished_ms, sums.ended) == (7, 0, 700, 7)
 
 
+def test_run_times_are_the_same_before_a_fold_and_after(engine: Engine, rows: Rows, session: Session) -> None:
+    a_week(rows)
+    for ago in (20, 40, 200, 2_000):
+        entered(rows, ago, count=7, ran_ms=40)
+        entered(rows, ago, count=2, ran_ms=40, outcome="failed")
+
+    def read() -> tuple[object, object]:
+        day = charts.ended_by_type(session, since=now(rows) - timedelta(hours=24))
+        week = charts.ended_by_step(
+            session,
+            since=(now(rows) - timedelta(days=7)).replace(minute=0),
+            step=timedelta(hours=2),
+            buckets_of="sample",
+        )
+        return (
+            {name: dict(sums.buckets) for name, sums in day.items()},
+            {(name, moment): dict(sums.buckets) for name, of in week.items() for moment, sums in of.items()},
+        )
+
+    before = read()
+    fold(engine)
+    assert rows.value("SELECT count(*) FROM spoils_quarters") > 10
+    assert read() == before
+    day, week = before
+    assert isinstance(day, dict)
+    assert isinstance(week, dict)
+    assert day["sample"][bucket(40)] == 27
+    assert all(not held for (name, _), held in week.items() if name == "other")
+
+
 def test_percentiles_are_within_a_tenth(rows: Rows, session: Session) -> None:
     for ran_ms in range(10, 1_001, 10):
         entered(rows, 3, ran_ms=ran_ms)

@@ -122,7 +122,10 @@ RECORDS = {
         "(verb, who, selection, expected, id, created_at) SELECT '', '', '{}', 1, gen_random_uuid()",
     ),
     "alerts": ("seen_at", "(key, sentence, seen_at) SELECT d::text, ''"),
-    "quarters": ("quarter", "(task_type, outcome, bucket, count, ran_ms, quarter) SELECT 'sample', 'failed', 1, 1, 1"),
+    "quarters": (
+        "quarter",
+        "(task_type, outcome, count, ran_ms, buckets, counts, quarter) SELECT 'sample', 'failed', 1, 1, '{1}', '{1}'",
+    ),
     "idempotency_keys": ("created_at", "(key, request, created_at) SELECT d::text, repeat('0', 64)"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import ErrorView, TaskRow, error_view, named, ran_ms, task_row
-from spoils.web.dashboard.traceback_view import Part, parts
+from spoils.web.dashboard.traceback_view import Part, last_of_ours, parts
 from spoils.web.masking import masked_text
 
 WINDOWS: Mapping[str, timedelta | None] = {
@@ -25,15 +25,6 @@ WINDOWS: Mapping[str, timedelta | None] = {
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "all": "all"}
 SHOWN = 50
 SPARK_HEIGHT = 28.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a sparkline, in the units of its view box."""
-
-    x: int
-    y: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,7 @@ class GroupRow:
     place: str
     types: str
     count: str
-    bars: tuple[Bar, ...]
+    bars: str
     first: formats.Moment | None
     last: formats.Moment | None
     releases: str
@@ -135,7 +126,7 @@ def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> 
     return GroupPage(
         group=row,
         error=ErrorView(row.name, row.message),
-        traceback=_traceback(attempt),
+        traceback=parts(masked_text(attempt.traceback)) if attempt and attempt.traceback else (),
         rows=tuple(task_row(task, strip.now) for task in members),
     )
 
@@ -195,12 +186,10 @@ def _error(session: Session, group: Group, attempt: Attempt | None) -> ErrorView
 
 def _place(attempt: Attempt | None) -> str:
     """Where in our own code it arose: the last frame of the traceback that is no library's."""
-    ours = [frame for part in _traceback(attempt) if not part.folded for frame in part.frames]
-    return f"{ours[-1].path}:{ours[-1].line} {ours[-1].function}".strip() if ours else "no frame of ours"
-
-
-def _traceback(attempt: Attempt | None) -> tuple[Part, ...]:
-    return parts(masked_text(attempt.traceback)) if attempt and attempt.traceback else ()
+    ours = last_of_ours(attempt.traceback) if attempt else None
+    if ours is None:
+        return "no frame of ours"
+    return masked_text(f"{ours.path}:{ours.line} {ours.function}".strip())
 
 
 def _first(group: Group, seen: Mapping[str, Seen]) -> datetime:
@@ -215,10 +204,11 @@ def _releases(of: Seen | None) -> str:
     return "–".join(formats.shortened(each, 40) for each in ends)
 
 
-def _bars(bins: list[int]) -> tuple[Bar, ...]:
+def _bars(bins: list[int]) -> str:
+    """The bars of a sparkline as one path, in the units of its view box."""
     highest = max(bins, default=0)
     heights = [(x, max(1.5, SPARK_HEIGHT * count / highest)) for x, count in enumerate(bins) if count]
-    return tuple(Bar(x, round(SPARK_HEIGHT - height, 2), round(height, 2)) for x, height in heights)
+    return "".join(f"M{x} {SPARK_HEIGHT:g}v-{height:.4g}h.7v{height:.4g}z" for x, height in heights)
 
 
 def _trial(session: Session, task_id: UUID, strip: Strip) -> Trial | None:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_FRAME = re.compile(r'  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
+_FRAME = re.compile(
+    r'^  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$', re.MULTILINE
+)
 _LIBRARY = re.compile(r"(?:^|/)(?:site-packages|dist-packages|lib/python\d[^/]*)/|^<frozen ")
 _MARKS = re.compile(r"[\^~\s]+")
 _PACKAGE = re.compile(r"(?:site|dist)-packages/([^/.]+)")
@@ -46,6 +48,14 @@ def parts(text: str | None) -> tuple[Part, ...]:
         else:
             found.append(Part(frames=(item,), folded="library" if library else ""))
     return tuple(Part(part.frames, _folded(part.frames)) if part.folded else part for part in found)
+
+
+def last_of_ours(text: str | None) -> Frame | None:
+    """The innermost frame that is no library's, without its line of code."""
+    for head in reversed(list(_FRAME.finditer(text or ""))):
+        if not _LIBRARY.search(head["path"]):
+            return Frame(_short(head["path"]), head["line"], head["function"] or "", ())
+    return None
 
 
 def _items(lines: list[str]) -> Iterator[tuple[Frame | str, bool]]:
