@@ -25,6 +25,8 @@ def last_attempt(task: Any) -> Any:
         .where(Attempt.task_id == task.id, Attempt.attempt == task.attempts, Attempt.outcome.in_(LAST))
         # There is one at most; to sort what was found, for each of thousands of tasks, took as long as to find it.
         .limit(1)
+        # However deep this stands, the task is that of the statement around it.
+        .correlate(task.id.expression.table)
         .lateral("last_attempt")
     )
 
@@ -73,4 +75,5 @@ def in_group(task: Any, key: str) -> ColumnElement[bool]:
     own = select(
         key_of(last.c.fingerprint, func.coalesce(last.c.message, task.error_message, cast("", String)))
     ).select_from(select(literal(1)).subquery().outerjoin(last, true()))
+    own = own.correlate(task.id.expression.table)
     return and_(task.state == TaskState.FAILED, own.scalar_subquery() == key)

@@ -124,3 +124,20 @@ def test_attempts_are_read_by_their_ids(session: Session, rows: Rows, now: datet
     one, other = attempted(rows, task_id, now, "aa"), attempted(rows, task_id, now, "bb")
     found = failure_groups.attempts_by_id(session, [one, other, other + 1])
     assert {key: row.fingerprint for key, row in found.items()} == {one: "aa", other: "bb"}
+
+
+def test_the_members_of_a_group_by_words_are_its_own_whatever_else_has_failed(
+    session: Session, rows: Rows, now: datetime
+) -> None:
+    like = [failed(rows, now - timedelta(minutes=number), words=f"boom {number}") for number in (1, 2)]
+    other = failed(rows, now, words="boom 3")
+    attempted(rows, other, now, "aa")
+    failed(rows, now, words="another")
+    (key,) = {
+        each.key
+        for each in failure_groups.look(session, now=now, since=None).groups
+        if each.example == like[0]
+    }
+    assert key.startswith(WORDLESS)
+    assert [task.id for task in failure_groups.members(session, key, 20)] == like
+    assert [task.id for task in failure_groups.members(session, "aa", 20)] == [other]

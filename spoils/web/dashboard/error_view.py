@@ -156,7 +156,7 @@ def _row(group: Group, attempt: Attempt | None, known: _Known) -> GroupRow:
     tried = known.tried[1] if known.tried and known.tried[0] == group.key else None
     return GroupRow(
         key=group.key,
-        name=error.name or error.message or "No message",
+        name=formats.shortened(error.name or error.message or "No message", 160),
         message=error.message if error.name else "",
         place=_place(attempt),
         types=", ".join(types[:3]) + (f" and {len(types) - 3} more" if len(types) > 3 else ""),
