@@ -76,6 +76,12 @@ LOOK = """() => [
   ).length,
 ]"""
 
+PAUSED = """(text) => {
+  const form = document.querySelector('form[action="/pauses"], form[action="/resumptions"]');
+  form.setAttribute('action', '/pauses');
+  form.querySelector('input[name="type"]').value = text;
+  form.submit();
+}"""
 REFUSED = """(text) => {
   const form = document.querySelector('form[action*="/enqueue/"]');
   form.noValidate = true;
@@ -132,6 +138,7 @@ def test_none_of_them_runs_and_no_policy_is_broken(windows: Windows, scenes: Sce
     task_id = place(scenes)
     page = windows.open("/login")
     dialogs: list[str] = []
+    flashes: list[str] = []
 
     def heard(dialog: Dialog) -> None:
         dialogs.append(dialog.message)
@@ -171,11 +178,17 @@ def test_none_of_them_runs_and_no_policy_is_broken(windows: Windows, scenes: Sce
         chosen = urlencode({"verb": "retry", "all": "1", "state": "failed", "type": payload})
         page.goto(f"{address.rstrip('/')}/bulks/new?{chosen}")
         assert page.evaluate(LOOK) == [None, [], 0, 0, 0], payload
+        page.goto(f"{address.rstrip('/')}/workers")
+        with page.expect_navigation():
+            page.evaluate(PAUSED, payload)
+        assert page.evaluate(LOOK) == [None, [], 0, 0, 0], payload
+        flashes += page.locator(".flash").all_inner_texts()
         page.goto(f"{address.rstrip('/')}/enqueue/fetch-product")
         with page.expect_navigation():
             page.evaluate(REFUSED, payload)
         assert page.evaluate(LOOK) == [None, [], 0, 0, 0], payload
     assert dialogs == []
+    assert sum("alert(1)" in flash for flash in flashes) > 50
     # What cannot be printed, or is no moment, is refused, which a browser tells in its console; and it may be on its
     # way to the next page before it has the icon of the last.
     expected = ("status of 4", "does not conform to the required format", "mark.svg")
