@@ -64,7 +64,6 @@ _twin = (
     .where(
         _other.uniq_hash == _chosen.c.uniq_hash,
         _other.state.in_(ACTIVE),
-        _other.id != _chosen.c.id,
         _chosen.c.state == TaskState.FAILED,
     )
     .limit(1)

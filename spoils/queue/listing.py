@@ -84,7 +84,7 @@ def page_of_tasks(
         return Page(rows, newer=(first or older_than) if older_than else None, older=horizon, cut_off=True)
     return Page(
         rows,
-        newer=first if (older_than is not None or (backwards and more)) else None,
+        newer=(first or older_than) if (older_than is not None or (backwards and more)) else None,
         older=last if (backwards or more) else None,
     )
 

@@ -141,6 +141,14 @@ def test_what_comes_is_counted_by_quarter_of_an_hour(rows: Rows, session: Sessio
     assert found[0].first < found[0].last
 
 
+def test_what_comes_soonest_is_told_first_and_types_by_name(rows: Rows, session: Session) -> None:
+    for task_type, due_in in (("b", 5_000), ("a", 5_000), ("c", 60), ("a", 2_000)):
+        rows.task(task_type=task_type, due_in=due_in)
+    found = ahead.later(session, ["a", "b", "c"])
+    assert [each.task_type for each in found] == ["c", "a", "a", "b"]
+    assert [each.step for each in found] == sorted(each.step for each in found)
+
+
 def test_what_comes_for_ever_is_the_last_step(connection: Connection, rows: Rows, session: Session) -> None:
     task_id = rows.task()
     connection.execute(

@@ -129,7 +129,10 @@ def test_attempts_are_read_by_their_ids(session: Session, rows: Rows, now: datet
 def test_the_members_of_a_group_by_words_are_its_own_whatever_else_has_failed(
     session: Session, rows: Rows, now: datetime
 ) -> None:
-    like = [failed(rows, now - timedelta(minutes=number), words=f"boom {number}") for number in (1, 2)]
+    like = [UUID(int=number) for number in (1, 2, 3)]
+    for number, task_id in enumerate(like):
+        at = now - timedelta(minutes=number + 1)
+        rows.task(id=task_id, state="failed", attempts=1, updated_at=at, error_message=f"boom {number}")
     other = failed(rows, now, words="boom 3")
     attempted(rows, other, now, "aa")
     failed(rows, now, words="another")
@@ -141,3 +144,16 @@ def test_the_members_of_a_group_by_words_are_its_own_whatever_else_has_failed(
     assert key.startswith(WORDLESS)
     assert [task.id for task in failure_groups.members(session, key, 20)] == like
     assert [task.id for task in failure_groups.members(session, "aa", 20)] == [other]
+
+
+def test_a_group_is_told_apart_by_what_its_attempt_said_before_what_its_task_says(
+    session: Session, rows: Rows, now: datetime
+) -> None:
+    for words in ("one", "another"):
+        task_id = failed(rows, now, words=words)
+        attempted(rows, task_id, now, None)
+    (group,) = failure_groups.look(session, now=now, since=None).groups
+    assert group.count == 2
+    first, second = (attempted(rows, failed(rows, now), now, "aa") for _ in range(2))
+    assert set(failure_groups.attempts_by_id(session, [first])) == {first}
+    assert set(failure_groups.attempts_by_id(session, [first, second])) == {first, second}

@@ -122,6 +122,7 @@ def test_a_rare_type_is_looked_for_a_stretch_at_a_time_and_found_at_last(
     found, place, pages = [], None, 0
     while True:
         page = listing.page_of_tasks(session, task_type="rare", older_than=place)
+        assert (page.newer is None) is (place is None)
         found += [task.id for task in page.tasks]
         pages += 1
         if page.older is None:

@@ -4,11 +4,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.queue import presence
 from spoils.queue.presence import Pulse
 from tests.queue.hands import KINDS, TYPES
 from tests.rows import Rows
+from tests.support import eventually
 
 
 def beat(connection: Connection, worker_id: UUID, *, draining: bool = False, running: int = 0) -> Pulse:
@@ -150,3 +152,32 @@ def test_a_lock_is_held_by_one_session_only(direct: Engine, rows: Rows) -> None:
         assert not presence.take_lock(other, worker_id)
         assert presence.take_lock(other, uuid4())
         other.invalidate()
+
+
+def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(
+    engine: Engine, connection: Connection
+) -> None:
+    mine, other = uuid4(), uuid4()
+    # The same number as two halves is another lock.
+    number = presence.lock_key(mine) & (2**64 - 1)
+    halves = {"high": _signed(number >> 32), "low": _signed(number & 0xFFFFFFFF)}
+    with engine.connect() as holder, engine.connect() as bystander, engine.connect() as namesake:
+        assert presence.take_lock(holder, mine)
+        assert presence.take_lock(bystander, other)
+        namesake.execute(text("SELECT pg_advisory_lock(CAST(:high AS int), CAST(:low AS int))"), halves)
+        assert not presence.take_lock(connection, mine)
+        presence.evict(connection, mine)
+
+        def ended() -> None:
+            assert presence.take_lock(connection, mine)
+
+        eventually(ended)
+        for alive in (bystander, namesake):
+            assert alive.scalar(text("SELECT 1")) == 1
+        with pytest.raises(DBAPIError):
+            holder.execute(text("SELECT 1"))
+        holder.invalidate()
+
+
+def _signed(half: int) -> int:
+    return half - 2**32 if half >= 2**31 else half
