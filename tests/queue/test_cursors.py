@@ -94,6 +94,11 @@ def test_many_quiet_pairs_are_asked_seldom_unless_the_claim_is_large_or_somethin
     cursors.look_wide()
     assert len(cursors.reach(now, 10).pairs) == 50
     assert cursors.reach(now, 10).pairs == [giving]
+    # Once it has nothing left it is as quiet as the others, where one of them gives.
+    other = (types[5], 0)
+    assert not found(cursors, next(clock), [])
+    assert found(cursors, next(clock), [(other, place(number)) for number in range(10)])
+    assert cursors.reach(next(clock), 10).pairs == [other]
 
 
 def test_one_claim_in_sixteen_goes_by_age_alone() -> None:

@@ -59,6 +59,15 @@ def test_like_failures_are_one_group_and_that_of_the_newest_comes_first(
     assert (second.key, second.example, second.count, sum(second.bins)) == ("bb", other, 1, 1)
 
 
+def test_a_failure_of_this_very_moment_stands_in_the_last_bar(
+    session: Session, rows: Rows, now: datetime
+) -> None:
+    failed(rows, now, words="boom")
+    failed(rows, now - timedelta(hours=1), words="boom")
+    (group,) = failure_groups.look(session, now=now, since=None).groups
+    assert (group.bins[0], group.bins[-1], sum(group.bins)) == (1, 1, 2)
+
+
 def test_it_looks_no_farther_than_asked_and_says_so(session: Session, rows: Rows, now: datetime) -> None:
     ids = [failed(rows, now - timedelta(minutes=number), words="boom") for number in range(4)]
     look = failure_groups.look(session, now=now, since=None, far=2)
