@@ -228,3 +228,16 @@ def test_what_is_in_the_trash_is_told(engine: Engine, rows: Rows) -> None:
     assert not restore.in_trash(rows.connection, other)
     act(engine, "restore", task_id)
     assert not restore.in_trash(rows.connection, task_id)
+
+
+def test_the_entries_are_turned_page_by_page_both_ways(engine: Engine) -> None:
+    with Session(engine) as session, engine.begin() as connection:
+        for number in range(7):
+            audit.enter_about(connection, "pause", f"type_{number}", who="admin", done=True)
+        connection.commit()
+        last, more = audit.page(session, limit=3)
+        assert ([each.about for each in last], more) == (["type_6", "type_5", "type_4"], True)
+        older, more = audit.page(session, older_than=last[-1].id, limit=3)
+        assert ([each.about for each in older], more) == (["type_3", "type_2", "type_1"], True)
+        newer, more = audit.page(session, newer_than=older[0].id, limit=3)
+        assert ([each.about for each in newer], more) == (["type_6", "type_5", "type_4"], False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -35,6 +35,27 @@ def test_a_task_is_found_with_its_attempts_the_last_one_first(session: Session, 
     assert [one.attempt for one in inspect.attempts_of(session, task_id)] == [5, 4, 3, 2, 1]
     assert [one.attempt for one in inspect.attempts_of(session, task_id, limit=2)] == [5, 4]
     assert inspect.find_task(session, uuid4()) is None
+
+
+def test_a_failure_that_counts_for_nothing_is_one_that_was_given_back_with_an_error(
+    connection: Connection, rows: Rows
+) -> None:
+    task_id, other = rows.task(), rows.task()
+    for of, outcome, error_class in (
+        (task_id, "released", "OperationalError"),
+        (task_id, "released", "OperationalError"),
+        (task_id, "released", ""),
+        (task_id, "retried", "ValueError"),
+        (other, "released", "OperationalError"),
+    ):
+        connection.execute(
+            text(
+                "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, error_class, ended_at) "
+                "VALUES (:id, 1, 'sample', :outcome, :error_class, now())"
+            ),
+            {"id": of, "outcome": outcome, "error_class": error_class},
+        )
+    assert inspect.uncounted_failures(connection, task_id) == 2
 
 
 def test_a_task_is_found_as_it_is_now(session: Session, rows: Rows) -> None:

@@ -22,6 +22,12 @@ def test_a_pause_is_made_once_and_ended_once(connection: Connection) -> None:
     assert pauses.paused(connection, PauseKind.SCHEDULE)
 
 
+def test_what_is_paused_comes_by_name(connection: Connection) -> None:
+    for name in ("c", "a", "b"):
+        pauses.pause(connection, PauseKind.TASK_TYPE, name, by="admin")
+    assert list(pauses.paused(connection, PauseKind.TASK_TYPE)) == ["a", "b", "c"]
+
+
 def test_a_beat_hears_of_paused_types(connection: Connection, rows: Rows) -> None:
     me = rows.worker()
     assert beat(connection, me).paused == frozenset()
