@@ -87,6 +87,8 @@ def over_http(url: str, clients: int, seconds: float) -> float:
     """Requests a second that POST a fetch to gunicorn with two workers, each with another barcode and the token."""
     administer(url, "TRUNCATE fang_tasks")
     with Web(url, WEB_CONCURRENCY="2", SPOILS_API_TOKEN=TOKEN) as web:
+        # One that still loads takes no clients, and those that come now stay for the whole round.
+        time.sleep(3)
         barcodes = itertools.count(10_000_000)
         host, _, port = web.url.removeprefix("http://").partition(":")
 
