@@ -89,7 +89,7 @@ def look(
     if since is not None:
         near = near.where(Task.updated_at >= since)
     near = near.order_by(*newest_first).limit(far)
-    # Sums in the database: five thousand rows and their ids took longer to hand over than to find.
+    # Summed in the database: thousands of rows with their ids took longer to hand over than to find.
     rows = session.execute(_groups(near.cte("near_rows"), since, task_type), {"now": now}).all()
     looked, begin = rows[0][:2]
     return Look(

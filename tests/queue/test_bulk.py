@@ -311,3 +311,16 @@ def test_a_selection_reads_back_as_itself(rows: Rows) -> None:
         ),
     ):
         assert Selection.from_json(one.as_json()) == one
+
+
+def test_two_that_work_side_by_side_keep_to_their_own_lists(engine: Engine, rows: Rows) -> None:
+    retried, deleted = (tuple(rows.task(state="failed") for _ in range(4)) for _ in range(2))
+    with transaction(engine) as connection:
+        retrying = bulk.begin(connection, "retry", Selection(ids=retried), who="admin", expected=4)
+        deleting = bulk.begin(connection, "delete", Selection(ids=deleted), who="admin", expected=4)
+    for _ in range(4):
+        step(engine, retrying, chunk=2)
+        step(engine, deleting, chunk=2)
+    assert [told(rows, each) for each in (retrying, deleting)] == [(4, 4, 0), (4, 4, 0)]
+    assert {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks WHERE state = 'new'")} == {*retried}
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 4

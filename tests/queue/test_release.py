@@ -3,9 +3,10 @@
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 
 from spoils.queue.release import release, release_strays
+from tests.queue.hands import heard
 from tests.rows import Rows
 
 
@@ -41,3 +42,16 @@ def test_strays_are_what_the_worker_does_not_know_of(connection: Connection, row
     held, stray, theirs = running(rows, me), running(rows, me), running(rows, rows.worker())
     assert release_strays(connection, worker_id=me, held=[str(held)]) == [stray]
     assert [rows.state(task_id) for task_id in (held, theirs)] == ["in_progress", "in_progress"]
+
+
+def test_idle_workers_hear_of_what_was_given_back_and_of_nothing_else(
+    direct: Engine, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        assert release(connection, worker_id=me, tokens=[(str(uuid4()), 1)]) == []
+        connection.execute(text("SELECT pg_notify('spoils_tasks', 'nothing so far')"))
+        assert heard(listening, 1) == ["nothing so far"]
+        task_id = running(rows, me)
+        release(connection, worker_id=me, tokens=[(str(task_id), 1)])
+        assert "0" in heard(listening, 2)

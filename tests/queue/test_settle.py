@@ -351,3 +351,15 @@ def test_a_task_that_was_cancelled_meanwhile_has_nothing_to_go_back_for(
         "Cancelled by an operator.",
         None,
     )
+
+
+def test_a_settlement_ends_its_own_task_and_no_other_of_the_worker(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    for _ in range(3):
+        rows.task()
+    first, second, third = take(connection, me, 3)
+    assert end(connection, me, second) == {second.id}
+    assert end(connection, me, third, verdict=Verdict(Ending.FAILED, report=REPORT)) == {third.id}
+    states = [rows.state(one.id) for one in (first, second, third)]
+    assert states == ["in_progress", "finished", "failed"]
