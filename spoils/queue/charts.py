@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, func, literal, select, union_all
+from sqlalchemy import BigInteger, DateTime, Interval, Select, String, bindparam, func, select, union_all
 
 from spoils.models import Minute, Quarter
 from spoils.outcome import Ending
@@ -55,57 +56,77 @@ def ended_by_step(
     Steps below a quarter of an hour are read from the minutes. Of the type `buckets_of` alone run times are read.
     """
     found: dict[str, dict[datetime, Sums]] = defaultdict(lambda: defaultdict(Sums))
-    sums = _sums(since, step)
-    moment = func.date_bin(step, sums.moment, since)
-    for task_type, at, outcome, count, ran_ms in session.execute(
-        select(sums.task_type, moment, sums.outcome, func.sum(sums.count), func.sum(sums.ran_ms)).group_by(
-            sums.task_type, moment, sums.outcome
-        )
-    ):
+    fine, values = step < QUARTER, {"since": since, "step": step, "of": buckets_of}
+    for task_type, at, outcome, count, ran_ms in session.execute(_sums_by_step(fine), values):
         _add(found[task_type][at], outcome, int(count), int(ran_ms))
     if buckets_of in found:
-        run_times = _run_times(since, step, of=buckets_of)
-        moment = func.date_bin(step, run_times.moment, since)
-        for at, *held in session.execute(_histograms(run_times, moment)):
+        for at, *held in session.execute(_run_times_by_step(fine), values):
             found[buckets_of][at].buckets.update(zip(*held, strict=True))
     return found
 
 
 def ended_by_type(session: Session, *, since: datetime) -> dict[str, Sums]:
     """By task type, with run times, from the quarter of an hour in which `since` lies."""
-    quarter = select(quarter_of(literal(since))).scalar_subquery()
     found: dict[str, Sums] = defaultdict(Sums)
-    sums = _sums(quarter, QUARTER)
-    for task_type, outcome, count, ran_ms in session.execute(
-        select(sums.task_type, sums.outcome, func.sum(sums.count), func.sum(sums.ran_ms)).group_by(
-            sums.task_type, sums.outcome
-        )
-    ):
+    for task_type, outcome, count, ran_ms in session.execute(_sums_by_type(), {"since": since}):
         _add(found[task_type], outcome, int(count), int(ran_ms))
-    run_times = _run_times(quarter, QUARTER)
-    for task_type, *held in session.execute(_histograms(run_times, run_times.task_type)):
+    for task_type, *held in session.execute(_run_times_by_type(), {"since": since}):
         found[task_type].buckets.update(zip(*held, strict=True))
     return found
 
 
-def _histograms(run_times: Any, by: Any) -> Select[Any]:
+_SINCE = bindparam("since", type_=DateTime(timezone=True))
+
+
+# Made once each: to put them together for every page took as long as the database took for them.
+@cache
+def _sums_by_step(fine: bool) -> Select[Any]:
+    read = _sums(_SINCE, fine=fine)
+    by = (read.task_type, _step_of(read.moment), read.outcome)
+    return select(*by, func.sum(read.count), func.sum(read.ran_ms)).group_by(*by)
+
+
+@cache
+def _run_times_by_step(fine: bool) -> Select[Any]:
+    read = _run_times(_SINCE, fine=fine, of=bindparam("of", type_=String))
+    return _histograms(read, _step_of(read.moment))
+
+
+@cache
+def _sums_by_type() -> Select[Any]:
+    read = _sums(select(quarter_of(_SINCE)).scalar_subquery())
+    by = (read.task_type, read.outcome)
+    return select(*by, func.sum(read.count), func.sum(read.ran_ms)).group_by(*by)
+
+
+@cache
+def _run_times_by_type() -> Select[Any]:
+    read = _run_times(select(quarter_of(_SINCE)).scalar_subquery())
+    return _histograms(read, read.task_type)
+
+
+def _step_of(moment: Any) -> Any:
+    return func.date_bin(bindparam("step", type_=Interval), moment, _SINCE)
+
+
+def _histograms(read: Any, by: Any) -> Select[Any]:
     """For each of `by` its buckets, and how many each holds; a row for each of them would be thousands."""
-    held = func.sum(run_times.count).cast(BigInteger).label("held")
-    one = select(by.label("by"), run_times.bucket, held).group_by(by, run_times.bucket).subquery("one").c
+    held = func.sum(read.count).cast(BigInteger).label("held")
+    one = select(by.label("by"), read.bucket, held).group_by(by, read.bucket).subquery("one").c
     return select(one.by, func.array_agg(one.bucket), func.array_agg(one.held)).group_by(one.by)
 
 
-def _sums(since: Any, step: timedelta) -> Any:
+def _sums(since: Any, *, fine: bool = False) -> Any:
     """What ended when and how: moment, task_type, outcome, count, ran_ms."""
     return _read(
         select(Minute.minute.label("moment"), Minute.task_type, Minute.outcome, Minute.count, Minute.ran_ms),
         select(Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.count, Quarter.ran_ms),
         since,
-        step,
+        fine=fine,
     )
 
 
-def _run_times(since: Any, step: timedelta, of: str | None = None) -> Any:
+def _run_times(since: Any, *, fine: bool = False, of: Any = None) -> Any:
     """How many ran how long: moment, task_type, bucket, count."""
     minutes = select(Minute.minute.label("moment"), Minute.task_type, Minute.bucket, Minute.count)
     # Two in one list go through their arrays in step.
@@ -114,13 +135,13 @@ def _run_times(since: Any, step: timedelta, of: str | None = None) -> Any:
     if of is not None:
         minutes = minutes.where(Minute.task_type == of)
         quarters = quarters.where(Quarter.task_type == of)
-    return _read(minutes, quarters, since, step)
+    return _read(minutes, quarters, since, fine=fine)
 
 
-def _read(minutes: Any, quarters: Any, since: Any, step: timedelta) -> Any:
+def _read(minutes: Any, quarters: Any, since: Any, *, fine: bool) -> Any:
     """The columns of the minutes alone, or of the quarters and the minutes that are not yet in them."""
     minutes = minutes.where(Minute.minute >= since, Minute.outcome.in_(_SETTLED))
-    if step < QUARTER:
+    if fine:
         return minutes.subquery("read").c
     quarters = quarters.where(Quarter.quarter >= since, Quarter.outcome.in_(_SETTLED))
     return union_all(minutes.where(Minute.minute >= folded_until()), quarters).subquery("read").c
