@@ -241,3 +241,30 @@ def test_the_entries_are_turned_page_by_page_both_ways(engine: Engine) -> None:
         assert ([each.about for each in older], more) == (["type_3", "type_2", "type_1"], True)
         newer, more = audit.page(session, newer_than=older[0].id, limit=3)
         assert ([each.about for each in newer], more) == (["type_6", "type_5", "type_4"], False)
+
+
+def test_what_was_enqueued_by_hand_is_entered_as_it_is(engine: Engine, rows: Rows) -> None:
+    rows.task(state="failed", retries=3)
+    task_id = rows.task(priority=2)
+    with transaction(engine) as connection:
+        audit.enter_enqueued(connection, task_id, who="admin")
+    ((after,),) = rows.all("SELECT after FROM spoils_audit")
+    assert (after["state"], after["retries"]) == ("new", 0)
+
+
+def test_a_verb_on_many_is_one_entry_among_the_others(engine: Engine, rows: Rows) -> None:
+    task_id, bulk_id = rows.task(), uuid4()
+    with transaction(engine) as connection:
+        audit.enter_many(connection, "delete", bulk_id, who="admin", about="2 failed jobs")
+        audit.enter_about(connection, "pause", "sample", who="admin", done=True)
+    for of, bulk in ((task_id, bulk_id), (task_id, None)):
+        rows.connection.execute(
+            text(
+                "INSERT INTO spoils_audit (who, verb, task_id, bulk_id, done) "
+                "VALUES ('admin', 'retry', :of, :bulk, true)"
+            ),
+            {"of": of, "bulk": bulk},
+        )
+    with Session(engine) as session:
+        shown, more = audit.page(session)
+    assert ([each.verb for each in shown], more) == (["retry", "pause", "delete"], False)

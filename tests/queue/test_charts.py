@@ -72,6 +72,13 @@ def test_each_range_sums_all_that_ended_in_it(
     assert totals(session, week, timedelta(hours=2)) == {"sample": (30, 10), "other": (0, 10)}
 
 
+def test_the_first_minute_of_a_stretch_belongs_to_it(rows: Rows, session: Session) -> None:
+    entered(rows, 10, count=4)
+    entered(rows, 11, count=1)
+    since = now(rows) - timedelta(minutes=10)
+    assert totals(session, since, timedelta(minutes=1)) == {"sample": (4, 0)}
+
+
 def test_what_ends_after_a_fold_is_counted_once(engine: Engine, rows: Rows, session: Session) -> None:
     entered(rows, 40, count=2)
     fold(engine)

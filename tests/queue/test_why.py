@@ -97,6 +97,9 @@ def test_those_ahead_are_counted_by_priority_then_time_and_only_so_far(engine: E
     for due_in, priority in ((-20, 0), (-1, 1), (-1, 2), (-5, 0), (60, 2), (-90, -1)):
         rows.task(due_in=due_in, priority=priority)
     rows.task(due_in=-90, task_type="other")
+    # What has been done, or runs, is ahead of nobody.
+    for state in ("in_progress", "finished", "failed"):
+        rows.task(due_in=-500, state=state, priority=2)
     assert facts(engine, task_id, "ahead")["ahead"] == 3
     rows.connection.execute(
         text(
