@@ -268,3 +268,4 @@ def test_a_verb_on_many_is_one_entry_among_the_others(engine: Engine, rows: Rows
     with Session(engine) as session:
         shown, more = audit.page(session)
     assert ([each.verb for each in shown], more) == (["retry", "pause", "delete"], False)
+    assert all(each.done for each in shown)

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
 
 from spoils.db.engine import transaction
 from spoils.models import TaskState
@@ -324,3 +325,16 @@ def test_two_that_work_side_by_side_keep_to_their_own_lists(engine: Engine, rows
     assert [told(rows, each) for each in (retrying, deleting)] == [(4, 4, 0), (4, 4, 0)]
     assert {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks WHERE state = 'new'")} == {*retried}
     assert rows.value("SELECT count(*) FROM fang_tasks") == 4
+
+
+def test_how_far_it_has_come_is_read_anew_each_time(engine: Engine, rows: Rows) -> None:
+    ids = tuple(rows.task(state="failed") for _ in range(3))
+    with transaction(engine) as connection:
+        bulk_id = bulk.begin(connection, "delete", Selection(ids=ids), who="admin", expected=3)
+    with Session(engine) as session:
+        assert (found := bulk.find(session, bulk_id)) is not None
+        assert found.done == 0
+        while step(engine, bulk_id):
+            pass
+        assert (found := bulk.find(session, bulk_id)) is not None
+        assert found.done == 3

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from spoils.models import Task
-from spoils.queue import why
+from spoils.models import PauseKind, Task
+from spoils.queue import pauses, why
 from tests.rows import Rows
 
 
@@ -46,6 +46,15 @@ def test_its_time_and_its_worker_are_told_apart(ask: Any, rows: Rows) -> None:
     rows.connection.execute(text("UPDATE spoils_workers SET draining = false, task_types = '{other}'"))
     assert ask(rows.task()) == [("no_taker", True), ("due", False)]
     assert worker_id
+
+
+def test_a_pause_of_its_type_holds_it(engine: Engine, ask: Any, rows: Rows) -> None:
+    task_id = rows.task()
+    pauses.pause(rows.connection, PauseKind.TASK_TYPE, "other", by="admin")
+    assert "paused" not in dict(ask(task_id))
+    pauses.pause(rows.connection, PauseKind.TASK_TYPE, "sample", by="admin")
+    assert dict(ask(task_id))["paused"] is True
+    assert facts(engine, task_id, "paused")["paused_by"] == "admin"
 
 
 def test_a_retry_tells_of_the_attempt_before_it(engine: Engine, rows: Rows) -> None:
