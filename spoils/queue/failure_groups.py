@@ -4,22 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    CTE,
-    DateTime,
-    Integer,
-    Select,
-    String,
-    bindparam,
-    func,
-    literal,
-    select,
-    true,
-)
+from sqlalchemy import ARRAY, DateTime, Integer, Select, String, bindparam, func, select, true
 
 from spoils.models import Attempt, Task, TaskState, Worker
 from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
@@ -75,35 +64,41 @@ _SEEN = select(
     _wanted.c.key, _begin.c.ended_at, _begin.c.release, _end.c.ended_at, _end.c.release
 ).select_from(_wanted.join(_begin, true()).join(_end, true()))
 
+_SINCE = bindparam("since", type_=DateTime(timezone=True))
+
 
 def look(
     session: Session, *, now: datetime, since: datetime | None, task_type: str | None = None, far: int = FAR
 ) -> Look:
     """The failed tasks that changed last, not before `since`, in groups; of `task_type` those that are among them."""
-    # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
-    newest_first = (Task.updated_at.desc(), Task.id.desc())
-    place = func.row_number().over(order_by=newest_first).label("place")
-    near = select(Task.id, Task.updated_at, Task.task_type, Task.attempts, place).where(
-        Task.state == TaskState.FAILED
-    )
-    if since is not None:
-        near = near.where(Task.updated_at >= since)
-    near = near.order_by(*newest_first).limit(far)
+    values = {"now": now, "since": since, "task_type": task_type, "far": far}
     # Summed in the database: thousands of rows with their ids took longer to hand over than to find.
-    rows = session.execute(_groups(near.cte("near_rows"), since, task_type), {"now": now}).all()
+    rows = session.execute(_groups(since is not None, task_type is not None), values).all()
     looked, begin = rows[0][:2]
     return Look(
         tuple(_group(row) for row in rows if row.key is not None), looked, looked < far, since or begin or now
     )
 
 
-def _groups(near: CTE, since: datetime | None, task_type: str | None) -> Select[Any]:
+# Put together once: that takes long beside what a page takes.
+@cache
+def _groups(bounded: bool, of_type: bool) -> Select[Any]:
     """A row for each group, the newest first, each with how many tasks were looked at and the oldest's moment."""
+    # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
+    newest_first = (Task.updated_at.desc(), Task.id.desc())
+    place = func.row_number().over(order_by=newest_first).label("place")
+    near = (
+        select(Task.id, Task.updated_at, Task.task_type, Task.attempts, place)
+        .where(Task.state == TaskState.FAILED, Task.updated_at >= _SINCE if bounded else true())
+        .order_by(*newest_first)
+        .limit(bindparam("far", type_=Integer))
+        .cte("near_rows")
+    )
     task = near.c
     own = select(Task.error_message).where(Task.id == task.id).scalar_subquery()
     last = last_attempt(task)
     whole = select(func.count().label("looked"), func.min(task.updated_at).label("oldest")).subquery("whole")
-    begin = literal(since, DateTime(True)) if since else select(whole.c.oldest).scalar_subquery()
+    begin = _SINCE if bounded else select(whole.c.oldest).scalar_subquery()
     seconds = func.extract("epoch", bindparam("now", type_=DateTime(True)) - begin)
     at = func.extract("epoch", task.updated_at - begin) * BINS / func.greatest(1, seconds)
     keyed = (
@@ -117,7 +112,7 @@ def _groups(near: CTE, since: datetime | None, task_type: str | None) -> Select[
             func.least(BINS - 1, func.greatest(0, func.floor(at))).cast(Integer).label("bin"),
         )
         .select_from(near.outerjoin(last, true()))
-        .where(true() if task_type is None else task.task_type == task_type)
+        .where(task.task_type == bindparam("task_type", type_=String) if of_type else true())
         .cte("keyed")
     )
     one = keyed.c
