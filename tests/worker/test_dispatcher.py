@@ -6,12 +6,14 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
+from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.worker.dispatcher import POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
-from tests.queue.hands import KINDS, TYPES, end
+from tests.queue.hands import KINDS, TYPES, end, take
 from tests.rows import Rows
 from tests.support import eventually
 
@@ -200,3 +202,58 @@ def test_it_claims_nothing_when_asked_not_to(bench: Bench, rows: Rows) -> None:
     bench.dispatcher.obey(draining=False, paused=frozenset())
     bench.dispatcher.tick()
     assert rows.state(task_id) == "in_progress"
+
+
+def held_ahead(bench: Bench, rows: Rows) -> UUID:
+    """Both threads are busy, and a third claim waits for one of them; its id."""
+    for _ in range(2):
+        rows.task(due_in=-5)
+    bench.dispatcher.tick()
+    task_id = rows.task()
+    (ahead,) = take(rows.connection, bench.worker_id)
+    bench.in_flight.add([ahead])
+    bench.pool.submit([ahead])
+    return task_id
+
+
+def test_what_no_thread_has_begun_is_given_back_at_the_end(bench: Bench, rows: Rows) -> None:
+    task_id = held_ahead(bench, rows)
+    bench.dispatcher.give_back_unstarted()
+    row = rows.one(task_id)
+    assert (row.state, row.claimed_by, row.retries) == ("new", None, 0)
+    assert task_id not in {claim.id for claim in bench.in_flight.claims()}
+    assert len(bench.in_flight) == 2
+    bench.dispatcher.give_back_unstarted()  # nothing is left
+    assert len(bench.in_flight) == 2
+
+
+def test_what_could_not_be_given_back_is_found_again_by_the_next_claim(database_url: str, rows: Rows) -> None:
+    impatient = make_engine(
+        database_url, connections=2, application_name="tests", autocommit=True, lock_timeout_ms=100
+    )
+    bench = Bench(impatient, rows.worker())
+    try:
+        task_id = held_ahead(bench, rows)
+        with impatient.connect() as holder:
+            holder.exec_driver_sql("BEGIN")
+            holder.execute(text("SELECT 1 FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+            with pytest.raises(DBAPIError):
+                bench.dispatcher.give_back_unstarted()
+            holder.exec_driver_sql("ROLLBACK")
+        assert rows.state(task_id) == "in_progress"
+        bench.end(1)
+        bench.dispatcher.tick()
+        # Given back, and claimed anew by the same tick where its turn came.
+        row = rows.one(task_id)
+        assert (row.state, row.attempts) in (("new", 1), ("in_progress", 2))
+    finally:
+        for _ in range(10):
+            bench.gate.release()
+        bench.pool.stop()
+        impatient.dispose()
+
+
+def test_a_moment_that_has_passed_is_forgotten(bench: Bench) -> None:
+    bench.dispatcher.due_in(0.001)
+    threading.Event().wait(0.05)
+    assert bench.dispatcher.tick() == POLL_SECONDS

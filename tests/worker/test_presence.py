@@ -1,0 +1,111 @@
+"""The thread that beats: what it hears with a beat, what it does where its lock is taken, and how it leaves."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from spoils.db.engine import make_engine
+from spoils.queue import presence as statements
+from spoils.worker.presence import Presence, StillThere
+from tests.queue.hands import KINDS, TYPES, take
+from tests.rows import Rows
+from tests.support import eventually
+
+
+class Ears:
+    """What a presence has said to the other rooms, by the name of what was said."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.worker_id = uuid4()
+        self.presence = Presence(
+            engine=engine,
+            worker_id=self.worker_id,
+            release="v1",
+            threads=5,
+            task_types=TYPES,
+            kinds=KINDS,
+            running=lambda: 0,
+            on_due=lambda seconds: self.heard.append(("due", seconds)),
+            on_suspect=lambda due, turn: self.heard.append(("suspect", due)),
+            on_dead=lambda dead: self.heard.append(("dead", dead)),
+            on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
+            on_orders=lambda draining, paused: self.heard.append(("orders", paused)),
+            on_ended=lambda: self.heard.append(("ended", None)),
+        )
+
+    def of(self, name: str) -> list[Any]:
+        return [said for kind, said in self.heard if kind == name]
+
+
+@pytest.fixture
+def direct(database_url: str) -> Iterator[Engine]:
+    """Connect without a pooler in any case: a lock and a LISTEN need a session of their own."""
+    made = make_engine(database_url, connections=5, application_name="tests", autocommit=True)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def ears(direct: Engine) -> Iterator[Ears]:
+    ears = Ears(direct)
+    yield ears
+    ears.presence._disconnect()
+
+
+def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ears, rows: Rows) -> None:
+    assert ears.presence.tick() > 0
+    assert ears.presence.attending.is_set()
+    running = rows.task()
+    (claim,) = take(rows.connection, ears.worker_id)
+    rows.connection.execute(
+        text("UPDATE fang_tasks SET cancel_requested_at = now() WHERE id = :id"), {"id": running}
+    )
+    rows.task(due_in=2)
+    ears.heard.clear()
+    ears.presence._beat_at = 0.0
+    ears.presence.tick()
+    assert ears.of("cancelled") == [frozenset([claim.id])]
+    assert any(0 < seconds <= 2 for seconds in ears.of("due"))
+
+
+def test_a_worker_that_never_came_to_the_database_leaves_without_a_word(ears: Ears, rows: Rows) -> None:
+    ears.presence.leave()
+    assert rows.value("SELECT count(*) FROM spoils_workers") == 0
+
+
+def test_a_worker_that_leaves_ends_its_row(ears: Ears, rows: Rows) -> None:
+    ears.presence.tick()
+    ears.presence.leave()
+    ((worker_id, ended),) = rows.all("SELECT id, ended_at IS NOT NULL FROM spoils_workers")
+    assert (worker_id, ended) == (ears.worker_id, True)
+    assert not ears.presence.attending.is_set()
+
+
+def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken(
+    ears: Ears, direct: Engine
+) -> None:
+    with direct.connect() as former:
+        assert statements.take_lock(former, ears.worker_id)
+        with pytest.raises(StillThere):
+            ears.presence.tick()
+        assert not ears.presence.attending.is_set()
+
+        def taken() -> None:
+            ears.presence.tick()
+
+        eventually(taken)
+        assert ears.presence.attending.is_set()
+        former.invalidate()
+
+
+def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears, rows: Rows) -> None:
+    ears.presence.tick()
+    rows.connection.execute(text("UPDATE spoils_workers SET ended_at = now()"))
+    ears.heard.clear()
+    ears.presence._beat_at = 0.0
+    ears.presence.tick()
+    assert [kind for kind, _ in ears.heard] == ["ended"]
