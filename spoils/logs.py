@@ -43,9 +43,10 @@ class LineFormatter(logging.Formatter):
         return line
 
     def message(self, record: logging.LogRecord) -> str:
-        """What happened; masked where others have a word in it, which is where it went wrong."""
+        """What happened; masked where others have a word in it: where it went wrong, and in addresses."""
         text = record.getMessage()
-        return masked_text(text) if record.levelno >= logging.WARNING else text
+        foreign = record.levelno >= logging.WARNING or record.name == "werkzeug"
+        return masked_text(text) if foreign else text
 
     converter = staticmethod(time.gmtime)
 

@@ -125,6 +125,12 @@ def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:
         assert "hunter2" not in told("It broke", level=logging.ERROR, error=True)
 
 
+def test_a_secret_in_an_address_is_masked_for_a_developer_too() -> None:
+    line = told('127.0.0.1 "GET /jobs?token=hunter2 HTTP/1.1" 200 -', name="werkzeug")
+    assert "hunter2" not in line
+    assert "GET /jobs?token=" in line
+
+
 def test_a_value_that_looks_like_more_fields_stands_in_quotes() -> None:
     line = told("Hello", task_type='x action=forged "y"')
     assert 'task_type="x action=forged \\"y\\""' in line
