@@ -50,6 +50,16 @@ class Bench:
             contenders |= peers.drains(self.url, self.jobs)
         yield from self._pairs(contenders, "jobs/s")
 
+    def counts(self) -> Iterator[Row]:
+        """One process with the triggers that keep the counts by type and state true, and without."""
+        yield from self._pairs(
+            {
+                "without them": lambda: drain.uncounted(self.url, self.jobs),
+                "with them": lambda: drain.drain(self.url, self.jobs, left=drain.any_left),
+            },
+            "jobs/s",
+        )
+
     def latency(self) -> Iterator[Row]:
         """From commit to the job's first line on an idle worker, a job each tenth of a second."""
         number = int(self.seconds * 10)
@@ -198,7 +208,19 @@ class Bench:
         return then()
 
 
-SCENARIOS = ("drain", "latency", "enqueue", "flat", "snapshot", "fairness", "slow", "mix", "memory", "pages")
+SCENARIOS = (
+    "drain",
+    "counts",
+    "latency",
+    "enqueue",
+    "flat",
+    "snapshot",
+    "fairness",
+    "slow",
+    "mix",
+    "memory",
+    "pages",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
