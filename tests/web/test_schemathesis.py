@@ -4,7 +4,6 @@ A short round by default. SPOILS_FUZZ_EXAMPLES says how many examples each opera
 long a round may take; docs/reliability.md has the command for a long one.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -13,11 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from spoils import jobs
-from spoils.config import Settings
-from spoils.web import create_app
-from spoils.web.api.openapi import make_document
-from tests.programs import Web
+from spoils.config import environment_with
+from tests.programs import ROOT, Web
 from tests.support import PATIENCE
 
 pytestmark = pytest.mark.process
@@ -80,7 +76,26 @@ def test_no_request_gets_an_answer_that_the_document_does_not_have(
 
 
 def document_of(database_url: str, secrets: dict[str, str]) -> str:
-    """The document that the web program with these settings has, of which an open one tells a stranger nothing."""
-    jobs.load()
-    app = create_app(Settings.from_env({"DATABASE_URL": database_url, **secrets}))
-    return json.dumps(make_document(app))
+    """The document that the web program with these settings has, of which an open one tells a stranger nothing.
+
+    Made by a process of its own: in this one other tests may have put their job classes on the shelf.
+    """
+    program = (
+        "import json, os\n"
+        "from spoils import jobs\n"
+        "from spoils.config import Settings\n"
+        "from spoils.web import create_app\n"
+        "from spoils.web.api.openapi import make_document\n"
+        "jobs.load()\n"
+        "print(json.dumps(make_document(create_app(Settings.from_env(os.environ)))))\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment_with(DATABASE_URL=database_url, **secrets),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60 * PATIENCE,
+    )
+    return made.stdout
