@@ -5,14 +5,18 @@ import psycopg2
 from spoils.models import db
 
 
-def emptied(url: str) -> None:
-    """Make it what it was after its migration. Whoever is still connected is cut off."""
+def emptied(url: str, *, pooled: bool = False) -> None:
+    """Make it what it was after its migration. Whoever is still connected is cut off.
+
+    Where it is `pooled` their ends are waited for: a pooler gives a session that it has not seen die yet to whoever
+    comes next.
+    """
     tables = [table.name for table in reversed(db.metadata.sorted_tables)]
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"SELECT pg_terminate_backend(pid, {5000 if pooled else 0}) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ''"
         )
         cursor.execute("DROP TABLE IF EXISTS effects")

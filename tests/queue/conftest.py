@@ -20,9 +20,9 @@ def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(database_of_the_file: str) -> Iterator[str]:
+def database_url(pytestconfig: pytest.Config, database_of_the_file: str) -> Iterator[str]:
     yield database_of_the_file
-    emptied(database_of_the_file)
+    emptied(database_of_the_file, pooled=bool(pytestconfig.getoption("--pooler")))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from spoils.db.engine import make_engine
 from spoils.queue import presence
 from spoils.queue.presence import Pulse
 from tests.queue.hands import KINDS, TYPES
@@ -154,14 +155,19 @@ def test_a_lock_is_held_by_one_session_only(direct: Engine, rows: Rows) -> None:
         other.invalidate()
 
 
-def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(
-    engine: Engine, connection: Connection
-) -> None:
+def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(database_url: str) -> None:
     mine, other = uuid4(), uuid4()
     # The same number as two halves is another lock.
     number = presence.lock_key(mine) & (2**64 - 1)
     halves = {"high": _signed(number >> 32), "low": _signed(number & 0xFFFFFFFF)}
-    with engine.connect() as holder, engine.connect() as bystander, engine.connect() as namesake:
+    # Without a pooler in any case: a lock is a session's, and there it would be somebody else's a moment later.
+    direct = make_engine(database_url, connections=4, application_name="tests", autocommit=True)
+    with (
+        direct.connect() as connection,
+        direct.connect() as holder,
+        direct.connect() as bystander,
+        direct.connect() as namesake,
+    ):
         assert presence.take_lock(holder, mine)
         assert presence.take_lock(bystander, other)
         namesake.execute(text("SELECT pg_advisory_lock(CAST(:high AS int), CAST(:low AS int))"), halves)
@@ -177,6 +183,7 @@ def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(
         with pytest.raises(DBAPIError):
             holder.execute(text("SELECT 1"))
         holder.invalidate()
+    direct.dispose()
 
 
 def _signed(half: int) -> int:
