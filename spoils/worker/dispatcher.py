@@ -10,10 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from spoils.db.engine import is_direct
 from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight, Token
+from spoils.worker.listener import Listener
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
 
@@ -37,7 +39,11 @@ AGAIN_SECONDS = (0.005, 0.010, 0.020)
 
 
 class Dispatcher:
-    """Polling is the truth; notifications, the next due moment and freed threads only wake it."""
+    """Polling is the truth; notifications, the next due moment and freed threads only wake it.
+
+    It holds one connection for good, listens on it and claims on it: a notification is answered by the thread that
+    hears it, in one round trip.
+    """
 
     def __init__(
         self,
@@ -63,25 +69,21 @@ class Dispatcher:
         self._suspect_due = False
         self._makes_room = False
         self._unsure = False
+        self._told = False
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
-        self.loop = Loop(name="dispatcher", tick=self.tick)
+        self._connection: Connection | None = None
+        self._listener = Listener(on_notify=self._heard)
+        self.loop = Loop(
+            name="dispatcher", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt
+        )
 
     def due_in(self, seconds: float) -> None:
-        """A task falls due in so many seconds: claim then. Zero or less means now."""
-        if seconds < -EARLIER_SECONDS:
-            self._cursors.look_back()
-        if seconds <= 0:
-            self._cursors.look_wide()
-            self._again = AGAIN_SECONDS
+        """A task falls due in so many seconds: claim then. Zero or less means now. Any thread may call it."""
+        if self._heard(seconds):
             self.loop.wake()
-        elif seconds < POLL_SECONDS * 3:
-            moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
-            if self._due_at is None or moment < self._due_at:
-                self._due_at = moment
-                self.loop.wake()
 
     def suspect_due(self, due: bool, *, make_room: bool) -> None:
         """Whether a task that was running at two deaths is due: it is performed with nothing beside it.
@@ -114,11 +116,17 @@ class Dispatcher:
         if self._suspect_due and self._makes_room and self._runs_empty() and (held or self._claim_suspect()):
             return POLL_SECONDS
         claimed_at = time.monotonic()
-        if self._claim(room):
+        self._told = False
+        if self._claim(room) or self._told:
             return 0.0
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
         return self._until_next(claimed_at)
+
+    def close(self) -> None:
+        """Give the connection back. The loop has been stopped, and nobody wakes it any more."""
+        self._disconnect()
+        self._listener.close()
 
     def _claim(self, room: int) -> bool:
         """Claim into the room; whether there may be more at once."""
@@ -148,15 +156,59 @@ class Dispatcher:
     def _claiming(self) -> Iterator[Connection]:
         if self._unsure:
             self._strays_until = time.monotonic() + LATE_SECONDS
-        with self._engine.connect() as connection:
+        with self._connected() as connection:
             if time.monotonic() < self._strays_until:
                 self._release_strays(connection)
             # From here to the answer we cannot know whether the claim was made.
             self._unsure = True
             yield connection
 
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """The connection; an error of any kind ends it, and the next use makes another."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+                if is_direct(self._connection):
+                    self._listener.attach(self._connection.connection.driver_connection)
+            yield self._connection
+        except BaseException:
+            self._disconnect()
+            raise
+        self._listener.pass_on()
+
+    def _disconnect(self) -> None:
+        self._listener.attach(None)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # a session that listens is nobody else's
+            connection.close()
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._listener.wait(seconds)
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _heard(self, seconds: float) -> bool:
+        """Take in that a task falls due in so many seconds; whether that is sooner than what was known."""
+        if seconds < -EARLIER_SECONDS:
+            self._cursors.look_back()
+        if seconds <= 0:
+            self._cursors.look_wide()
+            self._again = AGAIN_SECONDS
+            self._told = True
+            return True
+        if seconds >= POLL_SECONDS * 3:
+            return False
+        moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
+        if self._due_at is not None and moment >= self._due_at:
+            return False
+        self._due_at = moment
+        return True
+
     def _take_in_hand(self, claims: list[Claim]) -> None:
-        """While the connection is not given back yet, which may fail as well: what is in hand must be performed."""
         self._in_flight.add(claims)
         self._unsure = False
         self._pool.submit(claims)

@@ -1,4 +1,4 @@
-"""Waiting on the presence connection: for a notification, for the next beat, or for somebody who interrupts."""
+"""Waiting on the claiming connection: for a notification, for a moment, or for somebody who interrupts."""
 
 import math
 import os
@@ -17,6 +17,7 @@ class Listener:
         self._connection: Any = None
         # A pipe, since a thread that sleeps in select() hears no event.
         self._ear, self._mouth = os.pipe()
+        self._interrupted = False
         os.set_blocking(self._ear, False)
         os.set_blocking(self._mouth, False)
 
@@ -28,7 +29,7 @@ class Listener:
                 cursor.execute(f"LISTEN {CHANNEL}")
 
     def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or earlier when interrupted. Notifications are passed on as they come."""
+        """Return after `seconds`, or earlier when interrupted or notified, which is passed on."""
         # Not select(), which knows no file descriptor beyond 1023.
         sources = select.poll()
         sources.register(self._ear, select.POLLIN)
@@ -51,13 +52,13 @@ class Listener:
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""
-        try:
+        if not self._interrupted:  # writing would cost a busy worker more than this look
+            self._interrupted = True
             os.write(self._mouth, b"!")
-        except BlockingIOError:
-            return  # a full pipe wakes as well
 
     def close(self) -> None:
-        """Give the pipe back."""
+        """Give the pipe back; an interruption after this does nothing."""
+        self._interrupted = True
         os.close(self._ear)
         os.close(self._mouth)
 
@@ -66,7 +67,9 @@ class Listener:
             while os.read(self._ear, 4096):
                 pass
         except BlockingIOError:
-            return
+            pass
+        # Last: who interrupts before this writes nothing, and what it has changed is looked at after this wait.
+        self._interrupted = False
 
 
 def _seconds(payload: str) -> float:

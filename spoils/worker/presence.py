@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine
 from spoils.db.engine import is_direct
 from spoils.errors import SpoilsError
 from spoils.queue import presence
-from spoils.worker.listener import Listener
 from spoils.worker.loop import Loop
 from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
@@ -65,18 +64,13 @@ class Presence:
         self._on_ended = on_ended
         self._paused: frozenset[str] = frozenset()
         self._watch = Watch()
-        self._listener = Listener(on_notify=on_due)
         self._connection: Connection | None = None
         self._entered = False
         self._beat_at = 0.0
         self.attending = threading.Event()
         self.draining = False
         self.loop = Loop(
-            name="presence",
-            tick=self.tick,
-            wait=self._wait,
-            interrupt=self._listener.interrupt,
-            longest_error_seconds=LONGEST_ERROR_SECONDS,
+            name="presence", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS
         )
 
     def tick(self) -> float:
@@ -99,7 +93,6 @@ class Presence:
                 presence.leave(self._connection, self._worker_id)
         finally:
             self._disconnect()
-            self._listener.close()
 
     def _connect(self) -> Connection:
         self._connection = connection = self._engine.connect()
@@ -113,20 +106,18 @@ class Presence:
                 # Behind a black hole the server may never notice that our former session has gone.
                 presence.evict(connection, self._worker_id)
                 raise StillThere()
-            self._listener.attach(connection.connection.driver_connection)
         self._beat_at = 0.0
         self._beat(connection)
         self.attending.set()
-        self._on_due(0.0)  # what was notified while nobody listened
+        self._on_due(0.0)  # what fell due while nothing was claimed
         return connection
 
     def _disconnect(self) -> None:
         self.attending.clear()
         self._watch.forget()
-        self._listener.attach(None)
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()  # a session with a lock and a LISTEN is nobody else's
+            connection.invalidate()  # a session with a lock is nobody else's
             connection.close()
 
     def _beat(self, connection: Connection) -> None:
@@ -141,7 +132,6 @@ class Presence:
             kinds=self._kinds,
         )
         self._beat_at = time.monotonic()
-        self._listener.pass_on()
         if not pulse.alive:
             self._on_ended()
             return
@@ -155,13 +145,6 @@ class Presence:
             self._on_cancelled(pulse.cancelled)
         if dead := self._watch.observe(pulse, self._beat_at):
             self._on_dead(dead)
-
-    def _wait(self, seconds: float) -> None:
-        try:
-            self._listener.wait(seconds)
-        except Exception:
-            self._disconnect()
-            raise
 
     def _row(self, direct: bool) -> dict[str, object]:
         return {

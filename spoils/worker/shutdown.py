@@ -57,6 +57,8 @@ class Shutdown:
         if self._rooms.presence.loop.stop(0.5):  # 4. the beat goes on until nothing is held
             self._leave()
         self._rooms.watchdog.stop()
+        if self._rooms.dispatcher.loop.stop(0):
+            self._rooms.dispatcher.close()
         self._rooms.engine.dispose()
         self._rooms.sessions.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self._rooms.worker_id})

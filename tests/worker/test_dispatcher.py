@@ -229,7 +229,7 @@ def test_what_no_thread_has_begun_is_given_back_at_the_end(bench: Bench, rows: R
 
 def test_what_could_not_be_given_back_is_found_again_by_the_next_claim(database_url: str, rows: Rows) -> None:
     impatient = make_engine(
-        database_url, connections=2, application_name="tests", autocommit=True, lock_timeout_ms=100
+        database_url, connections=3, application_name="tests", autocommit=True, lock_timeout_ms=100
     )
     bench = Bench(impatient, rows.worker())
     try:
