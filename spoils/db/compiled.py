@@ -1,11 +1,15 @@
 """Statements that are executed thousands of times a second: compiled once, planned once, read as plain tuples."""
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+import psycopg2
+from psycopg2.extensions import adapt
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
 from spoils.db.engine import is_planned_once
@@ -31,24 +35,48 @@ class Compiled:
             for bind, key in compiled.bind_names.items()
             if not bind.required
         }
-        numbered: Any = statement.compile(dialect=_NUMBERED)
         # The text's digest, since what is prepared under a name stays so for as long as its session.
         self.prepared = f"spoils_{name}_{sha256(self.text.encode()).hexdigest()[:8]}"
-        self.preparing = f"PREPARE {self.prepared} AS {numbered}"
-        self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in numbered.positiontup)})"
+        numbered: Any = statement.compile(dialect=_NUMBERED)
+        names = numbered.positiontup
+        given = [one for one in names if one not in self._constants]
+        places = {one: f"${place}" for place, one in enumerate(given, 1)}
+        places |= {one: adapt(value).getquoted().decode() for one, value in self._constants.items()}
+        text = re.sub(r"\$([0-9]+)", lambda found: places[names[int(found[1]) - 1]], str(numbered))
+        self.preparing = f"PREPARE {self.prepared} AS {text}"
+        self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
-        text = self._prepare(connection) if is_planned_once(connection) else self.text
-        with connection.exec_driver_sql(text, {**self._constants, **values}) as result:
+        if is_planned_once(connection):
+            return self._planned_once(connection, values)
+        with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
-    def _prepare(self, connection: Connection) -> str:
+    def _planned_once(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        # By the driver alone: SQLAlchemy's part in it would be felt by a job that somebody waits for.
+        driver: Any = connection.connection.driver_connection
         prepared = connection.info.setdefault(_PREPARED, set())
-        if self.prepared not in prepared:
-            connection.exec_driver_sql(self.preparing)
-            prepared.add(self.prepared)
-        return self.executing
+        with driver.cursor() as cursor:
+            try:
+                if self.prepared not in prepared:
+                    cursor.execute(self.preparing)
+                    prepared.add(self.prepared)
+                cursor.execute(self.executing, values)
+                return cursor.fetchall() if cursor.description else []
+            except psycopg2.Error as exc:
+                gone = connection.dialect.is_disconnect(exc, driver, cursor)  # type: ignore[arg-type]
+                if gone:
+                    connection.invalidate(exc)
+                raise DBAPIError.instance(
+                    self.prepared,
+                    None,
+                    exc,
+                    psycopg2.Error,
+                    hide_parameters=True,
+                    connection_invalidated=gone,
+                    dialect=connection.dialect,
+                ) from exc
 
 
 def _as_driver_takes_it(kind: Any, value: Any) -> Any:

@@ -9,7 +9,7 @@ from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
 
 OWN_CONNECTIONS = 3
-"""Presence and LISTEN, claim, settle and maintenance; what is left of the budget is for sessions of jobs."""
+"""Presence, claim and LISTEN, settle and maintenance; what is left of the budget is for sessions of jobs."""
 SESSION_WAIT_SECONDS = 60.0
 """How long a job waits for one of the session connections, while all are held by jobs that run.
 

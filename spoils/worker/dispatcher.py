@@ -75,14 +75,16 @@ class Dispatcher:
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
         self._connection: Connection | None = None
-        self._listener = Listener(on_notify=self._heard)
+        self._listener = Listener(on_notify=self._hear)
         self.loop = Loop(
             name="dispatcher", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt
         )
 
     def due_in(self, seconds: float) -> None:
         """A task falls due in so many seconds: claim then. Zero or less means now. Any thread may call it."""
-        if self._heard(seconds):
+        known = self._due_at
+        self._hear(seconds)
+        if seconds <= 0 or self._due_at != known:
             self.loop.wake()
 
     def suspect_due(self, due: bool, *, make_room: bool) -> None:
@@ -191,22 +193,16 @@ class Dispatcher:
             self._disconnect()
             raise
 
-    def _heard(self, seconds: float) -> bool:
-        """Take in that a task falls due in so many seconds; whether that is sooner than what was known."""
+    def _hear(self, seconds: float) -> None:
         if seconds < -EARLIER_SECONDS:
             self._cursors.look_back()
         if seconds <= 0:
             self._cursors.look_wide()
             self._again = AGAIN_SECONDS
             self._told = True
-            return True
-        if seconds >= POLL_SECONDS * 3:
-            return False
-        moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
-        if self._due_at is not None and moment >= self._due_at:
-            return False
-        self._due_at = moment
-        return True
+        elif seconds < POLL_SECONDS * 3:
+            moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
+            self._due_at = min(self._due_at or moment, moment)
 
     def _take_in_hand(self, claims: list[Claim]) -> None:
         self._in_flight.add(claims)

@@ -4,6 +4,7 @@ import math
 import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 CHANNEL = "spoils_tasks"
@@ -63,11 +64,9 @@ class Listener:
         os.close(self._mouth)
 
     def _empty_pipe(self) -> None:
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._ear, 4096):
                 pass
-        except BlockingIOError:
-            pass
         # Last: who interrupts before this writes nothing, and what it has changed is looked at after this wait.
         self._interrupted = False
 

@@ -69,9 +69,7 @@ class Presence:
         self._beat_at = 0.0
         self.attending = threading.Event()
         self.draining = False
-        self.loop = Loop(
-            name="presence", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS
-        )
+        self.loop = Loop(name="presence", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS)
 
     def tick(self) -> float:
         """Beat once; connect first where there is no connection. Returns the seconds until the next beat."""
@@ -100,12 +98,11 @@ class Presence:
         if not self._entered:
             presence.enter(connection, self._row(direct))
             self._entered = True
-        if direct:
-            # Only the session that holds the lock speaks for this worker.
-            if not presence.take_lock(connection, self._worker_id):
-                # Behind a black hole the server may never notice that our former session has gone.
-                presence.evict(connection, self._worker_id)
-                raise StillThere()
+        # Only the session that holds the lock speaks for this worker.
+        if direct and not presence.take_lock(connection, self._worker_id):
+            # Behind a black hole the server may never notice that our former session has gone.
+            presence.evict(connection, self._worker_id)
+            raise StillThere()
         self._beat_at = 0.0
         self._beat(connection)
         self.attending.set()

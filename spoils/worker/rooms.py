@@ -118,7 +118,8 @@ class Rooms:
             in_flight=self.in_flight,
             attending=self.presence.attending,
         )
-        # Three connections serve the claim, the settling and the housework: the last may never take more than one.
+        # Presence and the claim hold a connection each. The third serves the settling and the housework, one room at a
+        # time of it.
         turn = threading.Lock()
         self.rescuer = Rescuer(engine=self.engine, turn=turn)
         self.scheduler = Scheduler(

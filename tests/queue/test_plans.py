@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
@@ -49,9 +50,10 @@ def many(rows: Rows, request: pytest.FixtureRequest) -> None:
 
 
 def plan(connection: Connection, statement: Compiled, values: dict[str, object]) -> str:
-    given = {**statement._constants, **values}
-    executing = statement._prepare(connection)
-    return "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {executing}", given))
+    if statement.prepared not in connection.info.get("prepared", ()):
+        connection.exec_driver_sql(statement.preparing)
+    found = connection.exec_driver_sql(f"EXPLAIN {statement.executing}", values)
+    return "\n".join(row[0] for row in found)
 
 
 @pytest.mark.usefixtures("many")
@@ -103,3 +105,34 @@ def test_elsewhere_nothing_is_prepared(engine: Engine, me: UUID) -> None:
     with engine.connect() as connection:
         claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
         assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
+
+
+def test_an_error_of_a_prepared_statement_is_sqlalchemy_s_and_the_connection_goes_on(
+    by_index: Engine, me: UUID, rows: Rows
+) -> None:
+    with by_index.connect() as connection:
+        claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        rows.connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
+        try:
+            with pytest.raises(ProgrammingError, match="fang_tasks"):
+                claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        finally:
+            rows.connection.execute(text("ALTER TABLE away RENAME TO fang_tasks"))
+        assert not connection.invalidated
+        task_id = rows.task()
+        claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        assert [one.id for one in claims] == [task_id]
+
+
+def test_a_prepared_statement_on_a_session_that_has_ended_gives_its_connection_up(
+    by_index: Engine, me: UUID, rows: Rows
+) -> None:
+    with by_index.connect() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        with pytest.raises(OperationalError) as raised:
+            claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        assert raised.value.connection_invalidated
+        assert connection.invalidated
+    with by_index.connect() as connection:
+        assert claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)[0] == []

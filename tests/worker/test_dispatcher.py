@@ -1,6 +1,7 @@
 """The dispatcher claims what there is room for, and gives back what a lost answer left in the table."""
 
 import threading
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -257,3 +258,57 @@ def test_a_moment_that_has_passed_is_forgotten(bench: Bench) -> None:
     bench.dispatcher.due_in(0.001)
     threading.Event().wait(0.05)
     assert bench.dispatcher.tick() == POLL_SECONDS
+
+
+@pytest.fixture
+def listening(database_url: str, rows: Rows) -> Iterator[Bench]:
+    """A dispatcher that talks to the server itself, as one behind a pooler cannot listen."""
+    direct = make_engine(
+        database_url, connections=2, application_name="tests", autocommit=True, by_index=True, ping=False
+    )
+    bench = Bench(direct, rows.worker())
+    yield bench
+    for _ in range(10):
+        bench.gate.release()
+    bench.pool.stop()
+    bench.dispatcher.close()
+    direct.dispose()
+
+
+def test_what_is_put_in_while_it_claims_is_looked_for_at_once(
+    listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening.dispatcher.tick()  # it listens from now on
+    claim_first = listening.dispatcher._claim
+
+    def claim_and_put(room: int) -> bool:
+        more = claim_first(room)
+        rows.task()
+        with listening.dispatcher._connected() as connection:
+            connection.exec_driver_sql("SELECT 1")  # the notification comes with an answer
+        return more
+
+    monkeypatch.setattr(listening.dispatcher, "_claim", claim_and_put)
+    assert listening.dispatcher.tick() == 0
+    monkeypatch.undo()
+    listening.dispatcher.tick()
+    assert len(listening.in_flight) == 1
+
+
+def test_it_claims_and_listens_again_after_its_session_was_ended(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.tick()
+    rows.connection.execute(
+        text(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'tests' AND query LIKE '%spoils_claim%' AND pid <> pg_backend_pid()"
+        )
+    )
+    with pytest.raises(DBAPIError):
+        listening.dispatcher.tick()
+    listening.dispatcher.tick()
+    rows.task()
+    started = time.monotonic()
+    listening.dispatcher._wait(60)
+    assert time.monotonic() - started < 30  # what was put in ended the wait
+    listening.dispatcher.tick()
+    assert len(listening.in_flight) == 1

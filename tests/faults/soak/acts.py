@@ -115,7 +115,7 @@ class Acts:
         self.done["all sessions ended"] += 1
 
     def end_listener(self) -> None:
-        """End the session in which one worker listens and beats."""
+        """End the session in which one worker listens and claims."""
         with self._stage.rows() as rows:
             eventually(lambda: listening(rows)[0])
             victim = self._dice.choice(listening(rows))
