@@ -19,6 +19,7 @@ from tests.faults.soak.stage import GRACE_SECONDS, Stage
 from tests.rows import Rows
 from tests.support import eventually
 
+ENQUEUE = r"^INSERT INTO fang_tasks|^WITH put AS"
 CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 COMMIT = r"^COMMIT"
@@ -125,12 +126,12 @@ class Acts:
         self.done["listener ended"] += 1
 
     def lose_replies(self) -> None:
-        """Lose the answers to the commits of an enqueue, a claim, a settle and a job's own transaction."""
+        """Lose the answers to an enqueue, a claim, a settle and the commit of a job's own transaction."""
         workers, clients = self._stage.proxy, self._stage.client_proxy
         assert workers
         assert clients
         losses: dict[str, tuple[Proxy, str]] = {
-            "enqueue": (clients, COMMIT),
+            "enqueue": (clients, ENQUEUE),
             "claim": (workers, CLAIM),
             "settle": (workers, SETTLE),
             "job's commit": (workers, COMMIT),
