@@ -118,8 +118,8 @@ class Rooms:
             in_flight=self.in_flight,
             attending=self.presence.attending,
         )
-        # Presence and the claim hold a connection each. The third serves the settling and the housework, one room at a
-        # time of it.
+        # Presence and the claim hold a connection each. The third serves the settling and the housework, whose rooms
+        # take turns, so that only one of them is ever in the settling's way.
         turn = threading.Lock()
         self.rescuer = Rescuer(engine=self.engine, turn=turn)
         self.scheduler = Scheduler(

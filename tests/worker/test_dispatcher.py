@@ -300,7 +300,7 @@ def test_it_claims_and_listens_again_after_its_session_was_ended(listening: Benc
     rows.connection.execute(
         text(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE application_name = 'tests' AND query LIKE '%spoils_claim%' AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND query LIKE '%spoils_claim%' AND pid <> pg_backend_pid()"
         )
     )
     with pytest.raises(DBAPIError):

@@ -1,4 +1,4 @@
-"""Waiting on the presence connection: notifications come through, and anybody can end the wait."""
+"""Waiting on the claiming connection: notifications come through, and anybody can end the wait."""
 
 import threading
 from collections.abc import Iterator
