@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
-from spoils.db.engine import is_planned_once
+from spoils.db.engine import commits_by_itself, is_planned_once
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 # Prepared statements number their parameters.
@@ -24,12 +24,14 @@ class Compiled:
     """A Core statement in the driver's form. Lists must be arrays in it: `IN` has no one text.
 
     Its constants go with it; what is given at a call reaches the driver as it is, and what comes back is as the
-    driver reads it. A connection that plans once prepares it under its `name`, at its first use.
+    driver reads it. A connection that plans once prepares it under its `name`, at its first use; one that has no more
+    than one plan is prepared by any that commits it by itself.
     """
 
-    def __init__(self, statement: ClauseElement, name: str) -> None:
+    def __init__(self, statement: ClauseElement, name: str, *, one_plan: bool = False) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text = str(compiled)
+        self._one_plan = one_plan
         self._constants = {
             key: _as_driver_takes_it(bind.type, bind.value)
             for bind, key in compiled.bind_names.items()
@@ -48,12 +50,12 @@ class Compiled:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
-        if is_planned_once(connection):
-            return self._planned_once(connection, values)
+        if is_planned_once(connection) or (self._one_plan and commits_by_itself(connection)):
+            return self._prepared(connection, values)
         with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
-    def _planned_once(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _prepared(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         # By the driver alone: SQLAlchemy's part in it would be felt by a job that somebody waits for.
         driver: Any = connection.connection.driver_connection
         prepared = connection.info.setdefault(_PREPARED, set())

@@ -22,6 +22,8 @@ TCP_RULES: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,  # milliseconds
 }
+BELIEVED_SECONDS = 1.0
+"""A connection that was in use so lately is not asked whether it lives: that is a round trip for each use."""
 DIRECT = "direct"
 PLANNED_ONCE = "planned once"
 _IDLE_SINCE = "idle_since"
@@ -42,15 +44,12 @@ BY_INDEX = {
 BY_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0"}
 
 
-def engine_options(
-    *, connections: int, application_name: str, pool_timeout: float = 10.0, ping: bool = True
-) -> dict[str, Any]:
-    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`, each checked before use if `ping`."""
+def engine_options(*, connections: int, application_name: str, pool_timeout: float = 10.0) -> dict[str, Any]:
+    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them."""
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
-        "pool_pre_ping": ping,
         "pool_recycle": 3600,
         "connect_args": {**TCP_RULES, "application_name": application_name},
     }
@@ -66,6 +65,7 @@ def make_engine(
     *,
     autocommit: bool = False,
     by_index: bool = False,
+    ping: bool = True,
     lock_timeout_ms: int | None = None,
     statement_timeout_ms: int | None = None,
     **options: Any,
@@ -73,14 +73,15 @@ def make_engine(
     """An engine under the rules of this room; see `engine_options` for the options.
 
     With `autocommit` each statement commits by itself; see `transaction` for several. `by_index` keeps the planner from
-    reading whole tables, and lets it plan each statement of the queue once. `lock_timeout_ms` bounds how long a
-    statement waits for a row that somebody else has locked.
+    reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that have lain
+    idle. `lock_timeout_ms` bounds how long a statement waits for a row that somebody else has locked.
     """
     level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     engine = create_engine(driver_url(url), **level, **engine_options(**options))
     obey_rules(
         engine,
         by_index=by_index,
+        ping=ping,
         lock_timeout_ms=lock_timeout_ms,
         statement_timeout_ms=statement_timeout_ms,
     )
@@ -120,35 +121,21 @@ def by_itself(engine: Engine) -> Iterator[Connection]:
                 driver.autocommit = False
 
 
-def ping_idle(engine: Engine, *, after_seconds: float) -> None:
-    """Check a connection before use where it has lain idle; one that was in use a moment ago is believed to live."""
-
-    @event.listens_for(engine, "checkin")
-    def given_back(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        record.info[_IDLE_SINCE] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        now = time.monotonic()
-        if now - record.info.get(_IDLE_SINCE, now) > after_seconds:
-            try:
-                engine.dialect.do_ping(connection)
-            except psycopg2.Error as exc:
-                raise InvalidatePoolError from exc
-
-
 def obey_rules(
     engine: Engine,
     *,
     by_index: bool = False,
     by_order: bool = False,
+    ping: bool = True,
     lock_timeout_ms: int | None = None,
     statement_timeout_ms: int | None = None,
 ) -> None:
-    """Set the server's side of the rules on each new connection of `engine`.
+    """Set the server's side of the rules on each new connection of `engine`, and check those that have lain idle.
 
     `by_index` and `by_order` keep the planner from reading whole tables, and `by_order` from what it would sort.
     """
+    if ping:
+        _ping_idle(engine)
     settings = {
         "lock_timeout": lock_timeout_ms,
         "statement_timeout": statement_timeout_ms,
@@ -178,9 +165,30 @@ def obey_rules(
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {statement_timeout_ms}")
 
 
+def _ping_idle(engine: Engine) -> None:
+    @event.listens_for(engine, "checkin")
+    def given_back(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info[_IDLE_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def taken(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        now = time.monotonic()
+        if now - record.info.get(_IDLE_SINCE, now) > BELIEVED_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg2.Error as exc:
+                raise InvalidatePoolError from exc
+
+
 def is_direct(connection: Connection) -> bool:
     """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
     return bool(connection.info[DIRECT])
+
+
+def commits_by_itself(connection: Connection) -> bool:
+    """Whether each statement goes to the server itself, and is a transaction of its own there."""
+    driver: Any = connection.connection.driver_connection
+    return is_direct(connection) and bool(driver.autocommit)
 
 
 def is_planned_once(connection: Connection) -> bool:

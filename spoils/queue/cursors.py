@@ -63,10 +63,16 @@ class Cursors:
         self._giving: set[Pair] = set()
         self._turn = 0
         self._short = True
+        self._quiet = False
         self._told = False
         self._head_at = float("-inf")
         self._head_again_at = float("-inf")
         self._wide_again_at = float("-inf")
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the last claim asked all pairs, and left nothing."""
+        return self._quiet
 
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
@@ -99,6 +105,7 @@ class Cursors:
                 if given[pair] < reach.most:
                     self._cursors[pair].settle(found.behind)
         self._short = not more
+        self._quiet = reach.wide and not more
         again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
         if reach.from_head:
             self._head_at, self._head_again_at = now, again_at

@@ -5,15 +5,13 @@ import secrets
 from flask import Flask
 
 from spoils.config import ROOT, Settings
-from spoils.db.engine import driver_url, engine_options, obey_rules, ping_idle
+from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
 from spoils.web import api, dashboard, errors, headers, proxy
 from spoils.web.sessions import Sessions
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
-BELIEVED_SECONDS = 1.0
-"""A connection that was in use so lately is not asked whether it lives: that is a round trip for each request."""
 
 
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
@@ -34,13 +32,11 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(
             connections=settings.web_connections,
             application_name="spoils:web",
-            ping=False,
         ),
     )
     db.init_app(app)
     with app.app_context():
         obey_rules(db.engine, by_order=True, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
-        ping_idle(db.engine, after_seconds=BELIEVED_SECONDS)
     headers.init_app(app)
     proxy.init_app(app)
     errors.init_app(app)

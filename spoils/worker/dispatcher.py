@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import is_direct
-from spoils.queue.claim import Claim, claim, claim_suspect
+from spoils.queue.claim import Claim, claim, claim_one, claim_suspect
 from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight, Token
@@ -70,6 +70,7 @@ class Dispatcher:
         self._makes_room = False
         self._unsure = False
         self._told = False
+        self._named: UUID | None = None
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
         self._due_at: float | None = None
@@ -106,6 +107,7 @@ class Dispatcher:
 
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
+        named, self._named = self._named, None
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
@@ -119,7 +121,11 @@ class Dispatcher:
             return POLL_SECONDS
         claimed_at = time.monotonic()
         self._told = False
-        if self._claim(room) or self._told:
+        if named and self._cursors.quiet and not self._suspect_due:
+            self._claim_one(named)
+        elif self._claim(room):
+            return 0.0
+        if self._told:
             return 0.0
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
@@ -143,6 +149,17 @@ class Dispatcher:
             )
             self._take_in_hand(claims)
         return more
+
+    def _claim_one(self, task_id: UUID) -> None:
+        """Claim the task that a notification names: the last claim left nothing, so nothing goes before it."""
+        with self._claiming() as connection:
+            wanted = [name for name in self._task_types if name not in self._paused]
+            claims = claim_one(
+                connection, worker_id=self._worker_id, task_id=task_id, task_types=wanted, kinds=self._kinds
+            )
+            self._take_in_hand(claims)
+        if not claims:
+            self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
 
     def _claim_suspect(self) -> bool:
         with self._claiming() as connection:
@@ -193,11 +210,12 @@ class Dispatcher:
             self._disconnect()
             raise
 
-    def _hear(self, seconds: float) -> None:
+    def _hear(self, seconds: float, named: UUID | None = None) -> None:
         if seconds < -EARLIER_SECONDS:
             self._cursors.look_back()
         if seconds <= 0:
             self._cursors.look_wide()
+            self._named = None if self._told else named  # of several none: the cursors find them all
             self._again = AGAIN_SECONDS
             self._told = True
         elif seconds < POLL_SECONDS * 3:

@@ -6,14 +6,15 @@ import select
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 CHANNEL = "spoils_tasks"
 
 
 class Listener:
-    """Turns notifications on a psycopg2 connection into calls of `on_notify(seconds until due)`."""
+    """Turns notifications on a psycopg2 connection into calls of `on_notify(seconds until due, the one task)`."""
 
-    def __init__(self, *, on_notify: Callable[[float], None]) -> None:
+    def __init__(self, *, on_notify: Callable[[float, UUID | None], None]) -> None:
         self._on_notify = on_notify
         self._connection: Any = None
         # A pipe, since a thread that sleeps in select() hears no event.
@@ -49,7 +50,9 @@ class Listener:
             return
         notes, self._connection.notifies[:] = list(self._connection.notifies), []
         if notes:
-            self._on_notify(min(_seconds(note.payload) for note in notes))
+            told = [_read(note.payload) for note in notes]
+            named = told[0][1] if len(told) == 1 else None
+            self._on_notify(min(seconds for seconds, _ in told), named)
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""
@@ -71,10 +74,12 @@ class Listener:
         self._interrupted = False
 
 
-def _seconds(payload: str) -> float:
+def _read(payload: str) -> tuple[float, UUID | None]:
+    """The seconds, and the task where there is only one; see the trigger `spoils_tasks_inserted`."""
+    head, _, named = payload.partition(" ")
     try:
-        seconds = float(payload)
+        seconds, task_id = float(head), UUID(named) if named else None
     except ValueError:
-        seconds = 0.0
-    # Somebody else's NOTIFY on our channel means: look at once. NaN would win over the words of others.
-    return seconds if math.isfinite(seconds) else 0.0
+        return 0.0, None  # somebody else's NOTIFY on our channel means: look at once
+    # NaN would win over the words of others.
+    return (seconds, task_id) if math.isfinite(seconds) else (0.0, None)

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db.engine import by_itself, make_engine, ping_idle, transaction
+from spoils.db import engine as rules
+from spoils.db.engine import by_itself, make_engine, transaction
 
 
 def test_a_transaction_is_one_also_on_an_engine_that_commits_each_statement(
@@ -86,16 +87,16 @@ def test_a_connection_that_died_in_a_statement_gives_its_place_back(
     engine.dispose()
 
 
-@pytest.mark.parametrize("after_seconds", [-1.0, 3600.0])
+@pytest.mark.parametrize("believed", [-1.0, 3600.0])
 def test_a_connection_is_checked_before_use_only_where_it_has_lain_idle(
-    database_url: str, connection: Connection, after_seconds: float
+    database_url: str, connection: Connection, believed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = make_engine(database_url, connections=1, application_name="a test", ping=False)
-    ping_idle(engine, after_seconds=after_seconds)
+    monkeypatch.setattr(rules, "BELIEVED_SECONDS", believed)
+    engine = make_engine(database_url, connections=1, application_name="a test")
     with engine.connect() as first:
         pid = first.execute(text("SELECT pg_backend_pid()")).scalar_one()
     connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
-    if after_seconds > 0:
+    if believed > 0:
         with pytest.raises(DBAPIError), engine.connect() as again:
             again.execute(text("SELECT 1"))
     with engine.connect() as again:

@@ -1,6 +1,7 @@
 """Enqueuing: one row a job, and one active row a unique payload, however many ask at once."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -186,9 +187,41 @@ def test_idle_workers_are_notified_of_when_it_falls_due(connection: Connection, 
         enqueue(connection, SampleJob(), at=datetime.now(UTC) + timedelta(seconds=100))
         moment = connection.scalar(text("SELECT clock_timestamp() + interval '2.5 s'"))
         enqueue(connection, SampleJob(), at=moment)
-        now, later = map(float, heard(listening, 2))
-    assert -0.5 < now <= 0
-    assert 0 < later <= 2.5
+        now, later = heard(listening, 2)
+    assert -0.5 < float(now.split()[0]) <= 0
+    assert 0 < float(later) <= 2.5
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ("(:first, 'new', now())", True),
+        ("(:first, 'retried', now() - interval '0.5 s')", True),
+        ("(:first, 'finished', now()), (:second, 'new', now())", False),
+        ("(:first, 'new', now()), (:second, 'new', now())", False),
+        ("(:first, 'new', now()), (:second, 'new', now() + interval '1 day')", False),
+        ("(:first, 'new', now() + interval '1 s')", False),
+        ("(:first, 'new', now() - interval '1 minute')", False),
+    ],
+)
+def test_the_one_task_that_is_due_just_now_is_named(
+    connection: Connection, direct: Engine, values: str, named: bool
+) -> None:
+    ids = {"first": uuid4(), "second": uuid4()}
+    given = {name: ids[name] for name in ids if f":{name}" in values}
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        connection.execute(
+            text(
+                "INSERT INTO fang_tasks (id, state, scheduled_at, metadata) "
+                f"SELECT id, state::fang_task_state, due, '{{}}' FROM (VALUES {values}) AS put (id, state, due)"
+            ),
+            given,
+        )
+        (payload,) = heard(listening, 1)
+    seconds, _, name = payload.partition(" ")
+    assert float(seconds) <= 1
+    assert name == (str(ids["first"]) if named else "" if "finished" not in values else str(ids["second"]))
 
 
 def test_of_inserts_within_some_milliseconds_one_notifies(connection: Connection) -> None:
@@ -217,20 +250,16 @@ def test_a_payload_that_postgresql_cannot_hold_is_refused_in_a_sentence(
         enqueue(connection, TextJob(text=text_))
 
 
-def ended_at_each_statement(engine: Engine, url: str, times: int) -> list[str]:
-    """End the session of the next statements, so many of them, before they come to the server."""
-    ended: list[str] = []
+def ended_at_each_use(engine: Engine, url: str, times: int) -> list[int]:
+    """End the session of the next connections, so many of them, after they were looked at and before they are used."""
+    ended: list[int] = []
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def end_it(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        driver = connection.connection.driver_connection
-        assert driver is not None
+    @event.listens_for(engine, "checkout")
+    def end_it(connection: Any, *_: object) -> None:
         if len(ended) < times:
-            ended.append(statement)
+            ended.append(connection.info.backend_pid)
             with administration(url) as other:
-                other.execute(
-                    text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": driver.info.backend_pid}
-                )
+                other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": ended[-1]})
 
     return ended
 
@@ -239,7 +268,7 @@ def ended_at_each_statement(engine: Engine, url: str, times: int) -> list[str]:
 def test_a_job_whose_session_ends_is_put_in_once_all_the_same(
     direct: Engine, database_url: str, rows: Rows, times: int
 ) -> None:
-    ended = ended_at_each_statement(direct, database_url, times)
+    ended = ended_at_each_use(direct, database_url, times)
     found = enqueue_surely(direct, SampleJob(number=5), priority=1)
     assert (found.state, found.duplicate) == (TaskState.NEW, False)
     assert rows.all("SELECT id, priority FROM fang_tasks") == [(found.id, 1)]
@@ -250,11 +279,11 @@ def test_a_job_whose_sessions_end_again_and_again_is_refused_at_the_third(
     direct: Engine, database_url: str, rows: Rows
 ) -> None:
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
-    ended = ended_at_each_statement(direct, database_url, 10)
+    ended = ended_at_each_use(direct, database_url, 10)
     with pytest.raises(DBAPIError):
         enqueue_surely(direct, SampleJob())
     assert len(ended) == 3
-    ended.extend([""] * 10)
+    ended.extend([0] * 10)
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
 

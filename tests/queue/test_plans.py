@@ -76,6 +76,18 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
 
 
 @pytest.mark.usefixtures("many")
+def test_a_task_that_is_named_is_looked_up_by_its_key_alone(by_index: Engine, me: UUID, rows: Rows) -> None:
+    values = {
+        "worker_id": str(me), "named": str(rows.task()), "types": ["sample"], "kinds": list(KINDS),
+    }  # fmt: skip
+    with by_index.connect() as connection:
+        found = plan(connection, claiming._CLAIM_ONE, values)
+    scans = [line.partition("Scan using ")[2].split()[0] for line in found.splitlines() if "Scan" in line]
+    assert [scan for scan in scans if scan.startswith("fang_tasks")] == ["fang_tasks_pkey"] * 2, found
+    assert "Seq Scan" not in found, found
+
+
+@pytest.mark.usefixtures("many")
 def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> None:
     with by_index.connect() as connection:
         claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=300)

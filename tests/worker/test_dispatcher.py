@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
-from spoils.worker.dispatcher import POLL_SECONDS, Dispatcher
+from spoils.worker.dispatcher import AGAIN_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
 from tests.queue.hands import KINDS, TYPES, end, take
@@ -312,3 +313,74 @@ def test_it_claims_and_listens_again_after_its_session_was_ended(listening: Benc
     assert time.monotonic() - started < 30  # what was put in ended the wait
     listening.dispatcher.tick()
     assert len(listening.in_flight) == 1
+
+
+def heard_of(listening: Bench) -> None:
+    """Wait until the dispatcher has heard of what was put in."""
+
+    def told() -> None:
+        listening.dispatcher._wait(0.1)
+        assert listening.dispatcher._told
+
+    eventually(told)
+
+
+def put_in(rows: Rows, **columns: Any) -> UUID:
+    """Insert a task as an enqueue does: alone, longer after the last one than notifications are thinned."""
+    time.sleep(0.02)
+    return rows.task(**columns)
+
+
+def test_an_idle_worker_takes_the_task_it_is_told_of_and_looks_at_everything_soon_after(
+    listening: Bench, rows: Rows
+) -> None:
+    listening.dispatcher.tick()
+    before = rows.task(
+        priority=2
+    )  # a notification that the dispatcher has not been told of, as far as it knows
+    heard_of(listening)
+    listening.dispatcher._told = False
+    task_id = put_in(rows)
+    heard_of(listening)
+    assert listening.dispatcher.tick() == AGAIN_SECONDS[0]
+    assert [one.id for one in listening.in_flight.claims()] == [task_id]
+    listening.dispatcher.tick()
+    assert {one.id for one in listening.in_flight.claims()} == {task_id, before}
+
+
+def test_told_of_several_it_looks_for_all_of_them(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.tick()
+    ids = {put_in(rows)}
+    heard_of(listening)
+    ids.add(put_in(rows))
+
+    def told_of_both() -> None:
+        listening.dispatcher._wait(0.1)
+        assert listening.dispatcher._named is None
+
+    eventually(told_of_both)
+    listening.dispatcher.tick()
+    assert {one.id for one in listening.in_flight.claims()} == ids
+
+
+def test_a_task_of_a_paused_type_is_not_taken_though_it_is_named(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.obey(draining=False, paused=frozenset([TYPES[0]]))
+    listening.dispatcher.tick()
+    task_id = put_in(rows, task_type=TYPES[0])
+    heard_of(listening)
+    listening.dispatcher.tick()
+    assert rows.state(task_id) == "new"
+
+
+def test_while_more_waits_than_there_is_room_for_nothing_goes_before_it(listening: Bench, rows: Rows) -> None:
+    waiting = [rows.task(due_in=-10) for _ in range(3)]
+    while listening.dispatcher.tick() == 0:
+        pass
+    assert len(listening.in_flight) == 2
+    put_in(rows)
+    heard_of(listening)
+    listening.end(1)
+    listening.dispatcher.tick()
+    assert {one.id for one in listening.in_flight.claims()} | {one.id for one in listening.performed} == set(
+        waiting
+    )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -13,7 +14,15 @@ from tests.support import eventually
 
 
 class Heard(list[float]):
-    """The seconds that were passed on."""
+    """The seconds that were passed on, and the tasks that were named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named: list[UUID | None] = []
+
+    def take(self, seconds: float, named: UUID | None) -> None:
+        self.append(seconds)
+        self.named.append(named)
 
 
 @pytest.fixture
@@ -23,7 +32,7 @@ def heard() -> Heard:
 
 @pytest.fixture
 def listener(heard: Heard) -> Iterator[Listener]:
-    listener = Listener(on_notify=heard.append)
+    listener = Listener(on_notify=heard.take)
     yield listener
     listener.close()
 
@@ -49,7 +58,29 @@ def test_a_notification_ends_the_wait_and_is_passed_on(
     listener.attach(session)
     threading.Timer(0.05, notify, [connection, "1.5"]).start()
     listener.wait(30)
-    assert heard == [1.5]
+    assert (heard, heard.named) == ([1.5], [None])
+
+
+def test_the_one_task_that_is_named_is_passed_on(
+    listener: Listener, heard: Heard, session: Any, connection: Connection
+) -> None:
+    listener.attach(session)
+    task_id = uuid4()
+    notify(connection, f"-0.001 {task_id}")
+    listener.wait(30)
+    assert (heard, heard.named) == ([-0.001], [task_id])
+
+
+def test_of_several_at_once_none_is_named(
+    listener: Listener, heard: Heard, session: Any, connection: Connection
+) -> None:
+    listener.attach(session)
+    connection.execute(
+        text("SELECT pg_notify(:channel, '0.000 ' || gen_random_uuid()) FROM generate_series(1, 2)"),
+        {"channel": CHANNEL},
+    )
+    listener.wait(30)
+    assert (heard, heard.named) == ([0.0], [None])
 
 
 def test_of_several_the_soonest_is_passed_on(
@@ -65,14 +96,14 @@ def test_of_several_the_soonest_is_passed_on(
     eventually(all_heard)
 
 
-@pytest.mark.parametrize("payload", ["", "soon", "nan", "inf", "{}"])
+@pytest.mark.parametrize("payload", ["", "soon", "nan", "inf", "{}", "-60 you", " "])
 def test_somebody_else_s_words_mean_look_at_once(
     *, listener: Listener, heard: Heard, session: Any, connection: Connection, payload: str
 ) -> None:
     listener.attach(session)
     notify(connection, payload)
     listener.wait(30)
-    assert heard == [0.0]
+    assert (heard, heard.named) == ([0.0], [None])
 
 
 def test_what_arrives_with_the_answer_to_a_statement_is_passed_on(
