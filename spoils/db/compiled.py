@@ -6,32 +6,35 @@ from hashlib import sha256
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import adapt
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
-from spoils.db.engine import commits_by_itself, is_planned_once
+from spoils.db.engine import BY_INDEX, is_direct, is_planned_once
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 # Prepared statements number their parameters.
 _NUMBERED = PGDialect_psycopg2(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _PREPARED = "prepared"
+# Up to the end of the transaction; several statements in one text are one, where there is none around them.
+_BY_INDEX = [f"SET LOCAL {name} = {value}" for name, value in BY_INDEX.items()]
+_GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 
 class Compiled:
     """A Core statement in the driver's form. Lists must be arrays in it: `IN` has no one text.
 
     Its constants go with it; what is given at a call reaches the driver as it is, and what comes back is as the
-    driver reads it. A connection that plans once prepares it under its `name`, at its first use; one that has no more
-    than one plan is prepared by any that commits it by itself.
+    driver reads it. A connection that plans once prepares it under its `name`, at its first use. One that goes
+    `anywhere` is prepared on the connections of jobs and pages too, whose own statements are planned as they were.
     """
 
-    def __init__(self, statement: ClauseElement, name: str, *, one_plan: bool = False) -> None:
+    def __init__(self, statement: ClauseElement, name: str, *, anywhere: bool = False) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text = str(compiled)
-        self._one_plan = one_plan
+        self._anywhere = anywhere
         self._constants = {
             key: _as_driver_takes_it(bind.type, bind.value)
             for bind, key in compiled.bind_names.items()
@@ -47,24 +50,34 @@ class Compiled:
         text = re.sub(r"\$([0-9]+)", lambda found: places[names[int(found[1]) - 1]], str(numbered))
         self.preparing = f"PREPARE {self.prepared} AS {text}"
         self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
+        self._planning = f"EXPLAIN EXECUTE {self.prepared}({', '.join('NULL' for _ in given)})"
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
-        if is_planned_once(connection) or (self._one_plan and commits_by_itself(connection)):
-            return self._prepared(connection, values)
+        if is_planned_once(connection):
+            return self._prepared(connection, values, self.preparing, self.executing)
+        if self._anywhere and _may_prepare(connection):
+            preparing = "; ".join([*_BY_INDEX, self.preparing, self._planning])
+            if not _is_alone(connection):
+                preparing = (
+                    f"SAVEPOINT spoils; {preparing}; ROLLBACK TO SAVEPOINT spoils; RELEASE SAVEPOINT spoils"
+                )
+            return self._prepared(connection, values, preparing, f"{_GENERIC}; {self.executing}")
         with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
-    def _prepared(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _prepared(
+        self, connection: Connection, values: Mapping[str, Any], preparing: str, executing: str
+    ) -> list[tuple[Any, ...]]:
         # By the driver alone: SQLAlchemy's part in it would be felt by a job that somebody waits for.
         driver: Any = connection.connection.driver_connection
         prepared = connection.info.setdefault(_PREPARED, set())
         with driver.cursor() as cursor:
             try:
                 if self.prepared not in prepared:
-                    cursor.execute(self.preparing)
+                    cursor.execute(preparing)
                     prepared.add(self.prepared)
-                cursor.execute(self.executing, values)
+                cursor.execute(executing, values)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as exc:
                 gone = connection.dialect.is_disconnect(exc, driver, cursor)  # type: ignore[arg-type]
@@ -79,6 +92,18 @@ class Compiled:
                     connection_invalidated=gone,
                     dialect=connection.dialect,
                 ) from exc
+
+
+def _may_prepare(connection: Connection) -> bool:
+    """Whether the driver begins no transaction that SQLAlchemy would not know of, and so would not end."""
+    driver: Any = connection.connection.driver_connection
+    return is_direct(connection) and (driver.autocommit or connection.in_transaction())
+
+
+def _is_alone(connection: Connection) -> bool:
+    """Whether a statement is a transaction of its own."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.autocommit) and driver.info.transaction_status == TRANSACTION_STATUS_IDLE
 
 
 def _as_driver_takes_it(kind: Any, value: Any) -> Any:

@@ -185,12 +185,6 @@ def is_direct(connection: Connection) -> bool:
     return bool(connection.info[DIRECT])
 
 
-def commits_by_itself(connection: Connection) -> bool:
-    """Whether each statement goes to the server itself, and is a transaction of its own there."""
-    driver: Any = connection.connection.driver_connection
-    return is_direct(connection) and bool(driver.autocommit)
-
-
 def is_planned_once(connection: Connection) -> bool:
     """Whether statements are worth preparing. What is prepared through a pooler, another session may be asked for."""
     return bool(connection.info.get(PLANNED_ONCE))

@@ -84,14 +84,14 @@ _twin = (
     .limit(1)
     .subquery()
 )
-_PUT = Compiled(_put, "enqueue", one_plan=True)
+_PUT = Compiled(_put, "enqueue", anywhere=True)
 _PUT_UNIQUE = Compiled(
     union_all(
         select(_put_unique.c.id, _put_unique.c.state, literal_column("false").label("duplicate")),
         select(_twin.c.id, _twin.c.state, _twin.c.duplicate),
     ),
     "enqueue_unique",
-    one_plan=True,
+    anywhere=True,
 )
 
 

@@ -70,7 +70,9 @@ _finished = (
     )
     .cte("settled")
 )
-_FINISH = Compiled(select(_finished.c.id).add_cte(minutes.counted(_finished, true(), _now)), "finish")
+_FINISH = Compiled(
+    select(_finished.c.id).add_cte(minutes.counted(_finished, true(), _now)), "finish", anywhere=True
+)
 
 
 def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID) -> set[str]:

@@ -2,7 +2,7 @@
 statistics say."""
 
 from collections.abc import Iterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -11,12 +11,17 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
+from spoils.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
 from spoils.queue.claim import claim
 from spoils.queue.cursors import Cursors
+from spoils.queue.enqueue import enqueue
+from spoils.queue.finish import finish
+from spoils.queue.settlement import Settlement
 from tests.queue.hands import KINDS
 from tests.rows import Rows
+from tests.sample_jobs import SampleJob
 
 
 @pytest.fixture
@@ -117,6 +122,64 @@ def test_elsewhere_nothing_is_prepared(engine: Engine, me: UUID) -> None:
     with engine.connect() as connection:
         claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
         assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
+
+
+@pytest.fixture
+def of_jobs(database_url: str) -> Iterator[Engine]:
+    """Connections that users' own statements go over too."""
+    engine = make_engine(database_url, connections=1, application_name="a job")
+    yield engine
+    engine.dispose()
+
+
+def settings(connection: Connection) -> tuple[str, ...]:
+    names = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "plan_cache_mode")
+    return tuple(connection.scalar(text(f"SHOW {name}")) for name in names)
+
+
+def test_finishing_in_a_job_s_transaction_is_planned_once_by_index_in_an_empty_table(
+    of_jobs: Engine, me: UUID, rows: Rows
+) -> None:
+    with of_jobs.connect() as connection:
+        for number in range(3):
+            before = settings(connection)
+            finish(connection, [Settlement(str(uuid4()), 1, FINISHED, "", 1)], worker_id=me)
+            assert settings(connection) == (*before[:3], "force_generic_plan")
+            if number == 0:
+                connection.execute(text("SELECT 1"))  # the transaction goes on
+            connection.commit()
+            assert settings(connection) == before
+            connection.rollback()
+        connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+        found = connection.execute(
+            text(f"EXPLAIN EXECUTE {finishing._FINISH.prepared}(NULL, NULL, NULL, NULL, NULL)")
+        )
+        assert "Seq Scan on fang_tasks" not in "\n".join(row[0] for row in found)
+        counts = connection.execute(text("SELECT generic_plans, custom_plans FROM pg_prepared_statements"))
+        assert counts.one() == (5, 0)  # at three executions, and where each of the two plans was asked for
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_what_cannot_be_prepared_leaves_the_connection_as_it_was(
+    *, database_url: str, rows: Rows, autocommit: bool
+) -> None:
+    engine = make_engine(database_url, connections=1, application_name="a job", autocommit=autocommit)
+    rows.connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            with pytest.raises(ProgrammingError, match="fang_tasks"):
+                enqueue(connection, SampleJob())
+    finally:
+        rows.connection.execute(text("ALTER TABLE away RENAME TO fang_tasks"))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        task_id = enqueue(connection, SampleJob()).id
+        assert settings(connection)[:3] == ("on", "on", "on")
+        if not autocommit:
+            connection.commit()
+    assert rows.state(task_id) == "new"
+    engine.dispose()
 
 
 def test_an_error_of_a_prepared_statement_is_sqlalchemy_s_and_the_connection_goes_on(
