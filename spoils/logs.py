@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+from functools import lru_cache
 
 from spoils.masking import masked_text
 
@@ -32,7 +33,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
-        moment = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z"
+        moment = f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
         fields = "".join(
             f" {name}={_value(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
         )
@@ -48,7 +49,10 @@ class LineFormatter(logging.Formatter):
         foreign = record.levelno >= logging.WARNING or record.name == "werkzeug"
         return masked_text(text) if foreign else text
 
-    converter = staticmethod(time.gmtime)
+
+@lru_cache(maxsize=8)
+def _second(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
 def _value(value: object) -> str:

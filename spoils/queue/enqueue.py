@@ -149,7 +149,7 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
             with by_itself(engine) as connection:
                 found = _find(connection, task_id) if tries_left < 2 else None
                 found = found or enqueue(connection, job, at=at, priority=priority, task_id=task_id)
-            return found._replace(duplicate=found.duplicate and found.id != task_id)
+            return found._replace(duplicate=found.duplicate and found.key != str(task_id))
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError)
@@ -169,5 +169,5 @@ def log_enqueued(job: Job, enqueued: Enqueued) -> None:
         "%s %s",
         "Already enqueued" if enqueued.duplicate else "Enqueued",
         type(job).__name__,
-        extra={"action": "enqueue", "task_id": enqueued.id, "task_type": job.task_type},
+        extra={"action": "enqueue", "task_id": enqueued.key, "task_type": job.task_type},
     )

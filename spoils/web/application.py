@@ -1,6 +1,8 @@
 """The application factory."""
 
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask
 
@@ -14,9 +16,17 @@ MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
 
 
+class Web(Flask):
+    """The application, which does not look for coroutines at each call of a request: there are none."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is."""
+        return func
+
+
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
-    app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
+    app = Web("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
     # A redirect that only folds slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
     app.session_interface = Sessions()

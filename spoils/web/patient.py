@@ -1,8 +1,10 @@
 """gunicorn's threaded worker, in which a slow client costs a connection and never a thread."""
 
 import re
+import select
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -20,6 +22,8 @@ GATHERED_BODY = 72 * 1024
 """Bytes of a body that are waited for: more than is taken without a token. The rest a thread reads."""
 GATHERED_HEAD = 64 * 1024
 LINGER_SECONDS = 2.0
+STAY_SECONDS = 0.005
+"""How long a thread stays with a connection for its next request: handing it over costs more than a short request."""
 READ_AT_ONCE = 64 * 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -52,6 +56,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[tuple[float, socket.socket]] = deque()
+        self._stays = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
 
     def enqueue_req(self, conn: Any) -> None:
         """Gather the next request of `conn`; every way to a thread leads through here."""
@@ -68,6 +73,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.timeout = time.monotonic() + GATHER_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._gather, conn))
+
+    def handle(self, conn: Any) -> Any:
+        """Serve the request of `conn` in this thread, and those that follow at once."""
+        kept = super().handle(conn)
+        while kept is True and self.alive and self._follows(conn):
+            kept = super().handle(conn)
+        return kept
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Say what is wrong with a request that cannot be read, as the application says what is wrong with others."""
@@ -114,6 +126,25 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._bid_go_on(conn)
             return False
         return True
+
+    def _follows(self, conn: Any) -> bool:
+        """Whether the next request is there, whole, within a moment. Half of the threads never wait so."""
+        unreader = conn.parser.unreader
+        if unreader.buf.getvalue() or not self._stays.acquire(blocking=False):
+            return False
+        try:
+            readable = select.poll()
+            readable.register(conn.sock, select.POLLIN)
+            if not readable.poll(STAY_SECONDS * 1000):
+                return False
+            # An end or an error stays there for the poller, which takes what is not whole from the unreader too.
+            data = conn.sock.recv(READ_AT_ONCE, socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        finally:
+            self._stays.release()
+        unreader.unread(data)
+        return bool(data) and is_whole(data)
 
     def _pass_on(self, conn: Any) -> None:
         if not conn.gathered:

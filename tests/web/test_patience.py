@@ -187,3 +187,22 @@ def test_a_stopping_server_does_not_wait_for_clients_that_say_nothing(
     answers(web)
     web.process.terminate()
     assert web.ends(15) == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("pieces", [1, 2, 40])
+def test_a_request_that_follows_at_once_is_answered_in_whatever_pieces_it_comes(
+    web: Web, rows: Rows, pieces: int
+) -> None:
+    address = urlsplit(web.url)
+    with socket.create_connection((address.hostname, address.port), 30) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in range(1, 6):
+            body = b'{"barcode": "1000000%d"}' % number
+            request = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+            size = -(-len(request) // pieces)
+            for start in range(0, len(request), size):
+                client.sendall(request[start : start + size])
+            assert received(client, b"}\n").startswith(b"HTTP/1.1 200 OK")
+            assert rows.value("SELECT count(*) FROM fang_tasks") == number
+    answers(web)

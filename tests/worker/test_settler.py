@@ -1,5 +1,6 @@
 """The settler keeps each outcome until the database has answered."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -179,11 +180,9 @@ def test_a_session_that_ends_is_no_refusal_and_the_group_is_written_on_another(
     settler.hand_over(verdict_on(claim))
     ended: list[int] = []
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def end_it(statement_s: Connection, *_: object) -> None:
-        driver = statement_s.connection.driver_connection
-        assert driver is not None
-        if not ended and statement_s is not connection:
+    @event.listens_for(engine, "checkout")
+    def end_it(driver: Any, *_: object) -> None:
+        if not ended:
             ended.append(driver.info.backend_pid)
             connection.execute(text("SELECT pg_terminate_backend(:pid, 60000)"), {"pid": ended[0]})
 

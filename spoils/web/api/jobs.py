@@ -53,7 +53,7 @@ def create_any() -> ResponseReturnValue:
 
 def outcome(enqueued: Enqueued) -> dict[str, Any]:
     """What became of an order: the task that now stands for it."""
-    return {"id": str(enqueued.id), "state": enqueued.state.value, "duplicate": enqueued.duplicate}
+    return {"id": enqueued.key, "state": enqueued.state.value, "duplicate": enqueued.duplicate}
 
 
 def refusal(error: Refused | PayloadError) -> ResponseReturnValue:
