@@ -27,6 +27,8 @@ SHARE_OF_TIME = 0.05
 LONGEST_SECONDS = 10.0
 """After so long a claim looks from the head though it takes more than its share of the time."""
 LOOK_BACK_SECONDS = 0.1
+NEAR_SECONDS = 1.0
+"""The head is near where so long after a claim from it the next one may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Cursors:
     def quiet(self) -> bool:
         """Whether the last claim asked all pairs, and left nothing."""
         return self._quiet
+
+    def places(self, now: float) -> dict[Pair, Place]:
+        """Where to look for what is due: where the last claims ended, or at the head where it is near."""
+        from_head = self._head_again_at <= now + NEAR_SECONDS
+        return {pair: HEAD if from_head else self._cursors[pair].since for pair in self._pairs}
 
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""

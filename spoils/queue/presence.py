@@ -1,33 +1,41 @@
 """A worker's row: entering, beating, leaving."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
+    DateTime,
     Float,
+    SmallInteger,
     String,
     any_,
     bindparam,
     case,
     cast,
+    column,
     exists,
     func,
+    literal_column,
     null,
     or_,
     select,
     text,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.elements import ColumnElement
 
+from spoils.db import arrays
 from spoils.models import WAITING, Pause, PauseKind, Task, TaskState, Worker
-from spoils.queue.reach import SUSPECT_CRASHES, known_here, level, types, wanted
+from spoils.queue.cursors import Pair, Place
+from spoils.queue.reach import LEVELS, SUSPECT_CRASHES, known_here, types
 
 LOOKAHEAD_SECONDS = 2.5
+_LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
 _EVICT = text(
     """
     SELECT pg_terminate_backend(pid)
@@ -81,7 +89,9 @@ class Pulse:
     """What a beat found: nothing (`alive` is False) where the worker's row has been ended."""
 
     alive: bool
-    next_due_seconds: float | None = None  # until the next task of ours falls due, within the look-ahead
+    next_due_seconds: float | None = (
+        None  # until the next task of ours falls due, within the look-ahead; or less than 0
+    )
     suspect_due: bool = False
     cancelled: frozenset[UUID] = frozenset()
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
@@ -103,20 +113,38 @@ _beat = (
     .returning(Worker.id, Worker.draining)
     .cte("beat")
 )
+_looked = (
+    func.unnest(
+        arrays.parameter("looked_types", String),
+        arrays.parameter("looked_levels", SmallInteger),
+        arrays.parameter("looked_since", DateTime(timezone=True)),
+    )
+    .table_valued(
+        column("task_type", String),
+        column("priority", SmallInteger),
+        column("since", DateTime(timezone=True)),
+    )
+    .render_derived(name="looked")
+)
 _soonest = (
-    select(func.min(Task.scheduled_at))
+    # Infinity less a moment is an error.
+    select(func.greatest(Task.scheduled_at, _LONG_AGO))
     .where(
-        Task.task_type == wanted.c.task_type,
+        Task.task_type == _looked.c.task_type,
         Task.state.in_(WAITING),
-        Task.priority == level.c.priority,
-        Task.scheduled_at > func.now(),
+        Task.priority == _looked.c.priority,
+        Task.scheduled_at >= func.coalesce(_looked.c.since, func.now()),
         Task.scheduled_at < func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOOKAHEAD_SECONDS),
+        # A suspect that is due waits for its turn.
+        or_(Task.crashes < SUSPECT_CRASHES, Task.scheduled_at > func.now()),
         known_here,
     )
-    .correlate(wanted, level)
+    .order_by(Task.scheduled_at)
+    .limit(1)
+    .correlate(_looked)
     .scalar_subquery()
 )
-_next_due = select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery()
+_next_due = select(func.min(_soonest)).select_from(_looked).scalar_subquery()
 _suspect = exists(
     select(Task.id).where(
         Task.crashes >= SUSPECT_CRASHES,
@@ -179,8 +207,13 @@ def beat(
     draining: bool,
     task_types: Sequence[str],
     kinds: Sequence[str],
+    since: Mapping[Pair, Place] | None = None,
 ) -> Pulse:
-    """Say that the worker lives, and learn in the same statement what concerns it."""
+    """Say that the worker lives, and learn in the same statement what concerns it.
+
+    What is due already is told too, where it lies behind the places of `since`; without them only what is due later.
+    """
+    looked = [(task_type, priority) for task_type in task_types for priority in LEVELS]
     row = connection.execute(
         _BEAT,
         {
@@ -190,6 +223,9 @@ def beat(
             "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),
+            "looked_types": arrays.quoted([task_type for task_type, _ in looked]),
+            "looked_levels": arrays.plain([priority for _, priority in looked]),
+            "looked_since": arrays.quoted([since[pair][0] if since else None for pair in looked]),
         },
     ).one_or_none()
     if row is None:

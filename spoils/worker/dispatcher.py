@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import is_direct
 from spoils.queue.claim import Claim, claim, claim_one, claim_suspect
-from spoils.queue.cursors import Cursors
+from spoils.queue.cursors import Cursors, Pair, Place
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.listener import Listener
@@ -22,6 +22,8 @@ from spoils.worker.pool import Pool
 log = logging.getLogger("spoils.worker")
 
 POLL_SECONDS = 1.0
+IDLE_SECONDS = 10.0
+"""The same while each beat looks for what is due, as `since` tells it to."""
 STUCK_SECONDS = 0.25
 """What was taken ahead and has not been started for so long goes back: other workers may be free."""
 EMPTY_SECONDS = 5.0
@@ -39,7 +41,8 @@ AGAIN_SECONDS = (0.005, 0.010, 0.020)
 
 
 class Dispatcher:
-    """Polling is the truth; notifications, the next due moment and freed threads only wake it.
+    """Polling is the truth; notifications, the next due moment and freed threads only wake it. Where it listens and
+    waits, the beat polls for it, at the places that `since` names.
 
     It holds one connection for good, listens on it and claims on it: a notification is answered by the thread that
     hears it, in one round trip.
@@ -69,6 +72,7 @@ class Dispatcher:
         self._suspect_due = False
         self._makes_room = False
         self._unsure = False
+        self.since: Mapping[Pair, Place] | None = None
         self._told = False
         self._named: UUID | None = None
         self._again: tuple[float, ...] = ()
@@ -84,7 +88,7 @@ class Dispatcher:
     def due_in(self, seconds: float) -> None:
         """A task falls due in so many seconds: claim then. Zero or less means now. Any thread may call it."""
         known = self._due_at
-        self._hear(seconds)
+        self._note(seconds)
         if seconds <= 0 or self._due_at != known:
             self.loop.wake()
 
@@ -108,6 +112,7 @@ class Dispatcher:
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         named, self._named = self._named, None
+        self.since = None
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
@@ -211,13 +216,17 @@ class Dispatcher:
             raise
 
     def _hear(self, seconds: float, named: UUID | None = None) -> None:
+        if seconds <= 0:
+            self._named = None if self._told else named  # of several none: the cursors find them all
+            self._again = AGAIN_SECONDS
+            self._told = True
+        self._note(seconds)
+
+    def _note(self, seconds: float) -> None:
         if seconds < -EARLIER_SECONDS:
             self._cursors.look_back()
         if seconds <= 0:
             self._cursors.look_wide()
-            self._named = None if self._told else named  # of several none: the cursors find them all
-            self._again = AGAIN_SECONDS
-            self._told = True
         elif seconds < POLL_SECONDS * 3:
             moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
             self._due_at = min(self._due_at or moment, moment)
@@ -272,6 +281,9 @@ class Dispatcher:
         if self._due_at is not None and self._due_at <= claimed_at:
             self._due_at = None
         delay = POLL_SECONDS
+        if self._listener.attached and self._cursors.quiet and not len(self._in_flight):
+            self.since = self._cursors.places(claimed_at)
+            delay = IDLE_SECONDS
         if self._again:
             delay, *rest = self._again
             self._again = tuple(rest)

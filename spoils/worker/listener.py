@@ -30,6 +30,11 @@ class Listener:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
 
+    @property
+    def attached(self) -> bool:
+        """Whether there is a connection to hear from."""
+        return self._connection is not None
+
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when interrupted or notified, which is passed on."""
         # Not select(), which knows no file descriptor beyond 1023.

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from spoils.db.engine import is_direct
 from spoils.errors import SpoilsError
 from spoils.queue import presence
+from spoils.queue.cursors import Pair, Place
 from spoils.worker.loop import Loop
 from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
@@ -42,6 +43,7 @@ class Presence:
         task_types: Sequence[str],
         kinds: Sequence[str],
         running: Callable[[], int],
+        since: Callable[[], Mapping[Pair, Place] | None],
         on_due: Callable[[float], None],
         on_suspect: Callable[[bool, bool], None],
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
@@ -56,6 +58,7 @@ class Presence:
         self._task_types = task_types
         self._kinds = kinds
         self._running = running
+        self._since = since
         self._on_due = on_due
         self._on_suspect = on_suspect
         self._on_dead = on_dead
@@ -127,6 +130,7 @@ class Presence:
             # What is paused falls due for nobody, and a suspect of it must not hold the others up.
             task_types=[name for name in self._task_types if name not in self._paused],
             kinds=self._kinds,
+            since=self._since(),
         )
         self._beat_at = time.monotonic()
         if not pulse.alive:

@@ -102,6 +102,7 @@ class Rooms:
             task_types=task_types,
             kinds=kinds,
             running=lambda: self.pool.busy,
+            since=lambda: self.dispatcher.since,
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
             on_suspect=lambda due, turn: self.dispatcher.suspect_due(due, make_room=turn),
             on_dead=lambda dead: self.rescuer.found_dead(dead),

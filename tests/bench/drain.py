@@ -40,7 +40,7 @@ def drain(
             )
         ]
         until = time.monotonic() + LONGEST_SECONDS
-        while (left or _left)(url):
+        while (left or waiting)(url):
             assert time.monotonic() < until, "The backlog does not drain."
             assert all(program.process.poll() is None for program in programs), programs[0].output
             time.sleep(0.2)
@@ -65,6 +65,17 @@ def uncounted(url: str, number: int) -> float:
         administer(url, "ALTER TABLE fang_tasks ENABLE TRIGGER spoils_tasks_updated")
 
 
+def waiting(url: str) -> int:
+    """How many tasks of the drained type wait or run."""
+    # Of the counts, not of the table: the look must not cost what is looked at.
+    number = ask(
+        url,
+        "SELECT coalesce(sum(delta), 0) FROM spoils_counts "
+        "WHERE task_type = 'noop' AND state IN ('new', 'in_progress', 'retried')",
+    )[0]
+    return int(number)
+
+
 def any_left(url: str) -> int:
     """Whether anything waits or runs, by the first entry of an index."""
     looks = " OR ".join(
@@ -72,13 +83,3 @@ def any_left(url: str) -> int:
         for condition in ("task_type = 'noop' AND state IN ('new', 'retried')", "state = 'in_progress'")
     )
     return int(ask(url, f"SELECT ({looks})::int")[0])
-
-
-def _left(url: str) -> int:
-    # Of the counts, not of the table: the look must not cost what is looked at.
-    left = ask(
-        url,
-        "SELECT coalesce(sum(delta), 0) FROM spoils_counts "
-        "WHERE task_type = 'noop' AND state IN ('new', 'in_progress', 'retried')",
-    )[0]
-    return int(left)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg2
 
 from tests.bench import fill
-from tests.bench.drain import drain
+from tests.bench.drain import drain, waiting
 from tests.bench.server import administer
 
 
@@ -19,7 +19,7 @@ def beside_history(url: str, number: int, rows: int) -> float:
 def beside_the_future(url: str, number: int, rows: int) -> float:
     """Jobs a second beside so many rows that fall due tomorrow and later."""
     fill.waiting(url, rows, due="now() + interval '1 day' + n * interval '1 ms'")
-    return _drained_beside(url, number)
+    return _drained_beside(url, number, kept=rows)
 
 
 def beside_a_foreign_backlog(url: str, number: int, rows: int) -> float:
@@ -39,9 +39,10 @@ def under_a_snapshot(url: str, number: int, rounds: int) -> list[float]:
         return [drain(url, number, fresh=False) for _ in range(rounds)]
 
 
-def _drained_beside(url: str, number: int) -> float:
+def _drained_beside(url: str, number: int, *, kept: int = 0) -> float:
+    """Jobs a second beside what is there; `kept` of those rows wait, of the same type."""
     try:
-        return drain(url, number, fresh=False)
+        return drain(url, number, fresh=False, left=lambda url: waiting(url) - kept)
     finally:
         administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
 

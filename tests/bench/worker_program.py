@@ -6,21 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import tests.bench.jobs  # noqa: F401 - its classes register themselves
 from spoils.cli.worker import worker_program
-from spoils.job import Job, Queue
+from spoils.job import Job
+from tests.bench.jobs import NoopJob  # its module's classes register themselves
 
 
 def _extra_types(number: int) -> None:
     """Define so many further types: what a large code base would have."""
     for one in range(number):
-
-        class Extra(Job):
-            task_type = f"extra_{one}"
-            endpoint = f"extra-{one}"
-
-            def run(self, queue: Queue) -> None:
-                return None
+        type(f"Extra{one}Job", (Job,), {"__module__": __name__, "run": NoopJob.run})
 
 
 if __name__ == "__main__":

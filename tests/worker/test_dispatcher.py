@@ -12,7 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
-from spoils.worker.dispatcher import AGAIN_SECONDS, POLL_SECONDS, Dispatcher
+from spoils.queue.cursors import HEAD
+from spoils.queue.reach import LEVELS
+from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
 from tests.queue.hands import KINDS, TYPES, end, take
@@ -91,7 +93,7 @@ def test_it_claims_nothing_while_the_worker_is_not_seen_to_live(bench: Bench, ro
 
 
 def test_it_comes_back_when_the_next_task_falls_due(bench: Bench) -> None:
-    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert bench.dispatcher.tick() >= POLL_SECONDS
     bench.dispatcher.due_in(0.4)
     bench.dispatcher.due_in(0.9)  # later: changes nothing
     assert 0.3 < bench.dispatcher.tick() <= 0.41
@@ -101,7 +103,7 @@ def test_it_comes_back_when_the_next_task_falls_due(bench: Bench) -> None:
 
 def test_what_is_due_much_later_is_left_to_a_later_beat(bench: Bench) -> None:
     bench.dispatcher.due_in(3600)
-    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert bench.dispatcher.tick() >= POLL_SECONDS
 
 
 def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows) -> None:
@@ -258,7 +260,7 @@ def test_what_could_not_be_given_back_is_found_again_by_the_next_claim(database_
 def test_a_moment_that_has_passed_is_forgotten(bench: Bench) -> None:
     bench.dispatcher.due_in(0.001)
     threading.Event().wait(0.05)
-    assert bench.dispatcher.tick() == POLL_SECONDS
+    assert bench.dispatcher.tick() >= POLL_SECONDS
 
 
 @pytest.fixture
@@ -274,6 +276,36 @@ def listening(database_url: str, rows: Rows) -> Iterator[Bench]:
     bench.pool.stop()
     bench.dispatcher.close()
     direct.dispose()
+
+
+def test_an_idle_worker_that_listens_leaves_polling_to_the_beat_and_says_where(
+    listening: Bench, rows: Rows
+) -> None:
+    assert listening.dispatcher.tick() == IDLE_SECONDS
+    since = listening.dispatcher.since
+    assert since is not None
+    assert set(since) == {(task_type, level) for task_type in TYPES for level in LEVELS}
+    assert set(since.values()) == {HEAD}
+    rows.task()
+    listening.dispatcher.due_in(0)  # what a beat says then
+    listening.dispatcher.tick()
+    assert len(listening.in_flight) == 1
+    while (delay := listening.dispatcher.tick()) in AGAIN_SECONDS:
+        pass
+    assert delay == POLL_SECONDS  # something is in hand
+    assert listening.dispatcher.since is None
+
+
+def test_what_a_beat_says_is_claimed_once_and_not_again_and_again(listening: Bench) -> None:
+    listening.dispatcher.tick()
+    listening.dispatcher.due_in(-5)
+    assert listening.dispatcher.tick() == IDLE_SECONDS
+
+
+def test_without_a_place_to_hear_from_it_polls_by_itself(listening: Bench) -> None:
+    listening.dispatcher._listener.attach = lambda connection: None  # type: ignore[method-assign]
+    assert listening.dispatcher.tick() == POLL_SECONDS
+    assert listening.dispatcher.since is None
 
 
 def test_what_is_put_in_while_it_claims_is_looked_for_at_once(

@@ -29,6 +29,7 @@ class Ears:
             task_types=TYPES,
             kinds=KINDS,
             running=lambda: 0,
+            since=lambda: None,
             on_due=lambda seconds: self.heard.append(("due", seconds)),
             on_suspect=lambda due, turn: self.heard.append(("suspect", due)),
             on_dead=lambda dead: self.heard.append(("dead", dead)),
