@@ -182,7 +182,7 @@ def _ping_idle(engine: Engine) -> None:
 
 def is_direct(connection: Connection) -> bool:
     """Whether we talk to the server itself. Through a pooler, locks and LISTEN would be taken and mean nothing."""
-    return bool(connection.info[DIRECT])
+    return bool(connection.info.get(DIRECT))
 
 
 def is_planned_once(connection: Connection) -> bool:

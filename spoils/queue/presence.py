@@ -89,9 +89,8 @@ class Pulse:
     """What a beat found: nothing (`alive` is False) where the worker's row has been ended."""
 
     alive: bool
-    next_due_seconds: float | None = (
-        None  # until the next task of ours falls due, within the look-ahead; or less than 0
-    )
+    next_due_seconds: float | None = None
+    """Until the next task of ours falls due, within the look-ahead; less than none where it is due already."""
     suspect_due: bool = False
     cancelled: frozenset[UUID] = frozenset()
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
