@@ -65,9 +65,11 @@ class Bench:
         number = int(self.seconds * 10)
         bare = latency.told(latency.bare_pick_up(self.url, number))
         ours = latency.told(latency.pick_up(self.url, number))
-        self.results["latency"] = {"bare": bare, "ours": ours}
+        polled = latency.told(latency.polled(self.url, number))
+        self.results["latency"] = {"bare": bare, "ours": ours, "polled": polled}
         yield ("a bare LISTEN-and-claim loop", _figures(bare, "ms"), "1")
         yield ("pick-up", _figures(ours, "ms"), ", ".join(f"{k} {ours[k] / bare[k]:.2f}" for k in ours))
+        yield ("pick-up by polling alone", _figures(polled, "ms"), "")
 
     def enqueue(self) -> Iterator[Row]:
         """One by one with one client and with four, many at once, and over HTTP."""

@@ -13,6 +13,8 @@ from tests.bench.server import administer, ask
 from tests.bench.stamps import Stamps
 
 APART_SECONDS = 0.1
+POLLED_APART_SECONDS = 0.37
+"""No part of a second, so that every moment between two polls is tried."""
 
 
 def pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:
@@ -31,6 +33,15 @@ def pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[floa
         program.ends()
     engine.dispose()
     return [(started[one] - moment) * 1000 for one, moment in enumerate(committed)]
+
+
+def polled(url: str, number: int) -> list[float]:
+    """The same where nobody is notified of what goes in."""
+    administer(url, "ALTER TABLE fang_tasks DISABLE TRIGGER spoils_tasks_inserted")
+    try:
+        return pick_up(url, number, apart=POLLED_APART_SECONDS)
+    finally:
+        administer(url, "ALTER TABLE fang_tasks ENABLE TRIGGER spoils_tasks_inserted")
 
 
 def bare_pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:

@@ -1,9 +1,12 @@
-"""Drains no-op jobs with PgQueuer, at the batch size at which one process of it was fastest; prints jobs a second."""
+"""Drains no-op jobs with PgQueuer, at the batch size at which it was fastest; prints jobs a second."""
 
 import asyncio
+import multiprocessing
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 import asyncpg
 from pgqueuer import PgQueuer
@@ -14,28 +17,63 @@ from pgqueuer.queries import Queries
 BATCH = 500
 
 
-async def main(url: str, number: int) -> float:
+class Told(NamedTuple):
+    """What the processes tell, each at its place: how many jobs, and when the first and the last one began."""
+
+    done: Any
+    first: Any
+    last: Any
+
+
+def main(url: str, number: int, processes: int) -> float:
+    """Fill the queue, and let so many processes drain it: from the first job's start to the last one's."""
+    asyncio.run(_fill(url, number))
+    spawning = multiprocessing.get_context("spawn")
+    # Each process has its own place in these, so none waits for another.
+    told = Told(*(spawning.Array(kind, processes, lock=False) for kind in ("q", "d", "d")))
+    workers = [spawning.Process(target=_work, args=(url, number, place, told)) for place in range(processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(280)
+        assert worker.exitcode == 0, worker
+    assert sum(told.done) == number
+    return number / (max(told.last) - min(moment for moment in told.first if moment))
+
+
+async def _fill(url: str, number: int) -> None:
     connection = await asyncpg.connect(url)
-    driver = AsyncpgDriver(connection)
-    queries = Queries(driver)
+    queries = Queries(AsyncpgDriver(connection))
     await queries.install()
     for start in range(0, number, 10_000):
         count = min(10_000, number - start)
         await queries.enqueue(["noop"] * count, [b"{}"] * count, [0] * count)
-    queue = PgQueuer(driver)
-    done, first = 0, 0.0
+    await connection.close()
 
-    @queue.entrypoint("noop")
-    async def noop(job: Job) -> None:
-        nonlocal done, first
-        first = first or time.monotonic()
-        done += 1
-        if done == number:
+
+def _work(url: str, number: int, place: int, told: Told) -> None:
+    async def run() -> None:
+        queue = PgQueuer(AsyncpgDriver(await asyncpg.connect(url)))
+
+        @queue.entrypoint("noop")
+        async def noop(job: Job) -> None:
+            told.last[place] = moment = time.monotonic()
+            told.first[place] = told.first[place] or moment
+            told.done[place] += 1
+
+        async def stop_at_the_end() -> None:
+            while sum(told.done) < number:
+                await asyncio.sleep(0.05)
             queue.shutdown.set()
 
-    await asyncio.wait_for(queue.run(dequeue_timeout=timedelta(seconds=1), batch_size=BATCH), 280)
-    return number / (time.monotonic() - first)
+        stopping = asyncio.create_task(stop_at_the_end())
+        await queue.run(dequeue_timeout=timedelta(seconds=1), batch_size=BATCH)
+        stopping.cancel()
+        with suppress(asyncio.CancelledError):
+            await stopping
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":
-    print(asyncio.run(main(sys.argv[1], int(sys.argv[2]))))
+    print(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
