@@ -14,6 +14,8 @@ log = logging.getLogger("spoils.worker")
 
 AHEAD_SECONDS = 0.05
 """Claims are taken ahead only as far as the threads will start them within this time."""
+SLOW_SECONDS = 0.2
+"""Of jobs that take longer none is taken ahead: it would start in time as a rule only, and else wait here."""
 MOST_AHEAD = 500
 REMEMBERED = 500
 """So many performed claims tell how long the next ones will take."""
@@ -63,7 +65,7 @@ class Pool:
         """How many more claims to take: as many as there are free threads, and what short jobs allow ahead."""
         wanted = self._wanted()
         outstanding = self._outstanding
-        if outstanding >= self._size and outstanding * 2 > wanted:
+        if outstanding >= self._size and (outstanding - self._size) * 2 > wanted - self._size:
             return 0  # half of what was taken ahead is still there: one larger claim costs less than two small ones
         return max(0, wanted - outstanding)
 
@@ -118,8 +120,8 @@ class Pool:
 
     def _wanted(self) -> int:
         typical = self._performing_seconds / self._performed
-        if typical > AHEAD_SECONDS:
-            return self._size  # one more would start in time as a rule only, and wait here where it does not
+        if typical > SLOW_SECONDS:
+            return self._size
         return self._size + min(int(self._size * AHEAD_SECONDS / max(typical, 1e-6)), MOST_AHEAD)
 
     def _start_one(self) -> None:

@@ -164,3 +164,21 @@ def test_a_thread_that_does_not_come_back_is_replaced_and_ends_when_it_does() ->
     eventually(back)
     assert room.acquire(timeout=60)
     pool.stop()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ahead"),
+    [(0.001, 500), (0.025, 40), (0.1, 10), (0.19, 5), (0.3, 0), (5.0, 0)],
+)
+def test_the_next_claims_are_there_before_the_threads_are_free_unless_jobs_are_slow(
+    seconds: float, ahead: int
+) -> None:
+    pool = Pool(threads=20, perform=lambda claim: None, on_room=lambda: None)
+    pool._performed, pool._performing_seconds = 100, 100 * seconds
+    assert abs(pool.room - (20 + ahead)) <= 1
+    pool._outstanding = 20 + ahead
+    assert pool.room == 0
+    pool._outstanding = 20 + ahead * 3 // 4
+    assert pool.room == 0  # more than half of what was taken ahead is there yet
+    pool._outstanding = 20 + ahead * 2 // 5
+    assert bool(pool.room) == bool(ahead)
