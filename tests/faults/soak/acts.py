@@ -19,7 +19,7 @@ from tests.faults.soak.stage import GRACE_SECONDS, Stage
 from tests.rows import Rows
 from tests.support import eventually
 
-ENQUEUE = r"^INSERT INTO fang_tasks|^WITH put AS"
+ENQUEUE = r"EXECUTE spoils_enqueue"
 CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 COMMIT = r"^COMMIT"
