@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import embedded_server
+from spoils.worker.watch import SETTLING_SECONDS
 from tests.faults.fleet import held_by, listening, rerun_of, sessions_of
 from tests.faults.proxy import Proxy
 from tests.faults.soak.stage import GRACE_SECONDS, Stage
@@ -24,6 +25,8 @@ CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 COMMIT = r"^COMMIT"
 ENDS_SECONDS = GRACE_SECONDS + 6
+SOON_KILL = "kill soon after an outage"
+"""When the other workers have just lost their own connections, and for a while judge nobody."""
 WELL_SECONDS = 10.0
 """How soon all must work again once the database does."""
 
@@ -38,7 +41,8 @@ class Acts:
         self.spared: int | None = None
         """A process that no fault is aimed at."""
         self.done: Counter[str] = Counter()
-        self.reruns: dict[str, list[float]] = {"kill": [], "freeze": []}
+        self.reruns: dict[str, list[float]] = {"kill": [], SOON_KILL: [], "freeze": []}
+        self._cut_off_at = float("-inf")
         self.well_again: dict[str, list[float]] = {}
         self.codes: dict[str, Counter[int]] = {"SIGTERM": Counter(), "SIGSTOP": Counter()}
 
@@ -47,13 +51,14 @@ class Acts:
         self._stage.await_in_flight(self._stage.plan.in_flight)
         with self._stage.rows() as rows:
             pids = self._choose()
+            fault = SOON_KILL if time.monotonic() < self._cut_off_at + SETTLING_SECONDS else "kill"
             killed_at = rows.value("SELECT clock_timestamp()")
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             # What they held when they were dead, and not what they settled in the last moment.
             eventually(lambda: _gone(rows, pids))
             held = [task_id for pid in pids for task_id in held_by(rows, pid)]
-            self.reruns["kill"] += rerun_of(rows, held, killed_at)
+            self.reruns[fault] += rerun_of(rows, held, killed_at)
         self.done["SIGKILL"] += len(pids)
 
     def term(self) -> None:
@@ -98,6 +103,7 @@ class Acts:
         threading.Event().wait(self._dice.uniform(0, 8))
         self._stage.postgres.start()
         self._await_well("restart", time.monotonic())
+        self._cut_off_at = time.monotonic()
         # Long enough for a healthy worker to be taken for dead, were it judged.
         threading.Event().wait(5)
         assert self._mistaken() == before, (
@@ -113,6 +119,7 @@ class Acts:
             )
         assert ended
         self._await_well("all sessions ended", time.monotonic())
+        self._cut_off_at = time.monotonic()
         self.done["all sessions ended"] += 1
 
     def end_listener(self) -> None:
