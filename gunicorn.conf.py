@@ -62,7 +62,6 @@ forwarder_headers = ""
 accesslog = "-"
 errorlog = "-"
 logger_class = "spoils.web.server_log.ServerLog"
-access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms "%(f)s" "%(a)s"'
 loglevel = _settings.log_level.lower()
 
 # Nobody steers a running gunicorn here, and its socket would be a file in the home folder.

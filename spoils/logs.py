@@ -26,6 +26,9 @@ def set_up(level: str) -> None:
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    # No line of ours names a thread, a process or a line of source, and to find them out costs each record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
 
 
 class LineFormatter(logging.Formatter):

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -17,24 +17,22 @@ ENDS_WITHIN = 40.0 * PATIENCE
 
 
 class Program:
-    """A Python program of this repository as a process; its output is kept line by line."""
+    """A Python program of this repository as a process. Its output goes to a file: a pipe's reader would take part."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("SPOILS_", "WORKER_"))
         }
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed at its exit
+        self._said: list[str] | None = None
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
             env={**kept, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._file,
             stderr=subprocess.STDOUT,
-            text=True,
         )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -46,9 +44,16 @@ class Program:
             # A stopped process takes no other signal.
             self.process.kill()
         self.process.wait(ENDS_WITHIN)
-        self._reader.join(ENDS_WITHIN)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._said = self.lines
+        self._file.close()
+
+    @property
+    def lines(self) -> list[str]:
+        """What it has said so far, or had at its end."""
+        if self._said is not None:
+            return self._said
+        number = self._file.fileno()
+        return os.pread(number, os.fstat(number).st_size, 0).decode().split("\n")
 
     @property
     def output(self) -> str:
@@ -69,14 +74,7 @@ class Program:
 
     def ends(self, timeout: float = ENDS_WITHIN) -> int:
         """Wait for its end; the exit code."""
-        code = self.process.wait(timeout * PATIENCE)
-        self._reader.join(ENDS_WITHIN)
-        return code
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        return self.process.wait(timeout * PATIENCE)
 
 
 def worker(database_url: str, **environment: str) -> Program:

@@ -7,12 +7,14 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
-from spoils.db.engine import BY_INDEX, is_direct, is_planned_once
+from spoils.db.engine import BY_INDEX, DIRECT, is_direct, is_planned_once
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 # Prepared statements number their parameters.
@@ -50,28 +52,61 @@ class Compiled:
         text = re.sub(r"\$([0-9]+)", lambda found: places[names[int(found[1]) - 1]], str(numbered))
         self.preparing = f"PREPARE {self.prepared} AS {text}"
         self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
-        self._planning = f"EXPLAIN EXECUTE {self.prepared}({', '.join('NULL' for _ in given)})"
+        planning = f"EXPLAIN EXECUTE {self.prepared}({', '.join('NULL' for _ in given)})"
+        self._preparing_alone = "; ".join([*_BY_INDEX, self.preparing, planning])
+        self._executing_alone = f"{_GENERIC}; {self.executing}"
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
         if is_planned_once(connection):
-            return self._prepared(connection, values, self.preparing, self.executing)
+            return self._prepared(connection, connection.dialect, values, self.preparing, self.executing)
         if self._anywhere and _may_prepare(connection):
-            preparing = "; ".join([*_BY_INDEX, self.preparing, self._planning])
+            preparing = self._preparing_alone
             if not _is_alone(connection):
                 preparing = (
                     f"SAVEPOINT spoils; {preparing}; ROLLBACK TO SAVEPOINT spoils; RELEASE SAVEPOINT spoils"
                 )
-            return self._prepared(connection, values, preparing, f"{_GENERIC}; {self.executing}")
+            return self._prepared(connection, connection.dialect, values, preparing, self._executing_alone)
         with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
+    def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
+        try:
+            pooled = engine.raw_connection()
+        except psycopg2.Error as exc:
+            raise self._error(exc, engine.dialect, gone=False) from exc
+        try:
+            if self._anywhere and pooled.info.get(DIRECT):
+                driver: Any = pooled.driver_connection
+                # Not an isolation level as an option: where the connection is broken, its reset would raise, and the
+                # pool never get its place back.
+                before, driver.autocommit = driver.autocommit, True
+                try:
+                    return self._prepared(
+                        pooled, engine.dialect, values, self._preparing_alone, self._executing_alone
+                    )
+                finally:
+                    if not driver.closed:
+                        driver.autocommit = before
+        finally:
+            pooled.close()
+        # Behind a pooler the statement timeout, which is set for one transaction, needs one.
+        with engine.begin() as connection:
+            return self.rows(connection, values)
+
     def _prepared(
-        self, connection: Connection, values: Mapping[str, Any], preparing: str, executing: str
+        self,
+        owner: Connection | PoolProxiedConnection,
+        dialect: Dialect,
+        values: Mapping[str, Any],
+        preparing: str,
+        executing: str,
     ) -> list[tuple[Any, ...]]:
         # By the driver alone: SQLAlchemy's part in it would be felt by a job that somebody waits for.
-        driver: Any = connection.connection.driver_connection
-        prepared = connection.info.setdefault(_PREPARED, set())
+        pooled = owner.connection if isinstance(owner, Connection) else owner
+        driver: Any = pooled.driver_connection
+        prepared = pooled.info.setdefault(_PREPARED, set())
         with driver.cursor() as cursor:
             try:
                 if self.prepared not in prepared:
@@ -80,18 +115,22 @@ class Compiled:
                 cursor.execute(executing, values)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as exc:
-                gone = connection.dialect.is_disconnect(exc, driver, cursor)  # type: ignore[arg-type]
+                gone = dialect.is_disconnect(exc, driver, cursor)  # type: ignore[arg-type]
                 if gone:
-                    connection.invalidate(exc)
-                raise DBAPIError.instance(
-                    self.prepared,
-                    None,
-                    exc,
-                    psycopg2.Error,
-                    hide_parameters=True,
-                    connection_invalidated=gone,
-                    dialect=connection.dialect,
-                ) from exc
+                    owner.invalidate(exc)
+                raise self._error(exc, dialect, gone=gone) from exc
+
+    def _error(self, error: psycopg2.Error, dialect: Dialect, *, gone: bool) -> Exception:
+        found: Exception = DBAPIError.instance(
+            self.prepared,
+            None,
+            error,
+            psycopg2.Error,
+            hide_parameters=True,
+            connection_invalidated=gone,
+            dialect=dialect,
+        )
+        return found
 
 
 def _may_prepare(connection: Connection) -> bool:

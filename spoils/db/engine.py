@@ -103,24 +103,6 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             raise
 
 
-@contextmanager
-def by_itself(engine: Engine) -> Iterator[Connection]:
-    """A connection whose every statement commits by itself, in one round trip; behind a pooler, all at the end."""
-    with engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
-        # Not an isolation level as an option, for the reason above. Behind a pooler the statement timeout, which is
-        # set for one transaction, needs one.
-        changed = is_direct(connection) and not driver.autocommit
-        if changed:
-            driver.autocommit = True
-        try:
-            yield connection
-            connection.commit()
-        finally:
-            if changed and not driver.closed:
-                driver.autocommit = False
-
-
 def obey_rules(
     engine: Engine,
     *,

@@ -1,6 +1,7 @@
 """Putting a task in."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -26,7 +27,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoils import wire
 from spoils.db.compiled import Compiled
-from spoils.db.engine import by_itself
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.models import Task, TaskState
@@ -107,17 +107,8 @@ def enqueue(
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
-    key = str(task_id or uuid4())
-    values = row(job, at=at, priority=priority, key=key)
-    if values["uniq_hash"] is None:
-        _PUT.rows(connection, values)
-        return Enqueued(key, TaskState.NEW, False)
-    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
-    for _ in range(5):
-        if found := _PUT_UNIQUE.rows(connection, values):
-            standing, state, duplicate = found[0]
-            return Enqueued(standing, TaskState(state), duplicate)
-    raise TwinVanished()
+    values = row(job, at=at, priority=priority, key=str(task_id or uuid4()))
+    return _put_in(values, lambda statement: statement.rows(connection, values))
 
 
 def row(job: Job, *, at: datetime | None, priority: int, key: str) -> dict[str, Any]:
@@ -144,12 +135,12 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
     One round trip to the server.
     """
     task_id = uuid4()
+    values = row(job, at=at, priority=priority, key=str(task_id))
     for tries_left in (2, 1, 0):
         try:
-            with by_itself(engine) as connection:
-                found = _find(connection, task_id) if tries_left < 2 else None
-                found = found or enqueue(connection, job, at=at, priority=priority, task_id=task_id)
-            return found._replace(duplicate=found.duplicate and found.key != str(task_id))
+            found = _find(engine, task_id) if tries_left < 2 else None
+            found = found or _put_in(values, lambda statement: statement.rows_alone(engine, values))
+            return found._replace(duplicate=found.duplicate and found.key != values["id"])
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError)
@@ -158,8 +149,21 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
     raise TwinVanished()
 
 
-def _find(connection: Connection, task_id: UUID) -> Enqueued | None:
-    found = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
+def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any, ...]]]) -> Enqueued:
+    if values["uniq_hash"] is None:
+        rows_of(_PUT)
+        return Enqueued(values["id"], TaskState.NEW, False)
+    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
+    for _ in range(5):
+        if found := rows_of(_PUT_UNIQUE):
+            standing, state, duplicate = found[0]
+            return Enqueued(standing, TaskState(state), duplicate)
+    raise TwinVanished()
+
+
+def _find(engine: Engine, task_id: UUID) -> Enqueued | None:
+    with engine.connect() as connection:
+        found = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
     return Enqueued(str(found.id), TaskState(found.state), False) if found else None
 
 

@@ -48,8 +48,9 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     with app.app_context():
         obey_rules(db.engine, by_order=True, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
     headers.init_app(app)
-    proxy.init_app(app)
     errors.init_app(app)
     api.init_app(app)
+    # Around the API, whose plainest requests never reach Flask, and before what the dashboard asks.
+    proxy.init_app(app)
     dashboard.init_app(app)
     return app

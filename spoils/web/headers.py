@@ -18,14 +18,17 @@ ALWAYS = {
 NOT_KEPT = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
 
 
+def always(*, secure: bool) -> dict[str, str]:
+    """What no answer goes without; `secure` is one that came by TLS."""
+    return {**ALWAYS, "Strict-Transport-Security": "max-age=31536000"} if secure else ALWAYS
+
+
 def init_app(app: Flask) -> None:
     """Set them after each request of `app`."""
 
     @app.after_request
     def secure(response: Response) -> Response:
-        response.headers.update(ALWAYS)
-        if request.is_secure:
-            response.headers["Strict-Transport-Security"] = "max-age=31536000"
+        response.headers.update(always(secure=request.is_secure))
         if request.endpoint == "static":
             response.headers["Cache-Control"] = FOR_EVER if _names_content() else "public, no-cache"
             response = compress(response)

@@ -62,12 +62,17 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def _known_by_that_name() -> None:
         # Whoever asks whether this process lives may have only its number.
-        if settings.hosts and request.endpoint != "api.health.health" and not _named(settings.hosts):
+        if (
+            settings.hosts
+            and request.endpoint != "api.health.health"
+            and not named(request.host, settings.hosts)
+        ):
             abort(400, WRONG_HOST)
 
 
-def _named(hosts: tuple[str, ...]) -> bool:
-    host = request.host.lower()
+def named(host: str, hosts: tuple[str, ...]) -> bool:
+    """Whether a request's Host, a port aside, is one of ours."""
+    host = host.lower()
     name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
     return any(name == one or (one.startswith(".") and name.endswith(one)) for one in hosts)
 

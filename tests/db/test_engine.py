@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import engine as rules
-from spoils.db.engine import by_itself, make_engine, transaction
+from spoils.db.engine import make_engine, transaction
 
 
 def test_a_transaction_is_one_also_on_an_engine_that_commits_each_statement(
@@ -54,36 +54,6 @@ def test_every_connection_has_its_rules(database_url: str) -> None:
             for name in ("application_name", "TimeZone", "statement_timeout")
         }
         assert shown == {"application_name": "a test", "TimeZone": "UTC", "statement_timeout": "1234ms"}
-    engine.dispose()
-
-
-def test_a_statement_commits_by_itself_also_on_an_engine_of_transactions(
-    database_url: str, connection: Connection
-) -> None:
-    connection.execute(text("CREATE TABLE things (name text)"))
-    engine = make_engine(database_url, connections=1, application_name="a test")
-    count = text("SELECT count(*) FROM things")
-    with by_itself(engine) as alone:
-        alone.execute(text("INSERT INTO things VALUES ('at once')"))
-        assert connection.execute(count).scalar_one() == 1
-    with pytest.raises(DBAPIError, match="division by zero"), by_itself(engine) as alone:
-        alone.execute(text("SELECT 1 / 0"))
-    # The connection went back to the pool as it came.
-    with engine.connect() as again:
-        again.execute(text("INSERT INTO things VALUES ('in a transaction')"))
-        assert connection.execute(count).scalar_one() == 1
-    engine.dispose()
-
-
-def test_a_connection_that_died_in_a_statement_gives_its_place_back(
-    database_url: str, connection: Connection
-) -> None:
-    engine = make_engine(database_url, connections=1, application_name="a test", pool_timeout=1)
-    for _ in range(3):
-        with pytest.raises(DBAPIError), by_itself(engine) as alone:
-            alone.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-    with engine.connect() as again:
-        assert again.execute(text("SELECT 1")).scalar_one() == 1
     engine.dispose()
 
 

@@ -11,10 +11,9 @@ from sqlalchemy import Connection
 from spoils.errors import PayloadError
 from spoils.queue.enqueue import Enqueued
 from spoils.queue.enqueue_many import Order, enqueue_many
-from spoils.web.api import body, bounds, idempotency
+from spoils.web.api import answers, body, bounds, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
-from spoils.web.api.jobs import outcome
 from spoils.web.api.order import Refused, read_order
 from spoils.web.errors import answer
 
@@ -45,7 +44,7 @@ def _put(connection: Connection, orders: list[Order]) -> Answer:
     enqueued = enqueue_many(connection, orders)
     twins = sum(one.duplicate for one in enqueued)
     value: dict[str, Any] = {
-        "jobs": [outcome(one) for one in enqueued],
+        "jobs": [answers.outcome(one) for one in enqueued],
         "enqueued": len(enqueued) - twins,
         "duplicates": twins,
     }

@@ -14,7 +14,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
 
 
-class _Refused(ValueError):
+class Unreadable(ValueError):
     """A sentence for the client."""
 
 
@@ -22,28 +22,29 @@ def json_object() -> tuple[str, dict[str, Any]]:
     """The body's text and the object that it holds. Aborts with 400, 413 or 415 and a sentence."""
     if request.mimetype != "application/json":
         abort(415, "Send the payload as JSON, with Content-Type: application/json.")
-    text = _text("a JSON object")
+    try:
+        return object_in(sent())
+    except Unreadable as exc:
+        abort(400, str(exc))
+
+
+def object_in(data: bytes) -> tuple[str, dict[str, Any]]:
+    """The text and the object of a body. Raises Unreadable."""
+    text = _text(data, "a JSON object")
     value = _parse(text)
     if not isinstance(value, dict):
-        abort(400, 'A JSON object is needed, as in {"barcode": "737628064502"}.')
+        raise Unreadable('A JSON object is needed, as in {"barcode": "737628064502"}.')
     return text, value
 
 
 def json_list(most: int) -> list[Any]:
     """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413, 415 or 422 and a sentence."""
-    if request.mimetype in LINES:
-        # Not splitlines(), which also breaks at characters that may stand in a JSON text.
-        numbered = enumerate(_text("a line of JSON for each job").split("\n"), start=1)
-        lines = [(number, line) for number, line in numbered if line.strip()]
-        _check_number(len(lines), most)
-        return [_parse(line, f"Line {number}: ") for number, line in lines]
-    if request.mimetype != "application/json":
+    if request.mimetype not in ("application/json", *LINES):
         abort(415, f"Send an array as application/json, or a line for each job as {LINES[0]}.")
-    values = _parse(_text("a JSON array"))
-    if not isinstance(values, list):
-        abort(400, 'A JSON array is needed, as in [{"type": "CleanupJob"}].')
-    _check_number(len(values), most)
-    return values
+    try:
+        return _lines(most) if request.mimetype in LINES else _array(most)
+    except Unreadable as exc:
+        abort(400, str(exc))
 
 
 def nothing() -> None:
@@ -75,13 +76,29 @@ def _read() -> bytes:
     return body
 
 
-def _text(needed: str) -> str:
+def _lines(most: int) -> list[Any]:
+    # Not splitlines(), which also breaks at characters that may stand in a JSON text.
+    numbered = enumerate(_text(sent(), "a line of JSON for each job").split("\n"), start=1)
+    lines = [(number, line) for number, line in numbered if line.strip()]
+    _check_number(len(lines), most)
+    return [_parse(line, f"Line {number}: ") for number, line in lines]
+
+
+def _array(most: int) -> list[Any]:
+    values = _parse(_text(sent(), "a JSON array"))
+    if not isinstance(values, list):
+        raise Unreadable('A JSON array is needed, as in [{"type": "CleanupJob"}].')
+    _check_number(len(values), most)
+    return values
+
+
+def _text(data: bytes, needed: str) -> str:
     try:
-        text = sent().decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        abort(400, "The body is not valid UTF-8.")
+        raise Unreadable("The body is not valid UTF-8.") from None
     if not text.strip():
-        abort(400, f"The body is empty; {needed} is needed.")
+        raise Unreadable(f"The body is empty; {needed} is needed.")
     return text
 
 
@@ -93,19 +110,13 @@ def _check_number(number: int, most: int) -> None:
 def _parse(text: str, place: str = "") -> Any:
     try:
         if _depth(text) > DEEPEST:
-            raise _Refused(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
-        return json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_int=_int,
-            parse_float=_float,
-        )
-    except _Refused as exc:
-        abort(400, f"{place}{exc}")
+            raise Unreadable(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
+        return _decode(text)
+    except Unreadable as exc:
+        raise Unreadable(f"{place}{exc}") from exc
     except json.JSONDecodeError as exc:
         where = f"column {exc.colno}" if place else f"line {exc.lineno}, column {exc.colno}"
-        abort(400, f"{place}The body is not valid JSON: {exc.msg} at {where}.")
+        raise Unreadable(f"{place}The body is not valid JSON: {exc.msg} at {where}.") from exc
 
 
 def _depth(text: str) -> int:
@@ -120,22 +131,31 @@ def _depth(text: str) -> int:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _Refused("A key stands twice in one object.")
+        raise Unreadable("A key stands twice in one object.")
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _Refused(f"{name} is not JSON.")
+    raise Unreadable(f"{name} is not JSON.")
 
 
 def _int(digits: str) -> int:
     if len(digits) > _TOO_LONG_NUMBER:
-        raise _Refused(f"A number has {len(digits):,} digits; at most {_TOO_LONG_NUMBER} are taken.")
+        raise Unreadable(f"A number has {len(digits):,} digits; at most {_TOO_LONG_NUMBER} are taken.")
     return int(digits)
 
 
 def _float(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise _Refused("A number is too large.")
+        raise Unreadable("A number is too large.")
     return number
+
+
+# Made once: json.loads would make a decoder for each call.
+_decode = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates,
+    parse_constant=_no_constant,
+    parse_int=_int,
+    parse_float=_float,
+).decode

@@ -1,7 +1,6 @@
 """`Idempotency-Key`: a request that is sent again, since its answer was lost, does nothing again."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.models import db
 from spoils.queue import keys
-from spoils.web.api import body, tokens
+from spoils.web.api import answers, body, tokens
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -72,7 +71,11 @@ def _once(key: str, sent: str, act: Callable[[Connection], Answer]) -> Response:
             connection.rollback()
         else:
             keys.keep(
-                connection, key, status=answer.status, answer=_text(answer.value), location=answer.location
+                connection,
+                key,
+                status=answer.status,
+                answer=answers.text_of(answer.value),
+                location=answer.location,
             )
     return told(answer)
 
@@ -81,7 +84,7 @@ def told(answer: Answer) -> Response:
     """The response to what has been done."""
     if answer.after:
         answer.after()
-    return _response(answer.status, _text(answer.value), answer.location)
+    return _response(answer.status, answers.text_of(answer.value), answer.location)
 
 
 def _response(status: int, text: str, location: str | None, *, replayed: bool = False) -> Response:
@@ -91,10 +94,6 @@ def _response(status: int, text: str, location: str | None, *, replayed: bool = 
     if replayed:
         response.headers[REPLAYED] = "true"
     return response
-
-
-def _text(value: dict[str, Any] | list[Any]) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def _digest(*parts: bytes) -> str:

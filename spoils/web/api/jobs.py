@@ -8,18 +8,16 @@ from sqlalchemy import Connection
 from werkzeug.exceptions import MethodNotAllowed
 
 from spoils.errors import PayloadError
-from spoils.job import Job
 from spoils.job.base import RESERVED_ENDPOINTS
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
 from spoils.queue.enqueue_many import Order
-from spoils.web.api import body, idempotency
+from spoils.web.api import answers, body, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
 from spoils.web.api.order import Refused, read_job, read_order
 from spoils.web.errors import answer
-from spoils.web.masking import masked
 
 
 @routes.post("/<endpoint>")
@@ -34,7 +32,7 @@ def create(endpoint: str) -> ResponseReturnValue:
     text, given = body.json_object()
     try:
         job = read_job(job_class, given, text)
-        return _put(Order(job), _echo(job))
+        return _put(Order(job), answers.payload(job))
     except (Refused, PayloadError) as exc:
         return refusal(exc)
 
@@ -45,15 +43,10 @@ def create_any() -> ResponseReturnValue:
     _, given = body.json_object()
     try:
         order = read_order(given)
-        more = {"type": type(order.job).__name__, "payload": _echo(order.job)}
+        more = {"type": type(order.job).__name__, "payload": answers.payload(order.job)}
         return _put(order, more, created=201)
     except (Refused, PayloadError) as exc:
         return refusal(exc)
-
-
-def outcome(enqueued: Enqueued) -> dict[str, Any]:
-    """What became of an order: the task that now stands for it."""
-    return {"id": enqueued.key, "state": enqueued.state.value, "duplicate": enqueued.duplicate}
 
 
 def refusal(error: Refused | PayloadError) -> ResponseReturnValue:
@@ -66,7 +59,7 @@ def _put(order: Order, more: dict[str, Any], *, created: int = 200) -> ResponseR
     def answer_to(enqueued: Enqueued) -> Answer:
         return Answer(
             200 if enqueued.duplicate else created,
-            {**more, "message": order.job.enqueued_message, **outcome(enqueued)},
+            answers.told(order.job, enqueued, more),
             location=None if created == 200 else url_for("api.jobs.show", task_id=enqueued.id),
             after=lambda: log_enqueued(order.job, enqueued),
         )
@@ -79,9 +72,3 @@ def _put(order: Order, more: dict[str, Any], *, created: int = 200) -> ResponseR
         return answer_to(enqueue(connection, order.job, at=order.at, priority=order.priority))
 
     return idempotency.once(act)
-
-
-def _echo(job: Job) -> dict[str, Any]:
-    """The payload, as the guide's answers have it; names that the answer itself uses are its own."""
-    payload: dict[str, Any] = masked(job.model_dump(mode="json"))
-    return payload

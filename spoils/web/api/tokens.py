@@ -44,7 +44,9 @@ def caller() -> Caller:
 
 def identify() -> None:
     """Look at the token that the request carries."""
-    g.api_caller = _carried(current_settings().api_tokens) or Caller()
+    g.api_caller = (
+        carried(request.headers.get("Authorization", ""), current_settings().api_tokens) or Caller()
+    )
 
 
 def check() -> None:
@@ -62,13 +64,9 @@ def check() -> None:
         )
 
 
-def unauthorized(sentence: str | None = None) -> Unauthorized:
-    """What to raise where a token is needed."""
-    return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
-
-
-def _carried(tokens: tuple[str, ...]) -> Caller | None:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+def carried(authorization: str, tokens: tuple[str, ...]) -> Caller | None:
+    """Whose token stands in that header; None where it is none of `tokens`."""
+    scheme, _, given = authorization.partition(" ")
     # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
     secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
@@ -81,6 +79,11 @@ def _carried(tokens: tuple[str, ...]) -> Caller | None:
         return None
     name, colon, _ = found[0].partition(":")
     return Caller(name.strip() if colon else None, hashlib.sha256(secret).hexdigest())
+
+
+def unauthorized(sentence: str | None = None) -> Unauthorized:
+    """What to raise where a token is needed."""
+    return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
 
 
 def _open_by_default() -> bool:
