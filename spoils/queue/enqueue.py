@@ -15,12 +15,9 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    exists,
     func,
-    literal_column,
     select,
     text,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -72,25 +69,16 @@ _put = insert(Task).values(
     created_at=now,
     updated_at=now,
 )
-_put_unique = (
-    _put.on_conflict_do_nothing(**UNLESS_TWIN)
-    .returning(cast(Task.id, Text).label("id"), Task.state)
-    .cte("put")
-)
-_twin = (
-    select(cast(Task.id, Text).label("id"), Task.state, literal_column("true").label("duplicate"))
-    .where(Task.uniq_hash == bindparam("uniq_hash"), active, ~exists(select(_put_unique.c.id)))
-    .order_by(case((waits, 0), else_=1))
-    .limit(1)
-    .subquery()
-)
 _PUT = Compiled(_put, "enqueue", anywhere=True)
 _PUT_UNIQUE = Compiled(
-    union_all(
-        select(_put_unique.c.id, _put_unique.c.state, literal_column("false").label("duplicate")),
-        select(_twin.c.id, _twin.c.state, _twin.c.duplicate),
-    ),
-    "enqueue_unique",
+    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(Task.attempts), "enqueue_unique", anywhere=True
+)
+_TWIN = Compiled(
+    select(cast(Task.id, Text), Task.state)
+    .where(Task.uniq_hash == bindparam("uniq_hash"), active)
+    .order_by(case((waits, 0), else_=1))
+    .limit(1),
+    "twin",
     anywhere=True,
 )
 
@@ -153,11 +141,12 @@ def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any
     if values["uniq_hash"] is None:
         rows_of(_PUT)
         return Enqueued(values["id"], TaskState.NEW, False)
-    # A twin that commits while we wait for its lock is not in this statement's snapshot, but in the next one's.
     for _ in range(5):
-        if found := rows_of(_PUT_UNIQUE):
-            standing, state, duplicate = found[0]
-            return Enqueued(standing, TaskState(state), duplicate)
+        if rows_of(_PUT_UNIQUE):
+            return Enqueued(values["id"], TaskState.NEW, False)
+        # By itself: a twin that was committed while we waited for its lock is in no snapshot before this one's.
+        for standing, state in rows_of(_TWIN):
+            return Enqueued(standing, TaskState(state), True)
     raise TwinVanished()
 
 

@@ -1,15 +1,14 @@
 """gunicorn's threaded worker, in which a slow client costs a connection and never a thread."""
 
 import re
-import select
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -56,7 +55,15 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[tuple[float, socket.socket]] = deque()
-        self._stays = threading.BoundedSemaphore(max(1, self.cfg.threads // 2))
+        self._stays: SimpleQueue[None] = SimpleQueue()
+        for _ in range(max(1, self.cfg.threads // 2)):
+            self._stays.put(None)
+
+    def init_process(self) -> None:
+        """Begin to serve, with the settings at hand: each is looked up by a search otherwise, dozens for a request."""
+        settings: Any = vars(self.cfg)
+        settings.update((name, setting.get()) for name, setting in self.cfg.settings.items())
+        super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
         """Gather the next request of `conn`; every way to a thread leads through here."""
@@ -130,19 +137,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def _follows(self, conn: Any) -> bool:
         """Whether the next request is there, whole, within a moment. Half of the threads never wait so."""
         unreader = conn.parser.unreader
-        if unreader.buf.getvalue() or not self._stays.acquire(blocking=False):
+        if unreader.buf.getvalue():
             return False
         try:
-            readable = select.poll()
-            readable.register(conn.sock, select.POLLIN)
-            if not readable.poll(STAY_SECONDS * 1000):
-                return False
-            # An end or an error stays there for the poller, which takes what is not whole from the unreader too.
-            data = conn.sock.recv(READ_AT_ONCE, socket.MSG_DONTWAIT)
-        except OSError:
+            self._stays.get_nowait()
+        except Empty:
             return False
+        try:
+            conn.sock.settimeout(STAY_SECONDS)
+            data = conn.sock.recv(READ_AT_ONCE)
+        except OSError:
+            return False  # nothing came; an error stays there for the poller
         finally:
-            self._stays.release()
+            self._stays.put(None)
+        # What is not whole the poller takes from the unreader, and an end it sees itself.
         unreader.unread(data)
         return bool(data) and is_whole(data)
 
