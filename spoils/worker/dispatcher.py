@@ -32,6 +32,9 @@ LATE_SECONDS = 60.0
 """How long after a claim was not answered its statement may still reach the server, and be carried out there."""
 MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
+CLAIM_SECONDS = 0.01
+"""No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
+LEAST_CLAIM = 50
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
@@ -64,6 +67,7 @@ class Dispatcher:
         self._task_types = task_types
         self._kinds = kinds
         self._cursors = Cursors(task_types)
+        self._seconds_a_task = 0.0
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
@@ -143,6 +147,9 @@ class Dispatcher:
 
     def _claim(self, room: int) -> bool:
         """Claim into the room; whether there may be more at once."""
+        if self._seconds_a_task:
+            room = min(room, max(LEAST_CLAIM, int(CLAIM_SECONDS / self._seconds_a_task)))
+        started = time.monotonic()
         with self._claiming() as connection:
             claims, more = claim(
                 connection,
@@ -153,6 +160,10 @@ class Dispatcher:
                 paused=self._paused,
             )
             self._take_in_hand(claims)
+        if len(claims) >= LEAST_CLAIM:
+            # The average of the last few: one claim may have waited for others.
+            each = (time.monotonic() - started) / len(claims)
+            self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
         return more
 
     def _claim_one(self, task_id: UUID) -> None:

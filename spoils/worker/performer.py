@@ -10,6 +10,7 @@ from uuid import UUID
 from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
@@ -193,7 +194,7 @@ class Performer:
         settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
             connection = attempt.connection
-            db.session.commit()
+            _write_out(db.session())
             # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
             if not settle(connection, [settlement], worker_id=self._worker_id, release=self._release):
                 raise ClaimLost()
@@ -219,6 +220,14 @@ class Performer:
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
         self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
+
+
+def _write_out(session: Session) -> None:
+    """Send what the session still holds. Raises what its own commit would."""
+    if session.is_active and not (session.dispatch.before_commit or session.dispatch.after_commit):
+        session.flush()  # the transaction's commit ends its savepoint too, and a round trip is saved
+    else:
+        session.commit()
 
 
 def _clear_away() -> None:

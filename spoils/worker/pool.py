@@ -80,12 +80,17 @@ class Pool:
         return len(self._lost)
 
     def submit(self, claims: Sequence[Claim]) -> None:
-        """Hand over claims, in their order; the caller has looked at `room`."""
+        """Hand over claims, in their order; the caller has looked at `room`.
+
+        What goes before all that waits here goes first: else the one task of a type would wait for a flood once more.
+        """
         with self._lock:
             if self._outstanding < self._size:
                 self._last_start = time.monotonic()
             self._outstanding += len(claims)
-            self._line.extend(claims)
+            first, then = _parted(claims, self._line)
+            self._line.extendleft(reversed(first))
+            self._line.extend(then)
             self._ring(min(self._idle, len(claims)))
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
@@ -180,3 +185,18 @@ class Pool:
                 self._performed //= 2
                 self._performing_seconds /= 2
         return True
+
+
+def _parted(claims: Sequence[Claim], line: deque[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """Those that are of a higher priority than all that waits, or as high and of a type that does not; the others."""
+    # Copied at once: threads take from the line meanwhile.
+    waiting = {(one.priority, one.task_type) for one in tuple(line)}
+    if not waiting:
+        return [], list(claims)
+    highest = max(waiting)[0]
+    first: list[Claim] = []
+    then: list[Claim] = []
+    for one in claims:
+        goes_first = one.priority >= highest and (one.priority, one.task_type) not in waiting
+        (first if goes_first else then).append(one)
+    return first, then

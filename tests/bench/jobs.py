@@ -63,6 +63,8 @@ class SessionJob(Job):
 
     number: int
     max_retries = 0
+    task_type = "mix"
+    endpoint = "mix-session"
 
     def run(self, queue: Queue) -> None:
         queue.session.execute(text("SELECT pg_sleep(0.02)"))
@@ -74,6 +76,8 @@ class CallJob(Job):
     """Calls a service that answers after a tenth of a second."""
 
     url: str
+    task_type = "mix"
+    endpoint = "mix-call"
 
     def run(self, queue: Queue) -> None:
         requests.get(self.url, timeout=10).raise_for_status()

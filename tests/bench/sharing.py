@@ -60,17 +60,20 @@ def slow_jobs_between_two(url: str, number: int, seconds: float, threads: int = 
 
 
 def realistic_mix(url: str, number: int, threads: int = 20) -> float:
-    """The share of its threads' time that a worker spends on jobs: 70 % in a session, 30 % HTTP, 1 % failing."""
+    """The share of its threads' time that a worker spends on jobs: 70 % in a session, 30 % HTTP, 1 % failing.
+
+    All are of one type: of two, which take turns, half of each would run at first, and only sessions in the end.
+    """
     administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
     with _SlowService() as service:
         sessions, calls = number * 7 // 10, number * 3 // 10
+        # Of one moment, so that they come in the order of their ids, which is none.
         administer(
             url,
             "INSERT INTO fang_tasks (metadata, task_type) "
-            "SELECT jsonb_build_object('type', 'SessionJob', 'number', n), 'session' "
-            f"FROM generate_series(1, {sessions}) AS n",
-            "INSERT INTO fang_tasks (metadata, task_type) "
-            f"SELECT jsonb_build_object('type', 'CallJob', 'url', '{service}'), 'call' "
+            "SELECT jsonb_build_object('type', 'SessionJob', 'number', n), 'mix' "
+            f"FROM generate_series(1, {sessions}) AS n UNION ALL "
+            f"SELECT jsonb_build_object('type', 'CallJob', 'url', '{service}'), 'mix' "
             f"FROM generate_series(1, {calls})",
         )
         with worker(url, WORKER_THREADS=str(threads), SPOILS_DB_CONNECTIONS="24") as program:

@@ -14,6 +14,7 @@ from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.queue.cursors import HEAD
 from spoils.queue.reach import LEVELS
+from spoils.worker import dispatcher
 from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
@@ -80,6 +81,25 @@ def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -
     bench.end(1)
     bench.dispatcher.tick()
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") == 3
+
+
+def test_a_claim_takes_no_more_than_in_a_moment_as_those_before_it_tell(
+    bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "LEAST_CLAIM", 1)
+    for _ in range(6):
+        rows.task()
+    bench.dispatcher.tick()
+    assert len(bench.in_flight) == 2
+    monkeypatch.setattr(dispatcher, "CLAIM_SECONDS", 1e-9)
+    bench.end(2)
+    for held in (1, 2):
+        bench.dispatcher.tick()
+        assert len(bench.in_flight) == held
+    monkeypatch.setattr(dispatcher, "CLAIM_SECONDS", 100.0)
+    bench.end(2)
+    bench.dispatcher.tick()
+    assert len(bench.in_flight) == 2
 
 
 def test_it_claims_nothing_while_the_worker_is_not_seen_to_live(bench: Bench, rows: Rows) -> None:

@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask, g
 from pydantic import field_validator
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from spoils.config import Settings
 from spoils.db.engine import transaction
@@ -326,6 +329,41 @@ def test_the_job_s_own_rollback_touches_a_savepoint_only(hands: Hands, rows: Row
 
     hands.perform(SavepointJob())
     assert rows.all("SELECT name FROM effects ORDER BY name") == [("committed",), ("last",)]
+
+
+def test_what_the_session_could_not_write_fails_the_attempt_though_the_job_hid_it(
+    hands: Hands, rows: Rows
+) -> None:
+    class HidingJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.session.execute(
+                text("INSERT INTO effects (name, task_id) VALUES ('lost', :id)"), {"id": queue.task_id}
+            )
+            queue.session.add(Worker(id=hands.worker_id))  # whose row there is already
+            with suppress(IntegrityError):
+                queue.session.flush()
+
+    hands.perform(HidingJob())
+    assert [item.verdict.ending for item in hands.settlements] == [Ending.RETRIED]
+    assert effects(rows) == 0
+
+
+def test_what_listens_for_a_commit_of_the_job_s_session_hears_it(hands: Hands, rows: Rows) -> None:
+    heard: list[str] = []
+
+    def before_commit(session: Session) -> None:
+        heard.append("before")
+        session.execute(text("INSERT INTO effects VALUES ('in the last moment', gen_random_uuid())"))
+
+    class HeardJob(Job):
+        def run(self, queue: Queue) -> None:
+            session = queue.session
+            event.listen(session, "before_commit", before_commit)
+            event.listen(session, "after_commit", lambda _: heard.append("after"))
+            session.execute(text("SELECT 1"))
+
+    claim = hands.perform(HeardJob())
+    assert (rows.state(claim.id), heard, effects(rows)) == ("finished", ["before", "after"], 1)
 
 
 def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_works(

@@ -182,3 +182,41 @@ def test_the_next_claims_are_there_before_the_threads_are_free_unless_jobs_are_s
     assert pool.room == 0  # more than half of what was taken ahead is there yet
     pool._outstanding = 20 + ahead * 2 // 5
     assert bool(pool.room) == bool(ahead)
+
+
+def test_what_is_of_another_type_or_of_a_higher_priority_goes_before_what_waits() -> None:
+    gate, performed = threading.Event(), []
+    done = threading.Semaphore(0)
+
+    begun = threading.Event()
+
+    def perform(claim: Claim) -> None:
+        begun.set()
+        gate.wait(60)
+        performed.append((claim.task_type, claim.priority))
+        done.release()
+
+    def of(task_type: str, priority: int = 0) -> Claim:
+        return another()._replace(task_type=task_type, priority=priority)
+
+    pool = Pool(threads=1, perform=perform, on_room=lambda: None)
+    pool.start()
+    pool.submit([of("begun")])
+    assert begun.wait(60)
+    pool.submit([of("flood"), of("flood"), of("flood", -1)])
+    pool.submit([of("flood", 1), of("flood"), of("fresh"), of("fresh"), of("low", -1)])
+    gate.set()
+    for _ in range(9):
+        assert done.acquire(timeout=60)
+    pool.stop()
+    assert performed == [
+        ("begun", 0),
+        ("flood", 1),
+        ("fresh", 0),
+        ("fresh", 0),
+        ("flood", 0),
+        ("flood", 0),
+        ("flood", -1),
+        ("flood", 0),
+        ("low", -1),
+    ]
