@@ -7,7 +7,7 @@ any way, goes on to Flask, which looks at it from the beginning.
 import io
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from sqlalchemy import Engine
@@ -18,7 +18,7 @@ from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import db
-from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued
+from spoils.queue.enqueue import enqueue_surely, log_enqueued
 from spoils.web import headers, proxy
 from spoils.web.api import answers, body, tokens
 from spoils.web.api.order import read_job
@@ -50,16 +50,28 @@ class Straight:
             self._engine: Engine = db.engine
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        job = self._job(environ) if self._is_plain(environ) else None
-        if job is None:
+        found = self._found(environ) if self._is_plain(environ) else None
+        if found is None:
             return self._inner(environ, start_response)
+        job, payload = found
         try:
             enqueued = enqueue_surely(self._engine, job)
         except PayloadError:
             return self._inner(environ, start_response)  # nothing went in
         except Exception as exc:  # noqa: BLE001 - Flask's handlers answer it
             return self._failed(environ, exc)(environ, start_response)
-        return _answer(job, enqueued, environ, start_response)
+        log_enqueued(job, enqueued)
+        data = f"{answers.text_of(answers.told(job, enqueued, payload))}\n".encode()
+        start_response(
+            f"{HTTPStatus.OK:d} {HTTPStatus.OK.phrase}",
+            [
+                ("Content-Type", JSON),
+                ("Content-Length", str(len(data))),
+                *headers.always(secure=environ["wsgi.url_scheme"] == "https").items(),
+                ("Cache-Control", "no-store"),
+            ],
+        )
+        return [data]
 
     def _is_plain(self, environ: "WSGIEnvironment") -> bool:
         return (
@@ -73,8 +85,9 @@ class Straight:
             and (not self._settings.hosts or proxy.named(get_host(environ), self._settings.hosts))
         )
 
-    def _job(self, environ: "WSGIEnvironment") -> Job | None:
-        """The job that the body holds. None where anything is wrong: Flask's part finds it, and says so."""
+    def _found(self, environ: "WSGIEnvironment") -> tuple[Job, dict[str, Any]] | None:
+        """The job that the body holds, and its payload as it is told. None where anything is wrong: Flask's part
+        finds it, and says so."""
         job_class = registry.at_endpoint(environ["PATH_INFO"].removeprefix(PREFIX))
         length = environ.get("CONTENT_LENGTH", "")
         if job_class is None or not (length.isascii() and length.isdigit() and len(length) < 9):
@@ -91,7 +104,8 @@ class Straight:
             return None
         try:
             text, given = body.object_in(data)
-            return read_job(job_class, given, text)
+            job = read_job(job_class, given, text)
+            return job, answers.payload(job)
         except Exception:  # noqa: BLE001 - a class's validators are user code
             return None
 
@@ -99,20 +113,3 @@ class Straight:
         """What Flask's handlers answer to an error."""
         with self._app.request_context(environ):
             return self._app.finalize_request(self._app.handle_user_exception(error))
-
-
-def _answer(
-    job: Job, enqueued: Enqueued, environ: "WSGIEnvironment", start_response: "StartResponse"
-) -> Iterable[bytes]:
-    log_enqueued(job, enqueued)
-    data = f"{answers.text_of(answers.told(job, enqueued, answers.payload(job)))}\n".encode()
-    start_response(
-        f"{HTTPStatus.OK:d} {HTTPStatus.OK.phrase}",
-        [
-            ("Content-Type", JSON),
-            ("Content-Length", str(len(data))),
-            *headers.always(secure=environ["wsgi.url_scheme"] == "https").items(),
-            ("Cache-Control", "no-store"),
-        ],
-    )
-    return [data]
