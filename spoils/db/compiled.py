@@ -75,7 +75,8 @@ class Compiled:
         try:
             pooled = engine.raw_connection()
         except psycopg2.Error as exc:
-            raise self._error(exc, engine.dialect, gone=False) from exc
+            gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
+            raise self._error(exc, engine.dialect, gone=gone) from exc
         try:
             if self._anywhere and pooled.info.get(DIRECT):
                 driver: Any = pooled.driver_connection
