@@ -53,7 +53,10 @@ class Program:
         if self._said is not None:
             return self._said
         number = self._file.fileno()
-        return os.pread(number, os.fstat(number).st_size, 0).decode().split("\n")
+        said = os.pread(number, os.fstat(number).st_size, 0)
+        if self.process.poll() is None:
+            said = said[: said.rfind(b"\n") + 1]  # the last line may be half written
+        return said.decode().removesuffix("\n").split("\n")
 
     @property
     def output(self) -> str:

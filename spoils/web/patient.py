@@ -147,7 +147,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.settimeout(STAY_SECONDS)
             data = conn.sock.recv(READ_AT_ONCE)
         except OSError:
-            return False  # nothing came; an error stays there for the poller
+            return False  # nothing came, or it broke off, which the poller sees as its end
         finally:
             self._stays.put(None)
         # What is not whole the poller takes from the unreader, and an end it sees itself.

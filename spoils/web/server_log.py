@@ -27,7 +27,7 @@ class ServerLog(Logger):  # type: ignore[misc]
             return
         self.access_log.info(
             '%s "%s %s %s" %s %s %dms "%s" "%s"',
-            environ.get("REMOTE_ADDR", "-"),
+            _quoted(environ.get("REMOTE_ADDR", "-")),
             environ["REQUEST_METHOD"],
             _quoted(environ["RAW_URI"]),
             environ["SERVER_PROTOCOL"],

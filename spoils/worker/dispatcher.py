@@ -67,6 +67,7 @@ class Dispatcher:
         self._task_types = task_types
         self._kinds = kinds
         self._cursors = Cursors(task_types)
+        self._round_trip = 0.0
         self._seconds_a_task = 0.0
         self._pool = pool
         self._in_flight = in_flight
@@ -160,11 +161,17 @@ class Dispatcher:
                 paused=self._paused,
             )
             self._take_in_hand(claims)
-        if len(claims) >= LEAST_CLAIM:
-            # The average of the last few: one claim may have waited for others.
-            each = (time.monotonic() - started) / len(claims)
-            self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
+        self._measure(time.monotonic() - started, len(claims))
         return more
+
+    def _measure(self, seconds: float, number: int) -> None:
+        """Learn what one more task adds to a claim: the way to a far server would else look like its tasks."""
+        if number < LEAST_CLAIM:
+            self._round_trip = min(self._round_trip or seconds, seconds)
+            return
+        # The average of the last few: one claim may have waited for others.
+        each = max(seconds - self._round_trip, 0.0) / number
+        self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
 
     def _claim_one(self, task_id: UUID) -> None:
         """Claim the task that a notification names: the last claim left nothing, so nothing goes before it."""

@@ -32,6 +32,10 @@ from spoils.worker.transient import is_transient
 log = logging.getLogger("spoils.worker")
 
 
+_HOOKS = ("before_commit", "after_commit", "after_flush", "after_flush_postexec")
+"""What only a session's own commit calls, or flushes again for."""
+
+
 class ClaimLost(SpoilsError):
     """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
 
@@ -224,7 +228,7 @@ class Performer:
 
 def _write_out(session: Session) -> None:
     """Send what the session still holds. Raises what its own commit would."""
-    if session.is_active and not (session.dispatch.before_commit or session.dispatch.after_commit):
+    if session.is_active and not any(getattr(session.dispatch, name) for name in _HOOKS):
         session.flush()  # the transaction's commit ends its savepoint too, and a round trip is saved
     else:
         session.commit()

@@ -87,8 +87,8 @@ class Pool:
         with self._lock:
             if self._outstanding < self._size:
                 self._last_start = time.monotonic()
-            self._outstanding += len(claims)
             first, then = _parted(claims, self._line)
+            self._outstanding += len(claims)
             self._line.extendleft(reversed(first))
             self._line.extend(then)
             self._ring(min(self._idle, len(claims)))
@@ -188,9 +188,10 @@ class Pool:
 
 
 def _parted(claims: Sequence[Claim], line: deque[Claim]) -> tuple[list[Claim], list[Claim]]:
-    """Those that are of a higher priority than all that waits, or as high and of a type that does not; the others."""
-    # Copied at once: threads take from the line meanwhile.
-    waiting = {(one.priority, one.task_type) for one in tuple(line)}
+    """Those that are of a higher priority than all that waits, or as high and of a type that does not at that; the
+    others."""
+    # Copied at once, since threads take from the line meanwhile: a list is made before it is read, a tuple is not.
+    waiting = {(one.priority, one.task_type) for one in list(line)}
     if not waiting:
         return [], list(claims)
     highest = max(waiting)[0]

@@ -108,6 +108,8 @@ def _check_number(number: int, most: int) -> None:
 
 
 def _parse(text: str, place: str = "") -> Any:
+    if text.startswith("\ufeff"):
+        raise Unreadable(f"{place}The body is not valid JSON: it begins with a byte order mark.")
     try:
         if _depth(text) > DEEPEST:
             raise Unreadable(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")

@@ -5,6 +5,7 @@ any way, goes on to Flask, which looks at it from the beginning.
 """
 
 import io
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,12 @@ NOT_PLAIN = (
     "HTTP_ORIGIN",
     "HTTP_SEC_FETCH_SITE",
     "HTTP_TRANSFER_ENCODING",
+    "HTTP_UPGRADE",
 )
 """What changes the answer, or may."""
+
+
+_HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*(:[0-9]{1,5})?")
 
 
 class Straight:
@@ -82,6 +87,7 @@ class Straight:
             and environ.get("CONTENT_TYPE") == JSON
             and not any(name in environ for name in NOT_PLAIN)
             and tokens.carried(environ.get("HTTP_AUTHORIZATION", ""), self._settings.api_tokens) is not None
+            and _HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
             and (not self._settings.hosts or proxy.named(get_host(environ), self._settings.hosts))
         )
 
