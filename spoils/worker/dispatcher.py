@@ -34,7 +34,8 @@ MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 CLAIM_SECONDS = 0.01
 """No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
-LEAST_CLAIM = 50
+LEAST_CLAIM = 250
+"""But for this many: of several workers that claim at once, smaller claims get in each other's way."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
