@@ -35,7 +35,7 @@ MOST_IN_FLIGHT = 2000
 CLAIM_SECONDS = 0.01
 """No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
 LEAST_CLAIM = 250
-"""But for this many: of several workers that claim at once, smaller claims get in each other's way."""
+"""But for this many, which a claim may always take: with smaller claims two workers at one table drained less."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
