@@ -1,5 +1,6 @@
 """A worker process: started, awake until it is told to stop, stopped."""
 
+import gc
 import logging
 import os
 import select
@@ -44,6 +45,10 @@ class Supervisor:
         signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        # What was loaded lives as long as the process; a collection that walked it would stop every thread for a tenth
+        # of a second, just when work has begun to come in.
+        gc.collect()
+        gc.freeze()
         self._rooms.start()
         select.select(self._until, [], [])
         Shutdown(self._rooms, seconds=self._shutdown_seconds, disowned=self._disowned).run()
