@@ -72,6 +72,10 @@ class Claim(NamedTuple):
         return self.crashes >= SUSPECT_CRASHES
 
 
+# Without a call of Python's for each of hundreds.
+_PAIR = itemgetter(Claim._fields.index("task_type"), Claim._fields.index("priority"))
+
+
 def _due(crashes: ColumnElement[bool]) -> ColumnElement[bool]:
     """What may be claimed now."""
     return and_(
@@ -217,12 +221,9 @@ def claim(
         {"worker_id": str(worker_id), "kinds": list(kinds), "most_of_all": limit, **_arrays(reach)},
     )
     claims = _claims(rows)
-    found = Found(
-        [((one.task_type, one.priority), (one.scheduled_at, one.key)) for one in claims],
-        (rows[0][0], HEAD_ID),
-    )
+    found = _found(claims, behind=rows[0][0])
     more = cursors.learn(reach, found, limit=limit, started=started, now=time.monotonic())
-    return claims if reach.by_age else _by_turns(claims), more
+    return claims if reach.by_age or len(found.given) < 2 else _by_turns(claims), more
 
 
 def claim_one(
@@ -248,14 +249,19 @@ def claim_suspect(
 
 def _by_turns(claims: list[Claim]) -> list[Claim]:
     """In each priority one of each type, then the next of each: the one task of a type must not wait for a flood."""
-    if len({one.task_type for one in claims}) < 2:
-        return claims
     place: Counter[tuple[int, str]] = Counter()
     places = []
     for one in claims:
         places.append((-one.priority, place[one.priority, one.task_type]))
         place[one.priority, one.task_type] += 1
     return [one for _, one in sorted(zip(places, claims, strict=True), key=itemgetter(0))]
+
+
+def _found(claims: Sequence[Claim], *, behind: str) -> Found:
+    pairs = list(map(_PAIR, claims))
+    last = dict(zip(pairs, claims, strict=True))
+    ends = {pair: (one.scheduled_at, one.key) for pair, one in last.items()}
+    return Found(Counter(pairs), ends, (behind, HEAD_ID))
 
 
 def _claims(rows: Sequence[tuple[object, ...]]) -> list[Claim]:

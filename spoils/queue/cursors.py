@@ -2,12 +2,12 @@
 
 At the head of the claim index lie the dead entries of what was claimed, and while anybody holds a snapshot open they
 stay: walking over them at every claim is what makes a queue in a table slow down under load. So a claim starts where
-the claim before the last one ended. What was committed late, given back, or put in with an earlier time may lie
+the last one ended. What was committed late, given back, or put in with an earlier time may lie
 before that; claims from the head find it, as often as one twentieth of the time allows.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spoils.queue.reach import LEVELS
@@ -46,10 +46,11 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a claim found: each task's pair and place, for each pair in its order; and a place that is a little before
+    """What a claim found: how many of each pair, and the place of the last of them; and a place that is a little before
     the moment of the claim: where a pair gave all it had, whatever was committed by then lies behind that."""
 
-    places: Sequence[tuple[Pair, Place]]
+    given: Counter[Pair]
+    ends: Mapping[Pair, Place]
     behind: Place
 
 
@@ -61,7 +62,7 @@ class Cursors:
 
     def __init__(self, task_types: Sequence[str]) -> None:
         self._pairs = [(task_type, level) for level in LEVELS for task_type in task_types]
-        self._cursors = {pair: _Cursor() for pair in self._pairs}
+        self._cursors: dict[Pair, Place] = dict.fromkeys(self._pairs, HEAD)
         self._giving: set[Pair] = set()
         self._turn = 0
         self._short = True
@@ -79,7 +80,7 @@ class Cursors:
     def places(self, now: float) -> dict[Pair, Place]:
         """Where to look for what is due: where the last claims ended, or at the head where it is near."""
         from_head = self._head_again_at <= now + NEAR_SECONDS
-        return {pair: HEAD if from_head else self._cursors[pair].since for pair in self._pairs}
+        return {pair: HEAD if from_head else self._cursors[pair] for pair in self._pairs}
 
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
@@ -87,30 +88,27 @@ class Cursors:
         told, self._told = self._told, False
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         if self._turn % BY_AGE_EVERY == 0:
-            return Reach(
-                known, [self._cursors[pair].since for pair in known], limit, by_age=True, from_head=False
-            )
+            return Reach(known, [self._cursors[pair] for pair in known], limit, by_age=True, from_head=False)
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
         few = len(known) <= max(FEW_PAIRS, limit // TASKS_PER_PAIR)
         wide = from_head or told or self._short or few or now >= self._wide_again_at
         pairs = self._in_turn(known if wide else self._giving.intersection(known))
-        since = [HEAD if from_head else self._cursors[pair].since for pair in pairs]
+        since = [HEAD if from_head else self._cursors[pair] for pair in pairs]
         return Reach(pairs, since, self._share(limit), from_head=from_head, wide=wide)
 
     def learn(self, reach: Reach, found: Found, *, limit: int, started: float, now: float) -> bool:
         """Take in what a claim of up to `limit` found there; whether there may be more at once."""
-        whole = len(found.places) < limit  # else the last pairs were not asked, or not to the end
-        given = Counter(pair for pair, _ in found.places)
+        given = found.given
+        whole = given.total() < limit  # else the last pairs were not asked, or not to the end
         more = not whole or any(number >= reach.most for number in given.values())
-        for pair, end in dict(found.places).items():
-            self._cursors[pair].advance(end)
+        self._cursors.update(found.ends)
         self._giving |= given.keys()
         if whole:
             for pair in reach.pairs:
                 if not given[pair]:
                     self._giving.discard(pair)
                 if given[pair] < reach.most:
-                    self._cursors[pair].settle(found.behind)
+                    self._cursors[pair] = found.behind
         self._short = not more
         self._quiet = reach.wide and not more
         again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
@@ -149,16 +147,3 @@ class Cursors:
         for _, level in self._giving:
             levels[level] = levels.get(level, 0) + 1
         return -(-limit // max(levels.values(), default=1))
-
-
-@dataclass(slots=True)
-class _Cursor:
-    since: Place = HEAD
-    end: Place = HEAD
-
-    def advance(self, end: Place) -> None:
-        # A claim from the head may end before the one before it, and leave some in between.
-        self.since, self.end = min(self.end, end), end
-
-    def settle(self, behind: Place) -> None:
-        self.since = self.end = behind

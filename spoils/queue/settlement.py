@@ -17,4 +17,4 @@ class Settlement(NamedTuple):
     @property
     def token(self) -> tuple[str, int]:
         """The claim that this settles."""
-        return self.key, self.attempts
+        return self[:2]

@@ -2,10 +2,16 @@
 
 import threading
 from collections.abc import Iterable
+from operator import itemgetter
 
 from spoils.queue.claim import Claim
+from spoils.queue.reach import SUSPECT_CRASHES
 
 Token = tuple[str, int]
+
+# Without a call of Python's for each of hundreds; the first is `Claim.token`.
+_TOKEN = itemgetter(Claim._fields.index("key"), Claim._fields.index("attempts"))
+_CRASHES = itemgetter(Claim._fields.index("crashes"))
 
 
 class InFlight:
@@ -19,15 +25,16 @@ class InFlight:
     def add(self, claims: list[Claim]) -> None:
         """Take them in hand, before anybody performs them."""
         with self._lock:
-            self._claims.update((claim.token, claim) for claim in claims)
-            self._suspects += sum(claim.suspect for claim in claims)
+            self._claims.update(zip(map(_TOKEN, claims), claims, strict=True))
+            if max(map(_CRASHES, claims), default=0) >= SUSPECT_CRASHES:
+                self._suspects += sum(claim.suspect for claim in claims)
 
     def drop(self, tokens: Iterable[Token]) -> None:
         """Settled, given back, or lost."""
         with self._lock:
             for token in tokens:
                 claim = self._claims.pop(token, None)
-                if claim is not None and claim.suspect:
+                if self._suspects and claim is not None and claim.suspect:
                     self._suspects -= 1
 
     @property

@@ -52,6 +52,7 @@ class Pool:
         self._performing_seconds = UNKNOWN_SECONDS
         self._last_start = 0.0
         self._lost: set[int] = set()
+        self._asks_at = 0
         self._started = 0
         self._stopping = False
 
@@ -92,6 +93,7 @@ class Pool:
             self._line.extendleft(reversed(first))
             self._line.extend(then)
             self._ring(min(self._idle, len(claims)))
+        self._asks_at = max(self._size - 1, (self._size + self._wanted()) // 2)
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""
@@ -144,7 +146,8 @@ class Pool:
                     log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.key})
                 if not self._done(time.monotonic() - started):
                     return
-                if self.room:
+                # To ask for room after each job would cost a short one a tenth of what it takes.
+                if self._outstanding <= self._asks_at and self.room:
                     self._on_room()
 
     def _next(self) -> Claim | None:

@@ -78,40 +78,44 @@ class Settler:
                 return
             self._batch.setdefault(settlement.token, settlement)
 
-    def _rested(self) -> list[Settlement]:
+    def _rested(self) -> dict[Token, Settlement]:
         """What may be written now: one that was refused just now is not asked for with each group that comes."""
         if not self._rests_until:
-            return list(self._batch.values())
+            return self._batch.copy()
         now = time.monotonic()
-        return [item for token, item in self._batch.items() if self._rests_until.get(token, 0.0) <= now]
+        return {
+            token: item for token, item in self._batch.items() if self._rests_until.get(token, 0.0) <= now
+        }
 
-    def _write(self, connection: Connection, group: list[Settlement]) -> None:
-        written = settle(connection, group, worker_id=self._worker_id, release=self._release)
-        if any(item.verdict.ending is Ending.RELEASED for item in group):
+    def _write(self, connection: Connection, group: dict[Token, Settlement]) -> None:
+        items = list(group.values())
+        written = settle(connection, items, worker_id=self._worker_id, release=self._release)
+        if any(item.verdict.ending is Ending.RELEASED for item in items):
             wake(connection)
-        for item in group:
+        for token, item in group.items():
             if item.key not in written:
                 log.warning(
                     "Lost: the task is no longer this attempt's",
                     extra={"action": "lost", "task_id": item.key, "attempt": item.attempts},
                 )
-            del self._batch[item.token]
-            self._refusals.pop(item.token, None)
-            self._rests_until.pop(item.token, None)
-        self._on_settled([item.token for item in group])
+            del self._batch[token]
+            if self._rests_until:
+                self._refusals.pop(token, None)
+                self._rests_until.pop(token, None)
+        self._on_settled(list(group))
 
-    def _write_singly(self, connection: Connection, group: list[Settlement]) -> None:
+    def _write_singly(self, connection: Connection, group: dict[Token, Settlement]) -> None:
         """One row that is locked, or that some rule of the table refuses, must not hold up its neighbours."""
         until = time.monotonic() + SINGLY_SECONDS
-        for item in group:
+        for token, item in group.items():
             if time.monotonic() > until:
                 return
             try:
-                self._write(connection, [item])
+                self._write(connection, {token: item})
             except DBAPIError as exc:
                 if exc.connection_invalidated or is_transient(exc):
                     raise
-                self._rests_until[item.token] = time.monotonic() + APART_SECONDS
+                self._rests_until[token] = time.monotonic() + APART_SECONDS
                 if getattr(exc.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
                     self._refused(item, exc)
 

@@ -17,6 +17,8 @@ TRANSIENT_SECONDS = 1.0
 def of_return(value: object) -> Verdict:
     """The verdict on what `run` returned; anything but an Outcome counts as done."""
     match value:
+        case None:
+            return FINISHED
         case Snooze(seconds):
             return Verdict(Ending.SNOOZED, backoff.clamp(seconds))
         case Cancel(reason):

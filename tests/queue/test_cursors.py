@@ -1,5 +1,6 @@
 """Where claims start: not at what is taken already, and yet nothing that waits is passed over for good."""
 
+from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from tests.queue.hands import KINDS
 from tests.rows import Rows
 
 BEHIND = ("2026-01-01 00:00:00+00", HEAD[1])
+NOTHING = Found(Counter(), {}, BEHIND)
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def found(
 ) -> bool:
     """One claim that takes a tenth of a second and finds these."""
     reach = cursors.reach(now, limit)
-    return cursors.learn(reach, Found(places, BEHIND), limit=limit, started=now, now=now + 0.1)
+    seen = Found(Counter(pair for pair, _ in places), dict(places), BEHIND)
+    return cursors.learn(reach, seen, limit=limit, started=now, now=now + 0.1)
 
 
 def moments() -> Iterator[float]:
@@ -36,14 +39,14 @@ def moments() -> Iterator[float]:
     return (100 + number / 10 for number in range(1000))
 
 
-def test_a_claim_starts_where_the_one_before_the_last_one_ended() -> None:
+def test_a_claim_starts_where_the_last_one_ended() -> None:
     cursors, clock = Cursors(["a"]), moments()
     pair = ("a", 0)
     assert found(cursors, next(clock), [(pair, place(number)) for number in range(10)])
     assert found(cursors, next(clock), [(pair, place(number)) for number in range(10, 20)])
     reach = cursors.reach(next(clock), 10)
     assert not reach.from_head
-    assert reach.since[reach.pairs.index(pair)] == place(9)
+    assert reach.since[reach.pairs.index(pair)] == place(19)
 
 
 def test_where_a_type_gave_all_it_had_the_next_claim_starts_a_little_before_that_moment() -> None:
@@ -57,18 +60,18 @@ def test_a_look_from_the_head_takes_a_twentieth_of_the_time_or_comes_every_ten_s
     cursors = Cursors(["a"])
     reach = cursors.reach(0.0, 10)
     assert reach.from_head
-    cursors.learn(reach, Found([], BEHIND), limit=10, started=0.0, now=0.01)
+    cursors.learn(reach, NOTHING, limit=10, started=0.0, now=0.01)
     assert not cursors.reach(0.19, 10).from_head
     assert cursors.reach(0.21, 10).from_head
     slow = cursors.reach(0.3, 10)
-    cursors.learn(slow, Found([], BEHIND), limit=10, started=0.3, now=5.3)
+    cursors.learn(slow, NOTHING, limit=10, started=0.3, now=5.3)
     assert not cursors.reach(5.3 + LONGEST_SECONDS - 0.1, 10).from_head
     assert cursors.reach(5.3 + LONGEST_SECONDS, 10).from_head
 
 
 def test_word_of_something_earlier_brings_the_look_from_the_head_forward() -> None:
     cursors = Cursors(["a"])
-    cursors.learn(cursors.reach(0.0, 10), Found([], BEHIND), limit=10, started=0.0, now=0.5)
+    cursors.learn(cursors.reach(0.0, 10), NOTHING, limit=10, started=0.0, now=0.5)
     assert not cursors.reach(1.0, 10).from_head
     cursors.look_back()
     assert cursors.reach(1.0, 10).from_head
