@@ -8,6 +8,7 @@ import sys
 
 from spoils.config import Settings
 from spoils.errors import SettingError
+from spoils.web import balance
 
 try:
     _settings = Settings.from_env()
@@ -77,6 +78,11 @@ def when_ready(server):
     for listener in server.LISTENERS:
         for bound in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, bound, struct.pack("ll", SLOWEST_PIECE_SECONDS, 0))
+
+
+def child_exit(_server, worker):
+    """Count a process that has ended no more, however it did."""
+    balance.forget(worker.age)
 
 
 def post_worker_init(_worker):

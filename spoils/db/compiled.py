@@ -30,10 +30,13 @@ class Compiled:
 
     Its constants go with it; what is given at a call reaches the driver as it is, and what comes back is as the
     driver reads it. A connection that plans once prepares it under its `name`, at its first use. One that goes
-    `anywhere` is prepared on the connections of jobs and pages too, whose own statements are planned as they were.
+    `anywhere` is prepared on the connections of jobs and pages too, whose own statements are planned as they were. One
+    that `chooses` nothing, as an INSERT of one row, has but one plan there, without settings for it.
     """
 
-    def __init__(self, statement: ClauseElement, name: str, *, anywhere: bool = False) -> None:
+    def __init__(
+        self, statement: ClauseElement, name: str, *, anywhere: bool = False, chooses: bool = True
+    ) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text = str(compiled)
         self._anywhere = anywhere
@@ -53,8 +56,10 @@ class Compiled:
         self.preparing = f"PREPARE {self.prepared} AS {text}"
         self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
         planning = f"EXPLAIN EXECUTE {self.prepared}({', '.join('NULL' for _ in given)})"
-        self._preparing_alone = "; ".join([*_BY_INDEX, self.preparing, planning])
-        self._executing_alone = f"{_GENERIC}; {self.executing}"
+        self._preparing_alone = (
+            "; ".join([*_BY_INDEX, self.preparing, planning]) if chooses else self.preparing
+        )
+        self._executing_alone = f"{_GENERIC}; {self.executing}" if chooses else self.executing
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""

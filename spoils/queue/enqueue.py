@@ -58,20 +58,27 @@ UNLESS_TWIN: dict[str, Any] = {
     "index_elements": ["uniq_hash"],
     "index_where": text("state IN ('new', 'retried') AND uniq_hash IS NOT NULL"),
 }
-_put = insert(Task).values(
-    id=cast(bindparam("id", type_=Text), Uuid),
-    metadata=cast(bindparam("metadata", type_=Text), JSONB),
-    task_type=bindparam("task_type"),
-    uniq_hash=bindparam("uniq_hash"),
-    priority=bindparam("priority"),
-    # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
-    scheduled_at=func.greatest(now, cast(bindparam("at"), DateTime(timezone=True))),
-    created_at=now,
-    updated_at=now,
+_put = (
+    insert(Task)
+    .inline()
+    .values(
+        id=cast(bindparam("id", type_=Text), Uuid),
+        metadata=cast(bindparam("metadata", type_=Text), JSONB),
+        task_type=bindparam("task_type"),
+        uniq_hash=bindparam("uniq_hash"),
+        priority=bindparam("priority"),
+        # A moment that has passed means "now": claims look on from where they were, so no row may appear behind.
+        scheduled_at=func.greatest(now, cast(bindparam("at"), DateTime(timezone=True))),
+        created_at=now,
+        updated_at=now,
+    )
 )
-_PUT = Compiled(_put, "enqueue", anywhere=True)
+_PUT = Compiled(_put, "enqueue", anywhere=True, chooses=False)
 _PUT_UNIQUE = Compiled(
-    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(Task.attempts), "enqueue_unique", anywhere=True
+    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(Task.attempts),
+    "enqueue_unique",
+    anywhere=True,
+    chooses=False,
 )
 _TWIN = Compiled(
     select(cast(Task.id, Text), Task.state)

@@ -13,6 +13,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from spoils.web import balance
+from spoils.web.plain import Plain
 from spoils.web.unread import answer_to
 
 GATHER_SECONDS = 15.0
@@ -23,6 +25,8 @@ GATHERED_HEAD = 64 * 1024
 LINGER_SECONDS = 2.0
 STAY_SECONDS = 0.005
 """How long a thread stays with a connection for its next request: handing it over costs more than a short request."""
+YIELD_SECONDS = 0.001
+"""How long a process leaves a new connection to one that has fewer."""
 READ_AT_ONCE = 64 * 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -52,6 +56,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     else out; and it waits up to 2 s in its one loop for each client to close. Both are done by the poller here.
     """
 
+    alive: bool
+    _accepts = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lingering: deque[tuple[float, socket.socket]] = deque()
@@ -64,6 +71,30 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         settings: Any = vars(self.cfg)
         settings.update((name, setting.get()) for name, setting in self.cfg.settings.items())
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, whose plain requests are served without gunicorn's parser."""
+        super().load_wsgi()
+        self._plain = Plain(self.wsgi, self.cfg, self.log.access)
+        self._accepts = True
+        balance.tell(self.age, self.nr_conns)
+
+    @property
+    def nr_conns(self) -> int:
+        """How many connections this process has; gunicorn counts them."""
+        return self._connections
+
+    @nr_conns.setter
+    def nr_conns(self, number: int) -> None:
+        self._connections = number
+        if self._accepts:
+            balance.tell(self.age, number)
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection, unless a process that has fewer of them does in the next moment."""
+        if not balance.is_fewest(self.nr_conns):
+            time.sleep(YIELD_SECONDS)
+        super().accept(listener)
 
     def enqueue_req(self, conn: Any) -> None:
         """Gather the next request of `conn`; every way to a thread leads through here."""
@@ -83,9 +114,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Any) -> Any:
         """Serve the request of `conn` in this thread, and those that follow at once."""
-        kept = super().handle(conn)
-        while kept is True and self.alive and self._follows(conn):
-            kept = super().handle(conn)
+        kept = self._serve(conn, conn.parser.unreader.take_buffered())
+        while kept is True and self.alive and (data := self._following(conn)):
+            kept = self._serve(conn, data)
         return kept
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
@@ -109,9 +140,31 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _cap_keepalive(self, deadline: float) -> None:
         super()._cap_keepalive(deadline)
+        self._accepts = False
+        balance.forget(self.age)
         # A stopping worker waits for requests that are being sent, and not long for clients that send none.
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+
+    def _serve(self, conn: Any, data: bytes) -> Any:
+        """Serve the request that begins with `data`."""
+        environ = self._plain.environ(data, conn)
+        if environ is None:
+            conn.parser.unreader.unread(data)
+            return super().handle(conn)
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        keep = self.alive and len(self.keepalived_conns) < self.max_keepalived
+        conn.sock.setblocking(True)
+        try:
+            return self._plain.answer(environ, conn, keep=keep)
+        except OSError:
+            self.log.debug("The client has gone.")
+        except Exception as exc:  # noqa: BLE001 - it becomes an answer
+            self.handle_error(None, conn.sock, conn.client, exc)
+        return False
 
     def _gather(self, conn: Any, _sock: socket.socket) -> None:
         if self._arrived(conn):
@@ -134,25 +187,27 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             return False
         return True
 
-    def _follows(self, conn: Any) -> bool:
-        """Whether the next request is there, whole, within a moment. Half of the threads never wait so."""
+    def _following(self, conn: Any) -> bytes:
+        """The next request, if it is there, whole, within a moment. Half of the threads never wait so."""
         unreader = conn.parser.unreader
         if unreader.buf.getvalue():
-            return False
+            return b""
         try:
             self._stays.get_nowait()
         except Empty:
-            return False
+            return b""
         try:
             conn.sock.settimeout(STAY_SECONDS)
-            data = conn.sock.recv(READ_AT_ONCE)
+            data: bytes = conn.sock.recv(READ_AT_ONCE)
         except OSError:
-            return False  # nothing came, or it broke off, which the poller sees as its end
+            return b""  # nothing came, or it broke off, which the poller sees as its end
         finally:
             self._stays.put(None)
+        if data and is_whole(data):
+            return data
         # What is not whole the poller takes from the unreader, and an end it sees itself.
         unreader.unread(data)
-        return bool(data) and is_whole(data)
+        return b""
 
     def _pass_on(self, conn: Any) -> None:
         if not conn.gathered:

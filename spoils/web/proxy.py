@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 WRONG_HOST = "This server is not known by that name. Its names are in SPOILS_HOSTS."
 
 
+class Proxies:
+    """Whose word counts: addresses, networks, or `*` for anybody's."""
+
+    def __init__(self, proxies: Iterable[str]) -> None:
+        told = list(proxies)
+        self.any = "*" in told
+        self._networks = [ipaddress.ip_network(one) for one in told if one != "*"]
+        self._among = lru_cache(maxsize=1024)(self._is_among)
+
+    def trust(self, text: str) -> bool:
+        """Whether this address is one of theirs."""
+        return self.any or self._among(text)
+
+    def _is_among(self, text: str) -> bool:
+        address = _address(text)
+        return address is not None and any(address in network for network in self._networks)
+
+
 class ClientAddress:
     """Puts the client's address in the place of the proxy's, as WSGI middleware.
 
@@ -22,14 +40,13 @@ class ClientAddress:
     address that is no proxy of ours; what stands before it anybody may have written.
     """
 
-    def __init__(self, app: "WSGIApplication", proxies: tuple[str, ...]) -> None:
+    def __init__(self, app: "WSGIApplication", proxies: Iterable[str]) -> None:
         self._app = app
-        self._any = "*" in proxies
-        self._networks = [ipaddress.ip_network(one) for one in proxies if one != "*"]
+        self._proxies = Proxies(proxies)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR", "")
-        if self._trusts(peer):
+        if self._proxies.trust(peer):
             told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
             environ["REMOTE_ADDR"] = self._client(told) or peer
         return self._app(environ, start_response)
@@ -42,15 +59,9 @@ class ClientAddress:
                 break
             found = str(address)
             # Where any peer is trusted, as on Heroku, there is one proxy, and the last address is whom it heard.
-            if self._any or not self._trusts(found):
+            if self._proxies.any or not self._proxies.trust(found):
                 break
         return found
-
-    def _trusts(self, text: str) -> bool:
-        if self._any:
-            return True
-        address = _address(text)
-        return address is not None and any(address in network for network in self._networks)
 
 
 def init_app(app: Flask) -> None:

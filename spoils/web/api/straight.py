@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/jobs/"
 JSON = "application/json"
-NOT_PLAIN = (
+NOT_PLAIN = {
     "HTTP_COOKIE",
     "HTTP_IDEMPOTENCY_KEY",
     "HTTP_ORIGIN",
     "HTTP_SEC_FETCH_SITE",
     "HTTP_TRANSFER_ENCODING",
     "HTTP_UPGRADE",
-)
+}
 """What changes the answer, or may."""
 
 
@@ -85,8 +85,8 @@ class Straight:
             and not environ.get("QUERY_STRING")
             and not environ.get("SCRIPT_NAME")
             and environ.get("CONTENT_TYPE") == JSON
-            and not any(name in environ for name in NOT_PLAIN)
-            and tokens.carried(environ.get("HTTP_AUTHORIZATION", ""), self._settings.api_tokens) is not None
+            and NOT_PLAIN.isdisjoint(environ)
+            and tokens.token_in(environ.get("HTTP_AUTHORIZATION", ""), self._settings.api_tokens) is not None
             and _HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
             and (not self._settings.hosts or proxy.named(get_host(environ), self._settings.hosts))
         )

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask import g, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -66,24 +67,31 @@ def check() -> None:
 
 def carried(authorization: str, tokens: tuple[str, ...]) -> Caller | None:
     """Whose token stands in that header; None where it is none of `tokens`."""
+    token = token_in(authorization, tokens)
+    if token is None:
+        return None
+    name, colon, _ = token.partition(":")
+    return Caller(name.strip() if colon else None, hashlib.sha256(_bytes_of(token)).hexdigest())
+
+
+def token_in(authorization: str, tokens: tuple[str, ...]) -> str | None:
+    """Which of `tokens` stands in that header."""
     scheme, _, given = authorization.partition(" ")
     # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
     secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
-    found = [
-        token
-        for token in tokens
-        if hmac.compare_digest(secret, secret_of(token).encode(errors="surrogateescape"))
-    ]
-    if scheme.lower() != "bearer" or not found:
-        return None
-    name, colon, _ = found[0].partition(":")
-    return Caller(name.strip() if colon else None, hashlib.sha256(secret).hexdigest())
+    found = [token for token in tokens if hmac.compare_digest(secret, _bytes_of(token))]
+    return found[0] if found and scheme.lower() == "bearer" else None
 
 
 def unauthorized(sentence: str | None = None) -> Unauthorized:
     """What to raise where a token is needed."""
     return Unauthorized(sentence, www_authenticate=WWWAuthenticate("bearer"))
+
+
+@lru_cache
+def _bytes_of(token: str) -> bytes:
+    return secret_of(token).encode(errors="surrogateescape")
 
 
 def _open_by_default() -> bool:
