@@ -152,7 +152,7 @@ class Bench:
 
     def mix(self) -> Iterator[Row]:
         """20 threads with sessions, HTTP calls and failures."""
-        share = sharing.realistic_mix(self.url, 4_000)
+        share = sharing.realistic_mix(self.url, 12_000)
         self.results["mix"] = share
         yield ("time of 20 threads that goes to jobs", f"{share:.1%}", "")
 
