@@ -1,5 +1,6 @@
 """Job classes for the tests: each does one thing that a job may do."""
 
+import gc
 import os
 import signal
 import time
@@ -77,6 +78,8 @@ class RaisingJob(Job):
 
     def run(self, queue: Queue) -> Outcome | None:
         match self.what:
+            case "frozen":
+                raise ValueError(f"{gc.get_freeze_count()} objects are frozen.")
             case "exit":
                 raise SystemExit(3)
             case "interrupt":

@@ -86,7 +86,7 @@ class Plain:
     def environ(self, data: bytes, conn: Any) -> "WSGIEnvironment | None":
         """The whole of WSGI's environment for the request of these bytes; None where gunicorn is to read it."""
         told = read(data) if self._reads else None
-        if told is None:
+        if told is None or not isinstance(conn.client, tuple):
             return None
         address, port = conn.client[:2]
         scheme = told.get(SCHEME_HEADER)

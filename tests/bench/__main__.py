@@ -136,7 +136,7 @@ class Bench:
 
     def fairness(self) -> Iterator[Row]:
         """A fresh task of another type beside a flood; from its commit to the job's first line."""
-        waits = latency.told(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 20))
+        waits = latency.told(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 100))
         self.results["fairness"] = waits
         yield ("a fresh task beside a flood", _figures(waits, "ms"), "")
 

@@ -51,6 +51,14 @@ def test_a_task_is_picked_up_when_it_falls_due(database_url: str, rows: Rows) ->
         assert min(late) < 0.9
 
 
+def test_what_a_worker_has_loaded_is_walked_by_no_collection(database_url: str, rows: Rows) -> None:
+    """One that did would stop all threads for a tenth of a second."""
+    task_id = rows.task(task_type="raising", metadata={"type": "RaisingJob", "what": "frozen"})
+    with worker(database_url):
+        comes(rows, task_id, "retried")
+    assert int(rows.one(task_id).error_message.removeprefix("ValueError: ").split()[0]) > 50_000
+
+
 def waits(rows: Rows, task_id: UUID) -> float:
     """The seconds from the moment at which it fell due to the one at which it was claimed."""
     comes(rows, task_id, "finished")

@@ -168,6 +168,11 @@ def test_what_is_not_plain_is_left_to_gunicorn(data: bytes) -> None:
     assert plain().environ(data, connection()) is None
 
 
+def test_what_comes_by_a_socket_of_the_file_system_is_left_to_gunicorn() -> None:
+    conn = SimpleNamespace(client="", server="/run/web.sock", sock=None)
+    assert plain().environ(request(HOST, JSON, LENGTH), conn) is None
+
+
 def test_what_is_there_under_another_name_is_left_to_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRIPT_NAME", "/api")
     assert plain().environ(request(HOST, JSON, LENGTH), connection()) is None
