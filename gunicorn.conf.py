@@ -22,8 +22,9 @@ bind = f"0.0.0.0:{_settings.port}"
 # Two processes, so that one that restarts leaves the other to answer.
 workers = _settings.web_concurrency
 
-# Requests wait for the database and not for the processor, so threads are the cheap way to more of them. gunicorn's own
-# worker of threads with one difference: it waits for a slow client without one.
+# Requests wait for the database and not for the processor, so threads are the cheap way to more of them. The worker is
+# gunicorn's own of threads, except that it waits for a slow client without one, reads plain requests itself, and leaves
+# a new connection to a process that has fewer.
 worker_class = "spoils.web.patient.PatientWorker"
 
 # Half of them may be held by clients that wait for a job's end (spoils/web/api/bounds.py), without a connection.

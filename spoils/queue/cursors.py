@@ -2,8 +2,8 @@
 
 At the head of the claim index lie the dead entries of what was claimed, and while anybody holds a snapshot open they
 stay: walking over them at every claim is what makes a queue in a table slow down under load. So a claim starts where
-the last one ended. What was committed late, given back, or put in with an earlier time may lie
-before that; claims from the head find it, as often as one twentieth of the time allows.
+the last one ended, and after few tasks where the one before that did. What was committed late, given back, or put in
+with an earlier time may lie before that; claims from the head find it, as often as one twentieth of the time allows.
 """
 
 from collections import Counter
@@ -22,6 +22,9 @@ HEAD: Place = ("-infinity", HEAD_ID)
 FEW_PAIRS = 20
 TASKS_PER_PAIR = 4
 """A claim of so many tasks costs twenty times what probing one pair in vain does."""
+MANY = 100
+"""After a claim of so many of a pair the next one starts at its end. After fewer it walks over them once more, and
+finds what was committed a moment late."""
 BY_AGE_EVERY = 16
 SHARE_OF_TIME = 0.05
 LONGEST_SECONDS = 10.0
@@ -62,7 +65,7 @@ class Cursors:
 
     def __init__(self, task_types: Sequence[str]) -> None:
         self._pairs = [(task_type, level) for level in LEVELS for task_type in task_types]
-        self._cursors: dict[Pair, Place] = dict.fromkeys(self._pairs, HEAD)
+        self._cursors = {pair: _Cursor() for pair in self._pairs}
         self._giving: set[Pair] = set()
         self._turn = 0
         self._short = True
@@ -80,35 +83,35 @@ class Cursors:
     def places(self, now: float) -> dict[Pair, Place]:
         """Where to look for what is due: where the last claims ended, or at the head where it is near."""
         from_head = self._head_again_at <= now + NEAR_SECONDS
-        return {pair: HEAD if from_head else self._cursors[pair] for pair in self._pairs}
+        return dict(zip(self._pairs, self._since(self._pairs, from_head), strict=True))
 
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
         self._turn += 1
         told, self._told = self._told, False
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
-        if self._turn % BY_AGE_EVERY == 0:
-            return Reach(known, [self._cursors[pair] for pair in known], limit, by_age=True, from_head=False)
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
+        if self._turn % BY_AGE_EVERY == 0:
+            return Reach(known, self._since(known, from_head), limit, by_age=True, from_head=from_head)
         few = len(known) <= max(FEW_PAIRS, limit // TASKS_PER_PAIR)
         wide = from_head or told or self._short or few or now >= self._wide_again_at
         pairs = self._in_turn(known if wide else self._giving.intersection(known))
-        since = [HEAD if from_head else self._cursors[pair] for pair in pairs]
-        return Reach(pairs, since, self._share(limit), from_head=from_head, wide=wide)
+        return Reach(pairs, self._since(pairs, from_head), self._share(limit), from_head=from_head, wide=wide)
 
     def learn(self, reach: Reach, found: Found, *, limit: int, started: float, now: float) -> bool:
         """Take in what a claim of up to `limit` found there; whether there may be more at once."""
         given = found.given
         whole = given.total() < limit  # else the last pairs were not asked, or not to the end
         more = not whole or any(number >= reach.most for number in given.values())
-        self._cursors.update(found.ends)
+        for pair, end in found.ends.items():
+            self._cursors[pair].advance(end, many=given[pair] >= MANY)
         self._giving |= given.keys()
         if whole:
             for pair in reach.pairs:
                 if not given[pair]:
                     self._giving.discard(pair)
                 if given[pair] < reach.most:
-                    self._cursors[pair] = found.behind
+                    self._cursors[pair].settle(found.behind)
         self._short = not more
         self._quiet = reach.wide and not more
         again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
@@ -125,6 +128,9 @@ class Cursors:
     def look_back(self) -> None:
         """Something lies before the cursors: look from the head soon. Any thread may call it."""
         self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
+
+    def _since(self, pairs: Iterable[Pair], from_head: bool) -> list[Place]:
+        return [HEAD if from_head else self._cursors[pair].since for pair in pairs]
 
     def _in_turn(self, pairs: Iterable[Pair]) -> list[Pair]:
         """By priority; in each, those that gave nothing last time first, then the others by turns."""
@@ -147,3 +153,16 @@ class Cursors:
         for _, level in self._giving:
             levels[level] = levels.get(level, 0) + 1
         return -(-limit // max(levels.values(), default=1))
+
+
+@dataclass(slots=True)
+class _Cursor:
+    since: Place = HEAD
+    end: Place = HEAD
+
+    def advance(self, end: Place, *, many: bool) -> None:
+        # A claim from the head may end before the one before it, and leave some in between.
+        self.since, self.end = end if many else min(self.end, end), end
+
+    def settle(self, behind: Place) -> None:
+        self.since = self.end = behind

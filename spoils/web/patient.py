@@ -156,15 +156,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
-        keep = self.alive and len(self.keepalived_conns) < self.max_keepalived
+        keep = self.alive and self.cfg.keepalive > 0 and len(self.keepalived_conns) < self.max_keepalived
         conn.sock.setblocking(True)
         try:
             return self._plain.answer(environ, conn, keep=keep)
-        except OSError:
-            self.log.debug("The client has gone.")
         except Exception as exc:  # noqa: BLE001 - it becomes an answer
             self.handle_error(None, conn.sock, conn.client, exc)
-        return False
+            return False
 
     def _gather(self, conn: Any, _sock: socket.socket) -> None:
         if self._arrived(conn):

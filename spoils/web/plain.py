@@ -48,7 +48,7 @@ def read(data: bytes) -> "WSGIEnvironment | None":
     return {**told, "wsgi.input": io.BytesIO(body)}
 
 
-# A client that sends many sends the same head again and again.
+# A client without a proxy sends the same head again and again.
 @lru_cache(maxsize=128)
 def _told(head: bytes) -> dict[str, str] | None:
     found = _HEAD.fullmatch(head)
@@ -57,9 +57,9 @@ def _told(head: bytes) -> dict[str, str] | None:
     path = found[1].decode()
     told = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "RAW_URI": path}
     for line in head.decode().split("\r\n")[1:]:
-        name, _, value = line.partition(":")
+        name, colon, value = line.partition(":")
         key = _KNOWN.get(name.lower())
-        if key is None or key in told:
+        if key is None or not colon or key in told:
             return None
         told[key] = value.strip(" ")
     return told if told.get("HTTP_CONNECTION", "keep-alive").lower() == "keep-alive" else None
@@ -104,21 +104,24 @@ class Plain:
     def answer(self, environ: "WSGIEnvironment", conn: Any, *, keep: bool) -> bool:
         """Have it answered; whether the connection stays, which it may if told to `keep` it.
 
-        Raises what the application does; nothing has been sent then.
+        Raises what the application does, before anything is sent. A client that has gone is an answer as any other,
+        and its connection does not stay.
         """
         started = time.monotonic()
         answer = _Answer()
+        parts = self._app(environ, answer.start)
         try:
-            parts = self._app(environ, answer.start)
-            try:
-                answer.body = b"".join(parts)
-            finally:
-                if hasattr(parts, "close"):
-                    parts.close()
-            conn.sock.sendall(answer.data(keep=keep))
-            answer.sent = len(answer.body)
+            answer.body = b"".join(parts)
         finally:
-            self._log_access(answer, None, environ, timedelta(seconds=time.monotonic() - started))
+            if hasattr(parts, "close"):
+                parts.close()
+        data = answer.data(keep=keep)
+        try:
+            conn.sock.sendall(data)
+            answer.sent = len(answer.body)
+        except OSError:
+            keep = False
+        self._log_access(answer, None, environ, timedelta(seconds=time.monotonic() - started))
         return keep
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from flask import Flask
+from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -66,7 +66,6 @@ class Performer:
         self._drop = drop
         self._on_deadline = on_deadline
         self._running: dict[Token, Attempt] = {}
-        self._here = threading.local()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -74,8 +73,7 @@ class Performer:
 
         Pushing one for each costs as much as a job that does nothing. What a job leaves in it is cleared away.
         """
-        with self._app.app_context() as context:
-            self._here.left = vars(context.g)
+        with self._app.app_context():
             yield
 
     def perform(self, claim: Claim) -> None:
@@ -166,7 +164,7 @@ class Performer:
                 # The server ends the transaction when it notices that the connection is gone.
                 log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
             running_unit.reset(token)
-            self._clear_away()
+            _clear_away()
         if not attempt.given_up:
             self._settle_plainly(claim, verdict, ran_ms, name)
 
@@ -223,14 +221,6 @@ class Performer:
         self._drop(claim.token)
         return None
 
-    def _clear_away(self) -> None:
-        """Leave the thread's context as it was: a job must not find what another one left."""
-        sessions = db.session.registry
-        if sessions.registry and sessions.has():
-            db.session.remove()
-        if left := self._here.left:
-            left.clear()
-
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
         self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
@@ -242,6 +232,15 @@ def _write_out(session: Session) -> None:
         session.flush()  # the transaction's commit ends its savepoint too, and a round trip is saved
     else:
         session.commit()
+
+
+def _clear_away() -> None:
+    """Leave the thread's context as it was: a job must not find what another one left."""
+    sessions = db.session.registry
+    if sessions.registry and sessions.has():
+        db.session.remove()
+    if left := vars(g):
+        left.clear()
 
 
 def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:

@@ -93,7 +93,7 @@ class Pool:
             self._line.extendleft(reversed(first))
             self._line.extend(then)
             self._ring(min(self._idle, len(claims)))
-        self._asks_at = max(self._size - 1, (self._size + self._wanted()) // 2)
+        self._asks_at = (self._size + self._wanted()) // 2
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from spoils.queue.claim import claim
-from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, TASKS_PER_PAIR, Cursors, Found
+from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, MANY, TASKS_PER_PAIR, Cursors, Found
 from tests.queue.hands import KINDS
 from tests.rows import Rows
 
@@ -39,14 +39,27 @@ def moments() -> Iterator[float]:
     return (100 + number / 10 for number in range(1000))
 
 
-def test_a_claim_starts_where_the_last_one_ended() -> None:
+@pytest.mark.parametrize(("number", "start"), [(MANY, place(19)), (MANY - 1, place(9))])
+def test_a_claim_starts_where_the_last_one_ended_and_after_few_where_the_one_before_did(
+    number: int, start: tuple[str, str]
+) -> None:
     cursors, clock = Cursors(["a"]), moments()
     pair = ("a", 0)
-    assert found(cursors, next(clock), [(pair, place(number)) for number in range(10)])
-    assert found(cursors, next(clock), [(pair, place(number)) for number in range(10, 20)])
-    reach = cursors.reach(next(clock), 10)
+    for end in (place(9), place(19)):
+        assert found(cursors, next(clock), [(pair, end)] * number, limit=number)
+    reach = cursors.reach(next(clock), number)
     assert not reach.from_head
-    assert reach.since[reach.pairs.index(pair)] == place(19)
+    assert reach.since[reach.pairs.index(pair)] == start
+
+
+def test_a_claim_by_age_looks_from_the_head_where_that_is_its_turn() -> None:
+    cursors = Cursors(["a"])
+    cursors.learn(cursors.reach(0.0, 10), NOTHING, limit=10, started=0.0, now=0.01)
+    for _ in range(BY_AGE_EVERY - 2):
+        assert not cursors.reach(0.05, 10).from_head
+    by_age = cursors.reach(0.3, 10)
+    assert (by_age.by_age, by_age.from_head) == (True, True)
+    assert set(by_age.since) == {HEAD}
 
 
 def test_where_a_type_gave_all_it_had_the_next_claim_starts_a_little_before_that_moment() -> None:

@@ -56,8 +56,13 @@ def configured() -> Config:
 CONFIG = configured()
 
 
-def request(*headers: tuple[str, str], path: str = "/api/jobs/fetch-product", body: bytes = BODY) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+def request(
+    *headers: tuple[str, str],
+    path: str = "/api/jobs/fetch-product",
+    body: bytes = BODY,
+    between: str = ": ",
+) -> bytes:
+    lines = "".join(f"{name}{between}{value}\r\n" for name, value in headers)
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
 
 
@@ -125,13 +130,17 @@ values = st.one_of(
         ["/api/jobs/fetch-product", "/api/jobs/a%2fb", "/api/jobs/x?y=1", "/api/jobs/", "/"]
     ),
     more=st.sampled_from([b"", b"POST / HTTP/1.1\r\n\r\n"]),
+    between=st.sampled_from([": ", ":", " : ", "", ":\t"]),
 )
 def test_whatever_is_read_here_gunicorn_reads_alike(
-    headers: list[tuple[str, str]], path: str, more: bytes
+    headers: list[tuple[str, str]], path: str, more: bytes, between: str
 ) -> None:
     conn = connection(TRUSTED)
     for every in ([*headers, LENGTH], [HOST, JSON, LENGTH, *headers]):
-        data = request(*every, path=path) + more
+        # Its length as it is, or nothing of this would be plain.
+        length = request(LENGTH, path=path)[: -len(BODY) - 2]
+        rest = request(*[one for one in every if one != LENGTH], path=path, between=between)
+        data = length + rest.partition(b"\r\n")[2] + more
         if (found := by_us(data, conn)) is not None:
             assert found == by_gunicorn(data, conn)
 
@@ -140,6 +149,8 @@ def test_whatever_is_read_here_gunicorn_reads_alike(
     "data",
     [
         request(HOST, JSON),
+        request(HOST, JSON, LENGTH).replace(b"Host: spoils", b"Host", 1),
+        request(HOST, JSON, LENGTH, ("Accept", "")).replace(b"Accept: ", b"Accept", 1),
         request(HOST, JSON, ("Content-Length", "26")),
         request(HOST, JSON, ("Content-Length", "28")),
         request(HOST, JSON, ("Content-Length", "027")),
@@ -227,6 +238,29 @@ def test_the_last_answer_of_a_connection_says_so() -> None:
     data, _ = answer([("Content-Length", "2")], [b"ok"], keep=False)
     assert b"\r\nConnection: close\r\n" in data
     assert data.lower().count(b"content-length") == 1
+
+
+def test_a_client_that_has_gone_is_told_of_and_not_kept() -> None:
+    logged: list[Any] = []
+
+    def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        served = Plain(app, CONFIG, lambda *told: logged.append(told))
+        assert not served.answer({}, SimpleNamespace(sock=ours), keep=True)
+    assert [(told[0].status, told[0].sent) for told in logged] == [("200 OK", 0)]
+
+
+def test_what_the_application_raises_is_raised_an_error_of_the_system_too() -> None:
+    def app(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+        raise OSError("no file handles left")
+
+    with pytest.raises(OSError, match="no file handles"):
+        plain(app).answer({}, connection(), keep=True)
 
 
 @pytest.mark.parametrize("name", ["X", "X: Y", "", "X\r\nY"])
