@@ -146,7 +146,7 @@ class Pool:
                     log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.key})
                 if not self._done(time.monotonic() - started):
                     return
-                # To ask for room after each job would cost a short one a tenth of what it takes.
+                # To look after each job what is wanted would take a twentieth of the time of a short one.
                 if self._outstanding <= self._asks_at and self.room:
                     self._on_room()
 
