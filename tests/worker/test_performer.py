@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask, g
+from flask import Flask, current_app, g
+from flask.ctx import AppContext
 from pydantic import field_validator
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import IntegrityError
@@ -314,6 +315,26 @@ def test_a_thread_s_next_job_finds_nothing_of_the_last_one(hands: Hands, rows: R
         hands.performer.perform(second)
     assert found == [(None, 0), (None, 0)]
     assert rows.value("SELECT count(*) FROM spoils_workers") == 1
+
+
+def test_a_thread_s_next_job_finds_nothing_in_a_context_that_the_last_one_pushed(hands: Hands) -> None:
+    found: list[object] = []
+    pushed: list[AppContext] = []
+
+    class PushingJob(Job):
+        def run(self, queue: Queue) -> None:
+            found.append(g.get("left"))
+            if not pushed:
+                pushed.append(current_app.app_context())
+                pushed[0].push()
+            g.left = "something"
+
+    first, second = hands.take(PushingJob()), hands.take(PushingJob())
+    with hands.performer.at_work():
+        hands.performer.perform(first)
+        hands.performer.perform(second)
+        pushed[0].pop()
+    assert found == [None, None]
 
 
 def test_the_job_s_own_rollback_touches_a_savepoint_only(hands: Hands, rows: Rows) -> None:
