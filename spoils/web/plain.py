@@ -156,6 +156,7 @@ class _Answer:
         return head.encode("latin-1") + self.body
 
     def _write(self, _data: bytes) -> None:
+        # WSGI's older way, beside returning the parts.
         raise NotImplementedError("Nothing of ours writes before it returns.")
 
 
