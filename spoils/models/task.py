@@ -51,7 +51,7 @@ class Task(Base):
 
     __tablename__ = "fang_tasks"
 
-    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, server_default=text("spoils_new_id()"))
     payload: Mapped[Any] = mapped_column("metadata", JSONB, nullable=False)
     error_message: Mapped[str | None] = mapped_column(Text)
     state: Mapped[TaskState] = mapped_column(_STATES, server_default="new")

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import (
     Connection,
@@ -27,6 +27,7 @@ from spoils.db.compiled import Compiled
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.models import Task, TaskState
+from spoils.queue.ids import new_key
 from spoils.queue.reach import active, waits
 
 log = logging.getLogger("spoils.enqueue")
@@ -102,7 +103,7 @@ def enqueue(
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
-    values = row(job, at=at, priority=priority, key=str(task_id or uuid4()))
+    values = row(job, at=at, priority=priority, key=str(task_id or new_key()))
     return _put_in(values, lambda statement: statement.rows(connection, values))
 
 
@@ -129,13 +130,13 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
 
     One round trip to the server.
     """
-    task_id = uuid4()
-    values = row(job, at=at, priority=priority, key=str(task_id))
+    key = new_key()
+    values = row(job, at=at, priority=priority, key=key)
     for tries_left in (2, 1, 0):
         try:
-            found = _find(engine, task_id) if tries_left < 2 else None
+            found = _find(engine, key) if tries_left < 2 else None
             found = found or _put_in(values, lambda statement: statement.rows_alone(engine, values))
-            return found._replace(duplicate=found.duplicate and found.key != values["id"])
+            return found._replace(duplicate=found.duplicate and found.key != key)
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError)
@@ -157,10 +158,10 @@ def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any
     raise TwinVanished()
 
 
-def _find(engine: Engine, task_id: UUID) -> Enqueued | None:
+def _find(engine: Engine, key: str) -> Enqueued | None:
     with engine.connect() as connection:
-        found = connection.execute(select(Task.id, Task.state).where(Task.id == task_id)).one_or_none()
-    return Enqueued(str(found.id), TaskState(found.state), False) if found else None
+        state = connection.scalar(select(Task.state).where(Task.id == UUID(key)))
+    return Enqueued(key, TaskState(state), False) if state else None
 
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:

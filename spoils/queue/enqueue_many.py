@@ -1,6 +1,5 @@
 """Putting many tasks in, by a few statements."""
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from spoils.db.compiled import Compiled
 from spoils.job import Job
 from spoils.models import Task, TaskState
 from spoils.queue.enqueue import UNLESS_TWIN, Enqueued, enqueue, now, row
+from spoils.queue.ids import new_keys
 from spoils.queue.reach import active
 
 AT_ONCE = 5_000
@@ -93,13 +93,14 @@ def enqueue_many(
 ) -> list[Enqueued]:
     """Put all in, in their order; part of the connection's transaction. What stands for each, in the same order.
 
+    Of those that are due at one moment, in one priority and of one type, the first one given is the first one claimed.
     `at` and `priority` are for the jobs that come without an `Order`. A unique job that waits or runs already, or has
     come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence, with nothing put in.
     """
     orders = [one if isinstance(one, Order) else Order(one, at, priority) for one in jobs]
     rows = [
         row(one.job, at=one.at, priority=one.priority, key=key)
-        for one, key in zip(orders, _new_keys(len(orders)), strict=True)
+        for one, key in zip(orders, new_keys(len(orders)), strict=True)
     ]
     for part in _parts([one for one in rows if one["uniq_hash"] is None]):
         _PUT.rows(connection, _arrays(part))
@@ -135,13 +136,6 @@ def _put_unique(
                     connection, order.job, at=order.at, priority=order.priority, task_id=UUID(one["id"])
                 )
     return standing
-
-
-def _new_keys(number: int) -> list[str]:
-    """As many version-4 ids, as text: a UUID object for each would cost more than all else that is done for it."""
-    noise = os.urandom(16 * number).hex()
-    digits = (noise[start : start + 32] for start in range(0, 32 * number, 32))
-    return [f"{one[:8]}-{one[8:12]}-4{one[13:16]}-a{one[17:20]}-{one[20:]}" for one in digits]
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:

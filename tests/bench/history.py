@@ -94,7 +94,7 @@ def fill(url: str, *, finished: int, failed: int, waiting: int) -> None:
         cursor.execute(_INDEXES)
         indexes = cursor.fetchall()
     connection.close()
-    # Ten million random ids one by one would be as many random writes to each index.
+    # Row by row, each index would be written to for each of ten million.
     administer(url, *(f"ALTER TABLE {table} DROP CONSTRAINT {name}" for table, name, _ in keys))
     administer(url, *(f"DROP INDEX {name}" for name, _ in indexes))
     ended = finished + failed

@@ -207,7 +207,7 @@ def _state(row: Bulk, task: Task | None, strip: Strip) -> str:
 def _refusal(entry: Audit) -> Refusal:
     return Refusal(
         task_id=str(entry.task_id),
-        short_id=str(entry.task_id)[:8],
+        short_id=str(entry.task_id)[-8:],
         reason=formats.one_line(masked_text(entry.note or "")),
         twin=str(entry.twin) if entry.twin else None,
     )

@@ -223,7 +223,7 @@ def _trial(session: Session, task_id: UUID, strip: Strip) -> Trial | None:
     )
     return Trial(
         id=str(task.id),
-        short_id=str(task.id)[:8],
+        short_id=str(task.id)[-8:],
         state=VIEWS[task.state],
         ran=formats.run_time(ran_ms(task)),
         changed=formats.moment(task.updated_at, strip.now),

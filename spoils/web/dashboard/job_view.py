@@ -97,7 +97,7 @@ def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
     job_class = _class_of(task)
     return JobView(
         id=str(task.id),
-        short_id=str(task.id)[:8],
+        short_id=str(task.id)[-8:],
         task_type=named(task.task_type),
         type_filter=task.task_type,
         subject=fields[0].value if fields else "",

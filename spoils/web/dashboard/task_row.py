@@ -57,7 +57,7 @@ def task_row(task: Task, now: datetime) -> TaskRow:
     """The row of `task` as seen at `now`."""
     return TaskRow(
         id=str(task.id),
-        short_id=str(task.id)[:8],
+        short_id=str(task.id)[-8:],
         task_type=named(task.task_type),
         summary=summary(task.payload),
         state=VIEWS[task.state],
