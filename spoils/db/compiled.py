@@ -22,6 +22,7 @@ _NUMBERED = PGDialect_psycopg2(paramstyle="numeric_dollar")  # type: ignore[no-u
 _PREPARED = "prepared"
 # Up to the end of the transaction; several statements in one text are one, where there is none around them.
 _BY_INDEX = [f"SET LOCAL {name} = {value}" for name, value in BY_INDEX.items()]
+_SAVEPOINT = "SAVEPOINT spoils"
 _GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 
@@ -59,6 +60,9 @@ class Compiled:
         self._preparing_alone = (
             "; ".join([*_BY_INDEX, self.preparing, planning]) if chooses else self.preparing
         )
+        self._preparing_within = (
+            f"{_SAVEPOINT}; {self._preparing_alone}; ROLLBACK TO {_SAVEPOINT}; RELEASE {_SAVEPOINT}"
+        )
         self._executing_alone = f"{_GENERIC}; {self.executing}" if chooses else self.executing
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -66,14 +70,21 @@ class Compiled:
         if is_planned_once(connection):
             return self._prepared(connection, connection.dialect, values, self.preparing, self.executing)
         if self._anywhere and _may_prepare(connection):
-            preparing = self._preparing_alone
-            if not _is_alone(connection):
-                preparing = (
-                    f"SAVEPOINT spoils; {preparing}; ROLLBACK TO SAVEPOINT spoils; RELEASE SAVEPOINT spoils"
-                )
+            preparing = self._preparing_alone if _is_alone(connection) else self._preparing_within
             return self._prepared(connection, connection.dialect, values, preparing, self._executing_alone)
         with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
+
+    def execute_and_commit(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        """Execute it as the last statement of a transaction that was begun in SQL; after an error that is still open.
+
+        One round trip to the server.
+        """
+        if self._anywhere and is_direct(connection):
+            executing = f"{self._executing_alone}; COMMIT"
+            self._prepared(connection, connection.dialect, values, self._preparing_within, executing)
+        else:
+            execute(connection, f"{self.text}; COMMIT", {**self._constants, **values})
 
     def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
@@ -81,7 +92,7 @@ class Compiled:
             pooled = engine.raw_connection()
         except psycopg2.Error as exc:
             gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
-            raise self._error(exc, engine.dialect, gone=gone) from exc
+            raise _error(exc, self.prepared, engine.dialect, gone=gone) from exc
         try:
             if self._anywhere and pooled.info.get(DIRECT):
                 driver: Any = pooled.driver_connection
@@ -121,22 +132,43 @@ class Compiled:
                 cursor.execute(executing, values)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as exc:
-                gone = dialect.is_disconnect(exc, driver, cursor)  # type: ignore[arg-type]
-                if gone:
-                    owner.invalidate(exc)
-                raise self._error(exc, dialect, gone=gone) from exc
+                raise _told(exc, self.prepared, owner, dialect, driver) from exc
 
-    def _error(self, error: psycopg2.Error, dialect: Dialect, *, gone: bool) -> Exception:
-        found: Exception = DBAPIError.instance(
-            self.prepared,
-            None,
-            error,
-            psycopg2.Error,
-            hide_parameters=True,
-            connection_invalidated=gone,
-            dialect=dialect,
-        )
-        return found
+
+def execute(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> None:
+    """Execute a text by the driver alone, whatever options somebody gave `connection`; errors are SQLAlchemy's."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor:
+            cursor.execute(statement, values)
+    except psycopg2.Error as exc:
+        raise _told(exc, statement, connection, connection.dialect, driver) from exc
+
+
+def _told(
+    error: psycopg2.Error,
+    statement: str,
+    owner: Connection | PoolProxiedConnection,
+    dialect: Dialect,
+    driver: Any,
+) -> Exception:
+    gone = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    if gone:
+        owner.invalidate(error)
+    return _error(error, statement, dialect, gone=gone)
+
+
+def _error(error: psycopg2.Error, statement: str, dialect: Dialect, *, gone: bool) -> Exception:
+    found: Exception = DBAPIError.instance(
+        statement,
+        None,
+        error,
+        psycopg2.Error,
+        hide_parameters=True,
+        connection_invalidated=gone,
+        dialect=dialect,
+    )
+    return found
 
 
 def _may_prepare(connection: Connection) -> bool:

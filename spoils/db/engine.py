@@ -44,14 +44,19 @@ BY_INDEX = {
 BY_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0"}
 
 
-def engine_options(*, connections: int, application_name: str, pool_timeout: float = 10.0) -> dict[str, Any]:
-    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them."""
+def engine_options(
+    *, connections: int, application_name: str, pool_timeout: float = 10.0, **driver: Any
+) -> dict[str, Any]:
+    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them.
+
+    `driver` is what psycopg2 is to know beside.
+    """
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
         "pool_recycle": 3600,
-        "connect_args": {**TCP_RULES, "application_name": application_name},
+        "connect_args": {**TCP_RULES, "application_name": application_name, **driver},
     }
 
 

@@ -6,6 +6,7 @@ from flask import Flask
 
 from spoils.config import Settings
 from spoils.db.engine import driver_url, engine_options, obey_rules
+from spoils.db.explicit import Driver
 from spoils.models import db
 
 OWN_CONNECTIONS = 3
@@ -26,6 +27,7 @@ def create_worker_app(settings: Settings, *, database_url: str, worker_id: UUID)
             connections=settings.worker_connections - OWN_CONNECTIONS,
             application_name=application_name(worker_id),
             pool_timeout=SESSION_WAIT_SECONDS,
+            connection_factory=Driver,
         ),
     )
     db.init_app(app)

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from spoils.db.explicit import ExplicitTransaction
 from spoils.job import Job
 from spoils.models import db
 from spoils.outcome import Cancelled, GivenBack, Interrupted
@@ -47,9 +48,7 @@ class Attempt:
         self.thread = threading.get_ident()
         self._engine = engine
         self._stopping = stopping
-        self._connection: Connection | None = None
-        # Kept apart: asking a SQLAlchemy connection that has failed for its driver's one raises.
-        self._driver: Any = None
+        self._transaction: ExplicitTransaction | None = None
 
     @property
     def task_id(self) -> UUID:
@@ -91,16 +90,24 @@ class Attempt:
     @property
     def opened(self) -> bool:
         """Whether the job has touched the database."""
-        return self._connection is not None
+        return self._transaction is not None
 
     @property
     def connection(self) -> Connection:
-        """The transaction's connection, taken from the pool at first use."""
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            self._driver = self._connection.connection.driver_connection
-            self._connection.begin()
-        return self._connection
+        """The transaction's connection."""
+        return self.transaction.connection
+
+    @property
+    def transaction(self) -> ExplicitTransaction:
+        """All that the job writes and its completion; begun at first use, on a connection of the pool."""
+        if self._transaction is None:
+            self._transaction = ExplicitTransaction(self._engine)
+            try:
+                self._transaction.begin()
+            except BaseException:
+                self.close()  # what a job did after it would not be in a transaction
+                raise
+        return self._transaction
 
     def ask_to_stop(self) -> None:
         """An operator's cancel."""
@@ -109,23 +116,23 @@ class Attempt:
 
     def interrupt(self) -> None:
         """Abort the statement that the session is executing, from another thread."""
-        driver = self._driver
-        if driver is not None and not driver.closed:
-            driver.cancel()
+        transaction = self._transaction
+        if transaction is not None and not transaction.driver.closed:
+            transaction.driver.cancel()
 
     def cut(self) -> None:
         """Close the session's socket under the job, from another thread: what it waits for then fails."""
-        driver = self._driver
-        if driver is not None and not driver.closed:
-            with socket.socket(fileno=os.dup(driver.fileno())) as ours:
+        transaction = self._transaction
+        if transaction is not None and not transaction.driver.closed:
+            with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:
                 ours.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
-        if self._connection is None:
+        if self._transaction is None:
             return
         try:
             db.session.remove()
         finally:
-            connection, self._connection, self._driver = self._connection, None, None
-            connection.close()
+            transaction, self._transaction = self._transaction, None
+            transaction.close()

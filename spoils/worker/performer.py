@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from spoils.errors import PayloadError, SpoilsError
+from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
 from spoils.masking import masked_text
@@ -20,9 +20,9 @@ from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
 from spoils.queue.claim import Claim
-from spoils.queue.enqueue import enqueue, log_enqueued
+from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
+from spoils.queue.finish import ClaimLost, finish, finish_and_commit
 from spoils.queue.inspect import uncounted_failures
-from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
@@ -34,10 +34,6 @@ log = logging.getLogger("spoils.worker")
 
 _HOOKS = ("before_commit", "after_commit", "after_flush", "after_flush_postexec")
 """What only a session's own commit calls, or flushes again for."""
-
-
-class ClaimLost(SpoilsError):
-    """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
 
 
 class Performer:
@@ -197,17 +193,14 @@ class Performer:
         claim = attempt.claim
         settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
-            connection = attempt.connection
+            transaction = attempt.transaction
             _write_out(db.session())
-            # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
-            if not settle(connection, [settlement], worker_id=self._worker_id, release=self._release):
-                raise ClaimLost()
-            # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-            entered = [
-                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
-                for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
-            ]
-            connection.get_transaction().commit()  # type: ignore[union-attr]
+            if attempt.notes:
+                entered = self._finish_with_notes(attempt, settlement)
+                transaction.commit()
+            else:
+                entered = []
+                finish_and_commit(transaction, settlement, worker_id=self._worker_id)
         except ClaimLost as exc:
             log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
@@ -220,6 +213,17 @@ class Performer:
         log_ending(claim, FINISHED, ran_ms, type(job).__name__)
         self._drop(claim.token)
         return None
+
+    def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
+        connection = attempt.connection
+        # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
+        if not finish(connection, [settlement], worker_id=self._worker_id):
+            raise ClaimLost
+        # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
+        return [
+            (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+            for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
+        ]
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)

@@ -67,13 +67,13 @@ def realistic_mix(url: str, number: int, threads: int = 20) -> float:
     administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
     with _SlowService() as service:
         sessions, calls = number * 7 // 10, number * 3 // 10
-        # Of one moment, so that they come in the order of their ids, which is none.
+        # Of one moment and with random ids, so that they come in no order.
         administer(
             url,
-            "INSERT INTO fang_tasks (metadata, task_type) "
-            "SELECT jsonb_build_object('type', 'SessionJob', 'number', n), 'mix' "
+            "INSERT INTO fang_tasks (id, metadata, task_type) "
+            "SELECT gen_random_uuid(), jsonb_build_object('type', 'SessionJob', 'number', n), 'mix' "
             f"FROM generate_series(1, {sessions}) AS n UNION ALL "
-            f"SELECT jsonb_build_object('type', 'CallJob', 'url', '{service}'), 'mix' "
+            f"SELECT gen_random_uuid(), jsonb_build_object('type', 'CallJob', 'url', '{service}'), 'mix' "
             f"FROM generate_series(1, {calls})",
         )
         with worker(url, WORKER_THREADS=str(threads), SPOILS_DB_CONNECTIONS="24") as program:

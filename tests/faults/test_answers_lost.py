@@ -25,6 +25,7 @@ BEAT = r"WITH beat AS"
 ENTER = r"INSERT INTO spoils_workers"
 TICK = r"INSERT INTO spoils_ticks"
 COMMIT = r"^COMMIT"
+FINISH_AND_COMMIT = r"EXECUTE spoils_finish_one.*; COMMIT$"
 
 
 @pytest.mark.parametrize("job", [SampleJob(), UniqueSampleJob()], ids=lambda job: type(job).__name__)
@@ -95,7 +96,9 @@ def test_every_statement_of_a_worker_s_may_go_unanswered(
         entering.await_meeting()
         attends(rows, 1)
         accepted = []
-        for statement in (CLAIM, SETTLE, BEAT, TICK, COMMIT, CLAIM, SETTLE, COMMIT):
+        for statement in (
+            CLAIM, SETTLE, BEAT, TICK, COMMIT, FINISH_AND_COMMIT, CLAIM, SETTLE, COMMIT, FINISH_AND_COMMIT,
+        ):  # fmt: skip
             rule = proxy.lose_reply_to(statement)
             accepted += enqueue_all(
                 connection,
@@ -112,7 +115,11 @@ def test_every_statement_of_a_worker_s_may_go_unanswered(
     assert rows.value("SELECT max(retries) + max(crashes) FROM fang_tasks") == 0
 
 
-@pytest.mark.parametrize("statement", [CLAIM, SETTLE, COMMIT], ids=["claim", "settle", "commit"])
+@pytest.mark.parametrize(
+    "statement",
+    [CLAIM, SETTLE, COMMIT, FINISH_AND_COMMIT],
+    ids=["claim", "settle", "commit", "finish and commit"],
+)
 def test_a_statement_that_arrives_after_its_sender_gave_it_up_leaves_no_task_behind(
     proxy: Proxy, connection: Connection, rows: Rows, statement: str
 ) -> None:

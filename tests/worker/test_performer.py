@@ -141,13 +141,17 @@ def test_what_did_not_finish_has_written_nothing(hands: Hands, rows: Rows, then:
         "UPDATE fang_tasks SET state = 'finished'",
     ],
 )
-def test_a_claim_that_was_lost_takes_the_job_s_writes_with_it(hands: Hands, rows: Rows, lose: str) -> None:
+@pytest.mark.parametrize("noting", [False, True])
+def test_a_claim_that_was_lost_takes_the_job_s_writes_with_it(
+    hands: Hands, rows: Rows, lose: str, noting: bool
+) -> None:
     class LosingJob(Job):
         def run(self, queue: Queue) -> None:
             queue.session.execute(
                 text("INSERT INTO effects (name, task_id) VALUES ('x', :id)"), {"id": queue.task_id}
             )
-            queue.enqueue(SampleJob())
+            if noting:
+                queue.enqueue(SampleJob())
             rows.connection.execute(text(lose))
 
     claim = hands.perform(LosingJob())
@@ -169,6 +173,29 @@ def test_a_deferred_constraint_that_fails_at_the_commit_is_a_failure(hands: Hand
     assert settlement.verdict.report.error_class == "IntegrityError"
     assert rows.state(claim.id) == "in_progress"
     assert effects(rows) == 1
+
+
+@pytest.mark.parametrize("noting", [False, True])
+def test_a_job_may_read_by_and_by_through_a_cursor_of_the_server(
+    hands: Hands, rows: Rows, noting: bool
+) -> None:
+    class ReadingJob(Job):
+        def run(self, queue: Queue) -> None:
+            numbers = queue.session.execute(
+                text("SELECT * FROM generate_series(1, 1000)").execution_options(yield_per=100)
+            )
+            for number in numbers.scalars():
+                if number % 500 == 0:
+                    queue.session.execute(
+                        text("INSERT INTO effects (name, task_id) VALUES ('x', :id)"), {"id": queue.task_id}
+                    )
+            if noting:
+                queue.enqueue(SampleJob())
+
+    claim = hands.perform(ReadingJob())
+    assert (rows.state(claim.id), effects(rows), hands.settlements) == ("finished", 2, [])
+    hands.perform(EffectJob(name="a", then="raise"))
+    assert effects(rows) == 2
 
 
 def test_a_note_that_cannot_be_enqueued_is_a_failure(hands: Hands, rows: Rows) -> None:

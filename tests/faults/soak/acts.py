@@ -23,7 +23,7 @@ from tests.support import eventually
 ENQUEUE = r"EXECUTE spoils_enqueue"
 CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
-COMMIT = r"^COMMIT"
+COMMIT = r"EXECUTE spoils_finish_one.*; COMMIT$"
 ENDS_SECONDS = GRACE_SECONDS + 6
 SOON_KILL = "kill soon after an outage"
 """When the other workers have just lost their own connections, and for a while judge nobody."""

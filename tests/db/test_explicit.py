@@ -1,0 +1,112 @@
+"""A transaction that ends with its last statement: nothing or all of it, and a connection that goes back as it came."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from sqlalchemy import Connection, Engine, Integer, bindparam, cast, literal_column, select, table, text
+from sqlalchemy import column as column_of
+from sqlalchemy.exc import DBAPIError
+
+from spoils.db.compiled import Compiled
+from spoils.db.engine import make_engine
+from spoils.db.explicit import Driver, ExplicitTransaction
+
+PUT = Compiled(
+    table("things", column_of("name")).insert().values(name=bindparam("name")), "put", anywhere=True
+)
+DIVIDE = Compiled(select(literal_column("1") / cast(bindparam("by"), Integer)), "divide", anywhere=True)
+COUNT = text("SELECT count(*) FROM things")
+
+
+@pytest.fixture
+def engine(database_url: str, connection: Connection) -> Iterator[Engine]:
+    connection.execute(text("CREATE TABLE things (name text)"))
+    engine = make_engine(
+        database_url, connections=1, application_name="a test", pool_timeout=1, connection_factory=Driver
+    )
+    yield engine
+    with engine.connect() as again:
+        driver: Any = again.connection.driver_connection
+        assert not driver.autocommit
+        assert driver.info.transaction_status == TRANSACTION_STATUS_IDLE
+    engine.dispose()
+
+
+def begun(engine: Engine) -> ExplicitTransaction:
+    transaction = ExplicitTransaction(engine)
+    transaction.begin()
+    transaction.connection.execute(text("INSERT INTO things VALUES ('first')"))
+    return transaction
+
+
+def streamed(transaction: ExplicitTransaction) -> list[int]:
+    numbers = text("SELECT * FROM generate_series(1, 10)")
+    return list(transaction.connection.execution_options(yield_per=3).execute(numbers).scalars())
+
+
+def written(transaction: ExplicitTransaction) -> bytes:
+    driver: Any = transaction.driver
+    large = driver.lobject(0, "wb")
+    large.write(b"large")
+    return bytes(driver.lobject(large.oid, "rb").read())
+
+
+@pytest.mark.parametrize("before", [None, streamed, written])
+@pytest.mark.parametrize("end", ["commit", "commit_after", "close", "refused"])
+def test_all_of_it_is_committed_or_nothing_whatever_psycopg2_was_asked_for(
+    engine: Engine, connection: Connection, before: Any, end: str
+) -> None:
+    for _ in range(2):  # prepared, and as prepared before
+        transaction = begun(engine)
+        if before is not None:
+            assert before(transaction) in (list(range(1, 11)), b"large")
+        match end:
+            case "commit":
+                transaction.commit()
+            case "commit_after":
+                transaction.commit_after(PUT, {"name": "last"})
+            case "refused":
+                with pytest.raises(DBAPIError, match="division by zero"):
+                    transaction.commit_after(DIVIDE, {"by": 0})
+        at_the_end = connection.execute(COUNT).scalar_one()
+        transaction.close()
+        assert connection.execute(COUNT).scalar_one() == at_the_end
+    assert at_the_end == {"commit": 2, "commit_after": 4, "close": 0, "refused": 0}[end]
+
+
+def test_what_it_reads_by_and_by_sees_what_it_has_written(engine: Engine) -> None:
+    transaction = begun(engine)
+    rows = transaction.connection.execution_options(yield_per=1).execute(text("SELECT name FROM things"))
+    assert rows.scalars().all() == ["first"]
+    transaction.close()
+
+
+def test_a_failed_one_refuses_a_cursor_of_the_server_and_ends(engine: Engine, connection: Connection) -> None:
+    transaction = begun(engine)
+    with pytest.raises(DBAPIError, match="division by zero"):
+        transaction.connection.execute(text("SELECT 1 / 0"))
+    with pytest.raises(DBAPIError):
+        streamed(transaction)
+    transaction.close()
+    assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_a_connection_that_dies_gives_its_place_back(engine: Engine, connection: Connection) -> None:
+    for _ in range(3):
+        transaction = begun(engine)
+        backend = transaction.driver.info.backend_pid
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
+        with pytest.raises(DBAPIError) as found:
+            transaction.close()
+        assert found.value.connection_invalidated
+    assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_a_connection_beside_it_is_the_driver_s_as_ever(engine: Engine, connection: Connection) -> None:
+    with engine.begin() as plain:
+        plain.execute(text("INSERT INTO things VALUES ('x')"))
+        assert connection.execute(COUNT).scalar_one() == 0
+        assert plain.execution_options(yield_per=2).execute(text("SELECT name FROM things")).all() == [("x",)]
+    assert connection.execute(COUNT).scalar_one() == 1
