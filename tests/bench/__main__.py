@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import math
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +38,7 @@ class Bench:
         self.rounds: int = options.rounds
         self.rows: int = options.rows
         self.seconds: float = options.seconds
+        self.minutes: float = options.minutes
         self.peers: bool = options.peers
         self.results: dict[str, Any] = {}
 
@@ -129,10 +132,12 @@ class Bench:
     def snapshot(self) -> Iterator[Row]:
         """Rounds of the drain while another session holds one snapshot open."""
         self._empty(lambda: None)
-        rates = flat.under_a_snapshot(self.url, self.jobs, 6)
+        rates = flat.under_a_snapshot(self.url, self.jobs, 6, self.minutes)
         self.results["snapshot"] = rates
         for number, rate in enumerate(rates, 1):
-            yield (f"round {number}", f"{rate:,.0f} jobs/s", f"{rate / rates[0]:.2f}")
+            if (number - 1) % math.ceil(len(rates) / 12) == 0 or rate in (min(rates), rates[-1]):
+                yield (f"round {number}", f"{rate:,.0f} jobs/s", f"{rate / rates[0]:.2f}")
+        yield (f"median of {len(rates)}", f"{statistics.median(rates):,.0f} jobs/s", "")
 
     def fairness(self) -> Iterator[Row]:
         """A fresh task of another type beside a flood; from its commit to the job's first line."""
@@ -235,6 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="of a backlog beside it; ten times as much history"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="how long a snapshot is held; six drains at the least"
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of what is measured by time")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """Whether the drain stays what it is beside many other rows, many types, or somebody's open snapshot."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,10 +34,14 @@ def with_many_types(url: str, number: int, types: int) -> float:
     return drain(url, number, BENCH_TYPES=str(types))
 
 
-def under_a_snapshot(url: str, number: int, rounds: int) -> list[float]:
-    """Jobs a second, round after round, while another session holds one snapshot open."""
+def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> list[float]:
+    """Jobs a second while another session holds one snapshot open: so many rounds, and more until the time is over."""
+    until = time.monotonic() + minutes * 60
+    rates: list[float] = []
     with _snapshot(url):
-        return [drain(url, number, fresh=False) for _ in range(rounds)]
+        while len(rates) < rounds or time.monotonic() < until:
+            rates.append(drain(url, number, fresh=False))
+    return rates
 
 
 def _drained_beside(url: str, number: int, *, kept: int = 0) -> float:
