@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
+from psycopg2 import extensions
 from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -45,18 +46,23 @@ BY_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_w
 
 
 def engine_options(
-    *, connections: int, application_name: str, pool_timeout: float = 10.0, **driver: Any
+    *,
+    connections: int,
+    application_name: str,
+    pool_timeout: float = 10.0,
+    connection_factory: type[extensions.connection] | None = None,
 ) -> dict[str, Any]:
-    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them.
-
-    `driver` is what psycopg2 is to know beside.
-    """
+    """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them."""
     return {
         "pool_size": connections,
         "max_overflow": 0,
         "pool_timeout": pool_timeout,
         "pool_recycle": 3600,
-        "connect_args": {**TCP_RULES, "application_name": application_name, **driver},
+        "connect_args": {
+            **TCP_RULES,
+            "application_name": application_name,
+            "connection_factory": connection_factory,
+        },
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psycopg2 import extensions
-from psycopg2.extensions import STATUS_BEGIN, TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
 from sqlalchemy import Connection, Engine
 
 from spoils.db.compiled import Compiled, execute
@@ -13,7 +13,7 @@ from spoils.db.compiled import Compiled, execute
 class ExplicitTransaction:
     """One transaction on a connection of `engine`, whose connections are `Driver`s.
 
-    psycopg2 believes that it has none: told of one, it would send a COMMIT of its own.
+    Whoever commits or rolls back by its connection ends it as any other; what follows is psycopg2's.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -22,67 +22,79 @@ class ExplicitTransaction:
         self.driver: Any = self.connection.connection.driver_connection
 
     def begin(self) -> None:
-        """Begin it. By itself, so that another thread can cut it off where the server does not answer."""
+        """Begin it. Not done when it is made: who is to cut off a server that does not answer must hold it by then."""
         self.driver.autocommit = True
+        try:
+            execute(self.connection, "BEGIN")
+            self.driver.in_sql = True
+        finally:
+            if not self.driver.in_sql and not self.driver.closed:
+                self.driver.autocommit = False
         self.connection.begin()
-        execute(self.connection, "BEGIN")
 
     def commit(self) -> None:
         """End it for good."""
-        if not self._known:
-            execute(self.connection, "COMMIT")
-        self._close_books()
+        self.connection.commit()
 
     def commit_after(self, statement: Compiled, values: Mapping[str, Any]) -> None:
-        """Execute `statement` and commit. Whatever it raises, nothing is committed; what it answers is not heard."""
-        if self._known:
-            statement.rows(self.connection, values)
-        else:
+        """Execute `statement`, whose answer nobody hears, and commit. After an error of it nothing is committed."""
+        if self.driver.in_sql:
             statement.execute_and_commit(self.connection, values)
-        self._close_books()
+        else:
+            statement.rows(self.connection, values)
+        self.connection.commit()
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
-        try:
-            if not self.driver.closed and not self._known:
-                if self.driver.info.transaction_status != TRANSACTION_STATUS_IDLE:
-                    execute(self.connection, "ROLLBACK")
-                self.driver.autocommit = False
-        except BaseException:
-            self.connection.invalidate()  # in the pool it would be taken for one without a transaction
-            raise
-        finally:
-            self.connection.close()
-
-    @property
-    def _known(self) -> bool:
-        """Whether psycopg2 has come to know of it; see `Driver`."""
-        return bool(self.driver.status == STATUS_BEGIN)
-
-    def _close_books(self) -> None:
-        self.connection.get_transaction().commit()  # type: ignore[union-attr]
+        self.connection.close()
 
 
 class Driver(extensions.connection):
-    """A psycopg2 connection in which cursors of the server and large objects work in an `ExplicitTransaction` too.
+    """A psycopg2 connection that also ends what was begun in SQL.
 
-    psycopg2 refuses them where it knows of no transaction. It is let begin one then, at which the server warns that
-    there is one, and ends it as it always does.
+    psycopg2 believes in no transaction then: told of one, it would send a COMMIT of its own after one that was part of
+    a text. But it refuses cursors of the server and large objects where it knows of none. For them it is let begin one,
+    at which the server warns that there is one, and ends it as it always does.
     """
+
+    in_sql = False
+    """Whether a transaction was begun in SQL, and has not been ended by this connection yet."""
+
+    def commit(self) -> None:
+        """As psycopg2's."""
+        self._end("COMMIT")
+        super().commit()
+
+    def rollback(self) -> None:
+        """As psycopg2's."""
+        self._end("ROLLBACK")
+        super().rollback()
 
     def cursor(self, name: str | bytes | None = None, *options: Any, **more: Any) -> Any:
         """As psycopg2's; with a name, a cursor of the server."""
         if name is not None:
-            self._make_known()
+            self._let_begin()
         return super().cursor(name, *options, **more)
 
     def lobject(self, *options: Any, **more: Any) -> Any:
         """As psycopg2's."""
-        self._make_known()
+        self._let_begin()
         return super().lobject(*options, **more)
 
-    def _make_known(self) -> None:
-        if self.autocommit and self.info.transaction_status == TRANSACTION_STATUS_INTRANS:
-            self.autocommit = False
+    def _end(self, statement: str) -> None:
+        if not self.in_sql:
+            return
+        self.in_sql = False
+        try:
+            if self.info.transaction_status != TRANSACTION_STATUS_IDLE:
+                with super().cursor() as cursor:
+                    cursor.execute(statement)
+        finally:
+            if not self.closed:
+                self.autocommit = False
+
+    def _let_begin(self) -> None:
+        if self.in_sql and self.info.transaction_status == TRANSACTION_STATUS_INTRANS:
+            self.in_sql = self.autocommit = False
             with super().cursor() as cursor:
-                cursor.execute("SELECT")
+                cursor.execute("SELECT")  # with which it begins, also where its caller then does nothing

@@ -2,7 +2,9 @@
 
 import pkgutil
 
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from spoils.errors import SpoilsError
 from spoils.migrations import versions
@@ -15,18 +17,33 @@ class SchemaBehind(SpoilsError):
     """The database's schema is older than this release."""
 
 
+class TableBusy(SpoilsError):
+    """Somebody else holds a lock on a table for longer than others should wait behind a migration."""
+
+
 def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> None:
-    """Bring the schema to `revision` in one transaction; safe to call from several processes at once."""
+    """Bring the schema to `revision` in one transaction; safe to call from several processes at once.
+
+    Raises TableBusy, with nothing changed.
+    """
     # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", "spoils:migrations")
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
-        command.upgrade(config, revision)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
+            command.upgrade(config, revision)
+    except OperationalError as exc:
+        if isinstance(exc.orig, LockNotAvailable):
+            raise TableBusy(
+                "Somebody else holds the table fang_tasks, such as a dump or a long transaction. Nothing was changed: "
+                "run it again when that is over."
+            ) from exc
+        raise
 
 
 def check_schema(engine: Engine) -> None:

@@ -53,6 +53,6 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(
     model_class=Base,
-    # A job's own commit or rollback must touch a savepoint only: settle alone ends its transaction.
+    # A job's own commit or rollback must touch a savepoint only: its completion alone ends its transaction.
     session_options={"class_": Session, "join_transaction_mode": "create_savepoint"},
 )

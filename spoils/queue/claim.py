@@ -227,14 +227,14 @@ def claim(
 
 
 def claim_one(
-    connection: Connection, *, worker_id: UUID, task_id: UUID, task_types: Sequence[str], kinds: Sequence[str]
+    connection: Connection, *, worker_id: UUID, key: str, task_types: Sequence[str], kinds: Sequence[str]
 ) -> list[Claim]:
-    """Take this task, if it is due, of these types, no suspect, and nobody else's: what an idle worker is told of.
+    """Take the task of this id, if it is due, of these types, no suspect, and nobody else's.
 
-    It costs less than half of a claim that looks for what is due.
+    An idle worker is told of it. It costs less than half of a claim that looks for what is due.
     """
     values = {
-        "worker_id": str(worker_id), "named": str(task_id), "types": list(task_types), "kinds": list(kinds),
+        "worker_id": str(worker_id), "named": key, "types": list(task_types), "kinds": list(kinds),
     }  # fmt: skip
     return [Claim._make(row) for row in _CLAIM_ONE.rows(connection, values)]
 

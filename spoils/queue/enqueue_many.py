@@ -93,7 +93,7 @@ def enqueue_many(
 ) -> list[Enqueued]:
     """Put all in, in their order; part of the connection's transaction. What stands for each, in the same order.
 
-    Of those that are due at one moment, in one priority and of one type, the first one given is the first one claimed.
+    Of each five thousand that are due now, of one priority and type, the first one given is the first one claimed.
     `at` and `priority` are for the jobs that come without an `Order`. A unique job that waits or runs already, or has
     come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence, with nothing put in.
     """

@@ -95,8 +95,8 @@ _LOST = "the claim is lost"
 _finished_one = _finishing(
     cast(bindparam("key", type_=Text), Uuid),
     cast(bindparam("fence"), Integer),
-    cast(bindparam("time"), BigInteger),
-    cast(bindparam("number"), SmallInteger),
+    cast(bindparam("ran_ms"), BigInteger),
+    cast(bindparam("bucket"), SmallInteger),
 )
 _FINISH_ONE = Compiled(
     # Nobody hears how many rows it wrote, so none is an error: that its words are no number.
@@ -136,8 +136,8 @@ def finish_and_commit(transaction: ExplicitTransaction, settlement: Settlement, 
     values = {
         "key": settlement.key,
         "fence": settlement.attempts,
-        "time": settlement.ran_ms,
-        "number": minutes.bucket(settlement.ran_ms),
+        "ran_ms": settlement.ran_ms,
+        "bucket": minutes.bucket(settlement.ran_ms),
         "worker_id": str(worker_id),
     }
     try:

@@ -105,7 +105,9 @@ class Attempt:
             try:
                 self._transaction.begin()
             except BaseException:
-                self.close()  # what a job did after it would not be in a transaction
+                # What the job did after it would not be in a transaction.
+                transaction, self._transaction = self._transaction, None
+                transaction.close()
                 raise
         return self._transaction
 

@@ -40,6 +40,7 @@ LEAST_CLAIM = 250
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
 """A notification of a task that was due so long ago tells of a place that the cursors may have passed."""
+HAND_OVER_SECONDS = 0.0001
 AGAIN_SECONDS = (0.005, 0.010, 0.020)
 """After a notification, a claim that found nothing is made again: of several inserts at once only one notifies."""
 
@@ -80,7 +81,7 @@ class Dispatcher:
         self._unsure = False
         self.since: Mapping[Pair, Place] | None = None
         self._told = False
-        self._named: UUID | None = None
+        self._named: str | None = None
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
         self._due_at: float | None = None
@@ -174,15 +175,18 @@ class Dispatcher:
         each = max(seconds - self._round_trip, 0.0) / number
         self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
 
-    def _claim_one(self, task_id: UUID) -> None:
+    def _claim_one(self, key: str) -> None:
         """Claim the task that a notification names: the last claim left nothing, so nothing goes before it."""
         with self._claiming() as connection:
             wanted = [name for name in self._task_types if name not in self._paused]
             claims = claim_one(
-                connection, worker_id=self._worker_id, task_id=task_id, task_types=wanted, kinds=self._kinds
+                connection, worker_id=self._worker_id, key=key, task_types=wanted, kinds=self._kinds
             )
             self._take_in_hand(claims)
-        if not claims:
+        if claims:
+            # The thread that is to perform it would else have the interpreter only when this one waits again.
+            time.sleep(HAND_OVER_SECONDS)
+        else:
             self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
 
     def _claim_suspect(self) -> bool:
@@ -197,23 +201,18 @@ class Dispatcher:
 
     @contextmanager
     def _claiming(self) -> Iterator[Connection]:
+        """The connection; an error of any kind ends it, and the next use makes another."""
         if self._unsure:
             self._strays_until = time.monotonic() + LATE_SECONDS
-        with self._connected() as connection:
-            if time.monotonic() < self._strays_until:
-                self._release_strays(connection)
-            # From here to the answer we cannot know whether the claim was made.
-            self._unsure = True
-            yield connection
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """The connection; an error of any kind ends it, and the next use makes another."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
                 if is_direct(self._connection):
                     self._listener.attach(self._connection.connection.driver_connection)
+            if time.monotonic() < self._strays_until:
+                self._release_strays(self._connection)
+            # From here to the answer we cannot know whether the claim was made.
+            self._unsure = True
             yield self._connection
         except BaseException:
             self._disconnect()
@@ -234,7 +233,7 @@ class Dispatcher:
             self._disconnect()
             raise
 
-    def _hear(self, seconds: float, named: UUID | None = None) -> None:
+    def _hear(self, seconds: float, named: str | None = None) -> None:
         if seconds <= 0:
             self._named = None if self._told else named  # of several none: the cursors find them all
             self._again = AGAIN_SECONDS

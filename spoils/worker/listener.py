@@ -2,19 +2,20 @@
 
 import math
 import os
+import re
 import select
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 CHANNEL = "spoils_tasks"
+_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Listener:
     """Turns notifications on a psycopg2 connection into calls of `on_notify(seconds until due, the one task)`."""
 
-    def __init__(self, *, on_notify: Callable[[float, UUID | None], None]) -> None:
+    def __init__(self, *, on_notify: Callable[[float, str | None], None]) -> None:
         self._on_notify = on_notify
         self._connection: Any = None
         # A pipe, since a thread that sleeps in select() hears no event.
@@ -22,10 +23,12 @@ class Listener:
         self._interrupted = False
         os.set_blocking(self._ear, False)
         os.set_blocking(self._mouth, False)
+        self._sources = self._watched()
 
     def attach(self, connection: Any) -> None:
         """Listen on this psycopg2 connection from now on; None only waits."""
         self._connection = connection
+        self._sources = self._watched()
         if connection is not None:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
@@ -37,27 +40,21 @@ class Listener:
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when interrupted or notified, which is passed on."""
-        # Not select(), which knows no file descriptor beyond 1023.
-        sources = select.poll()
-        sources.register(self._ear, select.POLLIN)
-        if self._connection is not None:
-            sources.register(self._connection.fileno(), select.POLLIN)
-        ready = {source for source, _ in sources.poll(seconds * 1000)}
-        if self._ear in ready:
-            self._empty_pipe()
-        if self._connection is not None and self._connection.fileno() in ready:
-            self._connection.poll()
+        for source, _ in self._sources.poll(seconds * 1000):
+            if source == self._ear:
+                self._empty_pipe()
+            else:
+                self._connection.poll()
         self.pass_on()
 
     def pass_on(self) -> None:
         """Pass on what has arrived, also with the answer to another statement."""
-        if self._connection is None:
+        if self._connection is None or not self._connection.notifies:
             return
-        notes, self._connection.notifies[:] = list(self._connection.notifies), []
-        if notes:
-            told = [_read(note.payload) for note in notes]
-            named = told[0][1] if len(told) == 1 else None
-            self._on_notify(min(seconds for seconds, _ in told), named)
+        told = [_read(note.payload) for note in self._connection.notifies]
+        self._connection.notifies.clear()
+        named = told[0][1] if len(told) == 1 else None
+        self._on_notify(min(seconds for seconds, _ in told), named)
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""
@@ -71,6 +68,14 @@ class Listener:
         os.close(self._ear)
         os.close(self._mouth)
 
+    def _watched(self) -> select.poll:
+        # Not select(), which knows no file descriptor beyond 1023.
+        sources = select.poll()
+        sources.register(self._ear, select.POLLIN)
+        if self._connection is not None:
+            sources.register(self._connection.fileno(), select.POLLIN)
+        return sources
+
     def _empty_pipe(self) -> None:
         with suppress(BlockingIOError):
             while os.read(self._ear, 4096):
@@ -79,12 +84,13 @@ class Listener:
         self._interrupted = False
 
 
-def _read(payload: str) -> tuple[float, UUID | None]:
+def _read(payload: str) -> tuple[float, str | None]:
     """The seconds, and the task where there is only one; see the trigger `spoils_tasks_inserted`."""
     head, _, named = payload.partition(" ")
     try:
-        seconds, task_id = float(head), UUID(named) if named else None
+        seconds = float(head)
     except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or (named and not _KEY.fullmatch(named)):
         return 0.0, None  # somebody else's NOTIFY on our channel means: look at once
-    # NaN would win over the words of others.
-    return (seconds, task_id) if math.isfinite(seconds) else (0.0, None)
+    return seconds, named or None

@@ -46,7 +46,6 @@ class Performer:
         engine: Engine,
         registry: Registry,
         worker_id: UUID,
-        release: str,
         stopping: threading.Event,
         hand_over: Callable[[Settlement], None],
         drop: Callable[[Token], None],
@@ -56,7 +55,6 @@ class Performer:
         self._engine = engine
         self._registry = registry
         self._worker_id = worker_id
-        self._release = release
         self._stopping = stopping
         self._hand_over = hand_over
         self._drop = drop

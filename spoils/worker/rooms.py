@@ -81,7 +81,6 @@ class Rooms:
             engine=self.sessions,
             registry=registry,
             worker_id=self.worker_id,
-            release=settings.release,
             stopping=self.stopping,
             hand_over=self.settler.hand_over,
             drop=lambda token: self._settled([token]),

@@ -1,11 +1,22 @@
 """A transaction that ends with its last statement: nothing or all of it, and a connection that goes back as it came."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from sqlalchemy import Connection, Engine, Integer, bindparam, cast, literal_column, select, table, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    bindparam,
+    cast,
+    event,
+    literal_column,
+    select,
+    table,
+    text,
+)
 from sqlalchemy import column as column_of
 from sqlalchemy.exc import DBAPIError
 
@@ -102,6 +113,75 @@ def test_a_connection_that_dies_gives_its_place_back(engine: Engine, connection:
             transaction.close()
         assert found.value.connection_invalidated
     assert connection.execute(COUNT).scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda transaction: transaction.connection.rollback(),
+        lambda transaction: transaction.connection.get_transaction().rollback(),
+        lambda transaction: transaction.driver.rollback(),
+    ],
+)
+def test_whoever_rolls_back_by_the_connection_has_rolled_back(
+    engine: Engine, connection: Connection, way: Callable[[ExplicitTransaction], None]
+) -> None:
+    transaction = begun(engine)
+    way(transaction)
+    transaction.connection.execute(text("INSERT INTO things VALUES ('second')"))
+    transaction.commit_after(PUT, {"name": "last"})
+    transaction.close()
+    assert connection.execute(text("SELECT name FROM things ORDER BY 1")).scalars().all() == [
+        "last",
+        "second",
+    ]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda transaction: transaction.connection.commit(),
+        lambda transaction: transaction.driver.commit(),
+    ],
+)
+def test_whoever_commits_by_the_connection_has_committed_and_the_end_is_as_ever(
+    engine: Engine, connection: Connection, way: Callable[[ExplicitTransaction], None]
+) -> None:
+    transaction = begun(engine)
+    way(transaction)
+    assert connection.execute(COUNT).scalar_one() == 1
+    transaction.commit_after(PUT, {"name": "last"})
+    assert connection.execute(COUNT).scalar_one() == 2
+    transaction.close()
+
+
+def test_a_connection_that_somebody_else_closed_goes_back_without_a_transaction(
+    engine: Engine, connection: Connection
+) -> None:
+    with begun(engine).connection:
+        pass
+    begun(engine).close()
+    assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_what_could_not_begin_leaves_no_transaction_and_no_gap_in_the_pool(
+    engine: Engine, connection: Connection
+) -> None:
+    for _ in range(3):
+        transaction = ExplicitTransaction(engine)
+        backend = transaction.driver.info.backend_pid
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
+        with pytest.raises(DBAPIError) as found:
+            transaction.begin()
+        assert found.value.connection_invalidated
+        transaction.close()
+
+
+def test_what_listens_for_a_beginning_is_in_the_transaction(engine: Engine) -> None:
+    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("SET LOCAL statement_timeout = 12345"))
+    transaction = begun(engine)
+    assert transaction.connection.execute(text("SHOW statement_timeout")).scalar_one() == "12345ms"
+    transaction.close()
 
 
 def test_a_connection_beside_it_is_the_driver_s_as_ever(engine: Engine, connection: Connection) -> None:

@@ -33,7 +33,7 @@ CREATE TABLE fang_tasks (
 );
 """
 
-# With uuid_generate_v4() where the server ships that extension, which the embedded one need not.
+# With the uuid_generate_v4() of an extension, or where the server does not ship that, our own.
 CRATE = """
 CREATE TYPE fang_task_state AS ENUM ('new', 'in_progress', 'failed', 'finished', 'retried');
 
@@ -55,6 +55,12 @@ CREATE INDEX fang_tasks_type_index ON fang_tasks (task_type);
 CREATE INDEX fang_tasks_scheduled_at_index ON fang_tasks (scheduled_at);
 CREATE INDEX fang_tasks_uniq_hash ON fang_tasks (uniq_hash);
 """
+
+# That of its releases before 0.11.
+OLDER_CRATE = CRATE.replace("task_type TEXT", "task_type VARCHAR").replace(
+    "uniq_hash TEXT", "uniq_hash CHAR(64)"
+)
+OWN_IDS = "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'"
 
 CRATE_INDEXES = {
     "fang_tasks_state_index",
@@ -81,7 +87,7 @@ BEGAN = datetime(2025, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 
 
 def make(connection: Connection, which: str) -> None:
-    """Make one of the two tables: `guide` or `crate`."""
+    """Make one of the three tables: `guide`, `crate` or `older crate`."""
     if which == "guide":
         connection.exec_driver_sql(GUIDE)
         return
@@ -90,7 +96,11 @@ def make(connection: Connection, which: str) -> None:
     ).scalar_one()
     if shipped:
         connection.exec_driver_sql('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"')
-    connection.exec_driver_sql(CRATE.format(uuid="uuid_generate_v4" if shipped else "gen_random_uuid"))
+    else:
+        connection.exec_driver_sql(OWN_IDS)
+    connection.exec_driver_sql(
+        (OLDER_CRATE if which == "older crate" else CRATE).format(uuid="uuid_generate_v4")
+    )
 
 
 def fill(connection: Connection, number: int = 500) -> None:

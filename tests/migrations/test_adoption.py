@@ -49,7 +49,7 @@ def old(empty_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(params=["guide", "crate"])
+@pytest.fixture(params=["guide", "crate", "older crate"])
 def adopted(old: Engine, request: pytest.FixtureRequest) -> Engine:
     """500 rows in the old table, then migrated."""
     with old.begin() as connection:
@@ -70,7 +70,7 @@ def hashes(connection: Connection) -> dict[UUID, str | None]:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("which", ["guide", "crate"])
+@pytest.mark.parametrize("which", ["guide", "crate", "older crate"])
 def test_every_row_type_and_default_of_the_old_table_stays_as_it_was(
     old: Engine, which: str, shared: bool
 ) -> None:
@@ -272,7 +272,7 @@ def test_the_command_refuses_a_foreign_table_without_a_traceback(
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("which", ["guide", "crate"])
+@pytest.mark.parametrize("which", ["guide", "crate", "older crate"])
 def test_what_waited_in_the_old_table_runs_on_a_worker_and_the_duplicates_too(
     empty_database_url: str, old: Engine, which: str
 ) -> None:

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import make_engine
-from spoils.db.migrate import SchemaBehind, check_schema, migrate, revisions
+from spoils.db.migrate import SchemaBehind, TableBusy, check_schema, migrate, revisions
 from spoils.migrations.versions import r0007_ordered_ids
 from spoils.models import db
 from tests.conftest import a_database
@@ -190,3 +190,15 @@ def test_what_stands_in_quarters_by_bucket_comes_into_one_row_each(empty: Engine
             )
         ).all()
     assert [tuple(row) for row in rows] == [("failed", 5, 15, [4], [5]), ("finished", 3, 23, [4, 9], [1, 2])]
+
+
+def test_a_table_that_somebody_holds_is_not_waited_for_by_everybody(empty: Engine) -> None:
+    migrate(empty, revision="0006")
+    with empty.connect() as holder:
+        holder.execute(text("SELECT count(*) FROM fang_tasks"))
+        with pytest.raises(TableBusy, match=r"Nothing was changed: run it again"):
+            migrate(empty)
+        with empty.connect() as connection:
+            assert connection.scalars(VERSION).all() == ["0006"]
+    migrate(empty)
+    check_schema(empty)

@@ -18,7 +18,7 @@ def me(rows: Rows) -> UUID:
 
 
 def take_one(connection: Connection, worker_id: UUID, task_id: UUID) -> list[Claim]:
-    return claim_one(connection, worker_id=worker_id, task_id=task_id, task_types=TYPES, kinds=KINDS)
+    return claim_one(connection, worker_id=worker_id, key=str(task_id), task_types=TYPES, kinds=KINDS)
 
 
 def test_it_takes_that_task_whatever_else_is_due(connection: Connection, rows: Rows, me: UUID) -> None:

@@ -337,7 +337,7 @@ def test_what_is_put_in_while_it_claims_is_looked_for_at_once(
     def claim_and_put(room: int) -> bool:
         more = claim_first(room)
         rows.task()
-        with listening.dispatcher._connected() as connection:
+        with listening.dispatcher._claiming() as connection:
             connection.exec_driver_sql("SELECT 1")  # the notification comes with an answer
         return more
 

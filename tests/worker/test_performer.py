@@ -24,7 +24,7 @@ from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement
-from spoils.worker.application import create_worker_app
+from spoils.worker.application import application_name, create_worker_app
 from spoils.worker.performer import Performer
 from tests.queue.hands import take
 from tests.rows import Rows
@@ -48,7 +48,6 @@ class Hands:
             engine=self.engine,
             registry=registry,
             worker_id=worker_id,
-            release="v1",
             stopping=self.stopping,
             hand_over=self.settlements.append,
             drop=self.dropped.append,
@@ -173,6 +172,28 @@ def test_a_deferred_constraint_that_fails_at_the_commit_is_a_failure(hands: Hand
     assert settlement.verdict.report.error_class == "IntegrityError"
     assert rows.state(claim.id) == "in_progress"
     assert effects(rows) == 1
+
+
+@pytest.mark.parametrize("way", ["session", "flush"])
+def test_a_job_that_meets_a_dead_connection_at_its_beginning_is_given_back_uncounted(
+    hands: Hands, rows: Rows, way: str
+) -> None:
+    class FlushingJob(Job):
+        def run(self, queue: Queue) -> None:
+            if way == "session":
+                queue.session.execute(text("SELECT 1"))
+            else:
+                db.session.add(Worker(id=uuid4(), host="h", pid=1, release="v", task_types=[], threads=1))
+                db.session.commit()
+
+    hands.perform(EffectJob(name="a"))  # a connection lies in the pool
+    rows.connection.execute(
+        text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = :name"),
+        {"name": application_name(hands.worker_id)},
+    )
+    hands.perform(FlushingJob())
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.RELEASED
 
 
 @pytest.mark.parametrize("noting", [False, True])

@@ -24,16 +24,19 @@ CREATE FUNCTION spoils_new_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
         'hex'
     )::uuid
 $$;
+GRANT EXECUTE ON FUNCTION spoils_new_id() TO PUBLIC;
 """
 
-# A table that fang or the guide made keeps its defaults: the crate's has TEXT, and the guide's moments have none.
+# A table that fang or the guide made keeps its defaults: the crate's ids have another one or its types are TEXT, and
+# the guide's moments have none.
 MADE_HERE = """
 DO $$
 BEGIN
-    IF 2 = (
+    IF 3 = (
         SELECT count(*) FROM information_schema.columns
         WHERE table_schema = current_schema() AND table_name = 'fang_tasks'
-          AND (column_name = 'task_type' AND data_type = 'character varying'
+          AND (column_name = 'id' AND column_default = 'gen_random_uuid()'
+               OR column_name = 'task_type' AND data_type = 'character varying'
                OR column_name = 'created_at' AND column_default = 'now()')
     ) THEN
         ALTER TABLE fang_tasks ALTER COLUMN id SET DEFAULT spoils_new_id();
@@ -45,4 +48,7 @@ END $$;
 def upgrade() -> None:
     """Change what a row without an id gets. Rows that are there keep theirs, and any id may be given."""
     op.execute(NEW_ID)
+    # Behind one who waits for this lock all others wait too: not for as long as a dump takes.
+    op.execute("SET LOCAL lock_timeout = '3s'")
     op.execute(MADE_HERE)
+    op.execute("SET LOCAL lock_timeout TO DEFAULT")

@@ -122,7 +122,8 @@ class Stage:
                 "SELECT pid FROM spoils_workers WHERE ended_at IS NULL AND NOT draining "
                 "AND beat_at > clock_timestamp() - interval '2 s' ORDER BY started_at, pid"
             )
-        return [pid for (pid,) in found]
+        # The row of one that was killed holding nothing says for a while yet that it lives.
+        return [pid for (pid,) in found if Path(f"/proc/{pid}").exists()]
 
     def await_workers(self, number: int | None = None, timeout: float = 90.0) -> None:
         """Wait until so many workers beat (all, unless told); the database may be away meanwhile."""
