@@ -113,6 +113,7 @@ _probe = (
         Task.task_type == _probed.c.task_type,
         Task.priority == _probed.c.priority,
         tuple_(Task.scheduled_at, Task.id) > tuple_(_probed.c.moment, _probed.c.id),
+        Task.scheduled_at <= cast(bindparam("until", type_=Text), DateTime(timezone=True)),
         _due(Task.crashes < SUSPECT_CRASHES),
     )
     .order_by(Task.scheduled_at, Task.id)
@@ -274,5 +275,6 @@ def _arrays(reach: Reach) -> dict[str, object]:
         "probed_levels": arrays.plain([level for _, level in reach.pairs]),
         "since_moments": arrays.quoted([moment for moment, _ in reach.since]),
         "since_ids": arrays.plain([task_id for _, task_id in reach.since]),
+        "until": reach.until,
         "most": reach.most,
     }

@@ -9,8 +9,10 @@ with an earlier time may lie before that; claims from the head find it, as often
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from spoils.queue.reach import LEVELS
+from spoils.queue.sweep import Sweep
 
 Pair = tuple[str, int]
 """A task type and a priority."""
@@ -42,9 +44,11 @@ class Reach:
     pairs: Sequence[Pair]
     since: Sequence[Place]
     most: int
+    until: str = "infinity"  # nothing that is due later, as PostgreSQL prints a moment
     by_age: bool = False
     from_head: bool = True
     wide: bool = True
+    sliced: bool = False  # it looks back over one slice of time, and says nothing of the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +78,33 @@ class Cursors:
         self._head_at = float("-inf")
         self._head_again_at = float("-inf")
         self._wide_again_at = float("-inf")
+        self._sweep = Sweep()
+        self._clock = datetime.min.replace(tzinfo=UTC)
 
     @property
     def quiet(self) -> bool:
         """Whether the last claim asked all pairs, and left nothing."""
         return self._quiet
 
+    @property
+    def sweeping(self) -> bool:
+        """Whether it takes many looks until all that lies behind was looked at."""
+        return not self._sweep.whole
+
     def places(self, now: float) -> dict[Pair, Place]:
         """Where to look for what is due: where the last claims ended, or at the head where it is near."""
-        from_head = self._head_again_at <= now + NEAR_SECONDS
+        from_head = self._sweep.whole and self._head_again_at <= now + NEAR_SECONDS
         return dict(zip(self._pairs, self._since(self._pairs, from_head), strict=True))
 
     def reach(self, now: float, limit: int, without: frozenset[str] = frozenset()) -> Reach:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
-        self._turn += 1
-        told, self._told = self._told, False
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
+        if from_head and not self._sweep.whole:
+            low, high = self._sweep.window(self._clock)
+            return Reach(known, [(low, HEAD_ID)] * len(known), limit, until=high, sliced=True)
+        self._turn += 1
+        told, self._told = self._told, False
         if self._turn % BY_AGE_EVERY == 0:
             return Reach(known, self._since(known, from_head), limit, by_age=True, from_head=from_head)
         few = len(known) <= max(FEW_PAIRS, limit // TASKS_PER_PAIR)
@@ -101,6 +115,13 @@ class Cursors:
     def learn(self, reach: Reach, found: Found, *, limit: int, started: float, now: float) -> bool:
         """Take in what a claim of up to `limit` found there; whether there may be more at once."""
         given = found.given
+        self._clock = datetime.fromisoformat(found.behind[0])
+        if reach.from_head:
+            filled = given.total() >= limit or any(number >= reach.most for number in given.values())
+            self._sweep.learn(now - started, filled=filled)
+            self._head_at, self._head_again_at = now, self._after(now - started, now)
+        if reach.sliced:
+            return True  # the cursors were not asked
         whole = given.total() < limit  # else the last pairs were not asked, or not to the end
         more = not whole or any(number >= reach.most for number in given.values())
         for pair, end in found.ends.items():
@@ -114,11 +135,8 @@ class Cursors:
                     self._cursors[pair].settle(found.behind)
         self._short = not more
         self._quiet = reach.wide and not more
-        again_at = now + (now - started) * (1 / SHARE_OF_TIME - 1)
-        if reach.from_head:
-            self._head_at, self._head_again_at = now, again_at
         if reach.wide:
-            self._wide_again_at = again_at
+            self._wide_again_at = self._after(now - started, now)
         return more
 
     def look_wide(self) -> None:
@@ -128,6 +146,11 @@ class Cursors:
     def look_back(self) -> None:
         """Something lies before the cursors: look from the head soon. Any thread may call it."""
         self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
+        self._sweep.restart()
+
+    def _after(self, seconds: float, now: float) -> float:
+        """When a look that took so long may come again."""
+        return now + seconds * (1 / SHARE_OF_TIME - 1)
 
     def _since(self, pairs: Iterable[Pair], from_head: bool) -> list[Place]:
         return [HEAD if from_head else self._cursors[pair].since for pair in pairs]

@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     Connection,
     DateTime,
     Float,
     SmallInteger,
     String,
+    Text,
+    Uuid,
     any_,
     bindparam,
     case,
@@ -156,8 +159,10 @@ _suspect = exists(
 _cancelled = (
     select(func.array_agg(Task.id))
     .where(
+        # By their keys: while somebody holds a snapshot open, the index of what a worker runs keeps all that it ever ran.
+        Task.id == any_(bindparam("performing", type_=ARRAY(Uuid))),
         Task.claimed_by == bindparam("worker_id"),
-        Task.state == TaskState.IN_PROGRESS,
+        cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
         Task.cancel_requested_at.is_not(None),
     )
     .scalar_subquery()
@@ -203,6 +208,7 @@ def beat(
     worker_id: UUID,
     rss: int | None,
     running: int,
+    performing: Sequence[UUID],
     draining: bool,
     task_types: Sequence[str],
     kinds: Sequence[str],
@@ -210,7 +216,7 @@ def beat(
 ) -> Pulse:
     """Say that the worker lives, and learn in the same statement what concerns it.
 
-    What is due already is told too, where it lies behind the places of `since`; without them only what is due later.
+    Of its tasks that are `performing`, which it is asked to cancel. What is due already is told too, where it lies behind the places of `since`; without them only what is due later.
     """
     looked = [(task_type, priority) for task_type in task_types for priority in LEVELS]
     row = connection.execute(
@@ -219,6 +225,7 @@ def beat(
             "worker_id": worker_id,
             "rss": rss,
             "running": running,
+            "performing": list(performing),
             "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),

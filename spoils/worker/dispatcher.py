@@ -301,7 +301,7 @@ class Dispatcher:
         delay = POLL_SECONDS
         if self._listener.attached and self._cursors.quiet and not len(self._in_flight):
             self.since = self._cursors.places(claimed_at)
-            delay = IDLE_SECONDS
+            delay = POLL_SECONDS if self._cursors.sweeping else IDLE_SECONDS
         if self._again:
             delay, *rest = self._again
             self._again = tuple(rest)

@@ -43,6 +43,7 @@ class Presence:
         task_types: Sequence[str],
         kinds: Sequence[str],
         running: Callable[[], int],
+        performing: Callable[[], Sequence[UUID]],
         since: Callable[[], Mapping[Pair, Place] | None],
         on_due: Callable[[float], None],
         on_suspect: Callable[[bool, bool], None],
@@ -58,6 +59,7 @@ class Presence:
         self._task_types = task_types
         self._kinds = kinds
         self._running = running
+        self._performing = performing
         self._since = since
         self._on_due = on_due
         self._on_suspect = on_suspect
@@ -126,6 +128,7 @@ class Presence:
             worker_id=self._worker_id,
             rss=_resident_bytes(),
             running=self._running(),
+            performing=self._performing(),
             draining=self.draining,
             # What is paused falls due for nobody, and a suspect of it must not hold the others up.
             task_types=[name for name in self._task_types if name not in self._paused],

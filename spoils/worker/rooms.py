@@ -101,6 +101,7 @@ class Rooms:
             task_types=task_types,
             kinds=kinds,
             running=lambda: self.pool.busy,
+            performing=lambda: [attempt.task_id for attempt in self.performer.running()],
             since=lambda: self.dispatcher.since,
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
             on_suspect=lambda due, turn: self.dispatcher.suspect_due(due, make_room=turn),

@@ -47,6 +47,11 @@ def drain(
         for program in programs:
             program.process.terminate()
             program.ends()
+    return rate_since(url, started, number)
+
+
+def rate_since(url: str, started: str, number: int) -> float:
+    """Jobs a second of those that were claimed since that moment, from the first claim to the last settlement."""
     done, seconds = ask(
         url,
         "SELECT count(*), extract(epoch FROM max(updated_at) - min(claimed_at))::float FROM fang_tasks "

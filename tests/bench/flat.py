@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import psycopg2
 
 from tests.bench import fill
-from tests.bench.drain import drain, waiting
-from tests.bench.server import administer
+from tests.bench.drain import LONGEST_SECONDS, drain, rate_since, waiting, worker
+from tests.bench.latency import attends
+from tests.bench.server import administer, ask
 
 
 def beside_history(url: str, number: int, rows: int) -> float:
@@ -35,13 +36,30 @@ def with_many_types(url: str, number: int, types: int) -> float:
 
 
 def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> list[float]:
-    """Jobs a second while another session holds one snapshot open: so many rounds, and more until the time is over."""
+    """Jobs a second of one worker while another session holds one snapshot open: so many rounds, and more until the
+    time is over."""
     until = time.monotonic() + minutes * 60
     rates: list[float] = []
-    with _snapshot(url):
+    with _snapshot(url), worker(url, WORKER_THREADS="5"):
+        attends(url)
         while len(rates) < rounds or time.monotonic() < until:
-            rates.append(drain(url, number, fresh=False))
+            rates.append(_one_round(url, number))
     return rates
+
+
+def _one_round(url: str, number: int) -> float:
+    """Jobs a second of a worker that lives on."""
+    # While the backlog is put in nothing is claimed: the worker hears of it with its next beat.
+    administer(url, "INSERT INTO spoils_pauses (kind, name, paused_by) VALUES ('task_type', 'noop', 'bench')")
+    time.sleep(1.5)
+    started = ask(url, "SELECT clock_timestamp()")[0].isoformat()
+    fill.waiting(url, number)
+    administer(url, "CHECKPOINT", "DELETE FROM spoils_pauses")
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while waiting(url):
+        assert time.monotonic() < deadline, "The backlog does not drain."
+        time.sleep(0.2)
+    return rate_since(url, started, number)
 
 
 def _drained_beside(url: str, number: int, *, kept: int = 0) -> float:

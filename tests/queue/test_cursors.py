@@ -1,14 +1,25 @@
 """Where claims start: not at what is taken already, and yet nothing that waits is passed over for good."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, text
 
 from spoils.queue.claim import claim
-from spoils.queue.cursors import BY_AGE_EVERY, HEAD, LONGEST_SECONDS, MANY, TASKS_PER_PAIR, Cursors, Found
+from spoils.queue.cursors import (
+    BY_AGE_EVERY,
+    HEAD,
+    LONGEST_SECONDS,
+    MANY,
+    TASKS_PER_PAIR,
+    Cursors,
+    Found,
+    Reach,
+)
 from tests.queue.hands import KINDS
 from tests.rows import Rows
 
@@ -80,6 +91,91 @@ def test_a_look_from_the_head_takes_a_twentieth_of_the_time_or_comes_every_ten_s
     cursors.learn(slow, NOTHING, limit=10, started=0.3, now=5.3)
     assert not cursors.reach(5.3 + LONGEST_SECONDS - 0.1, 10).from_head
     assert cursors.reach(5.3 + LONGEST_SECONDS, 10).from_head
+
+
+def looked_back(cursors: Cursors, now: float, seconds: float, given: int = 0) -> Reach:
+    """The next look back, at a moment when it may come, which takes so long and finds so many."""
+    reach = cursors.reach(now, 10)
+    assert reach.from_head
+    seen = Found(Counter({("a", 0): given}), {("a", 0): place(1)} if given else {}, BEHIND)
+    more = cursors.learn(reach, seen, limit=10, started=now, now=now + seconds)
+    assert more or not reach.sliced  # where only a slice was looked at, what is due now is asked for at once
+    return reach
+
+
+def test_where_a_look_from_the_head_takes_long_the_next_ones_go_back_slice_by_slice_to_the_head() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    whole = looked_back(cursors, next(clock), 5.0)
+    assert (set(whole.since), whole.until, cursors.sweeping) == ({HEAD}, "infinity", True)
+    looked = [looked_back(cursors, next(clock), 0.02)]
+    assert looked[0].until == "infinity"
+    while looked[-1].since[0] != HEAD:
+        # Each slice ends where the one after it begins.
+        assert len(looked) < 100
+        looked.append(looked_back(cursors, next(clock), 0.02 if len(looked) < 20 else 0.001))
+        assert looked[-1].until == looked[-2].since[0][0]
+    # All of it was slow, so it begins anew in slices; once it is quick, all is looked at at once again.
+    assert cursors.sweeping
+    while looked_back(cursors, next(clock), 0.001).since[0] != HEAD:
+        pass
+    assert not cursors.sweeping
+    assert set(looked_back(cursors, next(clock), 0.001).since) == {HEAD}
+
+
+def test_a_slice_that_takes_too_long_makes_the_next_one_shorter() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 5.0)
+    reaches = [looked_back(cursors, next(clock), seconds) for seconds in (1.0, 1.0, 0.02, 0.001, 0.02)]
+    moments = [datetime.fromisoformat(reach.since[0][0]) for reach in reaches]
+    ends = [datetime.fromisoformat(BEHIND[0]), *moments]
+    assert [(end - begin).total_seconds() for end, begin in itertools.pairwise(ends)] == [16, 8, 4, 4, 8]
+
+
+def test_a_slice_that_gave_as_much_as_it_might_is_looked_at_again() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 5.0)
+    first = looked_back(cursors, next(clock), 0.02, given=10)
+    again = looked_back(cursors, next(clock), 0.02, given=9)
+    after = looked_back(cursors, next(clock), 0.02)
+    assert (again.since, again.until) == (first.since, first.until)
+    assert after.until == first.since[0][0]
+
+
+def test_a_look_at_a_slice_moves_no_cursor_and_takes_no_turn() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 5.0)
+    now = next(clock)
+    looked_back(cursors, now, 0.02, given=10)
+    assert set(cursors.reach(now + 0.03, 10).since) == {BEHIND}
+    assert set(cursors.places(next(clock)).values()) == {BEHIND}
+
+
+def test_word_of_something_earlier_begins_the_slices_anew() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 5.0)
+    looked_back(cursors, next(clock), 0.02)
+    cursors.look_back()
+    assert looked_back(cursors, next(clock), 0.02).until == "infinity"
+
+
+def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    cursors = Cursors(["sample"])
+    rows.task()
+    assert len(claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=5)[0]) == 1
+    cursors._sweep.learn(5.0, filled=False)
+    late = [rows.task(due_in=-seconds) for seconds in (2, 60, 5000, 10**6, 10**9)]
+    fresh = rows.task()
+    found: list[UUID] = []
+    for _ in range(200):
+        cursors._head_again_at = 0.0
+        claims, more = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=2)
+        found += [one.id for one in claims]
+        if not cursors.sweeping:
+            break
+        assert more
+    assert (set(found), len(found)) == ({*late, fresh}, 6)
 
 
 def test_word_of_something_earlier_brings_the_look_from_the_head_forward() -> None:

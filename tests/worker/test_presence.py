@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
@@ -21,6 +21,7 @@ class Ears:
     def __init__(self, engine: Engine) -> None:
         self.heard: list[tuple[str, Any]] = []
         self.worker_id = uuid4()
+        self.performing: list[UUID] = []
         self.presence = Presence(
             engine=engine,
             worker_id=self.worker_id,
@@ -29,6 +30,7 @@ class Ears:
             task_types=TYPES,
             kinds=KINDS,
             running=lambda: 0,
+            performing=lambda: self.performing,
             since=lambda: None,
             on_due=lambda seconds: self.heard.append(("due", seconds)),
             on_suspect=lambda due, turn: self.heard.append(("suspect", due)),
@@ -66,6 +68,7 @@ def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ea
         text("UPDATE fang_tasks SET cancel_requested_at = now() WHERE id = :id"), {"id": running}
     )
     rows.task(due_in=2)
+    ears.performing.append(claim.id)
     ears.heard.clear()
     ears.presence._beat_at = 0.0
     ears.presence.tick()
