@@ -159,7 +159,7 @@ _suspect = exists(
 _cancelled = (
     select(func.array_agg(Task.id))
     .where(
-        # By their keys: while somebody holds a snapshot open, the index of what a worker runs keeps all that it ever ran.
+        # By their keys: under somebody's open snapshot the index of what a worker runs keeps all that it ever ran.
         Task.id == any_(bindparam("performing", type_=ARRAY(Uuid))),
         Task.claimed_by == bindparam("worker_id"),
         cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
@@ -216,7 +216,8 @@ def beat(
 ) -> Pulse:
     """Say that the worker lives, and learn in the same statement what concerns it.
 
-    Of its tasks that are `performing`, which it is asked to cancel. What is due already is told too, where it lies behind the places of `since`; without them only what is due later.
+    Of its tasks that it is `performing` it is told which an operator wants to stop. What is due already is told too,
+    where it lies behind the places of `since`; without them only what is due later.
     """
     looked = [(task_type, priority) for task_type in task_types for priority in LEVELS]
     row = connection.execute(

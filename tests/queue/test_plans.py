@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from spoils.db import arrays
@@ -14,6 +14,7 @@ from spoils.db.engine import make_engine
 from spoils.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
+from spoils.queue import presence
 from spoils.queue.claim import claim
 from spoils.queue.cursors import Cursors
 from spoils.queue.enqueue import enqueue
@@ -77,6 +78,7 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
     assert "Index Scan using fang_tasks_claim_idx" in found
     condition = next(line for line in found.splitlines() if "Index Cond: ((" in line and "priority" in line)
     assert "ROW(scheduled_at, id) > ROW(" in condition, found
+    assert condition.count("scheduled_at <= ") == 2, found  # now, and the end of a slice
     assert "Index Scan using fang_tasks_pkey" in found
 
 
@@ -106,6 +108,40 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
         found = plan(connection, finishing._FINISH, values)
     assert "Seq Scan" not in found, found
     assert "Index Scan using fang_tasks_pkey" in found
+
+
+@pytest.mark.usefixtures("many")
+def test_finishing_one_looks_it_up_by_its_key(by_index: Engine, me: UUID) -> None:
+    values = {"key": str(uuid4()), "fence": 1, "ran_ms": 5, "bucket": 1, "worker_id": str(me)}
+    with by_index.connect() as connection:
+        found = plan(connection, finishing._FINISH_ONE, values)
+    scans = [
+        line.partition("Scan using ")[2].split()[0] for line in found.splitlines() if "Scan using" in line
+    ]
+    assert scans == ["fang_tasks_pkey"], found
+
+
+@pytest.mark.usefixtures("many")
+def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID) -> None:
+    sent: list[tuple[str, object]] = []
+    event.listen(by_index, "before_cursor_execute", lambda *given: sent.append((given[2], given[3])))
+    with by_index.connect() as connection:
+        presence.beat(
+            connection,
+            worker_id=me,
+            rss=1,
+            running=1,
+            performing=[uuid4()],
+            draining=False,
+            task_types=["sample"],
+            kinds=KINDS,
+        )
+        statement, values = sent[-1]
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", values)  # type: ignore[arg-type]
+        found = "\n".join(row[0] for row in rows)
+    assert "Index Scan using fang_tasks_pkey" in found, found
+    assert "running_idx" not in found, found
+    assert "Seq Scan on fang_tasks" not in found, found
 
 
 def test_a_statement_is_planned_once_for_each_connection(by_index: Engine, me: UUID) -> None:
