@@ -1,10 +1,10 @@
 """A transaction that is begun and ended in SQL, so that its last statement and its COMMIT are one round trip."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from psycopg2 import extensions
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
+from psycopg2.extensions import STATUS_READY, TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
 from sqlalchemy import Connection, Engine
 
 from spoils.db.compiled import Compiled, execute
@@ -24,12 +24,8 @@ class ExplicitTransaction:
     def begin(self) -> None:
         """Begin it. Not done when it is made: who is to cut off a server that does not answer must hold it by then."""
         self.driver.autocommit = True
-        try:
-            execute(self.connection, "BEGIN")
-            self.driver.in_sql = True
-        finally:
-            if not self.driver.in_sql and not self.driver.closed:
-                self.driver.autocommit = False
+        self.driver.in_sql = True  # before it is so: an interruption may come between
+        execute(self.connection, "BEGIN")
         self.connection.begin()
 
     def commit(self) -> None:
@@ -62,13 +58,11 @@ class Driver(extensions.connection):
 
     def commit(self) -> None:
         """As psycopg2's."""
-        self._end("COMMIT")
-        super().commit()
+        self._end("COMMIT", super().commit)
 
     def rollback(self) -> None:
         """As psycopg2's."""
-        self._end("ROLLBACK")
-        super().rollback()
+        self._end("ROLLBACK", super().rollback)
 
     def cursor(self, name: str | bytes | None = None, *options: Any, **more: Any) -> Any:
         """As psycopg2's; with a name, a cursor of the server."""
@@ -81,20 +75,26 @@ class Driver(extensions.connection):
         self._let_begin()
         return super().lobject(*options, **more)
 
-    def _end(self, statement: str) -> None:
+    def _end(self, statement: str, end: Callable[[], None]) -> None:
         if not self.in_sql:
+            end()
             return
-        self.in_sql = False
         try:
             if self.info.transaction_status != TRANSACTION_STATUS_IDLE:
                 with super().cursor() as cursor:
                     cursor.execute(statement)
+            end()
         finally:
+            self.in_sql = False
             if not self.closed:
-                self.autocommit = False
+                if (self.status, self.info.transaction_status) == (STATUS_READY, TRANSACTION_STATUS_IDLE):
+                    self.autocommit = False
+                else:
+                    self.close()  # a cancel came late: the next one who is given it would be in this transaction
 
     def _let_begin(self) -> None:
         if self.in_sql and self.info.transaction_status == TRANSACTION_STATUS_INTRANS:
-            self.in_sql = self.autocommit = False
+            self.autocommit = False
             with super().cursor() as cursor:
                 cursor.execute("SELECT")  # with which it begins, also where its caller then does nothing
+            self.in_sql = False

@@ -35,12 +35,14 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            # Behind one who waits for a table all others wait too: not for as long as a dump takes.
+            connection.execute(text("SET LOCAL lock_timeout = '3s'"))
             config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
             command.upgrade(config, revision)
     except OperationalError as exc:
         if isinstance(exc.orig, LockNotAvailable):
             raise TableBusy(
-                "Somebody else holds the table fang_tasks, such as a dump or a long transaction. Nothing was changed: "
+                "Somebody else holds a table of the queue, such as a dump or a long transaction. Nothing was changed: "
                 "run it again when that is over."
             ) from exc
         raise

@@ -3,7 +3,8 @@
 At the head of the claim index lie the dead entries of what was claimed, and while anybody holds a snapshot open they
 stay: walking over them at every claim is what makes a queue in a table slow down under load. So a claim starts where
 the last one ended, and after few tasks where the one before that did. What was committed late, given back, or put in
-with an earlier time may lie before that; claims from the head find it, as often as one twentieth of the time allows.
+with an earlier time may lie before that; claims from the head find it, as often as one twentieth of the time allows,
+in one look or, where that takes long, slice by slice.
 """
 
 from collections import Counter
@@ -121,6 +122,7 @@ class Cursors:
             self._sweep.learn(now - started, filled=filled)
             self._head_at, self._head_again_at = now, self._after(now - started, now)
         if reach.sliced:
+            self._go_back(reach, found, limit)
             return True  # the cursors were not asked
         whole = given.total() < limit  # else the last pairs were not asked, or not to the end
         more = not whole or any(number >= reach.most for number in given.values())
@@ -143,10 +145,17 @@ class Cursors:
         """Something was put in, of any type: ask all pairs at the next claim. Any thread may call it."""
         self._told = True
 
-    def look_back(self) -> None:
-        """Something lies before the cursors: look from the head soon. Any thread may call it."""
+    def look_back(self, seconds: float) -> None:
+        """Something was put in that was due so long ago: look there or from the head soon. Any thread may call it."""
         self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
-        self._sweep.restart()
+        self._sweep.detour(seconds)
+
+    def _go_back(self, reach: Reach, found: Found, limit: int) -> None:
+        """A backlog behind the cursors: what gave as much as it might, the next claims go on with."""
+        for pair, end in found.ends.items():
+            if found.given[pair] >= reach.most or found.given.total() >= limit:
+                self._cursors[pair].advance(end, many=True)
+                self._giving.add(pair)
 
     def _after(self, seconds: float, now: float) -> float:
         """When a look that took so long may come again."""
@@ -185,7 +194,8 @@ class _Cursor:
 
     def advance(self, end: Place, *, many: bool) -> None:
         # A claim from the head may end before the one before it, and leave some in between.
-        self.since, self.end = end if many else min(self.end, end), end
+        again = min(self.end, end) if self.end != HEAD else end
+        self.since, self.end = end if many else again, end
 
     def settle(self, behind: Place) -> None:
         self.since = self.end = behind

@@ -2,68 +2,68 @@
 
 While somebody holds a snapshot open, nothing of what was claimed leaves the claim index: after half an hour under load
 a look from its head walks over millions of dead entries, for seconds in which nothing else is claimed. Then each look
-goes over one slice of time only, from now backwards, and the next one over the slice before.
+goes over one slice of time only, from now backwards. The slices grow with their age, so that there are some 140 to the
+head, whatever lies in them.
 """
 
 from datetime import datetime, timedelta
 
 SLOW_SECONDS = 0.25
 """A look from the head that takes longer is cut into slices from then on."""
-SLICE_SECONDS = 0.025
-"""So long a look at one slice should take: what is due meanwhile waits for it."""
-FIRST_SLICE = timedelta(seconds=16)
-LEAST_SLICE = timedelta(seconds=0.25)
-LONGEST_SLICE = timedelta(days=1)
-"""Where slices have grown to this, the last one takes all that is older."""
+QUICK_SECONDS = 0.05
+"""Where no slice takes so much longer than another, one look goes over all again."""
+LEAST_SLICE = timedelta(seconds=4)
+PARTS = 16
+"""A slice is a sixteenth of its age."""
+OLDEST = timedelta(days=1)
+"""All that is older is one slice."""
+MARGIN = timedelta(seconds=5)
+"""So much further back than it was told goes a detour: the moment is that of an insert, and told at its commit."""
 
 
 class Sweep:
-    """Where the next look back goes. Not for several threads at once, `restart` aside."""
+    """Where the next look back goes. Not for several threads at once, `detour` aside."""
 
     def __init__(self) -> None:
-        self._slice: timedelta | None = None
-        self._high: datetime | None = None  # None: whatever is due
-        self._low: datetime | None = None  # None: from the head
-        self._seconds = 0.0
+        self._sliced = False
+        self._begun: datetime | None = None
+        self._age = timedelta(0)
+        self._slice: timedelta | None = LEAST_SLICE  # None: all that is older
+        self._took: list[float] = []
+        self._told = 0.0
+        self._on_detour = False
 
     @property
     def whole(self) -> bool:
         """Whether one look goes over all."""
-        return self._slice is None
+        return not self._sliced
+
+    def detour(self, seconds: float) -> None:
+        """Something was put in that was due so long ago: look there next. Any thread may call it."""
+        self._told = max(self._told, seconds)
 
     def window(self, now: datetime) -> tuple[str, str]:
         """From which moment to which the next look goes, as PostgreSQL reads them; `now` by its clock."""
-        high = self._high
-        if self._slice is None or self._slice > LONGEST_SLICE:
-            self._low = None
-        else:
-            self._low = (high or now) - self._slice
-        return (
-            "-infinity" if self._low is None else self._low.isoformat(),
-            "infinity" if high is None else high.isoformat(),
-        )
+        told, self._told = self._told, 0.0
+        self._on_detour = 0 < told < OLDEST.total_seconds()
+        if self._on_detour:
+            return (now - timedelta(seconds=told) - MARGIN).isoformat(), "infinity"
+        self._begun = self._begun or now
+        high = self._begun - self._age
+        self._slice = max(self._age / PARTS, LEAST_SLICE) if self._age < OLDEST else None
+        low = "-infinity" if self._slice is None else (high - self._slice).isoformat()
+        return low, high.isoformat() if self._age else "infinity"
 
     def learn(self, seconds: float, *, filled: bool) -> None:
         """That look took so long; `filled` where it found as much as it might, so that more may be there."""
-        if self._slice is None:
-            if seconds > SLOW_SECONDS:
-                self._begin(FIRST_SLICE)
+        if not self._sliced:
+            self._sliced = seconds > SLOW_SECONDS
             return
-        self._seconds += seconds
-        if filled:
+        if filled or self._on_detour:
             return
-        if self._low is None:
-            self._begin(None if self._seconds < SLOW_SECONDS else FIRST_SLICE)
+        self._took.append(seconds)
+        if self._slice is not None:
+            self._age += self._slice
             return
-        self._high = self._low
-        if seconds > SLICE_SECONDS * 2:
-            self._slice = max(self._slice / 2, LEAST_SLICE)
-        elif seconds < SLICE_SECONDS / 2:
-            self._slice *= 2
-
-    def restart(self) -> None:
-        """Something was put in that was due before: the newest slice comes next. Any thread may call it."""
-        self._high = None
-
-    def _begin(self, first: timedelta | None) -> None:
-        self._slice, self._high, self._seconds = first, None, 0.0
+        self._sliced = max(self._took) - min(self._took) > QUICK_SECONDS
+        self._begun, self._age, self._took = None, timedelta(0), []

@@ -242,7 +242,7 @@ class Dispatcher:
 
     def _note(self, seconds: float) -> None:
         if seconds < -EARLIER_SECONDS:
-            self._cursors.look_back()
+            self._cursors.look_back(-seconds)
         if seconds <= 0:
             self._cursors.look_wide()
         elif seconds < POLL_SECONDS * 3:

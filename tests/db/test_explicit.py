@@ -1,9 +1,11 @@
 """A transaction that ends with its last statement: nothing or all of it, and a connection that goes back as it came."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from psycopg2 import extensions
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import (
     Connection,
@@ -20,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy import column as column_of
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db.compiled import Compiled
+from spoils.db.compiled import Compiled, execute
 from spoils.db.engine import make_engine
 from spoils.db.explicit import Driver, ExplicitTransaction
+from spoils.outcome import TimedOut
 
 PUT = Compiled(
     table("things", column_of("name")).insert().values(name=bindparam("name")), "put", anywhere=True
@@ -175,6 +178,54 @@ def test_what_could_not_begin_leaves_no_transaction_and_no_gap_in_the_pool(
             transaction.begin()
         assert found.value.connection_invalidated
         transaction.close()
+
+
+class CancelledAtTheEnd(extensions.cursor):
+    """A cursor whose last statement meets a cancel that comes late."""
+
+    def execute(self, query: Any, values: Any = None) -> None:
+        late = query in ("COMMIT", "ROLLBACK")
+        super().execute("SET LOCAL statement_timeout = 1; SELECT pg_sleep(1)" if late else query, values)
+
+
+@pytest.mark.parametrize("end", ["close", "commit"])
+def test_a_cancel_that_comes_at_its_end_leaves_the_next_one_no_open_transaction(
+    engine: Engine, connection: Connection, end: str
+) -> None:
+    transaction = begun(engine)
+    transaction.driver.cursor_factory = CancelledAtTheEnd
+    with pytest.raises(DBAPIError, match="statement timeout"):
+        getattr(transaction, end)()
+    with suppress(DBAPIError):
+        transaction.close()
+    assert transaction.driver.closed
+    begun(engine).close()
+    assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_an_interruption_just_after_its_beginning_leaves_no_open_transaction(
+    engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = ExplicitTransaction(engine)
+
+    def interrupted(*given: Any) -> None:
+        execute(*given)
+        raise TimedOut
+
+    monkeypatch.setattr("spoils.db.explicit.execute", interrupted)
+    with pytest.raises(TimedOut):
+        transaction.begin()
+    transaction.close()
+    assert transaction.driver.info.transaction_status == TRANSACTION_STATUS_IDLE
+    assert connection.execute(COUNT).scalar_one() == 0
+
+
+def test_the_driver_as_a_context_is_in_its_pool_as_it_came(engine: Engine, connection: Connection) -> None:
+    transaction = begun(engine)
+    with transaction.driver:
+        transaction.connection.execute(text("INSERT INTO things VALUES ('second')"))
+    assert connection.execute(COUNT).scalar_one() == 2
+    transaction.close()
 
 
 def test_what_listens_for_a_beginning_is_in_the_transaction(engine: Engine) -> None:

@@ -103,38 +103,55 @@ def looked_back(cursors: Cursors, now: float, seconds: float, given: int = 0) ->
     return reach
 
 
-def test_where_a_look_from_the_head_takes_long_the_next_ones_go_back_slice_by_slice_to_the_head() -> None:
+def sliced() -> tuple[Cursors, Iterator[float]]:
+    """Cursors whose look from the head took long, and moments at which the next one may come."""
     cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
     whole = looked_back(cursors, next(clock), 5.0)
     assert (set(whole.since), whole.until, cursors.sweeping) == ({HEAD}, "infinity", True)
-    looked = [looked_back(cursors, next(clock), 0.02)]
-    assert looked[0].until == "infinity"
-    while looked[-1].since[0] != HEAD:
-        # Each slice ends where the one after it begins.
-        assert len(looked) < 100
-        looked.append(looked_back(cursors, next(clock), 0.02 if len(looked) < 20 else 0.001))
-        assert looked[-1].until == looked[-2].since[0][0]
-    # All of it was slow, so it begins anew in slices; once it is quick, all is looked at at once again.
-    assert cursors.sweeping
-    while looked_back(cursors, next(clock), 0.001).since[0] != HEAD:
-        pass
+    return cursors, clock
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.02, 1.0])
+def test_where_a_look_from_the_head_takes_long_the_next_ones_go_back_slice_by_slice_to_the_head(
+    seconds: float,
+) -> None:
+    cursors, clock = sliced()
+    looks = [looked_back(cursors, next(clock), seconds)]
+    while looks[-1].since[0] != HEAD:
+        looks.append(looked_back(cursors, next(clock), seconds))
+    assert len(looks) < 150
+    assert looks[0].until == "infinity"
+    # Each slice ends where the one after it begins.
+    assert [one.until for one in looks[1:]] == [one.since[0][0] for one in looks[:-1]]
+    # None took longer than the others: all is looked at at once again.
     assert not cursors.sweeping
     assert set(looked_back(cursors, next(clock), 0.001).since) == {HEAD}
 
 
-def test_a_slice_that_takes_too_long_makes_the_next_one_shorter() -> None:
-    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
-    looked_back(cursors, next(clock), 5.0)
-    reaches = [looked_back(cursors, next(clock), seconds) for seconds in (1.0, 1.0, 0.02, 0.001, 0.02)]
-    moments = [datetime.fromisoformat(reach.since[0][0]) for reach in reaches]
-    ends = [datetime.fromisoformat(BEHIND[0]), *moments]
-    assert [(end - begin).total_seconds() for end, begin in itertools.pairwise(ends)] == [16, 8, 4, 4, 8]
+def test_while_one_slice_takes_longer_than_others_it_goes_on_in_slices() -> None:
+    cursors, clock = sliced()
+    for sweep in range(3):
+        looked_back(cursors, next(clock), 0.3)
+        while looked_back(cursors, next(clock), 0.01).since[0] != HEAD:
+            pass
+        assert cursors.sweeping, sweep
 
 
-def test_a_slice_that_gave_as_much_as_it_might_is_looked_at_again() -> None:
-    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
-    looked_back(cursors, next(clock), 5.0)
-    first = looked_back(cursors, next(clock), 0.02, given=10)
+def test_a_slice_is_a_sixteenth_of_its_age_and_four_seconds_at_least() -> None:
+    cursors, clock = sliced()
+    now = datetime.fromisoformat(BEHIND[0])
+    looks = [looked_back(cursors, next(clock), 0.01) for _ in range(60)]
+    ends = [now, *(datetime.fromisoformat(look.since[0][0]) for look in looks)]
+    for end, begin in itertools.pairwise(ends):
+        assert (end - begin).total_seconds() == pytest.approx(max((now - end).total_seconds() / 16, 4))
+
+
+def test_a_slice_that_gave_as_much_as_it_might_is_gone_on_with_and_looked_at_again() -> None:
+    cursors, clock = sliced()
+    now = next(clock)
+    first = looked_back(cursors, now, 0.02, given=10)
+    regular = cursors.reach(now + 0.03, 10)
+    assert regular.since[regular.pairs.index(("a", 0))] == place(1)
     again = looked_back(cursors, next(clock), 0.02, given=9)
     after = looked_back(cursors, next(clock), 0.02)
     assert (again.since, again.until) == (first.since, first.until)
@@ -142,20 +159,22 @@ def test_a_slice_that_gave_as_much_as_it_might_is_looked_at_again() -> None:
 
 
 def test_a_look_at_a_slice_moves_no_cursor_and_takes_no_turn() -> None:
-    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
-    looked_back(cursors, next(clock), 5.0)
+    cursors, clock = sliced()
     now = next(clock)
-    looked_back(cursors, now, 0.02, given=10)
+    looked_back(cursors, now, 0.02, given=9)
     assert set(cursors.reach(now + 0.03, 10).since) == {BEHIND}
     assert set(cursors.places(next(clock)).values()) == {BEHIND}
 
 
-def test_word_of_something_earlier_begins_the_slices_anew() -> None:
-    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
-    looked_back(cursors, next(clock), 5.0)
-    looked_back(cursors, next(clock), 0.02)
-    cursors.look_back()
-    assert looked_back(cursors, next(clock), 0.02).until == "infinity"
+def test_word_of_something_earlier_leads_there_and_then_on_with_the_slices() -> None:
+    cursors, clock = sliced()
+    before = looked_back(cursors, next(clock), 0.02)
+    for seconds in (3.0, 3600.0, 60.0):
+        cursors.look_back(seconds)
+    there = looked_back(cursors, next(clock), 0.02)
+    back = datetime.fromisoformat(BEHIND[0]) - datetime.fromisoformat(there.since[0][0])
+    assert (there.until, back.total_seconds()) == ("infinity", 3605)
+    assert looked_back(cursors, next(clock), 0.02).until == before.since[0][0]
 
 
 def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
@@ -166,15 +185,15 @@ def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
     assert len(claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=5)[0]) == 1
     cursors._sweep.learn(5.0, filled=False)
     late = [rows.task(due_in=-seconds) for seconds in (2, 60, 5000, 10**6, 10**9)]
+    connection.execute(
+        text("UPDATE fang_tasks SET scheduled_at = '-infinity' WHERE id = :id"), {"id": late[-1]}
+    )
     fresh = rows.task()
     found: list[UUID] = []
-    for _ in range(200):
+    for _ in range(350):
         cursors._head_again_at = 0.0
-        claims, more = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=2)
+        claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=2)
         found += [one.id for one in claims]
-        if not cursors.sweeping:
-            break
-        assert more
     assert (set(found), len(found)) == ({*late, fresh}, 6)
 
 
@@ -182,7 +201,7 @@ def test_word_of_something_earlier_brings_the_look_from_the_head_forward() -> No
     cursors = Cursors(["a"])
     cursors.learn(cursors.reach(0.0, 10), NOTHING, limit=10, started=0.0, now=0.5)
     assert not cursors.reach(1.0, 10).from_head
-    cursors.look_back()
+    cursors.look_back(60)
     assert cursors.reach(1.0, 10).from_head
 
 
@@ -260,7 +279,7 @@ def test_what_is_put_in_behind_the_cursor_is_found_from_the_head(
         assert len(claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)[0]) == 1
     late = rows.task(due_in=-3600)
     cursors._head_at -= 1  # a tenth of a second must have passed
-    cursors.look_back()
+    cursors.look_back(3600)
     claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)
     assert [one.id for one in claims] == [late]
 

@@ -48,7 +48,4 @@ END $$;
 def upgrade() -> None:
     """Change what a row without an id gets. Rows that are there keep theirs, and any id may be given."""
     op.execute(NEW_ID)
-    # Behind one who waits for this lock all others wait too: not for as long as a dump takes.
-    op.execute("SET LOCAL lock_timeout = '3s'")
     op.execute(MADE_HERE)
-    op.execute("SET LOCAL lock_timeout TO DEFAULT")
