@@ -102,8 +102,11 @@ class Cursors:
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
         if from_head and not self._sweep.whole:
-            low, high = self._sweep.window(self._clock)
-            return Reach(known, [(low, HEAD_ID)] * len(known), limit, until=high, sliced=True)
+            moment, until = self._sweep.window(self._clock)
+            low = moment, HEAD_ID
+            # Of a flood whose cursor is older than the slice nothing in it was passed over: the oldest go first.
+            behind = [pair for pair in known if self._cursors[pair].since > low] or known
+            return Reach(behind, [low] * len(behind), limit, until=until, sliced=True)
         self._turn += 1
         told, self._told = self._told, False
         if self._turn % BY_AGE_EVERY == 0:
@@ -153,7 +156,8 @@ class Cursors:
     def _go_back(self, reach: Reach, found: Found, limit: int) -> None:
         """A backlog behind the cursors: what gave as much as it might, the next claims go on with."""
         for pair, end in found.ends.items():
-            if found.given[pair] >= reach.most or found.given.total() >= limit:
+            filled = found.given[pair] >= reach.most or found.given.total() >= limit
+            if filled and end < self._cursors[pair].since:
                 self._cursors[pair].advance(end, many=True)
                 self._giving.add(pair)
 

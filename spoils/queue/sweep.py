@@ -43,16 +43,16 @@ class Sweep:
         self._told = max(self._told, seconds)
 
     def window(self, now: datetime) -> tuple[str, str]:
-        """From which moment to which the next look goes, as PostgreSQL reads them; `now` by its clock."""
+        """From which moment to which the next look goes, as PostgreSQL prints them; `now` by its clock."""
         told, self._told = self._told, 0.0
         self._on_detour = 0 < told < OLDEST.total_seconds()
         if self._on_detour:
-            return (now - timedelta(seconds=told) - MARGIN).isoformat(), "infinity"
+            return _printed(now - timedelta(seconds=told) - MARGIN), "infinity"
         self._begun = self._begun or now
         high = self._begun - self._age
         self._slice = max(self._age / PARTS, LEAST_SLICE) if self._age < OLDEST else None
-        low = "-infinity" if self._slice is None else (high - self._slice).isoformat()
-        return low, high.isoformat() if self._age else "infinity"
+        low = "-infinity" if self._slice is None else _printed(high - self._slice)
+        return low, _printed(high) if self._age else "infinity"
 
     def learn(self, seconds: float, *, filled: bool) -> None:
         """That look took so long; `filled` where it found as much as it might, so that more may be there."""
@@ -67,3 +67,7 @@ class Sweep:
             return
         self._sliced = max(self._took) - min(self._took) > QUICK_SECONDS
         self._begun, self._age, self._took = None, timedelta(0), []
+
+
+def _printed(moment: datetime) -> str:
+    return moment.isoformat(sep=" ")

@@ -24,6 +24,7 @@ from tests.queue.hands import KINDS
 from tests.rows import Rows
 
 BEHIND = ("2026-01-01 00:00:00+00", HEAD[1])
+EARLIER = ("2025-12-31 22:00:00+00", HEAD[1])
 NOTHING = Found(Counter(), {}, BEHIND)
 
 
@@ -97,7 +98,7 @@ def looked_back(cursors: Cursors, now: float, seconds: float, given: int = 0) ->
     """The next look back, at a moment when it may come, which takes so long and finds so many."""
     reach = cursors.reach(now, 10)
     assert reach.from_head
-    seen = Found(Counter({("a", 0): given}), {("a", 0): place(1)} if given else {}, BEHIND)
+    seen = Found(Counter({("a", 0): given}), {("a", 0): EARLIER} if given else {}, BEHIND)
     more = cursors.learn(reach, seen, limit=10, started=now, now=now + seconds)
     assert more or not reach.sliced  # where only a slice was looked at, what is due now is asked for at once
     return reach
@@ -151,11 +152,27 @@ def test_a_slice_that_gave_as_much_as_it_might_is_gone_on_with_and_looked_at_aga
     now = next(clock)
     first = looked_back(cursors, now, 0.02, given=10)
     regular = cursors.reach(now + 0.03, 10)
-    assert regular.since[regular.pairs.index(("a", 0))] == place(1)
+    assert regular.since[regular.pairs.index(("a", 0))] == EARLIER
     again = looked_back(cursors, next(clock), 0.02, given=9)
     after = looked_back(cursors, next(clock), 0.02)
-    assert (again.since, again.until) == (first.since, first.until)
+    assert (again.since[0], again.until) == (first.since[0], first.until)
     assert after.until == first.since[0][0]
+
+
+def test_a_look_at_a_slice_passes_over_nothing_of_a_flood() -> None:
+    cursors, clock = Cursors(["a", "b"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, now := next(clock), 5.0)
+    old = ("2025-12-31 23:00:00+00", HEAD[1])
+    seen = Found(Counter({("a", 0): MANY}), {("a", 0): old}, BEHIND)
+    cursors.learn(cursors.reach(now + 5.1, MANY), seen, limit=MANY, started=now + 5.1, now=now + 5.2)
+    slice_ = cursors.reach(next(clock), 10)
+    assert slice_.sliced
+    assert ("a", 0) not in slice_.pairs
+    assert ("b", 0) in slice_.pairs
+    # And where it is asked for after all, its cursor goes back only.
+    late = Found(Counter({("a", 0): 10}), {("a", 0): place(1)}, BEHIND)
+    cursors.learn(slice_, late, limit=10, started=0.0, now=0.01)
+    assert cursors._cursors["a", 0].since == old
 
 
 def test_a_look_at_a_slice_moves_no_cursor_and_takes_no_turn() -> None:
