@@ -1,11 +1,14 @@
 """When a job is interrupted, and when its thread is given up. `tests/process` has the interruptions themselves."""
 
 import threading
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
 
+from spoils.db.engine import make_engine
+from spoils.db.explicit import Driver
 from spoils.job import Queue
 from spoils.outcome import Cancelled, GivenBack, Interrupted, TimedOut
 from spoils.queue.claim import Claim
@@ -47,8 +50,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(engine: Engine) -> Bench:
-    return Bench(engine)
+def bench(database_url: str) -> Iterator[Bench]:
+    engine = make_engine(database_url, connections=1, application_name="tests", connection_factory=Driver)
+    yield Bench(engine)
+    engine.dispose()
 
 
 def test_it_sleeps_until_the_next_moment_that_matters(bench: Bench) -> None:
