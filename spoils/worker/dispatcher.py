@@ -40,7 +40,6 @@ LEAST_CLAIM = 250
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
 """A notification of a task that was due so long ago tells of a place that the cursors may have passed."""
-HAND_OVER_SECONDS = 0.0001
 AGAIN_SECONDS = (0.005, 0.010, 0.020)
 """After a notification, a claim that found nothing is made again: of several inserts at once only one notifies."""
 
@@ -183,10 +182,7 @@ class Dispatcher:
                 connection, worker_id=self._worker_id, key=key, task_types=wanted, kinds=self._kinds
             )
             self._take_in_hand(claims)
-        if claims:
-            # The thread that is to perform it would else have the interpreter only when this one waits again.
-            time.sleep(HAND_OVER_SECONDS)
-        else:
+        if not claims:
             self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
 
     def _claim_suspect(self) -> bool:
