@@ -4,32 +4,24 @@ import pytest
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Integer,
     bindparam,
     cast,
     func,
-    literal_column,
     select,
-    table,
     text,
 )
-from sqlalchemy import column as column_of
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
+from tests.db.things import COUNT, DIVIDE, PUT
 from tests.programs import free_port
 
-PUT = Compiled(
-    table("things", column_of("name")).insert().values(name=bindparam("name")), "put", anywhere=True
-)
-DIVIDE = Compiled(select(literal_column("1") / cast(bindparam("by"), Integer)), "divide", anywhere=True)
 DIE = Compiled(
     select(func.pg_terminate_backend(func.pg_backend_pid(), cast(bindparam("wait"), BigInteger))),
     "die",
     anywhere=True,
 )
-COUNT = text("SELECT count(*) FROM things")
 
 
 def test_a_statement_commits_by_itself_also_on_an_engine_of_transactions(

@@ -10,28 +10,16 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from sqlalchemy import (
     Connection,
     Engine,
-    Integer,
-    bindparam,
-    cast,
     event,
-    literal_column,
-    select,
-    table,
     text,
 )
-from sqlalchemy import column as column_of
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db.compiled import Compiled, execute
+from spoils.db.compiled import execute
 from spoils.db.engine import make_engine
 from spoils.db.explicit import Driver, ExplicitTransaction
 from spoils.outcome import TimedOut
-
-PUT = Compiled(
-    table("things", column_of("name")).insert().values(name=bindparam("name")), "put", anywhere=True
-)
-DIVIDE = Compiled(select(literal_column("1") / cast(bindparam("by"), Integer)), "divide", anywhere=True)
-COUNT = text("SELECT count(*) FROM things")
+from tests.db.things import COUNT, DIVIDE, PUT
 
 
 @pytest.fixture
