@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Engine
 
 from spoils.db.compiled import Compiled, execute
 
+FIRST_SAVEPOINT = "sa_savepoint_1"
+"""What SQLAlchemy calls the first one of a connection. Were it to find another name, it would make its own."""
+
 
 class ExplicitTransaction:
     """One transaction on a connection of `engine`, whose connections are `Driver`s.
@@ -25,8 +28,9 @@ class ExplicitTransaction:
         """Begin it. Not done when it is made: who is to cut off a server that does not answer must hold it by then."""
         self.driver.autocommit = True
         self.driver.in_sql = True  # before it is so: an interruption may come between
-        execute(self.connection, "BEGIN")
+        execute(self.connection, f"BEGIN; SAVEPOINT {FIRST_SAVEPOINT}")
         self.connection.begin()
+        self.driver.savepoint = FIRST_SAVEPOINT
 
     def commit(self) -> None:
         """End it for good."""
@@ -55,6 +59,8 @@ class Driver(extensions.connection):
 
     in_sql = False
     """Whether a transaction was begun in SQL, and has not been ended by this connection yet."""
+    savepoint: str | None = None
+    """The savepoint that is there already, as long as nothing has been executed since."""
 
     def commit(self) -> None:
         """As psycopg2's."""
@@ -66,12 +72,14 @@ class Driver(extensions.connection):
 
     def cursor(self, name: str | bytes | None = None, *options: Any, **more: Any) -> Any:
         """As psycopg2's; with a name, a cursor of the server."""
+        self.savepoint = None
         if name is not None:
             self._let_begin()
         return super().cursor(name, *options, **more)
 
     def lobject(self, *options: Any, **more: Any) -> Any:
         """As psycopg2's."""
+        self.savepoint = None
         self._let_begin()
         return super().lobject(*options, **more)
 
@@ -85,7 +93,7 @@ class Driver(extensions.connection):
                     cursor.execute(statement)
             end()
         finally:
-            self.in_sql = False
+            self.in_sql, self.savepoint = False, None
             if not self.closed:
                 if (self.status, self.info.transaction_status) == (STATUS_READY, TRANSACTION_STATUS_IDLE):
                     self.autocommit = False

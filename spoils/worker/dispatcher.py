@@ -83,6 +83,7 @@ class Dispatcher:
         self._named: str | None = None
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
+        self._own: Claim | None = None
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
         self._connection: Connection | None = None
@@ -114,6 +115,12 @@ class Dispatcher:
         self._draining, self._paused = draining, paused
         if more:
             self.loop.wake()
+
+    def lead(self) -> Claim | None:
+        """Hear and claim in this thread, until there is a task for it to perform; None: until the loop is stopped."""
+        self.loop.run()
+        claim, self._own = self._own, None
+        return claim
 
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
@@ -248,7 +255,11 @@ class Dispatcher:
     def _take_in_hand(self, claims: list[Claim]) -> None:
         self._in_flight.add(claims)
         self._unsure = False
-        self._pool.submit(claims)
+        if len(claims) == 1 and self._pool.take_over():
+            self._own = claims[0]
+            self.loop.let_go()
+        else:
+            self._pool.submit(claims)
 
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]

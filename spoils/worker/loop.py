@@ -33,17 +33,34 @@ class Loop:
         self._interrupt = interrupt or self._wake
         self._longest_error_seconds = longest_error_seconds
         self._errors = 0
+        self._delay = 0.0
+        self._let_go = False
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         self._ticking_since: float | None = None
-        # Between a thread's making and its start it can be neither joined nor started anew.
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Start the thread; a loop is started once, and a second start changes nothing."""
+        """Run it in a thread of its own; a loop is started once, and a second start changes nothing."""
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+                self._thread = threading.Thread(target=self.run, name=self.name, daemon=True)
                 self._thread.start()
+
+    def run(self) -> None:
+        """Run it in this thread, until it is stopped or a tick lets go of it; who runs it next goes on from there."""
+        self._thread = threading.current_thread()
+        self._let_go = False
+        try:
+            while not self._stopping.is_set() and not self._let_go:
+                self._round()
+        finally:
+            if not self._let_go:
+                self._ended.set()
+
+    def let_go(self) -> None:
+        """Let `run` return after this tick, which calls it: another thread is to run the loop."""
+        self._let_go = True
 
     def wake(self) -> None:
         """Tick now rather than when the delay is over. Any thread may call it."""
@@ -64,20 +81,19 @@ class Loop:
         """End after the present tick; whether the thread has ended within `timeout` seconds."""
         self._stopping.set()
         self._interrupt()
-        with self._starting:
-            thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if self._thread is None or self._thread is threading.current_thread():
             return True
-        thread.join(timeout)
-        return not thread.is_alive()
+        return self._ended.wait(timeout)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._ticking_since = time.monotonic()
-            delay = self._safely(self._tick)
-            self._ticking_since = None
-            if delay > 0 and not self._stopping.is_set():
-                self._safely(self._waiting, delay)
+    def _round(self) -> None:
+        delay, self._delay = self._delay, 0.0
+        if delay > 0:
+            self._safely(self._waiting, delay)
+            if self._stopping.is_set():
+                return
+        self._ticking_since = time.monotonic()
+        self._delay = self._safely(self._tick)
+        self._ticking_since = None
 
     def _waiting(self, delay: float) -> float:
         self._wait(delay)

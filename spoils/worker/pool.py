@@ -28,6 +28,8 @@ class Pool:
     """A fixed number of threads over one line of claims; it knows how many more they would start soon.
 
     `perform` is called once for each claim, in a thread that is `at_work`; `on_room` when a claim would be welcome.
+    One thread more is in `lead`, which hears of tasks and claims them. Where that returns a claim, the thread performs
+    it, and another one leads: what somebody waits for need not wait for a thread to wake.
     """
 
     def __init__(
@@ -37,10 +39,13 @@ class Pool:
         perform: Callable[[Claim], None],
         on_room: Callable[[], None],
         at_work: Callable[[], AbstractContextManager[object]] = nullcontext,
+        lead: Callable[[], Claim | None] | None = None,
     ) -> None:
         self._perform = perform
         self._on_room = on_room
         self._at_work = at_work
+        self._lead = lead
+        self._leaderless = lead is not None
         self._line: deque[Claim] = deque()
         # Threads sleep here only while the line is empty: a thread that is awake takes from the line without a lock.
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -58,7 +63,7 @@ class Pool:
 
     def start(self) -> None:
         """Start the threads."""
-        for _ in range(self._size):
+        for _ in range(self._size + (self._lead is not None)):
             self._start_one()
 
     @property
@@ -94,6 +99,15 @@ class Pool:
             self._line.extend(then)
             self._ring(min(self._idle, len(claims)))
         self._asks_at = (self._size + self._wanted()) // 2
+
+    def take_over(self) -> bool:
+        """Whether the thread that leads may perform one claim: another one is free to lead. It counts as submitted."""
+        with self._lock:
+            if self._lead is None or not self._idle or self._line:
+                return False
+            self._outstanding += 1
+            self._last_start = time.monotonic()
+        return True
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""
@@ -153,6 +167,8 @@ class Pool:
     def _next(self) -> Claim | None:
         """The next claim of the line, as soon as there is one; None when there will be none any more."""
         while True:
+            if self._leaderless and (claim := self._led()):
+                return claim
             try:
                 return self._line.popleft()
             except IndexError:
@@ -160,11 +176,23 @@ class Pool:
             with self._lock:
                 if self._stopping and not self._line:
                     return None
-                if not self._line:
-                    self._idle += 1
-                else:
+                if self._line or self._leaderless:
                     continue
+                self._idle += 1
             self._bell.get()
+
+    def _led(self) -> Claim | None:
+        """Lead, if nobody does; the claim that this ended with."""
+        with self._lock:
+            if self._lead is None or not self._leaderless:
+                return None
+            self._leaderless = False
+        claim = self._lead()
+        if claim is not None:
+            with self._lock:
+                self._leaderless = True
+                self._ring(1)
+        return claim
 
     def _ring(self, times: int) -> None:
         self._idle -= times

@@ -92,6 +92,7 @@ class Rooms:
             perform=self.performer.perform,
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
+            lead=lambda: self.dispatcher.lead(),
         )
         self.presence = Presence(
             engine=self.engine,
@@ -148,8 +149,7 @@ class Rooms:
         )
         self.presence.loop.start()
         self.settler.loop.start()
-        self.pool.start()
-        self.dispatcher.loop.start()
+        self.pool.start()  # one of its threads runs the dispatcher
         for room in (self.scheduler, self.maintenance, self.rescuer, self.timekeeper, self.alerts):
             room.loop.start()
         self.watchdog.start()

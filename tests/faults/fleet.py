@@ -135,13 +135,12 @@ def rerun_of(rows: Rows, lost: list[UUID], since: datetime, timeout: float = 60.
 
 
 def listening(rows: Rows) -> list[int]:
-    """The backends of workers that hold their lock."""
+    """The backends in which workers listen and claim, as the last statement of each tells."""
     return [
         pid
         for (pid,) in rows.all(
-            "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND (classid::bigint << 32 | objid::bigint) IN (SELECT lock_key FROM spoils_workers)"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'spoils:%' "
+            "AND query ~ '(LISTEN spoils_tasks|(EXECUTE|PREPARE) spoils_claim)'"
         )
     ]
 

@@ -52,6 +52,7 @@ def test_a_worker_hears_notifications_again_after_its_listening_connection_was_e
     with worker(database_url):
         attends(rows, 1)
         for _ in range(3):
+            comes_true(lambda: len(listening(rows)) == 1)
             (former,) = listening(rows)
             rows.value("SELECT pg_terminate_backend(:pid)", pid=former)
             comes_true(lambda former=former: listening(rows) not in ([], [former]))

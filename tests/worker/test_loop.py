@@ -98,6 +98,32 @@ def test_errors_make_it_wait_longer_and_longer_and_never_end_it(caplog: pytest.L
     assert [bool(record.exc_info) for record in told[:13]] == [True, *[False] * 11, True]
 
 
+def test_who_runs_it_after_a_tick_has_let_go_goes_on_where_that_ended() -> None:
+    waits: list[float] = []
+    ticks: list[int] = []
+
+    def tick() -> float:
+        ticks.append(threading.get_ident())
+        if len(ticks) % 2:
+            loop.let_go()
+        return float(len(ticks))
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 4:
+            loop.stop()
+
+    loop = Loop(name="a loop", tick=tick, wait=wait, interrupt=lambda: None)
+    loop.run()
+    assert (len(ticks), waits) == (1, [])
+    for _ in range(2):
+        other = threading.Thread(target=loop.run)
+        other.start()
+        other.join(60)
+    assert loop.stop(0)
+    assert (len(ticks), waits) == (4, [1.0, 2.0, 3.0, 4.0])
+
+
 def test_stopping_before_the_start_and_twice_is_fine() -> None:
     ticks = Ticks()
     loop = Loop(name="a loop", tick=ticks)

@@ -1,6 +1,7 @@
 """The threads that perform: how many are free, and that no fault ends one."""
 
 import threading
+from queue import SimpleQueue
 from uuid import uuid4
 
 import pytest
@@ -78,6 +79,86 @@ def test_its_threads_end_once_they_are_free() -> None:
 
     eventually(ended)
     assert performed == [CLAIM]
+
+
+class Led:
+    """A pool that is led by whoever hears of a claim; its jobs end when the gate opens."""
+
+    def __init__(self, threads: int) -> None:
+        self.told: SimpleQueue[Claim | None] = SimpleQueue()
+        self.gate = threading.Event()
+        self.leads, self.performs = [], []  # type: list[int], list[tuple[int, Claim]]
+        self.pool = Pool(threads=threads, perform=self._perform, on_room=lambda: None, lead=self._lead)
+        self.pool.start()
+
+    def _lead(self) -> Claim | None:
+        self.leads.append(threading.get_ident())
+        while (claim := self.told.get()) is not None:
+            if self.pool.take_over():
+                return claim
+            self.pool.submit([claim])
+        return None
+
+    def _perform(self, claim: Claim) -> None:
+        self.performs.append((threading.get_ident(), claim))
+        self.gate.wait(60)
+
+
+def test_who_leads_performs_what_it_has_claimed_and_another_leads_on() -> None:
+    led = Led(threads=2)
+    claims = [another() for _ in range(4)]
+
+    def idle() -> None:
+        assert (led.pool._idle, len(led.leads)) == (2, 1)
+
+    eventually(idle)
+    for number, claim in enumerate(claims[:2], 1):
+        led.told.put(claim)
+
+        def handed_on(number: int = number) -> None:
+            assert (led.pool.busy, len(led.leads), len(led.performs)) == (number, number + 1, number)
+
+        eventually(handed_on)
+    assert [thread for thread, _ in led.performs] == led.leads[:2]
+    assert len(set(led.leads)) == 3
+    # Nobody is free to lead in its place: what comes now waits in line.
+    for claim in claims[2:]:
+        led.told.put(claim)
+
+    def in_line() -> None:
+        assert (led.pool._outstanding, len(led.leads), len(led.performs)) == (4, 3, 2)
+
+    eventually(in_line)
+    led.gate.set()
+
+    def performed() -> None:
+        assert ({claim for _, claim in led.performs}, led.pool.busy) == (set(claims), 0)
+
+    eventually(performed)
+    led.told.put(None)
+    led.pool.stop()
+
+
+def test_somebody_leads_and_everything_is_performed_once_whoever_is_faster() -> None:
+    led = Led(threads=3)
+    led.gate.set()
+    claims = [another() for _ in range(2000)]
+    for claim in claims:
+        led.told.put(claim)
+
+    def performed() -> None:
+        assert (len(led.performs), led.pool.busy) == (len(claims), 0)
+
+    eventually(performed)
+    assert {claim for _, claim in led.performs} == set(claims)
+    before = threading.active_count()
+    led.told.put(None)
+    led.pool.stop()
+
+    def ended() -> None:
+        assert threading.active_count() == before - 4
+
+    eventually(ended)
 
 
 def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
