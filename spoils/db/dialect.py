@@ -21,17 +21,28 @@ class Dialect(PGDialect_psycopg2):
     def do_savepoint(self, connection: Connection, name: str) -> None:
         """Make one, unless the transaction began with it."""
         driver: Any = connection.connection.driver_connection
-        if driver.savepoint != name:
-            execute(connection, f"SAVEPOINT {name}")
-        driver.savepoint = None
+        if getattr(driver, "savepoint", None) == name:  # a job may make an engine of its own by this URL
+            driver.savepoint = None
+        else:
+            _execute(connection, f"SAVEPOINT {name}")
 
     def do_rollback_to_savepoint(self, connection: Connection, name: str) -> None:
         """Undo what came after it."""
-        execute(connection, f"ROLLBACK TO SAVEPOINT {name}")
+        _execute(connection, f"ROLLBACK TO SAVEPOINT {name}")
 
     def do_release_savepoint(self, connection: Connection, name: str) -> None:
         """Keep what came after it."""
-        execute(connection, f"RELEASE SAVEPOINT {name}")
+        _execute(connection, f"RELEASE SAVEPOINT {name}")
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    try:
+        execute(connection, statement)
+    except Exception:
+        raise
+    except BaseException as exc:
+        connection.invalidate(exc)  # an interruption: nobody knows whether it was carried out
+        raise
 
 
 registry.register(f"postgresql.{NAME}", __name__, Dialect.__name__)

@@ -66,9 +66,9 @@ def engine_options(
     }
 
 
-def driver_url(url: str, driver: str = "psycopg2") -> str:
+def driver_url(url: str, dialect: str = "psycopg2") -> str:
     """A PostgreSQL URL with the driver named, which SQLAlchemy needs since its default is another one."""
-    return f"postgresql+{driver}://{url.partition('://')[2]}"
+    return f"postgresql+{dialect}://{url.partition('://')[2]}"
 
 
 def make_engine(

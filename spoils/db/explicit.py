@@ -29,8 +29,8 @@ class ExplicitTransaction:
         self.driver.autocommit = True
         self.driver.in_sql = True  # before it is so: an interruption may come between
         execute(self.connection, f"BEGIN; SAVEPOINT {FIRST_SAVEPOINT}")
-        self.connection.begin()
         self.driver.savepoint = FIRST_SAVEPOINT
+        self.connection.begin()
 
     def commit(self) -> None:
         """End it for good."""

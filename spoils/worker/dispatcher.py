@@ -1,4 +1,4 @@
-"""Claiming as much as there are free threads, and handing it to them."""
+"""Claiming as much as there are free threads, and handing it to them, or keeping the one task that was claimed."""
 
 import logging
 import threading
@@ -83,7 +83,7 @@ class Dispatcher:
         self._named: str | None = None
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
-        self._own: Claim | None = None
+        self._own: Claim | None = None  # what the thread that leads performs, once it has let go
         self._due_at: float | None = None
         self._empty_until = -EMPTY_EVERY_SECONDS
         self._connection: Connection | None = None
@@ -255,7 +255,7 @@ class Dispatcher:
     def _take_in_hand(self, claims: list[Claim]) -> None:
         self._in_flight.add(claims)
         self._unsure = False
-        if len(claims) == 1 and self._pool.take_over():
+        if len(claims) == 1 and self._own is None and self._pool.keep():
             self._own = claims[0]
             self.loop.let_go()
         else:

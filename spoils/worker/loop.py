@@ -1,4 +1,4 @@
-"""A thread that ticks: `tick()` does one round and returns the seconds until the next."""
+"""Rounds of one thread at a time: `tick()` does one and returns the seconds until the next."""
 
 import logging
 import random
@@ -13,7 +13,7 @@ LONGEST_ERROR_SECONDS = 5.0
 
 
 class Loop:
-    """Owns the thread, the wake-up and the backing off after errors, so that a room is only its `tick`."""
+    """Owns the rounds, the wake-up and the backing off after errors, so that a room is only its `tick`."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Loop:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._ticking_since: float | None = None
+        # A second start must start no second thread.
         self._starting = threading.Lock()
 
     def start(self) -> None:
@@ -55,7 +56,7 @@ class Loop:
             while not self._stopping.is_set() and not self._let_go:
                 self._round()
         finally:
-            if not self._let_go:
+            if not self._let_go:  # else who stops it waits for the one who runs it next
                 self._ended.set()
 
     def let_go(self) -> None:
@@ -78,7 +79,7 @@ class Loop:
         return 0.0 if since is None else time.monotonic() - since
 
     def stop(self, timeout: float | None = None) -> bool:
-        """End after the present tick; whether the thread has ended within `timeout` seconds."""
+        """End after the present tick; whether nobody runs it any more within `timeout` seconds."""
         self._stopping.set()
         self._interrupt()
         if self._thread is None or self._thread is threading.current_thread():

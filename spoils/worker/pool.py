@@ -1,4 +1,4 @@
-"""The threads that perform."""
+"""The threads that perform, one of which leads."""
 
 import logging
 import threading
@@ -57,7 +57,7 @@ class Pool:
         self._performing_seconds = UNKNOWN_SECONDS
         self._last_start = 0.0
         self._lost: set[int] = set()
-        self._asks_at = 0
+        self._asks_at = threads
         self._started = 0
         self._stopping = False
 
@@ -100,10 +100,11 @@ class Pool:
             self._ring(min(self._idle, len(claims)))
         self._asks_at = (self._size + self._wanted()) // 2
 
-    def take_over(self) -> bool:
-        """Whether the thread that leads may perform one claim: another one is free to lead. It counts as submitted."""
+    def keep(self) -> bool:
+        """Let the thread that leads keep the one claim that it made, if another is free to lead; it then counts as
+        submitted."""
         with self._lock:
-            if self._lead is None or not self._idle or self._line:
+            if self._lead is None or not self._idle or self._line:  # what waits goes first
                 return False
             self._outstanding += 1
             self._last_start = time.monotonic()
@@ -167,8 +168,8 @@ class Pool:
     def _next(self) -> Claim | None:
         """The next claim of the line, as soon as there is one; None when there will be none any more."""
         while True:
-            if self._leaderless and (claim := self._led()):
-                return claim
+            if self._leaderless and self._takes_the_lead():
+                return self._led()
             try:
                 return self._line.popleft()
             except IndexError:
@@ -181,17 +182,18 @@ class Pool:
                 self._idle += 1
             self._bell.get()
 
-    def _led(self) -> Claim | None:
-        """Lead, if nobody does; the claim that this ended with."""
+    def _takes_the_lead(self) -> bool:
         with self._lock:
-            if self._lead is None or not self._leaderless:
-                return None
-            self._leaderless = False
-        claim = self._lead()
+            free, self._leaderless = self._leaderless, False
+        return free
+
+    def _led(self) -> Claim | None:
+        """Lead, to a claim of this thread's own. None once nobody is to lead any more: the others perform on."""
+        claim = self._lead() if self._lead else None
         if claim is not None:
             with self._lock:
                 self._leaderless = True
-                self._ring(1)
+                self._ring(min(self._idle, 1))
         return claim
 
     def _ring(self, times: int) -> None:

@@ -12,6 +12,7 @@ from tests.faults.jobs import WorkJob
 from tests.faults.proxy import Proxy
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -52,8 +53,7 @@ def test_a_worker_hears_notifications_again_after_its_listening_connection_was_e
     with worker(database_url):
         attends(rows, 1)
         for _ in range(3):
-            comes_true(lambda: len(listening(rows)) == 1)
-            (former,) = listening(rows)
+            former = eventually(lambda: listening(rows)[0])
             rows.value("SELECT pg_terminate_backend(:pid)", pid=former)
             comes_true(lambda former=former: listening(rows) not in ([], [former]))
             waits = []

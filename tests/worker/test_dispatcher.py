@@ -26,14 +26,16 @@ from tests.support import eventually
 class Bench:
     """A dispatcher with two threads whose jobs end when the test says so."""
 
-    def __init__(self, engine: Engine, worker_id: UUID) -> None:
+    def __init__(self, engine: Engine, worker_id: UUID, *, led: bool = False) -> None:
         self.worker_id = worker_id
         self.in_flight = InFlight()
         self.attending = threading.Event()
         self.attending.set()
         self.gate = threading.Semaphore(0)
+        self.led_by: list[int] = []
+        self.performed_by: list[int] = []
         self.performed: list[Claim] = []
-        self.pool = Pool(threads=2, perform=self._perform, on_room=lambda: None)
+        self.pool = Pool(threads=2, perform=self._perform, on_room=lambda: None, lead=self._lead if led else None)
         self.dispatcher = Dispatcher(
             engine=engine,
             worker_id=worker_id,
@@ -45,7 +47,12 @@ class Bench:
         )
         self.pool.start()
 
+    def _lead(self) -> Claim | None:
+        self.led_by.append(threading.get_ident())
+        return self.dispatcher.lead()
+
     def _perform(self, claim: Claim) -> None:
+        self.performed_by.append(threading.get_ident())
         self.gate.acquire(timeout=30)
         self.performed.append(claim)
         self.in_flight.drop([claim.token])
@@ -437,3 +444,85 @@ def test_while_more_waits_than_there_is_room_for_nothing_goes_before_it(listenin
     assert {one.id for one in listening.in_flight.claims()} | {one.id for one in listening.performed} == set(
         waiting
     )
+
+
+@pytest.fixture
+def led(engine: Engine, rows: Rows) -> Iterator[Bench]:
+    """A dispatcher that a thread of its pool runs, until it has something to perform."""
+    led = Bench(engine, rows.worker(), led=True)
+
+    def waits() -> None:
+        assert (len(led.led_by), led.pool._idle) == (1, 2)
+
+    eventually(waits)
+    yield led
+    for _ in range(10):
+        led.gate.release()
+    assert led.dispatcher.loop.stop(30)
+    led.pool.stop()
+    led.dispatcher.close()
+
+
+def test_who_has_claimed_one_task_performs_it_and_another_claims_on(led: Bench, rows: Rows) -> None:
+    for number in (1, 2):
+        rows.task()
+        led.dispatcher.loop.wake()
+
+        def performed(number: int = number) -> None:
+            assert len(led.in_flight) == len(led.performed_by) == number == len(led.led_by) - 1
+
+        eventually(performed)
+    assert led.performed_by == led.led_by[:2]
+    assert len(set(led.led_by)) == 3
+    waiting = rows.task()
+    led.end(1)
+    led.dispatcher.loop.wake()
+
+    def claimed() -> None:
+        assert rows.state(waiting) == "in_progress"
+
+    eventually(claimed)
+
+
+def test_who_stops_it_just_when_a_task_was_claimed_is_waited_for_and_the_task_performed(
+    led: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = led.dispatcher.loop.let_go
+
+    def stop_and_let_go() -> None:
+        led.dispatcher.loop.stop()
+        let_go()
+
+    monkeypatch.setattr(led.dispatcher.loop, "let_go", stop_and_let_go)
+    rows.task()
+    led.dispatcher.loop.wake()
+
+    def performed() -> None:
+        assert (len(led.performed_by), len(led.led_by)) == (1, 2)
+
+    eventually(performed)
+    assert led.dispatcher.loop.stop(30)
+    assert len(led.in_flight) == 1
+
+
+def test_a_task_that_was_claimed_is_performed_whatever_fails_after_that(
+    led: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(led.dispatcher._listener, "pass_on", fail)
+    rows.task()
+    led.dispatcher.loop.wake()
+
+    def performed() -> None:
+        assert (len(led.performed_by), len(led.in_flight)) == (1, 1)
+
+    eventually(performed)
+    monkeypatch.undo()
+    rows.task()
+
+    def claimed() -> None:
+        assert len(led.in_flight) == 2
+
+    eventually(claimed)

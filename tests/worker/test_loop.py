@@ -8,6 +8,7 @@ import pytest
 
 from spoils.worker.loop import LONGEST_ERROR_SECONDS, Loop
 from tests.locks import at_once
+from tests.support import eventually
 
 
 class Ticks:
@@ -124,6 +125,23 @@ def test_who_runs_it_after_a_tick_has_let_go_goes_on_where_that_ended() -> None:
     assert (len(ticks), waits) == (4, [1.0, 2.0, 3.0, 4.0])
 
 
+def test_one_that_was_let_go_has_not_ended_until_somebody_has_run_it_to_its_end() -> None:
+    def tick() -> float:
+        loop.let_go()
+        return 60.0
+
+    def run() -> None:
+        runner = threading.Thread(target=loop.run)
+        runner.start()
+        runner.join(60)
+
+    loop = Loop(name="a loop", tick=tick)
+    run()
+    assert not loop.stop(0.01)
+    run()
+    assert loop.stop(0)
+
+
 def test_stopping_before_the_start_and_twice_is_fine() -> None:
     ticks = Ticks()
     loop = Loop(name="a loop", tick=ticks)
@@ -188,4 +206,8 @@ def test_ten_threads_start_wake_and_stop_it_fifty_times_and_one_thread_at_most_t
         assert all(at_once(10, hand))
         assert loop.stop(60)
         assert overlaps == []
-    assert [thread for thread in threading.enumerate() if thread.name == "stressed"] == []
+
+    def gone() -> None:
+        assert [thread for thread in threading.enumerate() if thread.name == "stressed"] == []
+
+    eventually(gone)

@@ -87,17 +87,23 @@ class Led:
     def __init__(self, threads: int) -> None:
         self.told: SimpleQueue[Claim | None] = SimpleQueue()
         self.gate = threading.Event()
-        self.leads, self.performs = [], []  # type: list[int], list[tuple[int, Claim]]
+        self.leads: list[int] = []
+        self.performs: list[tuple[int, Claim]] = []
+        self.alone = threading.Lock()
         self.pool = Pool(threads=threads, perform=self._perform, on_room=lambda: None, lead=self._lead)
         self.pool.start()
 
     def _lead(self) -> Claim | None:
         self.leads.append(threading.get_ident())
-        while (claim := self.told.get()) is not None:
-            if self.pool.take_over():
-                return claim
-            self.pool.submit([claim])
-        return None
+        assert self.alone.acquire(blocking=False)
+        try:
+            while (claim := self.told.get()) is not None:
+                if self.pool.keep():
+                    return claim
+                self.pool.submit([claim])
+            return None
+        finally:
+            self.alone.release()
 
     def _perform(self, claim: Claim) -> None:
         self.performs.append((threading.get_ident(), claim))
@@ -140,7 +146,9 @@ def test_who_leads_performs_what_it_has_claimed_and_another_leads_on() -> None:
 
 
 def test_somebody_leads_and_everything_is_performed_once_whoever_is_faster() -> None:
+    others = set(threading.enumerate())
     led = Led(threads=3)
+    mine = set(threading.enumerate()) - others
     led.gate.set()
     claims = [another() for _ in range(2000)]
     for claim in claims:
@@ -151,14 +159,35 @@ def test_somebody_leads_and_everything_is_performed_once_whoever_is_faster() -> 
 
     eventually(performed)
     assert {claim for _, claim in led.performs} == set(claims)
-    before = threading.active_count()
+    assert len(mine) == 4
     led.told.put(None)
     led.pool.stop()
 
     def ended() -> None:
-        assert threading.active_count() == before - 4
+        assert not any(thread.is_alive() for thread in mine)
 
     eventually(ended)
+
+
+def test_who_led_performs_nothing_once_nobody_is_to_lead() -> None:
+    led = Led(threads=1)
+    line = [another() for _ in range(3)]
+    led.pool.submit(line)
+
+    def begun() -> None:
+        assert len(led.performs) == 1
+
+    eventually(begun)
+    former = next(thread for thread in threading.enumerate() if thread.ident == led.leads[0])
+    led.told.put(None)
+
+    def ended() -> None:
+        assert not former.is_alive()
+
+    eventually(ended)
+    assert (len(led.performs), led.pool.take_back()) == (1, line[1:])
+    led.gate.set()
+    led.pool.stop()
 
 
 def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
