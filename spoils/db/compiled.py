@@ -75,6 +75,17 @@ class Compiled:
         with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
+    def bound(self, connection: Connection, values: Mapping[str, Any], *, but: str) -> "Bound":
+        """It, made ready for `connection` with all `values` but one."""
+        text = self.text
+        if is_planned_once(connection):
+            text = self.executing
+            prepared = connection.connection.info.setdefault(_PREPARED, set())
+            if self.prepared not in prepared:
+                execute(connection, self.preparing)
+                prepared.add(self.prepared)
+        return Bound(connection, text, {**self._constants, **values}, but)
+
     def execute_and_commit(self, connection: Connection, values: Mapping[str, Any]) -> None:
         """Execute it as the last statement of a transaction that was begun in SQL; after an error that is still open.
 
@@ -133,6 +144,27 @@ class Compiled:
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as exc:
                 raise _told(exc, self.prepared, owner, dialect, driver) from exc
+
+
+class Bound:
+    """A statement of which one value is missing; see `Compiled.bound`. What it takes of Python is little: after a rest
+    of a tenth of a second that runs ten times slower."""
+
+    def __init__(self, connection: Connection, text: str, values: Mapping[str, Any], missing: str) -> None:
+        self._connection = connection
+        self._driver: Any = connection.connection.driver_connection
+        self._cursor = self._driver.cursor()
+        given = {key: self._cursor.mogrify("%s", (value,)).decode() for key, value in values.items()}
+        self._text = text % {**{key: value.replace("%", "%%") for key, value in given.items()}, missing: "%s"}
+
+    def rows(self, value: str) -> list[tuple[Any, ...]]:
+        """Execute it with the missing value; all rows. Errors are SQLAlchemy's."""
+        try:
+            self._cursor.execute(self._text, (value,))
+            found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        except psycopg2.Error as exc:
+            raise _told(exc, self._text, self._connection, self._connection.dialect, self._driver) from exc
+        return found
 
 
 def execute(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import is_direct
-from spoils.queue.claim import Claim, claim, claim_one, claim_suspect
+from spoils.queue.claim import Claim, ClaimOne, claim, claim_suspect
 from spoils.queue.cursors import Cursors, Pair, Place
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight, Token
@@ -81,6 +81,10 @@ class Dispatcher:
         self.since: Mapping[Pair, Place] | None = None
         self._told = False
         self._named: str | None = None
+        self._one: ClaimOne | None = None
+        self._one_without: frozenset[str] = frozenset()
+        self._at_rest = False
+        self._waits_on = 0.0
         self._again: tuple[float, ...] = ()
         self._strays_until = 0.0
         self._own: Claim | None = None  # what the thread that leads performs, once it has let go
@@ -125,34 +129,42 @@ class Dispatcher:
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
         named, self._named = self._named, None
+        self._at_rest = False
         self.since = None
         if not self._attending.is_set():
             return POLL_SECONDS
         self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
         if self._draining:
             return POLL_SECONDS
-        held = len(self._in_flight)
-        room = min(self._pool.room, MOST_IN_FLIGHT - held)
+        room = self._room
         if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
-        if self._suspect_due and self._makes_room and self._runs_empty() and (held or self._claim_suspect()):
-            return POLL_SECONDS
+        if self._suspect_due and self._makes_room and self._runs_empty():
+            if len(self._in_flight) or self._claim_suspect():
+                return POLL_SECONDS
         claimed_at = time.monotonic()
         self._told = False
         if named and self._cursors.quiet and not self._suspect_due:
-            self._claim_one(named)
+            with self._claiming():
+                self._claim_one(named)
         elif self._claim(room):
             return 0.0
         if self._told:
             return 0.0
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
+        self._at_rest = self._rests()
         return self._until_next(claimed_at)
 
     def close(self) -> None:
         """Give the connection back. The loop has been stopped, and nobody wakes it any more."""
         self._disconnect()
         self._listener.close()
+
+    @property
+    def _room(self) -> int:
+        """How many claims are welcome."""
+        return min(self._pool.room, MOST_IN_FLIGHT - len(self._in_flight))
 
     def _claim(self, room: int) -> bool:
         """Claim into the room; whether there may be more at once."""
@@ -183,14 +195,21 @@ class Dispatcher:
 
     def _claim_one(self, key: str) -> None:
         """Claim the task that a notification names: the last claim left nothing, so nothing goes before it."""
-        with self._claiming() as connection:
-            wanted = [name for name in self._task_types if name not in self._paused]
-            claims = claim_one(
-                connection, worker_id=self._worker_id, key=key, task_types=wanted, kinds=self._kinds
-            )
-            self._take_in_hand(claims)
+        self._unsure = True
+        claims = self._ready_for_one().take(key)
+        self._take_in_hand(claims)
         if not claims:
             self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
+
+    def _ready_for_one(self) -> ClaimOne:
+        assert self._connection is not None
+        if self._one is None or self._one_without != self._paused:
+            self._one_without = self._paused
+            wanted = [name for name in self._task_types if name not in self._one_without]
+            self._one = ClaimOne(
+                self._connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds
+            )
+        return self._one
 
     def _claim_suspect(self) -> bool:
         with self._claiming() as connection:
@@ -211,7 +230,10 @@ class Dispatcher:
             if self._connection is None:
                 self._connection = self._engine.connect()
                 if is_direct(self._connection):
+                    # What is claimed or given back here is fenced: should it be lost, somebody does it anew.
+                    self._connection.exec_driver_sql("SET synchronous_commit = off")
                     self._listener.attach(self._connection.connection.driver_connection)
+                    self._ready_for_one()
             if time.monotonic() < self._strays_until:
                 self._release_strays(self._connection)
             # From here to the answer we cannot know whether the claim was made.
@@ -224,24 +246,50 @@ class Dispatcher:
 
     def _disconnect(self) -> None:
         self._listener.attach(None)
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._one = self._connection, None, None
         if connection is not None:
             connection.invalidate()  # a session that listens is nobody else's
             connection.close()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> float:
+        self._waits_on = 0.0
         try:
             self._listener.wait(seconds)
         except BaseException:
             self._disconnect()
             raise
+        return self._waits_on
 
     def _hear(self, seconds: float, named: str | None = None) -> None:
+        if named and self._at_rest and self._still_at_rest():
+            self._at_rest = self._told = False
+            self.loop.begin()
+            self._again = AGAIN_SECONDS
+            self._claim_one(named)
+            self._cursors.look_wide()
+            self._listener.pass_on()
+            self._waits_on = 0.0 if self._told else self._until_next(time.monotonic())
+            return
         if seconds <= 0:
             self._named = None if self._told else named  # of several none: the cursors find them all
             self._again = AGAIN_SECONDS
             self._told = True
         self._note(seconds)
+
+    def _rests(self) -> bool:
+        """Whether the one task that it is told of may be claimed at once, by what is made ready for that."""
+        if not self._listener.attached or not self._cursors.quiet or self._suspect_due or self._room <= 0:
+            return False
+        self._ready_for_one()
+        return True
+
+    def _still_at_rest(self) -> bool:
+        return (
+            self._attending.is_set()
+            and not self._draining
+            and not self._suspect_due
+            and self._one_without == self._paused
+        )
 
     def _note(self, seconds: float) -> None:
         if seconds < -EARLIER_SECONDS:

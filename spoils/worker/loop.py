@@ -20,11 +20,13 @@ class Loop:
         *,
         name: str,
         tick: Callable[[], float],
-        wait: Callable[[float], None] | None = None,
+        wait: Callable[[float], float] | None = None,
         interrupt: Callable[[], None] | None = None,
         longest_error_seconds: float = LONGEST_ERROR_SECONDS,
     ) -> None:
-        """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket."""
+        """`wait` and `interrupt` take the place of the loop's own event for a room that waits on a socket. `wait`
+        returns for how many seconds to wait on: 0 where it is time to tick.
+        """
         self.name = name
         self._tick = tick
         self._woken = threading.Event()
@@ -63,6 +65,10 @@ class Loop:
         """Let `run` return after this tick, which calls it: another thread is to run the loop."""
         self._let_go = True
 
+    def begin(self) -> None:
+        """What `wait` does from now on counts as a tick."""
+        self._ticking_since = time.monotonic()
+
     def wake(self) -> None:
         """Tick now rather than when the delay is over. Any thread may call it."""
         self._interrupt()
@@ -87,21 +93,15 @@ class Loop:
         return self._ended.wait(timeout)
 
     def _round(self) -> None:
-        delay, self._delay = self._delay, 0.0
-        if delay > 0:
-            self._safely(self._waiting, delay)
-            if self._stopping.is_set():
-                return
-        self._ticking_since = time.monotonic()
-        self._delay = self._safely(self._tick)
+        if self._delay > 0:
+            self._delay = self._safely(self._wait, self._delay)
+        else:
+            self.begin()
+            self._delay = self._safely(self._tick)
         self._ticking_since = None
 
-    def _waiting(self, delay: float) -> float:
-        self._wait(delay)
-        return 0.0
-
     def _safely(self, step: Callable[..., float], *arguments: float) -> float:
-        """Do one step; what it raises is logged, and waited out where it is not the waiting itself that fails."""
+        """Do one step; what it raises is logged, and waited out unless it is the waiting itself that fails."""
         try:
             delay = step(*arguments)
         except Exception as exc:
@@ -117,7 +117,7 @@ class Loop:
                 extra={"action": "error"},
                 exc_info=not known,
             )
-            return pause * (1 + 0.2 * random.random())  # noqa: S311 - jitter
+            return pause * (1 + 0.2 * random.random()) if step == self._tick else 0.0  # noqa: S311 - jitter
         if step == self._tick:
             self._errors = 0
         return delay
@@ -126,6 +126,7 @@ class Loop:
         if not self._woken.is_set():  # its lock would cost a busy worker more than this look
             self._woken.set()
 
-    def _wait_for_wake(self, delay: float) -> None:
+    def _wait_for_wake(self, delay: float) -> float:
         self._woken.wait(delay)
         self._woken.clear()
+        return 0.0

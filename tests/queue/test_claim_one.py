@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from spoils.queue.claim import Claim, claim_one
+from spoils.queue.claim import Claim, ClaimOne
 from tests.locks import held
 from tests.queue.hands import KINDS, TYPES, end, moment, take
 from tests.rows import Rows
@@ -18,7 +18,8 @@ def me(rows: Rows) -> UUID:
 
 
 def take_one(connection: Connection, worker_id: UUID, task_id: UUID) -> list[Claim]:
-    return claim_one(connection, worker_id=worker_id, key=str(task_id), task_types=TYPES, kinds=KINDS)
+    one = ClaimOne(connection, worker_id=worker_id, task_types=TYPES, kinds=KINDS)
+    return one.take(str(task_id))
 
 
 def test_it_takes_that_task_whatever_else_is_due(connection: Connection, rows: Rows, me: UUID) -> None:

@@ -375,16 +375,6 @@ def test_it_claims_and_listens_again_after_its_session_was_ended(listening: Benc
     assert len(listening.in_flight) == 1
 
 
-def heard_of(listening: Bench) -> None:
-    """Wait until the dispatcher has heard of what was put in."""
-
-    def told() -> None:
-        listening.dispatcher._wait(0.1)
-        assert listening.dispatcher._told
-
-    eventually(told)
-
-
 def put_in(rows: Rows, **columns: Any) -> UUID:
     """Insert a task as an enqueue does: alone, longer after the last one than notifications are thinned."""
     time.sleep(0.02)
@@ -395,41 +385,96 @@ def test_an_idle_worker_takes_the_task_it_is_told_of_and_looks_at_everything_soo
     listening: Bench, rows: Rows
 ) -> None:
     listening.dispatcher.tick()
-    before = rows.task(
-        priority=2
-    )  # a notification that the dispatcher has not been told of, as far as it knows
-    heard_of(listening)
-    listening.dispatcher._told = False
+    rows.connection.execute(text("SET session_replication_role = replica"))  # its notification got lost
+    before = rows.task(priority=2)
+    rows.connection.execute(text("RESET session_replication_role"))
     task_id = put_in(rows)
-    heard_of(listening)
-    assert listening.dispatcher.tick() == AGAIN_SECONDS[0]
+    assert listening.dispatcher._wait(60) == AGAIN_SECONDS[0]
     assert [one.id for one in listening.in_flight.claims()] == [task_id]
     listening.dispatcher.tick()
     assert {one.id for one in listening.in_flight.claims()} == {task_id, before}
 
 
+def test_a_task_that_another_worker_took_is_looked_for_no_more_at_once(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.tick()
+    task_id = put_in(rows)
+    assert take(rows.connection, rows.worker())[0].id == task_id
+    assert listening.dispatcher._wait(60) == AGAIN_SECONDS[-1]
+    assert len(listening.in_flight) == 0
+
+
 def test_told_of_several_it_looks_for_all_of_them(listening: Bench, rows: Rows) -> None:
     listening.dispatcher.tick()
-    ids = {put_in(rows)}
-    heard_of(listening)
-    ids.add(put_in(rows))
+    ids = {put_in(rows), put_in(rows)}
 
-    def told_of_both() -> None:
-        listening.dispatcher._wait(0.1)
-        assert listening.dispatcher._named is None
+    def claimed() -> None:
+        if listening.dispatcher._wait(0.1) == 0:
+            listening.dispatcher.tick()
+        assert {one.id for one in listening.in_flight.claims()} == ids
 
-    eventually(told_of_both)
+    eventually(claimed)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_task_of_a_paused_type_is_not_taken_though_it_is_named(
+    listening: Bench, rows: Rows, before: bool
+) -> None:
+    paused = frozenset([TYPES[0]])
+    if before:
+        listening.dispatcher.obey(draining=False, paused=paused)
     listening.dispatcher.tick()
-    assert {one.id for one in listening.in_flight.claims()} == ids
-
-
-def test_a_task_of_a_paused_type_is_not_taken_though_it_is_named(listening: Bench, rows: Rows) -> None:
-    listening.dispatcher.obey(draining=False, paused=frozenset([TYPES[0]]))
-    listening.dispatcher.tick()
+    listening.dispatcher.obey(draining=False, paused=paused)
     task_id = put_in(rows, task_type=TYPES[0])
-    heard_of(listening)
-    listening.dispatcher.tick()
+    if listening.dispatcher._wait(60) == 0:
+        listening.dispatcher.tick()
     assert rows.state(task_id) == "new"
+
+
+@pytest.mark.parametrize("meanwhile", ["draining", "not seen to live", "a suspect"])
+def test_what_it_is_told_of_it_leaves_alone_where_a_tick_would(
+    listening: Bench, rows: Rows, meanwhile: str
+) -> None:
+    listening.dispatcher.tick()
+    match meanwhile:
+        case "draining":
+            listening.dispatcher.obey(draining=True, paused=frozenset())
+        case "not seen to live":
+            listening.attending.clear()
+        case _:
+            listening.dispatcher.suspect_due(True, make_room=True)
+            assert listening.dispatcher._wait(60) == 0  # it was woken
+    put_in(rows)
+    assert listening.dispatcher._wait(60) == 0
+    assert len(listening.in_flight) == 0
+
+
+def test_a_claim_that_fails_while_it_waits_ends_its_session_and_is_looked_for_as_a_stray(
+    listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening.dispatcher.tick()
+    take_in_hand = listening.dispatcher._take_in_hand
+
+    def lose(_: list[Claim]) -> None:
+        raise ConnectionResetError("the answer is lost")
+
+    monkeypatch.setattr(listening.dispatcher, "_take_in_hand", lose)
+    task_id = put_in(rows)
+    with pytest.raises(ConnectionResetError):
+        listening.dispatcher._wait(60)
+    monkeypatch.setattr(listening.dispatcher, "_take_in_hand", take_in_hand)
+    assert rows.state(task_id) == "in_progress"
+    listening.dispatcher.tick()
+    assert [(one.id, one.attempts) for one in listening.in_flight.claims()] == [(task_id, 2)]
+
+
+def heard_of(listening: Bench) -> None:
+    """Wait until the dispatcher has heard of what was put in."""
+
+    def told() -> None:
+        listening.dispatcher._wait(0.1)
+        assert listening.dispatcher._told
+
+    eventually(told)
 
 
 def test_while_more_waits_than_there_is_room_for_nothing_goes_before_it(listening: Bench, rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -44,7 +45,7 @@ def test_it_ticks_at_once_and_again_when_it_is_woken() -> None:
 def test_a_delay_of_nothing_ticks_on_without_a_wait() -> None:
     waits: list[float] = []
     ticks = Ticks(0.0)
-    loop = Loop(name="a loop", tick=ticks, wait=waits.append, interrupt=lambda: None)
+    loop = Loop(name="a loop", tick=ticks, wait=lambda seconds: waits.append(seconds) or 0.0, interrupt=lambda: None)
     loop.start()
     ticks.reach(1000)
     assert loop.stop(60)
@@ -55,15 +56,50 @@ def test_it_waits_as_long_as_its_tick_says() -> None:
     waits: list[float] = []
     waited = threading.Event()
 
-    def wait(seconds: float) -> None:
+    def wait(seconds: float) -> float:
         waits.append(seconds)
         waited.set()
+        return 0.0
 
     loop = Loop(name="a loop", tick=Ticks(12.5), wait=wait, interrupt=lambda: None)
     loop.start()
     assert waited.wait(60)
     assert loop.stop(60)
     assert set(waits) == {12.5}
+
+
+def test_a_wait_may_ask_for_more_and_one_that_fails_ends_in_a_tick() -> None:
+    waits: list[float] = []
+    ticks = Ticks(3.0)
+
+    def wait(seconds: float) -> float:
+        waits.append(seconds)
+        if ticks.number == 2:
+            raise ValueError
+        return seconds - 1.0
+
+    loop = Loop(name="a loop", tick=ticks, wait=wait, interrupt=lambda: None)
+    loop.start()
+    ticks.reach(3)
+    assert loop.stop(60)
+    assert waits[:4] == [3.0, 2.0, 1.0, 3.0]
+
+
+def test_what_a_wait_does_may_count_as_a_tick() -> None:
+    seen: list[bool] = []
+
+    def wait(_: float) -> float:
+        seen.append(loop.in_tick_seconds > 0)
+        loop.begin()
+        time.sleep(0.001)
+        seen.append(loop.in_tick_seconds > 0)
+        loop.stop()
+        return 1.0
+
+    loop = Loop(name="a loop", tick=lambda: 1.0, wait=wait, interrupt=lambda: None)
+    loop.run()
+    assert seen == [False, True]
+    assert loop.in_tick_seconds == 0.0
 
 
 def test_errors_make_it_wait_longer_and_longer_and_never_end_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -76,11 +112,12 @@ def test_errors_make_it_wait_longer_and_longer_and_never_end_it(caplog: pytest.L
             return 7.0
         raise ValueError(f"trouble {number}")
 
-    def wait(seconds: float) -> None:
+    def wait(seconds: float) -> float:
         waits.append(seconds)
         if len(waits) == 14:
             enough.set()
             threading.Event().wait(0.01)
+        return 0.0
 
     loop = Loop(name="a loop", tick=tick, wait=wait, interrupt=lambda: None)
     with caplog.at_level(logging.WARNING):
@@ -109,10 +146,11 @@ def test_who_runs_it_after_a_tick_has_let_go_goes_on_where_that_ended() -> None:
             loop.let_go()
         return float(len(ticks))
 
-    def wait(seconds: float) -> None:
+    def wait(seconds: float) -> float:
         waits.append(seconds)
         if len(waits) == 4:
             loop.stop()
+        return 0.0
 
     loop = Loop(name="a loop", tick=tick, wait=wait, interrupt=lambda: None)
     loop.run()

@@ -26,7 +26,7 @@ def test_loops_that_tick_are_nothing_to_complain_of() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_has_ended_by_itself_is_told_at_once() -> None:
-    def fall(_: float) -> None:
+    def fall(_: float) -> float:
         raise SystemExit
 
     loop = Loop(name="one", tick=quiet, wait=fall, interrupt=lambda: None)
