@@ -467,6 +467,19 @@ def test_a_claim_that_fails_while_it_waits_ends_its_session_and_is_looked_for_as
     assert [(one.id, one.attempts) for one in listening.in_flight.claims()] == [(task_id, 2)]
 
 
+def test_words_of_somebody_else_that_look_like_a_task_cost_a_session_and_no_more(
+    listening: Bench, rows: Rows
+) -> None:
+    listening.dispatcher.tick()
+    rows.value("SELECT pg_notify('spoils_tasks', '-0.001 ' || repeat('x', 36))")
+    with pytest.raises(DBAPIError, match="invalid input syntax for type uuid"):
+        listening.dispatcher._wait(60)
+    listening.dispatcher.tick()
+    task_id = put_in(rows)
+    assert listening.dispatcher._wait(60) > 0
+    assert [one.id for one in listening.in_flight.claims()] == [task_id]
+
+
 def heard_of(listening: Bench) -> None:
     """Wait until the dispatcher has heard of what was put in."""
 
