@@ -151,9 +151,10 @@ class Bound:
     of a tenth of a second that runs ten times slower."""
 
     def __init__(self, connection: Connection, text: str, values: Mapping[str, Any], missing: str) -> None:
+        driver: Any = connection.connection.driver_connection
         self._connection = connection
-        self._driver: Any = connection.connection.driver_connection
-        self._cursor = self._driver.cursor()
+        self._driver = driver
+        self._cursor = driver.cursor()
         given = {key: self._cursor.mogrify("%s", (value,)).decode() for key, value in values.items()}
         self._text = text % {**{key: value.replace("%", "%%") for key, value in given.items()}, missing: "%s"}
 

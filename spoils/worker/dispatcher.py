@@ -1,25 +1,19 @@
-"""Claiming as much as there are free threads, and handing it to them, or keeping the one task that was claimed."""
+"""When to claim, and how much: as there are free threads, which get what was claimed."""
 
-import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
-from spoils.db.engine import is_direct
-from spoils.queue.claim import Claim, ClaimOne, claim, claim_suspect
-from spoils.queue.cursors import Cursors, Pair, Place
-from spoils.queue.release import release, release_strays
-from spoils.worker.in_flight import InFlight, Token
+from spoils.queue.claim import Claim
+from spoils.queue.cursors import Pair, Place
+from spoils.worker.claimer import Claimer
+from spoils.worker.in_flight import InFlight
 from spoils.worker.listener import Listener
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
-
-log = logging.getLogger("spoils.worker")
 
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 10.0
@@ -28,14 +22,8 @@ STUCK_SECONDS = 0.25
 """What was taken ahead and has not been started for so long goes back: other workers may be free."""
 EMPTY_SECONDS = 5.0
 EMPTY_EVERY_SECONDS = 55.0
-LATE_SECONDS = 60.0
-"""How long after a claim was not answered its statement may still reach the server, and be carried out there."""
 MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
-CLAIM_SECONDS = 0.01
-"""No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
-LEAST_CLAIM = 250
-"""But for this many, which a claim may always take: with smaller claims two workers at one table drained less."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
 DUE_MARGIN_SECONDS = 0.002
 EARLIER_SECONDS = 1.0
@@ -48,8 +36,7 @@ class Dispatcher:
     """Polling is the truth; notifications, the next due moment and freed threads only wake it. Where it listens and
     waits, the beat polls for it, at the places that `since` names.
 
-    It holds one connection for good, listens on it and claims on it: a notification is answered by the thread that
-    hears it, in one round trip.
+    The thread that hears of a task claims it, in one round trip, and performs it where another is free to hear.
     """
 
     def __init__(
@@ -63,13 +50,7 @@ class Dispatcher:
         in_flight: InFlight,
         attending: threading.Event,
     ) -> None:
-        self._engine = engine
-        self._worker_id = worker_id
-        self._task_types = task_types
-        self._kinds = kinds
-        self._cursors = Cursors(task_types)
-        self._round_trip = 0.0
-        self._seconds_a_task = 0.0
+        self.since: Mapping[Pair, Place] | None = None
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
@@ -77,21 +58,25 @@ class Dispatcher:
         self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
         self._makes_room = False
-        self._unsure = False
-        self.since: Mapping[Pair, Place] | None = None
+        self._empty_until = -EMPTY_EVERY_SECONDS
         self._told = False
         self._named: str | None = None
-        self._one: ClaimOne | None = None
-        self._one_without: frozenset[str] = frozenset()
+        self._again: tuple[float, ...] = ()
+        self._due_at: float | None = None
         self._at_rest = False
         self._waits_on = 0.0
-        self._again: tuple[float, ...] = ()
-        self._strays_until = 0.0
         self._own: Claim | None = None  # what the thread that leads performs, once it has let go
-        self._due_at: float | None = None
-        self._empty_until = -EMPTY_EVERY_SECONDS
-        self._connection: Connection | None = None
         self._listener = Listener(on_notify=self._hear)
+        self._claimer = Claimer(
+            engine=engine,
+            worker_id=worker_id,
+            task_types=task_types,
+            kinds=kinds,
+            in_flight=in_flight,
+            listener=self._listener,
+            hand_over=self._hand_over,
+        )
+        self._cursors = self._claimer.cursors
         self.loop = Loop(
             name="dispatcher", tick=self.tick, wait=self._wait, interrupt=self._listener.interrupt
         )
@@ -133,32 +118,35 @@ class Dispatcher:
         self.since = None
         if not self._attending.is_set():
             return POLL_SECONDS
-        self._give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
+        self._claimer.give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
         if self._draining:
             return POLL_SECONDS
         room = self._room
         if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
-        if self._suspect_due and self._makes_room and self._runs_empty():
-            if len(self._in_flight) or self._claim_suspect():
-                return POLL_SECONDS
+        makes_room = self._suspect_due and self._makes_room and self._runs_empty()
+        if makes_room and (len(self._in_flight) or self._claim_suspect()):
+            return POLL_SECONDS
         claimed_at = time.monotonic()
         self._told = False
         if named and self._cursors.quiet and not self._suspect_due:
-            with self._claiming():
-                self._claim_one(named)
-        elif self._claim(room):
+            self._found(self._claimer.claim_one(named, self._paused))
+        elif self._claimer.claim(room, self._paused):
             return 0.0
         if self._told:
             return 0.0
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
-        self._at_rest = self._rests()
+        self._rest()
         return self._until_next(claimed_at)
+
+    def give_back_unstarted(self) -> None:
+        """Return what no thread has begun. The loop has been stopped."""
+        self._claimer.give_back(self._pool.take_back())
 
     def close(self) -> None:
         """Give the connection back. The loop has been stopped, and nobody wakes it any more."""
-        self._disconnect()
+        self._claimer.disconnect()
         self._listener.close()
 
     @property
@@ -166,109 +154,36 @@ class Dispatcher:
         """How many claims are welcome."""
         return min(self._pool.room, MOST_IN_FLIGHT - len(self._in_flight))
 
-    def _claim(self, room: int) -> bool:
-        """Claim into the room; whether there may be more at once."""
-        if self._seconds_a_task:
-            room = min(room, max(LEAST_CLAIM, int(CLAIM_SECONDS / self._seconds_a_task)))
-        started = time.monotonic()
-        with self._claiming() as connection:
-            claims, more = claim(
-                connection,
-                worker_id=self._worker_id,
-                cursors=self._cursors,
-                kinds=self._kinds,
-                limit=room,
-                paused=self._paused,
-            )
-            self._take_in_hand(claims)
-        self._measure(time.monotonic() - started, len(claims))
-        return more
-
-    def _measure(self, seconds: float, number: int) -> None:
-        """Learn what one more task adds to a claim: the way to a far server would else look like its tasks."""
-        if number < LEAST_CLAIM:
-            self._round_trip = min(self._round_trip or seconds, seconds)
-            return
-        # The average of the last few: one claim may have waited for others.
-        each = max(seconds - self._round_trip, 0.0) / number
-        self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
-
-    def _claim_one(self, key: str) -> None:
-        """Claim the task that a notification names: the last claim left nothing, so nothing goes before it."""
-        self._unsure = True
-        claims = self._ready_for_one().take(key)
-        self._take_in_hand(claims)
-        if not claims:
-            self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
-
-    def _ready_for_one(self) -> ClaimOne:
-        assert self._connection is not None
-        if self._one is None or self._one_without != self._paused:
-            self._one_without = self._paused
-            wanted = [name for name in self._task_types if name not in self._one_without]
-            self._one = ClaimOne(
-                self._connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds
-            )
-        return self._one
+    def _hand_over(self, claims: list[Claim]) -> None:
+        if len(claims) == 1 and self._own is None and self._pool.keep():
+            self._own = claims[0]
+            self.loop.let_go()
+        else:
+            self._pool.submit(claims)
 
     def _claim_suspect(self) -> bool:
-        with self._claiming() as connection:
-            wanted = [name for name in self._task_types if name not in self._paused]
-            claims = claim_suspect(
-                connection, worker_id=self._worker_id, task_types=wanted, kinds=self._kinds
-            )
-            self._take_in_hand(claims)
-        self._suspect_due = bool(claims)  # until a beat tells otherwise
+        self._suspect_due = self._claimer.claim_suspect(self._paused)  # until a beat tells otherwise
         return self._suspect_due
 
-    @contextmanager
-    def _claiming(self) -> Iterator[Connection]:
-        """The connection; an error of any kind ends it, and the next use makes another."""
-        if self._unsure:
-            self._strays_until = time.monotonic() + LATE_SECONDS
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-                if is_direct(self._connection):
-                    # What is claimed or given back here is fenced: should it be lost, somebody does it anew.
-                    self._connection.exec_driver_sql("SET synchronous_commit = off")
-                    self._listener.attach(self._connection.connection.driver_connection)
-                    self._ready_for_one()
-            if time.monotonic() < self._strays_until:
-                self._release_strays(self._connection)
-            # From here to the answer we cannot know whether the claim was made.
-            self._unsure = True
-            yield self._connection
-        except BaseException:
-            self._disconnect()
-            raise
-        self._listener.pass_on()
-
-    def _disconnect(self) -> None:
-        self._listener.attach(None)
-        connection, self._connection, self._one = self._connection, None, None
-        if connection is not None:
-            connection.invalidate()  # a session that listens is nobody else's
-            connection.close()
+    def _runs_empty(self) -> bool:
+        """Whether to claim nothing, so that a suspect's turn may come: a few seconds of each minute, not for ever."""
+        now = time.monotonic()
+        if now >= self._empty_until + EMPTY_EVERY_SECONDS:
+            self._empty_until = now + EMPTY_SECONDS
+        return now < self._empty_until
 
     def _wait(self, seconds: float) -> float:
         self._waits_on = 0.0
         try:
             self._listener.wait(seconds)
         except BaseException:
-            self._disconnect()
+            self._claimer.disconnect()
             raise
         return self._waits_on
 
     def _hear(self, seconds: float, named: str | None = None) -> None:
         if named and self._at_rest and self._still_at_rest():
-            self._at_rest = self._told = False
-            self.loop.begin()
-            self._again = AGAIN_SECONDS
-            self._claim_one(named)
-            self._cursors.look_wide()
-            self._listener.pass_on()
-            self._waits_on = 0.0 if self._told else self._until_next(time.monotonic())
+            self._claim_at_once(named)
             return
         if seconds <= 0:
             self._named = None if self._told else named  # of several none: the cursors find them all
@@ -276,19 +191,31 @@ class Dispatcher:
             self._told = True
         self._note(seconds)
 
-    def _rests(self) -> bool:
-        """Whether the one task that it is told of may be claimed at once, by what is made ready for that."""
-        if not self._listener.attached or not self._cursors.quiet or self._suspect_due or self._room <= 0:
-            return False
-        self._ready_for_one()
-        return True
+    def _claim_at_once(self, named: str) -> None:
+        """Claim it where it was heard of. The last claim left nothing, so nothing goes before it."""
+        self._at_rest = self._told = False
+        self._again = AGAIN_SECONDS
+        self.loop.begin()
+        self._found(self._claimer.claim_ready(named))
+        self._cursors.look_wide()
+        self._listener.pass_on()
+        self._waits_on = 0.0 if self._told else self._until_next(time.monotonic())
+
+    def _found(self, found: bool) -> None:
+        if not found:
+            self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
+
+    def _rest(self) -> None:
+        if self._listener.attached and self._cursors.quiet and not self._suspect_due and self._room > 0:
+            self._claimer.make_ready(self._paused)
+            self._at_rest = True
 
     def _still_at_rest(self) -> bool:
         return (
             self._attending.is_set()
             and not self._draining
             and not self._suspect_due
-            and self._one_without == self._paused
+            and self._claimer.is_ready(self._paused)
         )
 
     def _note(self, seconds: float) -> None:
@@ -299,56 +226,6 @@ class Dispatcher:
         elif seconds < POLL_SECONDS * 3:
             moment = time.monotonic() + seconds + DUE_MARGIN_SECONDS
             self._due_at = min(self._due_at or moment, moment)
-
-    def _take_in_hand(self, claims: list[Claim]) -> None:
-        self._in_flight.add(claims)
-        self._unsure = False
-        if len(claims) == 1 and self._own is None and self._pool.keep():
-            self._own = claims[0]
-            self.loop.let_go()
-        else:
-            self._pool.submit(claims)
-
-    def _release_strays(self, connection: Connection) -> None:
-        held = [one.key for one in self._in_flight.claims()]
-        strays = release_strays(connection, worker_id=self._worker_id, held=held)
-        if strays:
-            log.warning(
-                "Gave back %d tasks whose claim was not answered",
-                len(strays),
-                extra={"action": "release"},
-            )
-
-    def give_back_unstarted(self) -> None:
-        """Return what no thread has begun. The loop has been stopped."""
-        self._give_back(self._pool.take_back())
-
-    def _runs_empty(self) -> bool:
-        """Whether to claim nothing, so that a suspect's turn may come: a few seconds of each minute, not for ever."""
-        now = time.monotonic()
-        if now >= self._empty_until + EMPTY_EVERY_SECONDS:
-            self._empty_until = now + EMPTY_SECONDS
-        return now < self._empty_until
-
-    def _give_back(self, claims: list[Claim]) -> None:
-        """Return to the table what was taken ahead and would wait here."""
-        if not claims:
-            return
-        # Out of hand first: should the answer be lost, they are strays, which the next claim gives back.
-        self._in_flight.drop(one.token for one in claims)
-        self._unsure = True
-        tokens = [one.token for one in claims]
-        try:
-            self._release(tokens)
-        except DBAPIError as exc:
-            if not exc.connection_invalidated:
-                raise
-            self._release(tokens)  # by another connection: this one had died while nobody used it
-        self._unsure = False
-
-    def _release(self, tokens: Sequence[Token]) -> None:
-        with self._engine.connect() as connection:
-            release(connection, worker_id=self._worker_id, tokens=tokens)
 
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at is not None and self._due_at <= claimed_at:

@@ -14,7 +14,7 @@ from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.queue.cursors import HEAD
 from spoils.queue.reach import LEVELS
-from spoils.worker import dispatcher
+from spoils.worker import claimer
 from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
@@ -35,7 +35,9 @@ class Bench:
         self.led_by: list[int] = []
         self.performed_by: list[int] = []
         self.performed: list[Claim] = []
-        self.pool = Pool(threads=2, perform=self._perform, on_room=lambda: None, lead=self._lead if led else None)
+        self.pool = Pool(
+            threads=2, perform=self._perform, on_room=lambda: None, lead=self._lead if led else None
+        )
         self.dispatcher = Dispatcher(
             engine=engine,
             worker_id=worker_id,
@@ -93,17 +95,17 @@ def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -
 def test_a_claim_takes_no_more_than_in_a_moment_as_those_before_it_tell(
     bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LEAST_CLAIM", 1)
+    monkeypatch.setattr(claimer, "LEAST_CLAIM", 1)
     for _ in range(6):
         rows.task()
     bench.dispatcher.tick()
     assert len(bench.in_flight) == 2
-    monkeypatch.setattr(dispatcher, "CLAIM_SECONDS", 1e-9)
+    monkeypatch.setattr(claimer, "CLAIM_SECONDS", 1e-9)
     bench.end(2)
     for held in (1, 2):
         bench.dispatcher.tick()
         assert len(bench.in_flight) == held
-    monkeypatch.setattr(dispatcher, "CLAIM_SECONDS", 100.0)
+    monkeypatch.setattr(claimer, "CLAIM_SECONDS", 100.0)
     bench.end(2)
     bench.dispatcher.tick()
     assert len(bench.in_flight) == 2
@@ -339,17 +341,18 @@ def test_what_is_put_in_while_it_claims_is_looked_for_at_once(
     listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listening.dispatcher.tick()  # it listens from now on
-    claim_first = listening.dispatcher._claim
+    ours = listening.dispatcher._claimer
+    claim_first = ours.claim
 
-    def claim_and_put(room: int) -> bool:
-        more = claim_first(room)
+    def claim_and_put(room: int, paused: frozenset[str]) -> bool:
+        more = claim_first(room, paused)
         rows.task()
-        with listening.dispatcher._claiming() as connection:
+        with ours._claiming() as connection:
             connection.exec_driver_sql("SELECT 1")  # the notification comes with an answer
-        listening.dispatcher._unsure = False
+        ours._unsure = False
         return more
 
-    monkeypatch.setattr(listening.dispatcher, "_claim", claim_and_put)
+    monkeypatch.setattr(ours, "claim", claim_and_put)
     assert listening.dispatcher.tick() == 0
     monkeypatch.undo()
     listening.dispatcher.tick()
@@ -452,16 +455,17 @@ def test_a_claim_that_fails_while_it_waits_ends_its_session_and_is_looked_for_as
     listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listening.dispatcher.tick()
-    take_in_hand = listening.dispatcher._take_in_hand
+    ours = listening.dispatcher._claimer
+    take_in_hand = ours._take_in_hand
 
     def lose(_: list[Claim]) -> None:
         raise ConnectionResetError("the answer is lost")
 
-    monkeypatch.setattr(listening.dispatcher, "_take_in_hand", lose)
+    monkeypatch.setattr(ours, "_take_in_hand", lose)
     task_id = put_in(rows)
     with pytest.raises(ConnectionResetError):
         listening.dispatcher._wait(60)
-    monkeypatch.setattr(listening.dispatcher, "_take_in_hand", take_in_hand)
+    monkeypatch.setattr(ours, "_take_in_hand", take_in_hand)
     assert rows.state(task_id) == "in_progress"
     listening.dispatcher.tick()
     assert [(one.id, one.attempts) for one in listening.in_flight.claims()] == [(task_id, 2)]

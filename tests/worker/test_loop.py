@@ -45,7 +45,9 @@ def test_it_ticks_at_once_and_again_when_it_is_woken() -> None:
 def test_a_delay_of_nothing_ticks_on_without_a_wait() -> None:
     waits: list[float] = []
     ticks = Ticks(0.0)
-    loop = Loop(name="a loop", tick=ticks, wait=lambda seconds: waits.append(seconds) or 0.0, interrupt=lambda: None)
+    loop = Loop(
+        name="a loop", tick=ticks, wait=lambda seconds: waits.append(seconds) or 0.0, interrupt=lambda: None
+    )
     loop.start()
     ticks.reach(1000)
     assert loop.stop(60)

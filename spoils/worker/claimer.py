@@ -1,0 +1,203 @@
+"""The connection on which a worker claims and listens, and what is not known of it once an answer was lost."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from spoils.db.engine import is_direct
+from spoils.queue.claim import Claim, ClaimOne, claim, claim_suspect
+from spoils.queue.cursors import Cursors
+from spoils.queue.release import release, release_strays
+from spoils.worker.in_flight import InFlight, Token
+from spoils.worker.listener import Listener
+
+log = logging.getLogger("spoils.worker")
+
+LATE_SECONDS = 60.0
+"""How long after a claim was not answered its statement may still reach the server, and be carried out there."""
+CLAIM_SECONDS = 0.01
+"""No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
+LEAST_CLAIM = 250
+"""But for this many, which a claim may always take: with smaller claims two workers at one table drained less."""
+
+
+class Claimer:
+    """Claims, takes what it got in hand and gives it to `hand_over`, for one thread at a time. An error of any kind
+    ends its connection, and the next claim makes another and looks for what the lost answer may have left.
+
+    `paused` are the task types of which nothing is claimed now.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        worker_id: UUID,
+        task_types: Sequence[str],
+        kinds: Sequence[str],
+        in_flight: InFlight,
+        listener: Listener,
+        hand_over: Callable[[list[Claim]], None],
+    ) -> None:
+        self.cursors = Cursors(task_types)
+        self._engine = engine
+        self._worker_id = worker_id
+        self._task_types = task_types
+        self._kinds = kinds
+        self._in_flight = in_flight
+        self._listener = listener
+        self._hand_over = hand_over
+        self._connection: Connection | None = None
+        self._one: ClaimOne | None = None
+        self._one_without: frozenset[str] = frozenset()
+        self._unsure = False
+        self._strays_until = 0.0
+        self._round_trip = 0.0
+        self._seconds_a_task = 0.0
+
+    def claim(self, room: int, paused: frozenset[str]) -> bool:
+        """Claim up to `room` of what is due; whether there may be more at once."""
+        if self._seconds_a_task:
+            room = min(room, max(LEAST_CLAIM, int(CLAIM_SECONDS / self._seconds_a_task)))
+        started = time.monotonic()
+        with self._claiming() as connection:
+            claims, more = claim(
+                connection,
+                worker_id=self._worker_id,
+                cursors=self.cursors,
+                kinds=self._kinds,
+                limit=room,
+                paused=paused,
+            )
+            self._take_in_hand(claims)
+        self._measure(time.monotonic() - started, len(claims))
+        return more
+
+    def claim_suspect(self, paused: frozenset[str]) -> bool:
+        """Claim the one that was running at two deaths; whether there was one."""
+        with self._claiming() as connection:
+            claims = claim_suspect(
+                connection, worker_id=self._worker_id, task_types=self._but(paused), kinds=self._kinds
+            )
+            self._take_in_hand(claims)
+        return bool(claims)
+
+    def claim_one(self, key: str, paused: frozenset[str]) -> bool:
+        """Claim the task of this id on a connection that listens; whether nobody else had taken it."""
+        with self._claiming():
+            self.make_ready(paused)
+            return self.claim_ready(key)
+
+    def make_ready(self, paused: frozenset[str]) -> None:
+        """Prepare for `claim_ready` on the connection that listens: Python that has rested runs ten times slower."""
+        if self._connection is None or self.is_ready(paused):
+            return
+        try:
+            self._one = ClaimOne(
+                self._connection,
+                worker_id=self._worker_id,
+                task_types=self._but(paused),
+                kinds=self._kinds,
+            )
+        except BaseException:
+            self.disconnect()
+            raise
+        self._one_without = paused
+
+    def is_ready(self, paused: frozenset[str]) -> bool:
+        """Whether what was made ready leaves out just these."""
+        return self._one is not None and self._one_without == paused
+
+    def claim_ready(self, key: str) -> bool:
+        """What `claim_one` does, with little of Python. The caller disconnects after an error."""
+        if self._one is None:
+            return False
+        self._unsure = True
+        claims = self._one.take(key)
+        self._take_in_hand(claims)
+        return bool(claims)
+
+    def give_back(self, claims: list[Claim]) -> None:
+        """Return to the table what was taken ahead and would wait here."""
+        if not claims:
+            return
+        # Out of hand first: should the answer be lost, they are strays, which the next claim gives back.
+        self._in_flight.drop(one.token for one in claims)
+        self._unsure = True
+        tokens = [one.token for one in claims]
+        try:
+            self._release(tokens)
+        except DBAPIError as exc:
+            if not exc.connection_invalidated:
+                raise
+            self._release(tokens)  # by another connection: this one had died while nobody used it
+        self._unsure = False
+
+    def disconnect(self) -> None:
+        """End the connection."""
+        self._listener.attach(None)
+        connection, self._connection, self._one = self._connection, None, None
+        if connection is not None:
+            connection.invalidate()  # a session that listens is nobody else's
+            connection.close()
+
+    @contextmanager
+    def _claiming(self) -> Iterator[Connection]:
+        if self._unsure:
+            self._strays_until = time.monotonic() + LATE_SECONDS
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            if time.monotonic() < self._strays_until:
+                self._release_strays(self._connection)
+            # From here to the answer we cannot know whether the claim was made.
+            self._unsure = True
+            yield self._connection
+        except BaseException:
+            self.disconnect()
+            raise
+        self._listener.pass_on()
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        if is_direct(connection):
+            # What is claimed or given back here is fenced: should it be lost, somebody does it anew.
+            connection.exec_driver_sql("SET synchronous_commit = off")
+            self._listener.attach(connection.connection.driver_connection)
+        return connection
+
+    def _take_in_hand(self, claims: list[Claim]) -> None:
+        self._in_flight.add(claims)
+        self._unsure = False
+        self._hand_over(claims)
+
+    def _measure(self, seconds: float, number: int) -> None:
+        """Learn what one more task adds to a claim: the way to a far server would else look like its tasks."""
+        if number < LEAST_CLAIM:
+            self._round_trip = min(self._round_trip or seconds, seconds)
+            return
+        # The average of the last few: one claim may have waited for others.
+        each = max(seconds - self._round_trip, 0.0) / number
+        self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
+
+    def _release_strays(self, connection: Connection) -> None:
+        held = [one.key for one in self._in_flight.claims()]
+        strays = release_strays(connection, worker_id=self._worker_id, held=held)
+        if strays:
+            log.warning(
+                "Gave back %d tasks whose claim was not answered",
+                len(strays),
+                extra={"action": "release"},
+            )
+
+    def _release(self, tokens: Sequence[Token]) -> None:
+        with self._engine.connect() as connection:
+            release(connection, worker_id=self._worker_id, tokens=tokens)
+
+    def _but(self, paused: frozenset[str]) -> list[str]:
+        return [name for name in self._task_types if name not in paused]
