@@ -48,12 +48,13 @@ class Listener:
 
     def pass_on(self) -> None:
         """Pass on what has arrived, also with the answer to another statement."""
-        if self._connection is None or not self._connection.notifies:
+        notes = self._connection.notifies if self._connection is not None else None
+        if not notes:
             return
-        told = [_read(note.payload) for note in self._connection.notifies]
-        self._connection.notifies.clear()
-        named = told[0][1] if len(told) == 1 else None
-        self._on_notify(min(seconds for seconds, _ in told), named)
+        seconds, named = _read(notes.pop().payload)
+        while notes:
+            seconds, named = min(seconds, _read(notes.pop().payload)[0]), None
+        self._on_notify(seconds, named)
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""
