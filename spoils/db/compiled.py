@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt, encodings
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import Dialect
@@ -77,14 +77,13 @@ class Compiled:
 
     def bound(self, connection: Connection, values: Mapping[str, Any], *, but: str) -> "Bound":
         """It, made ready for `connection` with all `values` but one."""
-        text = self.text
-        if is_planned_once(connection):
-            text = self.executing
-            prepared = connection.connection.info.setdefault(_PREPARED, set())
-            if self.prepared not in prepared:
-                execute(connection, self.preparing)
-                prepared.add(self.prepared)
-        return Bound(connection, text, {**self._constants, **values}, but)
+        if not is_planned_once(connection):
+            return Bound(connection, self.text, {**self._constants, **values}, but)
+        prepared = connection.connection.info.setdefault(_PREPARED, set())
+        if self.prepared not in prepared:
+            execute(connection, self.preparing)
+            prepared.add(self.prepared)
+        return Bound(connection, self.executing, values, but)
 
     def execute_and_commit(self, connection: Connection, values: Mapping[str, Any]) -> None:
         """Execute it as the last statement of a transaction that was begun in SQL; after an error that is still open.
@@ -155,13 +154,17 @@ class Bound:
         self._connection = connection
         self._driver = driver
         self._cursor = driver.cursor()
-        given = {key: self._cursor.mogrify("%s", (value,)).decode() for key, value in values.items()}
-        self._text = text % {**{key: value.replace("%", "%%") for key, value in given.items()}, missing: "%s"}
+        self._missing = missing
+        encoding = encodings[driver.encoding]
+        given = {key: self._cursor.mogrify("%s", (value,)).decode(encoding) for key, value in values.items()}
+        # Read twice, here and with the missing value: what stands for a percent sign does so both times.
+        escaped = {key: value.replace("%", "%%") for key, value in given.items()}
+        self._text = text.replace("%%", "%%%%") % {**escaped, missing: f"%({missing})s"}
 
     def rows(self, value: str) -> list[tuple[Any, ...]]:
         """Execute it with the missing value; all rows. Errors are SQLAlchemy's."""
         try:
-            self._cursor.execute(self._text, (value,))
+            self._cursor.execute(self._text, {self._missing: value})
             found: list[tuple[Any, ...]] = self._cursor.fetchall()
         except psycopg2.Error as exc:
             raise _told(exc, self._text, self._connection, self._connection.dialect, self._driver) from exc

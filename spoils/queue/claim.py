@@ -133,7 +133,7 @@ _due_suspect = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-# A lost claim is fenced, so its commit need not wait for the disk.
+# A lost claim is fenced, so its commit need not wait for the disk. A named one's session says so itself.
 _relaxed = func.set_config("synchronous_commit", "off", True)
 _named = (
     select(Task.id)

@@ -1,4 +1,4 @@
-"""The connection on which a worker claims and listens, and what is not known of it once an answer was lost."""
+"""The connection on which a worker claims and listens, and what a lost answer may have left in the table."""
 
 import logging
 import time
@@ -27,8 +27,8 @@ LEAST_CLAIM = 250
 
 
 class Claimer:
-    """Claims, takes what it got in hand and gives it to `hand_over`, for one thread at a time. An error of any kind
-    ends its connection, and the next claim makes another and looks for what the lost answer may have left.
+    """Claims, takes what it got in hand and gives it to `hand_over`, for one thread at a time. A claim that fails ends
+    its connection, and the next one makes another and looks for what the lost answer may have left.
 
     `paused` are the task types of which nothing is claimed now.
     """
@@ -88,7 +88,7 @@ class Claimer:
         return bool(claims)
 
     def claim_one(self, key: str, paused: frozenset[str]) -> bool:
-        """Claim the task of this id on a connection that listens; whether nobody else had taken it."""
+        """Claim the task of this id on a connection that listens; whether it was this worker's to take."""
         with self._claiming():
             self.make_ready(paused)
             return self.claim_ready(key)
@@ -118,7 +118,11 @@ class Claimer:
         if self._one is None:
             return False
         self._unsure = True
-        claims = self._one.take(key)
+        try:
+            claims = self._one.take(key)
+        except DBAPIError as exc:
+            self._unsure = exc.connection_invalidated  # what the server refused was not claimed
+            raise
         self._take_in_hand(claims)
         return bool(claims)
 
@@ -128,7 +132,7 @@ class Claimer:
             return
         # Out of hand first: should the answer be lost, they are strays, which the next claim gives back.
         self._in_flight.drop(one.token for one in claims)
-        self._unsure = True
+        unsure, self._unsure = self._unsure, True
         tokens = [one.token for one in claims]
         try:
             self._release(tokens)
@@ -136,7 +140,7 @@ class Claimer:
             if not exc.connection_invalidated:
                 raise
             self._release(tokens)  # by another connection: this one had died while nobody used it
-        self._unsure = False
+        self._unsure = unsure
 
     def disconnect(self) -> None:
         """End the connection."""
@@ -151,22 +155,24 @@ class Claimer:
         if self._unsure:
             self._strays_until = time.monotonic() + LATE_SECONDS
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            if time.monotonic() < self._strays_until:
-                self._release_strays(self._connection)
+            fresh = self._connection is None
+            connection = self._connection or self._connect()
+            # Also once on each connection: a crash of the server may have undone the last giving back.
+            if fresh or time.monotonic() < self._strays_until:
+                self._release_strays(connection)
             # From here to the answer we cannot know whether the claim was made.
             self._unsure = True
-            yield self._connection
+            yield connection
         except BaseException:
             self.disconnect()
             raise
         self._listener.pass_on()
 
     def _connect(self) -> Connection:
-        connection = self._engine.connect()
+        # Kept before all else, so that one whose session was changed is ended, and never lent to others.
+        self._connection = connection = self._engine.connect()
         if is_direct(connection):
-            # What is claimed or given back here is fenced: should it be lost, somebody does it anew.
+            # What is claimed here is fenced: should it be lost, somebody claims it anew.
             connection.exec_driver_sql("SET synchronous_commit = off")
             self._listener.attach(connection.connection.driver_connection)
         return connection

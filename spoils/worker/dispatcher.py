@@ -1,4 +1,4 @@
-"""When to claim, and how much: as there are free threads, which get what was claimed."""
+"""When to claim, and how much: as much as there are threads that will soon be free."""
 
 import threading
 import time
@@ -130,7 +130,7 @@ class Dispatcher:
         claimed_at = time.monotonic()
         self._told = False
         if named and self._cursors.quiet and not self._suspect_due:
-            self._found(self._claimer.claim_one(named, self._paused))
+            self._look_again(self._claimer.claim_one(named, self._paused))
         elif self._claimer.claim(room, self._paused):
             return 0.0
         if self._told:
@@ -138,7 +138,7 @@ class Dispatcher:
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
         self._rest()
-        return self._until_next(claimed_at)
+        return 0.0 if self._told else self._until_next(claimed_at)
 
     def give_back_unstarted(self) -> None:
         """Return what no thread has begun. The loop has been stopped."""
@@ -192,27 +192,31 @@ class Dispatcher:
         self._note(seconds)
 
     def _claim_at_once(self, named: str) -> None:
-        """Claim it where it was heard of. The last claim left nothing, so nothing goes before it."""
+        """Claim it where it was heard of. The last look at everything left nothing, so nothing goes before it."""
+        heard_at = time.monotonic()
         self._at_rest = self._told = False
         self._again = AGAIN_SECONDS
         self.loop.begin()
-        self._found(self._claimer.claim_ready(named))
+        self._look_again(self._claimer.claim_ready(named))
         self._cursors.look_wide()
         self._listener.pass_on()
-        self._waits_on = 0.0 if self._told else self._until_next(time.monotonic())
+        self._waits_on = 0.0 if self._told else self._until_next(heard_at)
 
-    def _found(self, found: bool) -> None:
+    def _look_again(self, found: bool) -> None:
         if not found:
             self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
 
     def _rest(self) -> None:
         if self._listener.attached and self._cursors.quiet and not self._suspect_due and self._room > 0:
             self._claimer.make_ready(self._paused)
-            self._at_rest = True
+            self._listener.pass_on()  # with the answer to that, too
+            self._at_rest = not self._told
 
     def _still_at_rest(self) -> bool:
+        # There was room, and what has ended since has made more.
         return (
-            self._attending.is_set()
+            not self._listener.woken
+            and self._attending.is_set()
             and not self._draining
             and not self._suspect_due
             and self._claimer.is_ready(self._paused)

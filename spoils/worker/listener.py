@@ -20,6 +20,8 @@ class Listener:
         # A pipe, since a thread that sleeps in select() hears no event.
         self._ear, self._mouth = os.pipe()
         self._interrupted = False
+        self.woken = False
+        """Whether the last wait was interrupted."""
         os.set_blocking(self._ear, False)
         os.set_blocking(self._mouth, False)
         self._sources = self._watched()
@@ -39,8 +41,10 @@ class Listener:
 
     def wait(self, seconds: float) -> None:
         """Return after `seconds`, or earlier when interrupted or notified, which is passed on."""
+        self.woken = False
         for source, _ in self._sources.poll(seconds * 1000):
             if source == self._ear:
+                self.woken = True
                 self._empty_pipe()
             else:
                 self._connection.poll()

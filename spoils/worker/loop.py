@@ -51,7 +51,7 @@ class Loop:
                 self._thread.start()
 
     def run(self) -> None:
-        """Run it in this thread, until it is stopped or a tick lets go of it; who runs it next goes on from there."""
+        """Run it in this thread, until it is stopped or a round lets go of it; who runs it next goes on from there."""
         self._thread = threading.current_thread()
         self._let_go = False
         try:
@@ -62,7 +62,7 @@ class Loop:
                 self._ended.set()
 
     def let_go(self) -> None:
-        """Let `run` return after this tick, which calls it: another thread is to run the loop."""
+        """Let `run` return after this round, which calls it: another thread is to run the loop."""
         self._let_go = True
 
     def begin(self) -> None:

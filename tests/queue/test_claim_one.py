@@ -1,15 +1,26 @@
 """Claiming the one task that a notification names: under every condition that a claim which looks has."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim, ClaimOne
 from tests.locks import held
 from tests.queue.hands import KINDS, TYPES, end, moment, take
 from tests.rows import Rows
+
+
+@pytest.fixture(params=[False, True], ids=["any session", "one that plans once"])
+def engine(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made = make_engine(
+        database_url, connections=8, application_name="tests", autocommit=True, by_index=request.param
+    )
+    yield made
+    made.dispose()
 
 
 @pytest.fixture
@@ -59,6 +70,13 @@ def test_what_is_not_for_it_stays(
     before = rows.one(task_id)
     assert take_one(connection, me, task_id) == []
     assert rows.one(task_id) == before
+
+
+def test_types_of_any_letters_are_what_they_are(connection: Connection, rows: Rows, me: UUID) -> None:
+    odd = """50 % of 'it' "quoted" %s %(named)s \\ {ü}"""
+    task_id = rows.task(task_type=odd)
+    one = ClaimOne(connection, worker_id=me, task_types=[odd], kinds=["100%"])
+    assert [claim.task_type for claim in one.take(str(task_id))] == [odd]
 
 
 def test_a_task_that_is_gone_is_nobody_s(connection: Connection, me: UUID) -> None:

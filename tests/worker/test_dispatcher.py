@@ -27,6 +27,7 @@ class Bench:
     """A dispatcher with two threads whose jobs end when the test says so."""
 
     def __init__(self, engine: Engine, worker_id: UUID, *, led: bool = False) -> None:
+        self.engine = engine
         self.worker_id = worker_id
         self.in_flight = InFlight()
         self.attending = threading.Event()
@@ -249,6 +250,27 @@ def held_ahead(bench: Bench, rows: Rows) -> UUID:
     return task_id
 
 
+def test_giving_back_makes_a_lost_answer_no_surer(
+    bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = bench.dispatcher._claimer
+    rows.task()
+    (ahead,) = take(rows.connection, bench.worker_id)
+    take_in_hand = ours._take_in_hand
+
+    def lose(_: list[Claim]) -> None:
+        raise ConnectionResetError("the answer is lost")
+
+    monkeypatch.setattr(ours, "_take_in_hand", lose)
+    stray = rows.task()
+    with pytest.raises(ConnectionResetError):
+        bench.dispatcher.tick()
+    ours.give_back([ahead])
+    monkeypatch.setattr(ours, "_take_in_hand", take_in_hand)
+    bench.dispatcher.tick()
+    assert {one.id for one in bench.in_flight.claims()} == {stray, ahead.id}
+
+
 def test_what_no_thread_has_begun_is_given_back_at_the_end(bench: Bench, rows: Rows) -> None:
     task_id = held_ahead(bench, rows)
     bench.dispatcher.give_back_unstarted()
@@ -408,14 +430,69 @@ def test_a_task_that_another_worker_took_is_looked_for_no_more_at_once(listening
 
 def test_told_of_several_it_looks_for_all_of_them(listening: Bench, rows: Rows) -> None:
     listening.dispatcher.tick()
-    ids = {put_in(rows), put_in(rows)}
+    rows.connection.execute(text("SET session_replication_role = replica"))
+    ids = {rows.task(), rows.task()}
+    rows.connection.execute(text("RESET session_replication_role"))
+    rows.all("SELECT pg_notify('spoils_tasks', '-0.001 ' || id) FROM fang_tasks")  # in one commit, so at once
+    assert listening.dispatcher._wait(60) == 0
+    assert len(listening.in_flight) == 0
+    listening.dispatcher.tick()
+    assert {one.id for one in listening.in_flight.claims()} == ids
 
-    def claimed() -> None:
-        if listening.dispatcher._wait(0.1) == 0:
-            listening.dispatcher.tick()
-        assert {one.id for one in listening.in_flight.claims()} == ids
 
-    eventually(claimed)
+def test_woken_and_told_at_once_it_looks_at_everything(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.tick()
+    task_id = put_in(rows)
+    eventually(lambda: heard(listening))
+    listening.dispatcher.loop.wake()
+    assert listening.dispatcher._wait(60) == 0
+    assert len(listening.in_flight) == 0
+    listening.dispatcher.tick()
+    assert [one.id for one in listening.in_flight.claims()] == [task_id]
+
+
+def heard(listening: Bench) -> None:
+    """Its connection holds a notification that nobody has read yet."""
+    connection = listening.dispatcher._listener._connection
+    connection.poll()
+    assert connection.notifies
+
+
+def test_what_is_put_in_while_it_comes_to_rest_is_looked_for_at_once(
+    listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = listening.dispatcher._claimer
+    make_ready = ours.make_ready
+
+    def make_ready_late(paused: frozenset[str]) -> None:
+        rows.task()
+        make_ready(paused)
+        eventually(lambda: heard(listening))
+
+    monkeypatch.setattr(ours, "make_ready", make_ready_late)
+    assert listening.dispatcher.tick() == 0
+    monkeypatch.undo()
+    listening.dispatcher.tick()
+    assert len(listening.in_flight) == 1
+
+
+def test_a_session_that_could_not_listen_is_ended_and_lent_to_nobody(
+    listening: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        listening.dispatcher._listener, "attach", lambda connection: 1 / 0 if connection else None
+    )
+    with pytest.raises(ZeroDivisionError):
+        listening.dispatcher.tick()
+    monkeypatch.undo()
+    with listening.engine.connect() as connection:
+        source = "SELECT source FROM pg_settings WHERE name = 'synchronous_commit'"
+        assert connection.scalar(text(source)) != "session"
+    listening.dispatcher.tick()
+    driver = listening.dispatcher._listener._connection
+    with driver.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchall() == [("off",)]
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -537,8 +614,7 @@ def test_who_has_claimed_one_task_performs_it_and_another_claims_on(led: Bench, 
     assert led.performed_by == led.led_by[:2]
     assert len(set(led.led_by)) == 3
     waiting = rows.task()
-    led.end(1)
-    led.dispatcher.loop.wake()
+    led.gate.release()
 
     def claimed() -> None:
         assert rows.state(waiting) == "in_progress"
