@@ -137,8 +137,7 @@ class Dispatcher:
             return 0.0
         if self._suspect_due and not len(self._in_flight) and self._claim_suspect():
             return POLL_SECONDS
-        self._rest()
-        return 0.0 if self._told else self._until_next(claimed_at)
+        return self._until_next(claimed_at) if self._rest() else 0.0
 
     def give_back_unstarted(self) -> None:
         """Return what no thread has begun. The loop has been stopped."""
@@ -206,11 +205,13 @@ class Dispatcher:
         if not found:
             self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
 
-    def _rest(self) -> None:
+    def _rest(self) -> bool:
+        """Make ready for the one task that it may be told of; whether nothing was told meanwhile."""
         if self._listener.attached and self._cursors.quiet and not self._suspect_due and self._room > 0:
             self._claimer.make_ready(self._paused)
             self._listener.pass_on()  # with the answer to that, too
             self._at_rest = not self._told
+        return not self._told
 
     def _still_at_rest(self) -> bool:
         # There was room, and what has ended since has made more.
