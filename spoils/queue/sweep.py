@@ -3,18 +3,20 @@
 While somebody holds a snapshot open, nothing of what was claimed leaves the claim index: after half an hour under load
 a look from its head walks over millions of dead entries, for seconds in which nothing else is claimed. Then each look
 goes over one slice of time only, from now backwards. The slices grow with their age, so that there are some 140 to the
-head, whatever lies in them.
+head where little lies in them; where one takes long, the next ones are thinner.
 """
 
 from datetime import datetime, timedelta
 
 SLOW_SECONDS = 0.25
-"""A look from the head that takes longer is cut into slices from then on."""
-QUICK_SECONDS = 0.05
-"""Where no slice takes so much longer than another, one look goes over all again."""
+"""A look from the head that takes longer is cut into slices from then on. Where all slices together take no longer
+than that beyond what each takes at least, one look goes over all again."""
+NOISE_SECONDS = 0.005
+"""So much longer a slice may take for any reason."""
 LEAST_SLICE = timedelta(seconds=4)
 PARTS = 16
-"""A slice is a sixteenth of its age."""
+"""A slice is a sixteenth of its age, or half of that, a quarter and so on."""
+LEAST_SHARE = 1 / 64
 OLDEST = timedelta(days=1)
 """All that is older is one slice."""
 MARGIN = timedelta(seconds=5)
@@ -29,7 +31,9 @@ class Sweep:
         self._begun: datetime | None = None
         self._age = timedelta(0)
         self._slice: timedelta | None = LEAST_SLICE  # None: all that is older
+        self._share = 1.0
         self._took: list[float] = []
+        self._least_seconds = float("inf")
         self._told = 0.0
         self._on_detour = False
 
@@ -50,7 +54,7 @@ class Sweep:
             return _printed(now - timedelta(seconds=told) - MARGIN), "infinity"
         self._begun = self._begun or now
         high = self._begun - self._age
-        self._slice = max(self._age / PARTS, LEAST_SLICE) if self._age < OLDEST else None
+        self._slice = max(self._age / PARTS * self._share, LEAST_SLICE) if self._age < OLDEST else None
         low = "-infinity" if self._slice is None else _printed(high - self._slice)
         return low, _printed(high) if self._age else "infinity"
 
@@ -62,10 +66,17 @@ class Sweep:
         if filled or self._on_detour:
             return
         self._took.append(seconds)
+        self._least_seconds = least = min(self._least_seconds, seconds)
+        longer = seconds - least
+        if longer > SLOW_SECONDS:
+            self._share = max(self._share / 2, LEAST_SHARE)
+        elif longer < SLOW_SECONDS / 4:
+            self._share = min(self._share * 2, 1.0)
         if self._slice is not None:
             self._age += self._slice
             return
-        self._sliced = max(self._took) - min(self._took) > QUICK_SECONDS
+        extra = sum(one - least for one in self._took if one - least > NOISE_SECONDS)
+        self._sliced = extra > SLOW_SECONDS
         self._begun, self._age, self._took = None, timedelta(0), []
 
 

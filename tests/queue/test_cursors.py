@@ -147,6 +147,36 @@ def test_a_slice_is_a_sixteenth_of_its_age_and_four_seconds_at_least() -> None:
         assert (end - begin).total_seconds() == pytest.approx(max((now - end).total_seconds() / 16, 4))
 
 
+def test_where_a_slice_takes_long_the_next_ones_are_thinner_until_they_take_little_again() -> None:
+    cursors, clock = sliced()
+
+    def width(seconds: float) -> float:
+        look = looked_back(cursors, next(clock), seconds)
+        until, since = (datetime.fromisoformat(one) for one in (look.until, look.since[0][0]))
+        age = datetime.fromisoformat(BEHIND[0]) - until
+        return (until - since) / age * 16
+
+    for _ in range(100):  # far enough back for slices that are longer than the least
+        looked_back(cursors, next(clock), 0.02)
+    assert width(1.0) == pytest.approx(1)
+    assert width(0.5) == pytest.approx(1 / 2)
+    assert width(0.2) == pytest.approx(1 / 4)  # neither long nor short
+    assert width(0.05) == pytest.approx(1 / 4)
+    assert width(0.05) == pytest.approx(1 / 2)
+    assert [width(0.02) for _ in range(3)] == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(("seconds", "sweeping"), [(0.003, False), (0.2, True)])
+def test_it_is_what_all_slices_take_together_that_keeps_it_at_slices(seconds: float, sweeping: bool) -> None:
+    cursors, clock = sliced()
+    looked_back(cursors, next(clock), 0.01)
+    for _ in range(20):
+        looked_back(cursors, next(clock), 0.01 + seconds)
+    while looked_back(cursors, next(clock), 0.01).since[0] != HEAD:
+        pass
+    assert cursors.sweeping == sweeping
+
+
 def test_a_slice_that_gave_as_much_as_it_might_is_gone_on_with_and_looked_at_again() -> None:
     cursors, clock = sliced()
     now = next(clock)
