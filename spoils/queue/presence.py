@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     Connection,
     DateTime,
     Float,
@@ -33,9 +32,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
-from spoils.models import WAITING, Pause, PauseKind, Task, TaskState, Worker
+from spoils.db.compiled import Compiled
+from spoils.models import Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.cursors import Pair, Place
-from spoils.queue.reach import LEVELS, SUSPECT_CRASHES, known_here, types
+from spoils.queue.reach import LEVELS, SUSPECT_CRASHES, known_here, types, waits
 
 LOOKAHEAD_SECONDS = 2.5
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
@@ -102,9 +102,10 @@ class Pulse:
     server_up_seconds: float = 0.0
 
 
+_me = cast(bindparam("worker_id", type_=Text), Uuid)
 _beat = (
     update(Worker)
-    .where(Worker.id == bindparam("worker_id"), Worker.ended_at.is_(None))
+    .where(Worker.id == _me, Worker.ended_at.is_(None))
     .values(
         beat_at=func.clock_timestamp(),
         rss=bindparam("rss"),
@@ -133,7 +134,7 @@ _soonest = (
     select(func.greatest(Task.scheduled_at, _LONG_AGO))
     .where(
         Task.task_type == _looked.c.task_type,
-        Task.state.in_(WAITING),
+        waits,
         Task.priority == _looked.c.priority,
         Task.scheduled_at >= func.coalesce(_looked.c.since, func.now()),
         Task.scheduled_at < func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOOKAHEAD_SECONDS),
@@ -150,18 +151,18 @@ _next_due = select(func.min(_soonest)).select_from(_looked).scalar_subquery()
 _suspect = exists(
     select(Task.id).where(
         Task.crashes >= SUSPECT_CRASHES,
-        Task.state.in_(WAITING),
+        waits,
         Task.scheduled_at <= func.now(),
         Task.task_type == any_(types),
         known_here,
     )
 )
 _cancelled = (
-    select(func.array_agg(Task.id))
+    select(func.array_agg(cast(Task.id, Text)))
     .where(
         # By their keys: under somebody's open snapshot the index of what a worker runs keeps all that it ever ran.
-        Task.id == any_(bindparam("performing", type_=ARRAY(Uuid))),
-        Task.claimed_by == bindparam("worker_id"),
+        Task.id == any_(arrays.parameter("performing", Uuid)),
+        Task.claimed_by == _me,
         cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
         Task.cancel_requested_at.is_not(None),
     )
@@ -185,20 +186,22 @@ _neighbours = (
             )
         )
     )
-    .where(_neighbour.c.ended_at.is_(None), _neighbour.c.id != bindparam("worker_id"))
+    .where(_neighbour.c.ended_at.is_(None), _neighbour.c.id != _me)
     .scalar_subquery()
 )
-_BEAT = select(
-    _beat.c.id,
-    _beat.c.draining,
-    _paused.label("paused"),
-    cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
-    _suspect.label("suspect_due"),
-    _cancelled.label("cancelled"),
-    _neighbours.label("neighbours"),
-    cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label(
-        "server_up_seconds"
+_BEAT = Compiled(
+    select(
+        _beat.c.draining,
+        _paused.label("paused"),
+        cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
+        _suspect.label("suspect_due"),
+        _cancelled.label("cancelled"),
+        _neighbours.label("neighbours"),
+        cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label(
+            "server_up_seconds"
+        ),
     ),
+    "beat",
 )
 
 
@@ -220,13 +223,13 @@ def beat(
     where it lies behind the places of `since`; without them only what is due later.
     """
     looked = [(task_type, priority) for task_type in task_types for priority in LEVELS]
-    row = connection.execute(
-        _BEAT,
+    rows = _BEAT.rows(
+        connection,
         {
-            "worker_id": worker_id,
+            "worker_id": str(worker_id),
             "rss": rss,
             "running": running,
-            "performing": list(performing),
+            "performing": arrays.plain(performing),
             "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),
@@ -234,20 +237,19 @@ def beat(
             "looked_levels": arrays.plain([priority for _, priority in looked]),
             "looked_since": arrays.quoted([since[pair][0] if since else None for pair in looked]),
         },
-    ).one_or_none()
-    if row is None:
+    )
+    if not rows:
         return Pulse(alive=False)
+    stays_draining, paused, next_due_seconds, suspect_due, cancelled, neighbours, server_up_seconds = rows[0]
     return Pulse(
         alive=True,
-        next_due_seconds=row.next_due_seconds,
-        suspect_due=row.suspect_due,
-        cancelled=frozenset(row.cancelled or ()),
-        draining=row.draining,
-        paused=frozenset(row.paused or ()),
-        neighbours=tuple(
-            Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in row.neighbours or ()
-        ),
-        server_up_seconds=row.server_up_seconds,
+        next_due_seconds=next_due_seconds,
+        suspect_due=suspect_due,
+        cancelled=frozenset(map(UUID, cancelled or ())),
+        draining=stays_draining,
+        paused=frozenset(paused or ()),
+        neighbours=tuple(Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in neighbours or ()),
+        server_up_seconds=server_up_seconds,
     )
 
 

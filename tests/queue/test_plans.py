@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from spoils.db import arrays
@@ -123,24 +123,23 @@ def test_finishing_one_looks_it_up_by_its_key(by_index: Engine, me: UUID) -> Non
 
 @pytest.mark.usefixtures("many")
 def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID) -> None:
-    sent: list[tuple[str, object]] = []
-    event.listen(by_index, "before_cursor_execute", lambda *given: sent.append((given[2], given[3])))
+    values: dict[str, object] = {
+        "worker_id": str(me),
+        "rss": 1,
+        "running": 1,
+        "stopping": False,
+        "performing": arrays.plain([uuid4()]),
+        "types": ["sample"],
+        "kinds": list(KINDS),
+        "looked_types": "{sample}",
+        "looked_levels": "{0}",
+        "looked_since": "{NULL}",
+    }
     with by_index.connect() as connection:
-        presence.beat(
-            connection,
-            worker_id=me,
-            rss=1,
-            running=1,
-            performing=[uuid4()],
-            draining=False,
-            task_types=["sample"],
-            kinds=KINDS,
-        )
-        statement, values = sent[-1]
-        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", values)  # type: ignore[arg-type]
-        found = "\n".join(row[0] for row in rows)
+        found = plan(connection, presence._BEAT, values)
     assert "Index Scan using fang_tasks_pkey" in found, found
     assert "running_idx" not in found, found
+    assert "Index Scan using fang_tasks_claim_idx" in found, found
     assert "Seq Scan on fang_tasks" not in found, found
 
 

@@ -1,6 +1,6 @@
 """The beat: one statement that says we live, and tells what concerns us."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -37,6 +37,15 @@ def beat(
         kinds=KINDS,
         since=since and {(task_type, level): since for task_type in TYPES for level in LEVELS},
     )
+
+
+@pytest.fixture(params=[False, True], ids=["any session", "one that plans once"])
+def engine(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made = make_engine(
+        database_url, connections=30, application_name="tests", autocommit=True, by_index=request.param
+    )
+    yield made
+    made.dispose()
 
 
 @pytest.fixture
