@@ -21,7 +21,7 @@ pytestmark = pytest.mark.process
 
 CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
-BEAT = r"WITH beat AS"
+BEAT = r"^EXECUTE spoils_beat"
 ENTER = r"INSERT INTO spoils_workers"
 TICK = r"INSERT INTO spoils_ticks"
 COMMIT = r"^COMMIT"
