@@ -67,6 +67,23 @@ def fold(engine: Engine) -> None:
         fold_counts(connection, few=0)
 
 
+def test_they_are_exact_after_a_session_that_looks_elsewhere_for_its_tables(
+    engine: Engine, rows: Rows
+) -> None:
+    schema = rows.value("SELECT current_schema()")
+    with transaction(engine) as connection:
+        connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
+        connection.exec_driver_sql(
+            f"INSERT INTO {schema}.fang_tasks (metadata) VALUES ('{{}}'), ('{{}}'), ('{{}}')"
+        )
+        connection.exec_driver_sql(f"UPDATE {schema}.fang_tasks SET state = 'finished'")
+        connection.exec_driver_sql(f"DELETE FROM {schema}.fang_tasks")
+        connection.exec_driver_sql(
+            f"INSERT INTO {schema}.fang_tasks (metadata, state) VALUES ('{{}}', 'failed')"
+        )
+    assert counted(rows) == true_counts(rows) == {("common", "failed"): 1}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_done_in_psql_the_counts_are_exact(engine: Engine, rows: Rows, seed: int) -> None:
     chance = random.Random(seed)
