@@ -236,12 +236,11 @@ class Dispatcher:
         if self._due_at is not None and self._due_at <= claimed_at:
             self._due_at = None
         delay = POLL_SECONDS
-        if self._listener.attached and self._cursors.quiet and not len(self._in_flight):
+        if self._again:
+            delay, self._again = self._again[0], self._again[1:]
+        elif self._listener.attached and self._cursors.quiet and not len(self._in_flight):
             self.since = self._cursors.places(claimed_at)
             delay = POLL_SECONDS if self._cursors.sweeping else IDLE_SECONDS
-        if self._again:
-            delay, *rest = self._again
-            self._again = tuple(rest)
         if self._due_at is None:
             return delay
         return min(delay, max(self._due_at - time.monotonic(), 0.0))
