@@ -187,9 +187,11 @@ class Claimer:
         if number < LEAST_CLAIM:
             self._round_trip = min(self._round_trip or seconds, seconds)
             return
-        # The average of the last few: one claim may have waited for others.
         each = max(seconds - self._round_trip, 0.0) / number
-        self._seconds_a_task += (each - self._seconds_a_task) / 4 if self._seconds_a_task else each
+        # Quick to believe that they are cheap, slow to believe that they are dear: one claim may have waited for
+        # others, or asked for a thousand pairs of type and priority.
+        change = each - self._seconds_a_task
+        self._seconds_a_task += change / (16 if change > 0 else 4) if self._seconds_a_task else each
 
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]
