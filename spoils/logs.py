@@ -5,7 +5,10 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 from spoils.masking import masked_text
 
@@ -31,16 +34,38 @@ def set_up(level: str) -> None:
     logging._srcfile = None
 
 
+def tell(log: logging.Logger, message: str, fields: Mapping[str, object]) -> None:
+    """What `log.info(message, extra=fields)` does, for the lines of each job and each request.
+
+    Where the line goes to the handler of `set_up` and nowhere else no record is made of it, which costs more than the
+    line itself.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    handler = _only_handler(log)
+    if handler is None:
+        log.info("%s", message, extra=fields)
+    else:
+        write(handler, f"{line_of(time.time(), 'INFO', message)}{_told(fields)}")
+
+
+def write(handler: "logging.StreamHandler[Any]", line: str) -> None:
+    """Write a line to where `handler` writes. Where nobody reads any more it is lost."""
+    handler.acquire()
+    try:
+        with suppress(OSError, ValueError):
+            handler.stream.write(f"{line}\n")
+            handler.stream.flush()
+    finally:
+        handler.release()
+
+
 class LineFormatter(logging.Formatter):
     """`2026-11-24T02:00:00.123Z INFO Processing CleanupJob action=perform task_id=…`"""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
-        moment = f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
-        fields = "".join(
-            f" {name}={_value(record.__dict__[name])}" for name in FIELDS if name in record.__dict__
-        )
-        line = f"{moment} {record.levelname} {one_line(self.message(record))}{fields}"
+        line = f"{line_of(record.created, record.levelname, self.message(record))}{_told(record.__dict__)}"
         if record.exc_info:
             trace = masked_text(self.formatException(record.exc_info))
             line += "".join(f"\n    | {one_line(part)}" for part in trace.splitlines())
@@ -53,9 +78,34 @@ class LineFormatter(logging.Formatter):
         return masked_text(text) if foreign else text
 
 
+def line_of(created: float, level: str, message: str) -> str:
+    """The line of what happened at that moment (seconds since 1970), without fields."""
+    second = int(created)
+    return f"{_second(second)}.{int((created - second) * 1000):03d}Z {level} {one_line(message)}"
+
+
 @lru_cache(maxsize=8)
 def _second(moment: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+def _only_handler(log: logging.Logger) -> "logging.StreamHandler[Any] | None":
+    """The handler of `set_up`, where nobody else hears of what `log` says, or has a word in it."""
+    one: logging.Logger | None = log
+    while one is not None and one is not logging.root:
+        if one.handlers or one.filters or not one.propagate:
+            return None
+        one = one.parent
+    if len(logging.root.handlers) != 1:
+        return None
+    handler = logging.root.handlers[0]
+    if type(handler) is not logging.StreamHandler or type(handler.formatter) is not LineFormatter:
+        return None
+    return handler if not handler.filters and handler.level <= logging.INFO else None
+
+
+def _told(fields: Mapping[str, object]) -> str:
+    return "".join([f" {name}={_value(fields[name])}" for name in FIELDS if name in fields])
 
 
 def _value(value: object) -> str:
@@ -66,4 +116,10 @@ def _value(value: object) -> str:
 
 def one_line(text: object) -> str:
     """`text` with its control characters and lone surrogates written out, as in `\\x0a`."""
-    return _UNWRITABLE.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))
+    line = str(text)
+    # As nearly every line is: what is unwritable is not printable either.
+    return line if line.isprintable() else _UNWRITABLE.sub(_written_out, line)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return f"\\x{ord(found.group()):02x}"

@@ -2,16 +2,33 @@
 
 import io
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoils.logs import LineFormatter, one_line, set_up
+from spoils.logs import LineFormatter, one_line, set_up, tell, write
+
+
+class Heard(logging.Handler):
+    """Keeps what it is given, as a handler or as a filter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def filtered(self, record: logging.LogRecord) -> bool:
+        self.records.append(record)
+        return True
+
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 
@@ -113,6 +130,56 @@ def test_everything_at_the_level_and_above_goes_to_standard_output(
     written = capsys.readouterr()
     assert re.fullmatch(STAMP + "WARNING loud\n", written.out)
     assert written.err == ""
+
+
+def test_a_line_without_a_record_is_what_one_with_a_record_is(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("spoils.somewhere")
+    fields = {"action": "settle", "task_type": "a b", "password": "hunter2"}
+    with root_logger():
+        set_up("INFO")
+        tell(log, "50 % of\nit", fields)
+        log.info("%s", "50 % of\nit", extra=fields)
+        log.setLevel("WARNING")
+        tell(log, "quiet", {})
+        log.setLevel("NOTSET")
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(STAMP + r'INFO 50 % of\\x0ait action=settle task_type="a b"', first)
+    assert re.sub(STAMP, "", first) == re.sub(STAMP, "", second)
+
+
+def listened_to(log: logging.Logger, heard: Heard) -> None:
+    log.addHandler(heard)
+
+
+def filtered(log: logging.Logger, heard: Heard) -> None:
+    log.addFilter(heard.filtered)
+
+
+def beside_another(_log: logging.Logger, heard: Heard) -> None:
+    logging.getLogger().addHandler(heard)
+
+
+@pytest.mark.parametrize("hear", [listened_to, filtered, beside_another])
+def test_who_listens_for_records_gets_one(hear: Callable[[logging.Logger, Heard], None]) -> None:
+    log, heard = logging.getLogger("spoils.elsewhere"), Heard()
+    with root_logger():
+        set_up("INFO")
+        hear(log, heard)
+        tell(log, "Finished CleanupJob", {"action": "settle"})
+        log.handlers.clear()
+        log.filters.clear()
+    [record] = heard.records
+    assert (record.getMessage(), vars(record)["action"]) == ("Finished CleanupJob", "settle")
+
+
+def test_a_line_that_nobody_reads_any_more_stops_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    handler = logging.StreamHandler(os.fdopen(writer, "w"))
+    write(handler, "lost")
+    with pytest.raises(BrokenPipeError):
+        handler.stream.close()
+    write(handler, "lost too")
 
 
 def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
+from spoils.logs import tell
 from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
@@ -140,7 +141,7 @@ class Performer:
     def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
         claim, name = attempt.claim, type(job).__name__
         if log.isEnabledFor(logging.INFO):
-            log.info("Processing %s", name, extra=_fields("perform", claim))
+            tell(log, f"Processing {name}", _fields("perform", claim))
         started = time.monotonic()
         token = running_unit.set(attempt)
         try:
@@ -254,7 +255,7 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
     match verdict.ending:
         case Ending.FINISHED:
-            log.info("Finished %s", name, extra=fields)
+            tell(log, f"Finished {name}", fields)
         case Ending.RELEASED:
             log.info("Gave back %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields)
         case Ending.SNOOZED:
