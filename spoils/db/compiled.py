@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
+from spoils.db import held
 from spoils.db.engine import BY_INDEX, DIRECT, is_direct, is_planned_once
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -99,7 +100,7 @@ class Compiled:
     def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
         try:
-            pooled = engine.raw_connection()
+            pooled = held.take(engine)
         except psycopg2.Error as exc:
             gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
             raise _error(exc, self.prepared, engine.dialect, gone=gone) from exc
@@ -117,7 +118,7 @@ class Compiled:
                     if not driver.closed:
                         driver.autocommit = before
         finally:
-            pooled.close()
+            held.give_back(engine, pooled)
         # Behind a pooler the statement timeout, which is set for one transaction, needs one.
         with engine.begin() as connection:
             return self.rows(connection, values)

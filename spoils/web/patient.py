@@ -13,6 +13,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from spoils.db.held import holding
 from spoils.web import balance
 from spoils.web.plain import Plain
 from spoils.web.unread import answer_to
@@ -114,9 +115,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Any) -> Any:
         """Serve the request of `conn` in this thread, and those that follow at once."""
-        kept = self._serve(conn, conn.parser.unreader.take_buffered())
-        while kept is True and self.alive and (data := self._following(conn)):
-            kept = self._serve(conn, data)
+        with holding():
+            kept = self._serve(conn, conn.parser.unreader.take_buffered())
+            while kept is True and self.alive and (data := self._following(conn)):
+                kept = self._serve(conn, data)
         return kept
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

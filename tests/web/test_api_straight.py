@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from spoils.db import held
+from spoils.models import db
 from tests.databases import emptied
 from tests.programs import free_port
 from tests.rows import Rows
@@ -47,6 +49,25 @@ def by_flask() -> Iterator[list[Flask]]:
 def post(client: FlaskClient, path: str = FETCH, data: bytes = GOOD, **more: Any) -> TestResponse:
     headers = {"Content-Type": "application/json", **BEARER, **more.pop("headers", {})}
     return client.post(path, data=data, headers=headers, **more)
+
+
+def out_of_the_pool(client: FlaskClient) -> int:
+    with client.application.app_context():
+        pool: Any = db.engine.pool
+    number: int = pool.checkedout()
+    return number
+
+
+def test_what_flask_answers_takes_its_connection_from_a_pool_that_misses_none(client: FlaskClient) -> None:
+    with held.holding():
+        for other in (
+            lambda: client.get("/api/jobs/status", headers=BEARER),
+            lambda: post(client, data=b"{"),
+        ):
+            assert post(client).status_code == 200
+            assert out_of_the_pool(client) == 1
+            other()
+            assert out_of_the_pool(client) == 0
 
 
 def told(response: TestResponse) -> tuple[int, list[tuple[str, str]], str]:

@@ -4,7 +4,9 @@ import contextlib
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -314,6 +316,35 @@ def test_a_client_that_leaves_before_its_answer_disturbs_nobody(web: Web, rows: 
         client.close()
     assert requests.get(f"{web.url}/health", timeout=14).json() == {"status": "ok"}
     assert "Traceback" not in web.output
+
+
+@pytest.mark.process
+def test_clients_that_post_without_a_pause_keep_nobody_from_the_database(database_url: str) -> None:
+    over = threading.Event()
+
+    def posts(web: Web) -> int:
+        number = 0
+        with _client(web) as client:
+            while not over.is_set():
+                client.sendall(request(HOST, JSON, LENGTH, ("Authorization", f"Bearer {TOKEN}")))
+                assert _whole(client).startswith(b"HTTP/1.1 200 ")
+                number += 1
+        return number
+
+    # One process has three connections.
+    settings = {"SPOILS_API_TOKEN": TOKEN, "WEB_CONCURRENCY": "1"}
+    with Web(database_url, **settings) as web, ThreadPoolExecutor(4) as threads:
+        posting = [threads.submit(posts, web) for _ in range(4)]
+        try:
+            for _ in range(30):
+                jobs = requests.get(
+                    f"{web.url}/api/jobs/status", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=14
+                )
+                assert jobs.status_code == 200
+                assert jobs.elapsed.total_seconds() < 5
+        finally:
+            over.set()
+        assert all(one.result() > 10 for one in posting)
 
 
 def test_processes_tell_each_other_how_many_connections_they_have() -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from werkzeug.wsgi import get_host
 
 from spoils.config import Settings
+from spoils.db import held
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import registry
@@ -57,11 +58,13 @@ class Straight:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         found = self._found(environ) if self._is_plain(environ) else None
         if found is None:
+            held.let_go()  # what Flask's part needs it takes from the pool
             return self._inner(environ, start_response)
         job, payload = found
         try:
             enqueued = enqueue_surely(self._engine, job)
         except PayloadError:
+            held.let_go()
             return self._inner(environ, start_response)  # nothing went in
         except Exception as exc:  # noqa: BLE001 - Flask's handlers answer it
             return self._failed(environ, exc)(environ, start_response)

@@ -1,0 +1,90 @@
+"""A connection that a thread holds on to is nobody's loss: the pool has it as soon as somebody may need it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, Integer, bindparam, cast, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from spoils.db import held
+from spoils.db.compiled import Compiled
+from spoils.db.engine import make_engine
+from tests.db.things import COUNT, PUT
+
+WHO = Compiled(select(func.pg_backend_pid(), cast(bindparam("any"), Integer)), "who", anywhere=True)
+
+
+@pytest.fixture
+def pooled(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, connections=2, application_name="a test", pool_timeout=0.1)
+    yield engine
+    engine.dispose()
+
+
+def out(engine: Engine) -> int:
+    """How many of its connections are out of the pool."""
+    pool: Any = engine.pool
+    number: int = pool.checkedout()
+    return number
+
+
+def who(engine: Engine) -> int:
+    [(pid, _)] = WHO.rows_alone(engine, {"any": 1})
+    return int(pid)
+
+
+def test_a_thread_keeps_its_connection_while_it_may(pooled: Engine) -> None:
+    with held.holding():
+        first = who(pooled)
+        assert out(pooled) == 1
+        assert who(pooled) == first
+    assert out(pooled) == 0
+    who(pooled)
+    assert out(pooled) == 0
+
+
+def test_what_it_has_done_with_it_is_done(pooled: Engine, connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE things (name text)"))
+    with held.holding():
+        PUT.rows_alone(pooled, {"name": "one"})
+        assert connection.scalar(COUNT) == 1
+
+
+def test_it_gives_it_back_where_all_others_are_in_use(pooled: Engine) -> None:
+    with held.holding(), pooled.connect():
+        who(pooled)
+        assert out(pooled) == 1
+        with pooled.connect():
+            pass
+
+
+def test_told_to_let_go_it_does(pooled: Engine) -> None:
+    with held.holding():
+        who(pooled)
+        held.let_go()
+        with pooled.connect(), pooled.connect():
+            pass
+
+
+def test_it_is_held_for_one_thread_and_one_engine(database_url: str, pooled: Engine) -> None:
+    other = make_engine(database_url, connections=1, application_name="another test")
+    with held.holding():
+        first = who(pooled)
+        assert who(other) != first
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(who, pooled).result() != first
+        assert who(pooled) == first
+    assert out(pooled) == out(other) == 0
+    other.dispose()
+
+
+def test_one_that_broke_is_not_held(pooled: Engine, connection: Connection) -> None:
+    with held.holding():
+        first = who(pooled)
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
+        with pytest.raises(DBAPIError):
+            who(pooled)
+        assert out(pooled) == 0
+        assert who(pooled) != first
