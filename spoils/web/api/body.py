@@ -111,7 +111,7 @@ def _parse(text: str, place: str = "") -> Any:
     if text.startswith("\ufeff"):
         raise Unreadable(f"{place}The body is not valid JSON: it begins with a byte order mark.")
     try:
-        if _depth(text) > DEEPEST:
+        if _is_too_deep(text):
             raise Unreadable(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
         return _decode(text)
     except Unreadable as exc:
@@ -121,13 +121,15 @@ def _parse(text: str, place: str = "") -> Any:
         raise Unreadable(f"{place}The body is not valid JSON: {exc.msg} at {where}.") from exc
 
 
-def _depth(text: str) -> int:
-    """How deep the brackets of a JSON text nest; strings are taken out first, since they may hold any."""
+def _is_too_deep(text: str) -> bool:
+    """Whether the brackets of a JSON text nest deeper than is taken; strings are taken out, since they may hold any."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
     deepest = depth = 0
     for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)
-    return deepest
+    return deepest > DEEPEST
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
