@@ -3,9 +3,8 @@
 import argparse
 import json
 import math
-import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -130,14 +129,21 @@ class Bench:
         )
 
     def snapshot(self) -> Iterator[Row]:
-        """Rounds of the drain while another session holds one snapshot open."""
+        """Rounds of the drain while another session holds one snapshot open; beside the same worker's before it."""
         self._empty(lambda: None)
-        rates = flat.under_a_snapshot(self.url, self.jobs, 6, self.minutes)
-        self.results["snapshot"] = rates
-        for number, rate in enumerate(rates, 1):
-            if (number - 1) % math.ceil(len(rates) / 12) == 0 or rate in (min(rates), rates[-1]):
-                yield (f"round {number}", f"{rate:,.0f} jobs/s", f"{rate / rates[0]:.2f}")
-        yield (f"median of {len(rates)}", f"{statistics.median(rates):,.0f} jobs/s", "")
+        before, held = flat.under_a_snapshot(self.url, self.jobs, 6, self.minutes)
+        self.results["snapshot"] = {"before": before, "held": held}
+        base = median(before)
+        yield (f"{len(before)} rounds before", _spread(before, "jobs/s"), "")
+        part = math.ceil(len(held) / 6)
+        for start in range(0, len(held), part):
+            rates = held[start : start + part]
+            yield (
+                f"rounds {start + 1} to {start + len(rates)}",
+                _spread(rates, "jobs/s"),
+                f"{median(rates) / base:.2f}",
+            )
+        yield (f"all {len(held)}", _spread(held, "jobs/s"), f"{median(held) / base:.2f}")
 
     def fairness(self) -> Iterator[Row]:
         """A fresh task of another type beside a flood; from its commit to the job's first line."""
@@ -206,7 +212,7 @@ class Bench:
             ratio = median(one / other for one, other in zip(found, base, strict=True))
             yield (
                 name,
-                f"{median(found):,.0f} {unit} ({min(found):,.0f} to {max(found):,.0f})",
+                _spread(found, unit),
                 f"{ratio:.2f}",
             )
 
@@ -265,6 +271,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
     return 0
+
+
+def _spread(values: Sequence[float], unit: str) -> str:
+    return f"{median(values):,.0f} {unit} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 def _figures(values: dict[str, float], unit: str) -> str:

@@ -35,16 +35,18 @@ def with_many_types(url: str, number: int, types: int) -> float:
     return drain(url, number, BENCH_TYPES=str(types))
 
 
-def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> list[float]:
-    """Jobs a second of one worker while another session holds one snapshot open: so many rounds, and more until the
-    time is over."""
-    until = time.monotonic() + minutes * 60
-    rates: list[float] = []
-    with _snapshot(url), worker(url, WORKER_THREADS="5"):
+def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> tuple[list[float], list[float]]:
+    """Jobs a second of one worker: so many rounds before another session opens a snapshot, and while it is held as
+    many, and more until the time is over."""
+    with worker(url, WORKER_THREADS="5"):
         attends(url)
-        while len(rates) < rounds or time.monotonic() < until:
-            rates.append(_one_round(url, number))
-    return rates
+        before = [_one_round(url, number) for _ in range(rounds)]
+        held: list[float] = []
+        until = time.monotonic() + minutes * 60
+        with _snapshot(url):
+            while len(held) < rounds or time.monotonic() < until:
+                held.append(_one_round(url, number))
+    return before, held
 
 
 def _one_round(url: str, number: int) -> float:
