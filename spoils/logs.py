@@ -6,7 +6,6 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -35,27 +34,39 @@ def set_up(level: str) -> None:
 
 
 def tell(log: logging.Logger, message: str, fields: Mapping[str, object]) -> None:
-    """What `log.info(message, extra=fields)` does, for the lines of each job and each request.
+    """Log a message as it stands, at INFO, for the lines of each job and each request.
 
-    Where the line goes to the handler of `set_up` and nowhere else no record is made of it, which costs more than the
-    line itself.
+    Where the line goes to the handler of `set_up` and nowhere else, no record is made of it, which would cost more than
+    the line itself.
     """
     if not log.isEnabledFor(logging.INFO):
         return
-    handler = _only_handler(log)
-    if handler is None:
+    handler = only_handler(log)
+    if handler is None or type(handler.formatter) is not LineFormatter:
         log.info("%s", message, extra=fields)
     else:
-        write(handler, f"{line_of(time.time(), 'INFO', message)}{_told(fields)}")
+        write(handler, f"{line_of(time.time(), 'INFO', message)}{_fields_of(fields)}")
+
+
+def only_handler(log: logging.Logger) -> "logging.StreamHandler[Any] | None":
+    """The handler that would write what `log` says, as it is and to a stream, where nobody else hears of it."""
+    one, found = log, [*log.handlers]
+    while one.propagate and one.parent is not None:
+        one = one.parent
+        found += one.handlers
+    if log.filters or len(found) != 1 or type(handler := found[0]) is not logging.StreamHandler:
+        return None
+    return handler if not handler.filters and handler.level <= logging.INFO else None
 
 
 def write(handler: "logging.StreamHandler[Any]", line: str) -> None:
-    """Write a line to where `handler` writes. Where nobody reads any more it is lost."""
+    """Write a line as `handler` would. Where it cannot, it says so as `logging` does, and nothing is raised."""
     handler.acquire()
     try:
-        with suppress(OSError, ValueError):
-            handler.stream.write(f"{line}\n")
-            handler.stream.flush()
+        handler.stream.write(f"{line}\n")
+        handler.stream.flush()
+    except Exception:  # noqa: BLE001 - as logging's own
+        handler.handleError(logging.makeLogRecord({"msg": line}))
     finally:
         handler.release()
 
@@ -65,7 +76,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
-        line = f"{line_of(record.created, record.levelname, self.message(record))}{_told(record.__dict__)}"
+        line = line_of(record.created, record.levelname, self.message(record)) + _fields_of(record.__dict__)
         if record.exc_info:
             trace = masked_text(self.formatException(record.exc_info))
             line += "".join(f"\n    | {one_line(part)}" for part in trace.splitlines())
@@ -89,22 +100,7 @@ def _second(moment: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
-def _only_handler(log: logging.Logger) -> "logging.StreamHandler[Any] | None":
-    """The handler of `set_up`, where nobody else hears of what `log` says, or has a word in it."""
-    one: logging.Logger | None = log
-    while one is not None and one is not logging.root:
-        if one.handlers or one.filters or not one.propagate:
-            return None
-        one = one.parent
-    if len(logging.root.handlers) != 1:
-        return None
-    handler = logging.root.handlers[0]
-    if type(handler) is not logging.StreamHandler or type(handler.formatter) is not LineFormatter:
-        return None
-    return handler if not handler.filters and handler.level <= logging.INFO else None
-
-
-def _told(fields: Mapping[str, object]) -> str:
+def _fields_of(fields: Mapping[str, object]) -> str:
     return "".join([f" {name}={_value(fields[name])}" for name in FIELDS if name in fields])
 
 

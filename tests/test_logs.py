@@ -159,27 +159,60 @@ def beside_another(_log: logging.Logger, heard: Heard) -> None:
     logging.getLogger().addHandler(heard)
 
 
-@pytest.mark.parametrize("hear", [listened_to, filtered, beside_another])
+def by_its_parent(_log: logging.Logger, heard: Heard) -> None:
+    logging.getLogger("spoils").addHandler(heard)
+
+
+def at_the_handler(_log: logging.Logger, heard: Heard) -> None:
+    logging.getLogger().handlers[0].addFilter(heard.filtered)
+
+
+def in_another_form(_log: logging.Logger, heard: Heard) -> None:
+    class Form(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            heard.emit(record)
+            return super().format(record)
+
+    logging.getLogger().handlers[0].setFormatter(Form())
+
+
+@pytest.mark.parametrize(
+    "hear", [listened_to, filtered, beside_another, by_its_parent, at_the_handler, in_another_form]
+)
 def test_who_listens_for_records_gets_one(hear: Callable[[logging.Logger, Heard], None]) -> None:
     log, heard = logging.getLogger("spoils.elsewhere"), Heard()
     with root_logger():
         set_up("INFO")
         hear(log, heard)
         tell(log, "Finished CleanupJob", {"action": "settle"})
-        log.handlers.clear()
-        log.filters.clear()
+        for one in (log, logging.getLogger("spoils")):
+            one.handlers.clear()
+            one.filters.clear()
     [record] = heard.records
     assert (record.getMessage(), vars(record)["action"]) == ("Finished CleanupJob", "settle")
 
 
-def test_a_line_that_nobody_reads_any_more_stops_nothing() -> None:
+def test_a_logger_that_keeps_to_itself_is_not_overheard(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("spoils.aloof")
+    log.propagate = False
+    with root_logger():
+        set_up("INFO")
+        tell(log, "to nobody", {})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_line_that_nobody_reads_any_more_stops_nothing_and_is_complained_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     handler = logging.StreamHandler(os.fdopen(writer, "w"))
     write(handler, "lost")
+    assert "BrokenPipeError" in capsys.readouterr().err
     with pytest.raises(BrokenPipeError):
         handler.stream.close()
     write(handler, "lost too")
+    assert "closed file" in capsys.readouterr().err
 
 
 def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:

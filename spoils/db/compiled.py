@@ -97,15 +97,21 @@ class Compiled:
         else:
             execute(connection, f"{self.text}; COMMIT", {**self._constants, **values})
 
-    def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
+    def rows_alone(
+        self, engine: Engine, values: Mapping[str, Any], *, hold: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Execute it in a transaction of its own, which is one round trip to the server; errors as above.
+
+        Told to `hold`, this thread may keep the connection until `held.let_go`.
+        """
         try:
             pooled = held.take(engine)
         except psycopg2.Error as exc:
             gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
             raise _error(exc, self.prepared, engine.dialect, gone=gone) from exc
+        alone = self._anywhere and bool(pooled.info.get(DIRECT))
         try:
-            if self._anywhere and pooled.info.get(DIRECT):
+            if alone:
                 driver: Any = pooled.driver_connection
                 # Not an isolation level as an option: where the connection is broken, its reset would raise, and the
                 # pool never get its place back.
@@ -118,7 +124,7 @@ class Compiled:
                     if not driver.closed:
                         driver.autocommit = before
         finally:
-            held.give_back(engine, pooled)
+            held.give_back(engine, pooled, hold=hold and alone)
         # Behind a pooler the statement timeout, which is set for one transaction, needs one.
         with engine.begin() as connection:
             return self.rows(connection, values)

@@ -1,12 +1,10 @@
-"""Holding on to a pooled connection from one request to the next: taking it and giving it back costs an eighth of what
-a short request does.
+"""Holding on to a pooled connection from one request to the next: the pool's part costs an eighth of a short request.
 
-Only while others lie idle in the pool: who needs one does not wait for what is merely held.
+A connection is held only where, at that moment, the pool has a place left for who needs one; and only until the thread
+needs one again, or to `let_go`, which who has it hold calls within moments.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine
@@ -14,7 +12,6 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 
 class _Thread(threading.local):
-    holds = False
     engine: Engine | None = None
     pooled: PoolProxiedConnection | None = None
 
@@ -22,30 +19,18 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-@contextmanager
-def holding() -> Iterator[None]:
-    """Within it this thread holds on to the connection that it gives back; at the end the pool has it."""
-    _thread.holds = True
-    try:
-        yield
-    finally:
-        _thread.holds = False
-        let_go()
-
-
 def take(engine: Engine) -> PoolProxiedConnection:
     """The connection that this thread holds, or one of the engine's pool. Raises what that raises."""
-    pooled, held_of = _thread.pooled, _thread.engine
-    if pooled is None or held_of is not engine:
+    if _thread.engine is not engine:
         return engine.raw_connection()
-    _thread.pooled = None
-    return pooled
+    pooled, _thread.engine, _thread.pooled = _thread.pooled, None, None
+    return pooled or engine.raw_connection()
 
 
-def give_back(engine: Engine, pooled: PoolProxiedConnection) -> None:
-    """Hold on to it, where this thread may and others need not wait for it; else the pool has it."""
+def give_back(engine: Engine, pooled: PoolProxiedConnection, *, hold: bool) -> None:
+    """Give it to the pool, or `hold` it where others need not wait for it."""
     pool: Any = engine.pool
-    if _thread.holds and _thread.pooled is None and pooled.is_valid and pool.checkedout() < pool.size():
+    if hold and _thread.pooled is None and pooled.is_valid and pool.checkedout() < pool.size():
         _thread.engine, _thread.pooled = engine, pooled
     else:
         pooled.close()
@@ -53,6 +38,6 @@ def give_back(engine: Engine, pooled: PoolProxiedConnection) -> None:
 
 def let_go() -> None:
     """Give the pool what this thread holds."""
-    pooled, _thread.pooled, _thread.engine = _thread.pooled, None, None
+    pooled, _thread.engine, _thread.pooled = _thread.pooled, None, None
     if pooled is not None:
         pooled.close()

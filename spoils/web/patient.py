@@ -13,7 +13,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from spoils.db.held import holding
+from spoils.db import held
 from spoils.web import balance
 from spoils.web.plain import Plain
 from spoils.web.unread import answer_to
@@ -115,10 +115,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: Any) -> Any:
         """Serve the request of `conn` in this thread, and those that follow at once."""
-        with holding():
+        try:
             kept = self._serve(conn, conn.parser.unreader.take_buffered())
             while kept is True and self.alive and (data := self._following(conn)):
                 kept = self._serve(conn, data)
+        finally:
+            held.let_go()
         return kept
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LONGEST_HEAD = 4000
 SCHEME_HEADER = "HTTP_X_FORWARDED_PROTO"
+MAY_HOLD = "spoils.may_hold"
+"""Of WSGI's environment: whoever serves the request calls `held.let_go` when its client makes a pause."""
 
 _HEAD = re.compile(rb"POST (/api/jobs/[a-z0-9-]+) HTTP/1\.1(\r\n[ -~]+)+")
 _HEADERS = re.compile(r"(?:[!-9;-~]+: [\t -~\x80-\xff]*\r\n)*")
@@ -81,6 +83,7 @@ class Plain:
             "SCRIPT_NAME": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "wsgi.multithread": True,
+            MAY_HOLD: True,
         }
 
     def environ(self, data: bytes, conn: Any) -> "WSGIEnvironment | None":

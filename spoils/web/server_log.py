@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from spoils.logs import LineFormatter, line_of, write
+from spoils.logs import LineFormatter, line_of, only_handler, write
 from spoils.masking import masked_text
 
 
@@ -21,9 +21,6 @@ class ServerLog(Logger):  # type: ignore[misc]
         for log in (self.error_log, self.access_log):
             for handler in log.handlers:
                 handler.setFormatter(_MaskedFormatter())
-        handlers = self.access_log.handlers
-        self._streams = [one for one in handlers if isinstance(one, logging.StreamHandler)]
-        self._only_streams = len(self._streams) == len(handlers)
 
     def access(self, resp: Any, _req: Any, environ: Mapping[str, Any], request_time: timedelta) -> None:
         """Tell of a request: whose, which, and its answer's status, bytes and time; and not each header of it."""
@@ -36,13 +33,12 @@ class ServerLog(Logger):  # type: ignore[misc]
             f"{request_time // _MILLISECOND}ms "
             f'"{_quoted(environ.get("HTTP_REFERER", "-"))}" "{_quoted(environ.get("HTTP_USER_AGENT", "-"))}"'
         )
-        if not self._only_streams:
+        handler = only_handler(self.access_log)
+        if handler is None or type(handler.formatter) is not _MaskedFormatter:
             self.access_log.info("%s", told)
-            return
-        # Without a record, which would cost more than the line.
-        line = line_of(time.time(), "INFO", masked_text(told))
-        for handler in self._streams:
-            write(handler, line)
+        elif self.access_log.isEnabledFor(logging.INFO):
+            # Without a record, which would cost more than the line.
+            write(handler, line_of(time.time(), "INFO", masked_text(told)))
 
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -15,15 +15,12 @@ from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
 from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.listener import Listener
+from spoils.worker.pace import Pace
 
 log = logging.getLogger("spoils.worker")
 
 LATE_SECONDS = 60.0
 """How long after a claim was not answered its statement may still reach the server, and be carried out there."""
-CLAIM_SECONDS = 0.01
-"""No claim takes more tasks than in about this time: what is put in meanwhile waits for it, and for its own."""
-LEAST_CLAIM = 250
-"""But for this many, which a claim may always take: with smaller claims two workers at one table drained less."""
 
 
 class Claimer:
@@ -57,13 +54,10 @@ class Claimer:
         self._one_without: frozenset[str] = frozenset()
         self._unsure = False
         self._strays_until = 0.0
-        self._round_trip = 0.0
-        self._seconds_a_task = 0.0
+        self._pace = Pace()
 
     def claim(self, room: int, paused: frozenset[str]) -> bool:
         """Claim up to `room` of what is due; whether there may be more at once."""
-        if self._seconds_a_task:
-            room = min(room, max(LEAST_CLAIM, int(CLAIM_SECONDS / self._seconds_a_task)))
         started = time.monotonic()
         with self._claiming() as connection:
             claims, more = claim(
@@ -71,11 +65,11 @@ class Claimer:
                 worker_id=self._worker_id,
                 cursors=self.cursors,
                 kinds=self._kinds,
-                limit=room,
+                limit=self._pace.most(room),
                 paused=paused,
             )
             self._take_in_hand(claims)
-        self._measure(time.monotonic() - started, len(claims))
+        self._pace.learn(time.monotonic() - started, len(claims))
         return more
 
     def claim_suspect(self, paused: frozenset[str]) -> bool:
@@ -181,17 +175,6 @@ class Claimer:
         self._in_flight.add(claims)
         self._unsure = False
         self._hand_over(claims)
-
-    def _measure(self, seconds: float, number: int) -> None:
-        """Learn what one more task adds to a claim: the way to a far server would else look like its tasks."""
-        if number < LEAST_CLAIM:
-            self._round_trip = min(self._round_trip or seconds, seconds)
-            return
-        each = max(seconds - self._round_trip, 0.0) / number
-        # Quick to believe that they are cheap, slow to believe that they are dear: one claim may have waited for
-        # others, or asked for a thousand pairs of type and priority.
-        change = each - self._seconds_a_task
-        self._seconds_a_task += change / (16 if change > 0 else 4) if self._seconds_a_task else each
 
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]

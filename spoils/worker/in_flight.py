@@ -25,7 +25,7 @@ class InFlight:
     def add(self, claims: list[Claim]) -> None:
         """Take them in hand, before anybody performs them."""
         with self._lock:
-            if len(claims) == 1:  # what somebody waits for, by a process that rested: with fewer calls
+            if len(claims) == 1:  # somebody may wait for it: with fewer calls
                 self._claims[_TOKEN(claims[0])] = claims[0]
                 self._suspects += _CRASHES(claims[0]) >= SUSPECT_CRASHES
                 return

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db import held
 from spoils.db.compiled import Compiled
-from spoils.db.engine import make_engine
+from spoils.db.engine import DIRECT, make_engine
 from tests.db.things import COUNT, PUT
 
 WHO = Compiled(select(func.pg_backend_pid(), cast(bindparam("any"), Integer)), "who", anywhere=True)
@@ -30,61 +30,69 @@ def out(engine: Engine) -> int:
     return number
 
 
-def who(engine: Engine) -> int:
-    [(pid, _)] = WHO.rows_alone(engine, {"any": 1})
+def who(engine: Engine, *, hold: bool = True) -> int:
+    [(pid, _)] = WHO.rows_alone(engine, {"any": 1}, hold=hold)
     return int(pid)
 
 
-def test_a_thread_keeps_its_connection_while_it_may(pooled: Engine) -> None:
-    with held.holding():
-        first = who(pooled)
-        assert out(pooled) == 1
-        assert who(pooled) == first
+@pytest.fixture(autouse=True)
+def _let_go() -> Iterator[None]:
+    yield
+    held.let_go()
+
+
+def test_a_thread_keeps_its_connection_where_it_may_until_it_lets_go(pooled: Engine) -> None:
+    first = who(pooled)
+    assert out(pooled) == 1
+    assert who(pooled) == first
+    held.let_go()
     assert out(pooled) == 0
     who(pooled)
+    assert who(pooled, hold=False) == first
     assert out(pooled) == 0
 
 
 def test_what_it_has_done_with_it_is_done(pooled: Engine, connection: Connection) -> None:
     connection.execute(text("CREATE TABLE things (name text)"))
-    with held.holding():
-        PUT.rows_alone(pooled, {"name": "one"})
-        assert connection.scalar(COUNT) == 1
+    PUT.rows_alone(pooled, {"name": "one"}, hold=True)
+    assert out(pooled) == 1
+    assert connection.scalar(COUNT) == 1
 
 
 def test_it_gives_it_back_where_all_others_are_in_use(pooled: Engine) -> None:
-    with held.holding(), pooled.connect():
+    with pooled.connect():
         who(pooled)
         assert out(pooled) == 1
         with pooled.connect():
             pass
 
 
-def test_told_to_let_go_it_does(pooled: Engine) -> None:
-    with held.holding():
-        who(pooled)
-        held.let_go()
-        with pooled.connect(), pooled.connect():
-            pass
-
-
 def test_it_is_held_for_one_thread_and_one_engine(database_url: str, pooled: Engine) -> None:
-    other = make_engine(database_url, connections=1, application_name="another test")
-    with held.holding():
-        first = who(pooled)
-        assert who(other) != first
-        with ThreadPoolExecutor(1) as threads:
-            assert threads.submit(who, pooled).result() != first
-        assert who(pooled) == first
-    assert out(pooled) == out(other) == 0
+    other = make_engine(database_url, connections=2, application_name="another test")
+    first = who(pooled)
+    assert who(other) != first
+    assert (out(pooled), out(other)) == (1, 0)
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(lambda: who(pooled, hold=False)).result() != first
+    assert who(pooled) == first
+    held.let_go()
+    assert out(pooled) == 0
     other.dispose()
 
 
 def test_one_that_broke_is_not_held(pooled: Engine, connection: Connection) -> None:
-    with held.holding():
-        first = who(pooled)
-        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
-        with pytest.raises(DBAPIError):
-            who(pooled)
-        assert out(pooled) == 0
-        assert who(pooled) != first
+    first = who(pooled)
+    connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
+    with pytest.raises(DBAPIError):
+        who(pooled)
+    assert out(pooled) == 0
+    assert who(pooled) != first
+
+
+def test_one_on_which_nothing_was_done_is_not_held(pooled: Engine, connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE things (name text)"))
+    with pooled.connect() as one:
+        one.info[DIRECT] = False  # as behind a pooler
+    PUT.rows_alone(pooled, {"name": "one"}, hold=True)
+    assert out(pooled) == 0
+    assert connection.scalar(COUNT) == 1

@@ -202,3 +202,26 @@ def test_a_table_that_somebody_holds_is_not_waited_for_by_everybody(empty: Engin
             assert connection.scalars(VERSION).all() == ["0006"]
     migrate(empty)
     check_schema(empty)
+
+
+def test_a_schema_of_any_name_is_found_also_where_another_comes_first_by_now(empty: Engine) -> None:
+    def look_in(path: str) -> None:
+        with empty.begin() as connection:
+            name = connection.scalar(text("SELECT quote_ident(current_database())"))
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET search_path TO {path}")
+        empty.dispose()
+
+    with empty.begin() as connection:
+        connection.exec_driver_sql('CREATE SCHEMA "Foods: 100 %% :x"')
+        connection.exec_driver_sql("CREATE SCHEMA newer")
+    look_in('"Foods: 100 %% :x"')
+    migrate(empty, revision="0008")
+    look_in('newer, "Foods: 100 %% :x"')
+    migrate(empty)
+    with empty.begin() as connection:
+        connection.execute(text("INSERT INTO fang_tasks (metadata) VALUES ('{}')"))
+        connection.execute(text("UPDATE fang_tasks SET state = 'failed'"))
+        counts = connection.execute(text("SELECT state, sum(delta) FROM spoils_counts GROUP BY 1"))
+        assert {state: number for state, number in counts if number} == {"failed": 1}
+        functions = text("SELECT proconfig FROM pg_proc WHERE proname = 'spoils_tasks_updated'")
+        assert connection.scalars(functions).all() == [None]

@@ -14,7 +14,7 @@ from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.queue.cursors import HEAD
 from spoils.queue.reach import LEVELS
-from spoils.worker import claimer
+from spoils.worker import pace
 from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
@@ -96,17 +96,17 @@ def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -
 def test_a_claim_takes_no_more_than_in_a_moment_as_those_before_it_tell(
     bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claimer, "LEAST_CLAIM", 1)
+    monkeypatch.setattr(pace, "LEAST_CLAIM", 1)
     for _ in range(6):
         rows.task()
     bench.dispatcher.tick()
     assert len(bench.in_flight) == 2
-    monkeypatch.setattr(claimer, "CLAIM_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "CLAIM_SECONDS", 1e-9)
     bench.end(2)
     for held in (1, 2):
         bench.dispatcher.tick()
         assert len(bench.in_flight) == held
-    monkeypatch.setattr(claimer, "CLAIM_SECONDS", 100.0)
+    monkeypatch.setattr(pace, "CLAIM_SECONDS", 100.0)
     bench.end(2)
     bench.dispatcher.tick()
     assert len(bench.in_flight) == 2

@@ -4,16 +4,22 @@ Its table is named in full instead, so that it is found from a session with any 
 """
 
 from alembic import op
-from sqlalchemy import text
 
 revision = "0009"
 down_revision = "0008"
 
-SCHEMA = "SELECT CAST(CAST(relnamespace AS regnamespace) AS text) FROM pg_class WHERE oid = 'spoils_counts'::regclass"
+# Where they are, and not where new ones would go: a schema may have come before theirs in the path.
+SCHEMAS = """
+SELECT pronamespace::regnamespace::text, relnamespace::regnamespace::text
+FROM pg_class, pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+WHERE pg_class.oid = 'spoils_counts'::regclass
+  AND tgrelid = 'fang_tasks'::regclass
+  AND tgname = 'spoils_tasks_updated'
+"""
 UPDATED = """
-CREATE OR REPLACE FUNCTION spoils_tasks_updated() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {ours}.spoils_tasks_updated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO {schema}.spoils_counts (task_type, state, delta)
+    INSERT INTO {counts}.spoils_counts (task_type, state, delta)
     SELECT task_type, state, sum(delta)
     FROM (
         SELECT task_type, state, 1 AS delta FROM after_rows
@@ -29,5 +35,6 @@ END $$;
 
 def upgrade() -> None:
     """Put the trigger's new function in the place of the old one."""
-    schema = op.get_bind().execute(text(SCHEMA)).scalar_one()
-    op.execute(UPDATED.format(schema=schema))
+    connection = op.get_bind()
+    ours, counts = connection.exec_driver_sql(SCHEMAS).one()
+    connection.exec_driver_sql(UPDATED.format(ours=ours, counts=counts).replace("%", "%%"))

@@ -122,9 +122,9 @@ def _parse(text: str, place: str = "") -> Any:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Whether the brackets of a JSON text nest deeper than is taken; strings are taken out, since they may hold any."""
+    """Whether the brackets of a JSON text nest deeper than allowed; those in strings do not count."""
     if text.count("[") + text.count("{") <= DEEPEST:
-        return False
+        return False  # so few cannot nest deeper, wherever they stand
     deepest = depth = 0
     for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1

@@ -24,6 +24,7 @@ from spoils.queue.enqueue import enqueue_surely, log_enqueued
 from spoils.web import headers, proxy
 from spoils.web.api import answers, body, tokens
 from spoils.web.api.order import read_job
+from spoils.web.plain import MAY_HOLD
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,7 +63,7 @@ class Straight:
             return self._inner(environ, start_response)
         job, payload = found
         try:
-            enqueued = enqueue_surely(self._engine, job)
+            enqueued = enqueue_surely(self._engine, job, hold=MAY_HOLD in environ)
         except PayloadError:
             held.let_go()
             return self._inner(environ, start_response)  # nothing went in
