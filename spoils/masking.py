@@ -1,10 +1,12 @@
 """Hiding secrets that stand in payloads and in texts: on pages, in the API and in alerts. Pure."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 MASK = "••••••"
 DEEPEST = 100
+_REMEMBERED_LENGTH = 64
 
 # The word may stand inside a longer name (userPassword, X-Api-Key, db_secret_2), in any case, however joined.
 _SECRET = re.compile(
@@ -44,13 +46,20 @@ def masked(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [masked(item, depth + 1) for item in value]
     if isinstance(value, str):
-        return _IN_URL.sub(f"{MASK}@", value)
+        return _IN_URL.sub(f"{MASK}@", value) if "://" in value or "%" in value else value
     return value
 
 
 def secret(key: object) -> bool:
     """Whether what stands under `key` is nobody's to read."""
-    return _SECRET.search(str(key)) is not None
+    text = str(key)
+    return _is_secret(text) if len(text) <= _REMEMBERED_LENGTH else _is_secret.__wrapped__(text)
+
+
+# Nearly all are the fields of a few classes.
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET.search(key) is not None
 
 
 def masked_text(text: str) -> str:

@@ -142,7 +142,7 @@ def enqueue_surely(
             found = found or _put_in(
                 values, lambda statement: statement.rows_alone(engine, values, hold=hold)
             )
-            return found._replace(duplicate=found.duplicate and found.key != key)
+            return found._replace(duplicate=found.key != key) if found.duplicate else found
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError)

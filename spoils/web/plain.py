@@ -146,23 +146,25 @@ class _Answer:
 
     def data(self, *, keep: bool) -> bytes:
         """All of it, as it is sent."""
-        told = "".join([f"{name}: {value}\r\n" for name, value in self._headers])
-        # A value of several lines would be further headers, or another answer.
-        if _HEADERS.fullmatch(told) is None or told.count("\n") != len(self._headers):
-            raise InvalidResponseHeader(self.status)
-        if "\r\ncontent-length:" not in f"\r\n{told}".lower():
-            told = f"{told}Content-Length: {len(self.body)}\r\n"
-        head = (
-            f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
-            f"Connection: {'keep-alive' if keep else 'close'}\r\n{told}\r\n"
-        )
-        return head.encode("latin-1") + self.body
+        second, length = int(time.time()), len(self.body)
+        return _head(self.status, tuple(self._headers), length, second, keep) + self.body
 
     def _write(self, _data: bytes) -> None:
         # WSGI's older way, beside returning the parts.
         raise NotImplementedError("Nothing of ours writes before it returns.")
 
 
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+# The answers of one second are alike but for their length.
+@lru_cache(maxsize=64)
+def _head(status: str, headers: tuple[tuple[str, str], ...], length: int, second: int, keep: bool) -> bytes:
+    told = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    # A value of several lines would be further headers, or another answer.
+    if _HEADERS.fullmatch(told) is None or told.count("\n") != len(headers):
+        raise InvalidResponseHeader(status)
+    if "\r\ncontent-length:" not in f"\r\n{told}".lower():
+        told = f"{told}Content-Length: {length}\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\nServer: {SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
+        f"Connection: {'keep-alive' if keep else 'close'}\r\n{told}\r\n"
+    )
+    return head.encode("latin-1")

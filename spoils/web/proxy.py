@@ -46,9 +46,8 @@ class ClientAddress:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR", "")
-        if self._proxies.trust(peer):
-            told = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-            environ["REMOTE_ADDR"] = self._client(told) or peer
+        if (told := environ.get("HTTP_X_FORWARDED_FOR")) and self._proxies.trust(peer):
+            environ["REMOTE_ADDR"] = self._client(told.split(",")) or peer
         return self._app(environ, start_response)
 
     def _client(self, told: list[str]) -> str | None:

@@ -80,10 +80,10 @@ def read_job(job_class: type[Job], payload: dict[str, Any], text: str | None = N
 
     Unknown fields are refused: a client's spelling mistake must be told.
     """
-    if unknown := sorted(payload.keys() - job_class.model_fields.keys()):
+    if unknown := payload.keys() - job_class.model_fields.keys():
         fields = ", ".join(job_class.model_fields) or "none"
         raise Refused(
-            f'"{unknown[0][:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.'
+            f'"{min(unknown)[:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.'
         )
     try:
         return job_class.model_validate_json(text or json.dumps(payload), strict=True)
