@@ -154,6 +154,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """Serve the request that begins with `data`."""
         environ = self._plain.environ(data, conn)
         if environ is None:
+            held.let_go()  # gunicorn may wait for its client
             conn.parser.unreader.unread(data)
             return super().handle(conn)
         self.nr += 1

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from spoils.db import held
 from spoils.db.compiled import Compiled
 from spoils.db.engine import DIRECT, make_engine
+from spoils.web.patient import PatientWorker
 from tests.db.things import COUNT, PUT
 
 WHO = Compiled(select(func.pg_backend_pid(), cast(bindparam("any"), Integer)), "who", anywhere=True)
@@ -87,6 +90,35 @@ def test_one_that_broke_is_not_held(pooled: Engine, connection: Connection) -> N
         who(pooled)
     assert out(pooled) == 0
     assert who(pooled) != first
+
+
+class Serving(PatientWorker):
+    """A web process's thread that serves one request by a statement on `engine`."""
+
+    alive = True
+
+    def __init__(self, engine: Engine, error: Exception | None) -> None:
+        self._engine = engine
+        self._error = error
+
+    def _serve(self, _conn: Any, _data: bytes) -> Any:
+        who(self._engine)
+        assert out(self._engine) == 1
+        if self._error:
+            raise self._error
+        return False
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("broken")])
+def test_the_thread_of_a_client_that_makes_a_pause_holds_nothing(
+    pooled: Engine, error: Exception | None
+) -> None:
+    conn = SimpleNamespace(
+        parser=SimpleNamespace(unreader=SimpleNamespace(take_buffered=lambda: b"")),
+    )
+    with pytest.raises(RuntimeError) if error else nullcontext():
+        Serving(pooled, error).handle(conn)
+    assert out(pooled) == 0
 
 
 def test_one_on_which_nothing_was_done_is_not_held(pooled: Engine, connection: Connection) -> None:

@@ -91,6 +91,7 @@ def by_us(data: bytes, conn: Any) -> tuple[dict[str, Any], bytes] | None:
     environ = plain().environ(data, conn)
     if environ is None:
         return None
+    assert environ[MAY_HOLD]
     return {key: value for key, value in environ.items() if key not in ELSE}, environ["wsgi.input"].read()
 
 

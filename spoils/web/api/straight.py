@@ -68,6 +68,7 @@ class Straight:
             held.let_go()
             return self._inner(environ, start_response)  # nothing went in
         except Exception as exc:  # noqa: BLE001 - Flask's handlers answer it
+            held.let_go()
             return self._failed(environ, exc)(environ, start_response)
         log_enqueued(job, enqueued)
         data = f"{answers.text_of(answers.told(job, enqueued, payload))}\n".encode()
