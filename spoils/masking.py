@@ -7,6 +7,7 @@ from typing import Any
 MASK = "••••••"
 DEEPEST = 100
 _REMEMBERED_LENGTH = 64
+"""A client may send a thousand keys of 60 KB: they are not kept."""
 
 # The word may stand inside a longer name (userPassword, X-Api-Key, db_secret_2), in any case, however joined.
 _SECRET = re.compile(

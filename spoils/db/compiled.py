@@ -109,9 +109,9 @@ class Compiled:
         except psycopg2.Error as exc:
             gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
             raise _error(exc, self.prepared, engine.dialect, gone=gone) from exc
-        alone = self._anywhere and bool(pooled.info.get(DIRECT))
+        direct = self._anywhere and bool(pooled.info.get(DIRECT))
         try:
-            if alone:
+            if direct:
                 driver: Any = pooled.driver_connection
                 # Not an isolation level as an option: where the connection is broken, its reset would raise, and the
                 # pool never get its place back.
@@ -124,7 +124,7 @@ class Compiled:
                     if not driver.closed:
                         driver.autocommit = before
         finally:
-            held.give_back(engine, pooled, hold=hold and alone)
+            held.give_back(engine, pooled, hold=hold and direct)
         # Behind a pooler the statement timeout, which is set for one transaction, needs one.
         with engine.begin() as connection:
             return self.rows(connection, values)

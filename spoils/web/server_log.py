@@ -11,6 +11,8 @@ from gunicorn.glogging import Logger
 from spoils.logs import LineFormatter, line_of, only_handler, write
 from spoils.masking import masked_text
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 class ServerLog(Logger):  # type: ignore[misc]
     """An address and a referrer are whatever a client sent, secrets too: its lines are masked at every level."""
@@ -39,9 +41,6 @@ class ServerLog(Logger):  # type: ignore[misc]
         elif self.access_log.isEnabledFor(logging.INFO):
             # Without a record, which would cost more than the line.
             write(handler, line_of(time.time(), "INFO", masked_text(told)))
-
-
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def _quoted(text: str) -> str:
