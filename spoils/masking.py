@@ -1,4 +1,8 @@
-"""Hiding secrets that stand in payloads and in texts: on pages, in the API and in alerts. Pure."""
+"""Masking secrets in payloads and in texts: on pages, in the API, in logs, in alerts and in stored errors. Pure.
+
+One list of names says what is a secret. It is applied to the keys of a payload, and to the names in a text that stand
+before a value: `password=…`, `"api_key": "…"`, `--token …`, `?access_token=…`, `Authorization: …`.
+"""
 
 import re
 from functools import lru_cache
@@ -6,71 +10,147 @@ from typing import Any
 
 MASK = "••••••"
 DEEPEST = 100
-_REMEMBERED_LENGTH = 64
-"""A client may send a thousand keys of 60 KB: they are not kept."""
+LONGEST_NAME = 100
+"""Only so much of a name is read: a client may send a thousand keys of 60 KB."""
 
-# The word may stand inside a longer name (userPassword, X-Api-Key, db_secret_2), in any case, however joined.
-_SECRET = re.compile(
-    r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|(api|private|access)[-_ ]?key|credential"
-    r"|session[-_ ]?id|cookie|signature|bearer|(^|[-_ ])(pass|auth|pwd|pin|otp|cvv|cvc)([-_ ]|$)",
+# A name's parts, as in userPwd, DB_PASS, signing-key or X-Api-Key: these are secret as a part of their own, since
+# "compass" and "spin" are not.
+_PARTS = frozenset(
+    (
+        "pass",
+        "pw",
+        "pwd",
+        "psw",
+        "auth",
+        "pin",
+        "otp",
+        "totp",
+        "cvv",
+        "cvc",
+        "dsn",
+        "jwt",
+        "psk",
+        "sig",
+        "pat",
+    )
+)
+# These are secret wherever they stand in a name, written without the signs that join its parts.
+_ANYWHERE = re.compile(
+    r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|credential|cookie|signature|bearer|sessionid"
+    r"|(api|private|access|encryption|signing|decrypt(ion)?|master|account|shared|ssh|hmac|crypto|storage|service"
+    r"|license|webhook|consumer|auth|root|admin|server)key"
+    r"|(db|user|usr|my|smtp|imap|pop|mail|ftp|ssh|http|proxy|admin|root|redis|pg|mysql|sql|ldap|key|store)(pass|pwd|auth)"
+)
+_SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NOT_A_LETTER = re.compile(r"[^a-z]+")
+_NAME = re.compile(r"[A-Za-z_-][A-Za-z0-9_.-]{0,99}")
+
+# A name and the sign between it and its value. The lookbehind lets a search begin once for each word, and not again at
+# each of its letters, so that a long text takes linear time.
+_NAMED = re.compile(
+    r"(?:(?<![A-Za-z0-9_.-])|(?<=%[0-9A-Fa-f]{2}))(?P<name>[A-Za-z_-][A-Za-z0-9_.-]{0,99}(?: (?:key|code|id))?)"
+    r"\\{0,8}[\"'\])]{0,2}"
+    r"(?:(?P<sign>[ \t]{0,3}(?:=>?|:=?|%3[AD])[ \t]{0,3})|(?P<comma>[ \t]{0,3},[ \t]{0,3}(?=\\{0,8}[\"']))|(?P<gap>[ \t]{1,3}))"
+)
+# As one of these a name has a value of several parts, up to the end of the line.
+_HEADER = re.compile(r"authori[sz]ation|cookie", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic|Digest|ApiKey)[ \t]+[A-Za-z0-9._~+/=-]{12,}", re.IGNORECASE)
+_PREFIX = re.compile(r"[bBuUrRfF]{0,2}")
+_QUOTE = re.compile(r"(?P<escape>\\{0,8})(?P<mark>[\"'])")
+_CLOSERS = {"[": "]", "{": "}", "(": ")"}
+# What ends a value without quotes. A comma or a bracket at its end is the sentence's.
+_BARE = re.compile(r"[^\s\"'&;<>]+?(?=[\\)\]},.]{0,5}(?:[\s\"'&;<>]|$))")
+_LINE = re.compile(r"[^\r\n]+?(?=[\"']?[\])}]{0,5}(?:[\r\n]|$))")
+# A URL's user and password. It begins at "://", not at the scheme, since looking for the scheme's start takes quadratic
+# time on a long word. A password may hold "/" and "@" though it should not; then the last "@" ends it.
+_USER_OF_URL = re.compile(
+    r"(?<=://)(?:[^\s/@:\"'<>?#]{0,400}:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>]{0,400}@|[^\s/@\"'<>?#]{1,800}@[^\s/\"'<>?#]{0,400}@"
+    r"|[^\s/@\"'<>?#]{1,800}@)"
+    r"|(?<=%3A%2F%2F)[^\s/@:%]*%3A[^\s/@:]{0,400}?%40",
     re.IGNORECASE,
 )
-# It begins at "://", not at the scheme: looking for the scheme's start takes quadratic time on a long word.
-# Within another address it is written with percent signs.
-_IN_URL = re.compile(
-    r"(?<=://)[^\s/@:]*:[^\s/@]*@|(?<=%3A%2F%2F)[^\s/@:%]*%3A[^\s/@:]{0,400}?%40", re.IGNORECASE
-)
-# In a sentence or a traceback: a word of a secret, "=" or ":", and what follows it, with its quotes where it has some.
-_IN_TEXT = re.compile(
-    r"(?P<name>(?:passw(?:or)?d|passphrase|passcode|secret|token|(?:api|private|access)[-_]?key|credentials?"
-    r"|session[-_]?id|cookie|signature|pwd)[A-Za-z0-9_-]{0,40}[\"']?[ \t]{0,3}(?:=>?|:)[ \t]{0,3}[bur]?)"
-    r"(?P<value>\"(?:[^\"\\\n]|\\.){0,4000}\"?|'(?:[^'\\\n]|\\.){0,4000}'?|[^\s\"'&,;)\]}]+)",
-    re.IGNORECASE,
-)
-_SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)[ \t]+[A-Za-z0-9._~+/=-]{12,}", re.IGNORECASE)
-_AUTHORIZATION = re.compile(
-    r"(?P<name>authorization[\"']?[ \t]{0,3}[=:][ \t]{0,3})(?P<value>[^\r\n,}\])]+)", re.IGNORECASE
-)
-# What one of the four needs.
+# Without one of these no pattern finds anything.
 _SIGNS = (
-    "://", "%3a%2f", "authorization", "bearer", "basic", "pass", "secret", "token", "key", "credential", "session",
-    "cookie", "signature", "pwd",
+    "://", "%3a%2f", "auth", "bearer", "basic", "digest", "pass", "secret", "token", "key", "credential", "session",
+    "cookie", "signature", "pw", "psw", "pin", "otp", "cv", "dsn", "jwt", "psk", "sig", "pat",
 )  # fmt: skip
+# In a list of named values, `{"name": "DB_PASSWORD", "value": "…"}`.
+_NAMES = (
+    "name",
+    "key",
+    "header",
+    "field",
+    "id",
+    "k",
+    "n",
+    "parameter",
+    "param",
+    "variable",
+    "label",
+    "title",
+    "env",
+)
+_VALUES = ("value", "values", "val", "v", "data", "content", "text", "default")
 
 
 def masked(value: Any, depth: int = 0) -> Any:
-    """A copy of a JSON value in which the value of each secret key is a mask, whatever it was."""
+    """A copy of a JSON value in which the value of each secret name is a mask, whatever it was.
+
+    A name may be a key (`{"pin": 1}`), the first of two (`["pin", 1]`), beside its value
+    (`{"name": "pin", "value": 1}`), or part of a text (`"pin=1"`).
+
+        >>> masked({"user": 7, "dbPass": "x", "env": ["TOKEN=x"]})
+        {'user': 7, 'dbPass': '••••••', 'env': ['TOKEN=••••••']}
+    """
     if depth > DEEPEST:
         return "…"
     if isinstance(value, dict):
-        return {key: MASK if secret(key) else masked(item, depth + 1) for key, item in value.items()}
+        hidden = _named_in(value)
+        return {
+            masked_text(key) if isinstance(key, str) else key: MASK
+            if secret(key) or (hidden and str(key).lower() in _VALUES)
+            else masked(item, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [masked(item, depth + 1) for item in value]
-    if isinstance(value, str):
-        return _IN_URL.sub(f"{MASK}@", value) if "://" in value or "%" in value else value
-    return value
+        # A pair, or an option and its argument: `["--token", "…"]`.
+        return [
+            MASK
+            if _is_name(before) and (len(value) == 2 or before.startswith("-"))
+            else masked(item, depth + 1)
+            for before, item in zip(["", *value], value, strict=False)
+        ]
+    return masked_text(value) if isinstance(value, str) else value
 
 
 def secret(key: object) -> bool:
-    """Whether what stands under `key` is nobody's to read."""
-    text = str(key)
-    return _is_secret(text) if len(text) <= _REMEMBERED_LENGTH else _is_secret.__wrapped__(text)
+    """Whether the value under this name is a secret.
+
+    >>> secret("smtpPass"), secret("compass")
+    (True, False)
+    """
+    return _is_secret(str(key)[-LONGEST_NAME:])
 
 
 # Nearly all are the fields of a few classes.
 @lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
-    return _SECRET.search(key) is not None
+def _is_secret(name: str) -> bool:
+    if _ANYWHERE.search(_NOT_A_LETTER.sub("", name.lower())):
+        return True
+    return not _PARTS.isdisjoint(part.lower() for part in _SPLIT.findall(name))
 
 
 def masked_text(text: str) -> str:
-    """A text, such as an error's or a traceback, without the values of what it calls a password, token or the like."""
+    """A text, such as an error's, a traceback, a URL or a header, without the values that it names as secrets.
+
+    >>> masked_text("connect failed: password=hunter2 host=db")
+    'connect failed: password=•••••• host=db'
+    """
     if text.isascii() and not _has_a_sign(text.lower()):
-        return text  # as nearly every line of a log is, and a request writes two
-    text = _IN_URL.sub(f"{MASK}@", text)
-    text = _AUTHORIZATION.sub(rf"\g<name>{MASK}", text)
-    text = _SCHEME.sub(rf"\g<scheme> {MASK}", text)
-    return _IN_TEXT.sub(rf"\g<name>{MASK}", text)
+        return text  # as nearly every line of a log is
+    text = _USER_OF_URL.sub(f"{MASK}@", text)
+    text = _without_named_values(text)
+    return _SCHEME.sub(rf"\g<scheme> {MASK}", text)
 
 
 def _has_a_sign(lowered: str) -> bool:
@@ -78,3 +158,74 @@ def _has_a_sign(lowered: str) -> bool:
         if sign in lowered:
             return True
     return False
+
+
+def _named_in(value: dict[Any, Any]) -> bool:
+    """Whether a dict names what its value is, and that is a secret."""
+    return any(str(key).lower() in _NAMES and _is_name(item) for key, item in value.items())
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is itself the name of a secret, and no sentence about one."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None and secret(value)
+
+
+def _without_named_values(text: str) -> str:
+    parts: list[str] = []
+    done = 0
+    for found in _NAMED.finditer(text):
+        # Part of a value that is masked already.
+        if found.start() < done or not secret(found["name"]):
+            continue
+        # Of a name with only a space behind it, `--password x` is one, and a sentence is none.
+        if found["gap"] and not found["name"].startswith("-"):
+            continue
+        end = _end_of_value(text, found.end(), header=bool(_HEADER.search(found["name"])))
+        if end > found.end():
+            parts += [text[done : found.end()], MASK]
+            done = end
+    return "".join([*parts, text[done:]])
+
+
+def _end_of_value(text: str, start: int, *, header: bool) -> int:
+    """Where the value that begins at `start` ends."""
+    at = _end_of(_PREFIX, text, start)
+    if quoted := _QUOTE.match(text, at):
+        return _end_of_quoted(text, quoted)
+    if text[start : start + 1] in _CLOSERS and not header:
+        return _end_of_brackets(text, start)
+    return _end_of(_LINE if header else _BARE, text, start)
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    return found.end() if found else start
+
+
+def _end_of_quoted(text: str, opened: re.Match[str]) -> int:
+    """After the closing quote, which is escaped as often as the opening one; the end where there is none."""
+    closing = re.compile(
+        rf"(?<!\\){re.escape(opened[0])}" if opened["escape"] else rf"\\.|{opened['mark']}", re.DOTALL
+    )
+    for found in closing.finditer(text, opened.end()):
+        if found[0] == opened[0]:
+            return found.end()
+    return len(text)
+
+
+def _end_of_brackets(text: str, start: int) -> int:
+    """After the bracket that closes the one at `start`, quotes aside; the end where there is none."""
+    open_ones: list[str] = []
+    at = start
+    while at < len(text):
+        if quoted := _QUOTE.match(text, at):
+            at = _end_of_quoted(text, quoted)
+            continue
+        if text[at] in _CLOSERS:
+            open_ones.append(_CLOSERS[text[at]])
+        elif open_ones and text[at] == open_ones[-1]:
+            open_ones.pop()
+            if not open_ones:
+                return at + 1
+        at += 1
+    return len(text)

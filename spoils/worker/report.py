@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from spoils.masking import masked_text
 from spoils.outcome import Report, RetryLater
 
 MAX_MESSAGE = 10_000
@@ -30,9 +31,12 @@ def report_of(error: BaseException) -> Report:
 
 
 def storable(text: str, limit: int) -> str:
-    """`text` without what PostgreSQL refuses (NUL, lone surrogates), cut to `limit` characters, told where."""
-    if len(text) > limit:
-        text = text[:limit] + f" … ({len(text):,} characters)"
+    """`text` with its secrets masked, without what PostgreSQL refuses (NUL, lone surrogates), cut to `limit` characters.
+
+    Masked before it is stored, since a search over stored errors would find a secret that pages mask, letter by letter.
+    """
+    cut = f" … ({len(text):,} characters)" if len(text) > limit else ""
+    text = masked_text(text[:limit]) + cut
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 

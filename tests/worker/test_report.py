@@ -49,6 +49,12 @@ def fits_postgresql(report: Report) -> bool:
     return "\\u0000" not in text and "\0" not in text
 
 
+def test_a_report_is_stored_with_its_secrets_masked() -> None:
+    report = raised(ValueError("login failed: password=hunter2 user=me"))
+    assert "hunter2" not in f"{report.message}{report.traceback}"
+    assert "user=me" in report.message
+
+
 def test_a_report_has_the_class_the_text_and_the_traceback() -> None:
     report = raised(ValueError("boom"))
     assert (report.error_class, report.message) == ("ValueError", "boom")

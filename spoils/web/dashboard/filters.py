@@ -10,6 +10,7 @@ from werkzeug.datastructures import MultiDict
 
 from spoils.models import TaskState
 from spoils.web.dashboard import cursor
+from spoils.web.masking import masked
 
 LONGEST = 255
 MOST_WORDS = 8
@@ -98,10 +99,19 @@ def read_search(args: MultiDict[str, str]) -> UUID | Search | Words | None:
     # "ReadTimeout: no answer" is how an error reads, not a field.
     if not found or (found["field"][0].isupper() and found["value"].startswith(" ")):
         return _read_words(text)
-    return Search(found["field"], found["value"].strip())
+    field, value = found["field"], found["value"].strip()
+    _refuse_secrets({field: value})
+    return Search(field, value)
+
+
+def _refuse_secrets(asked: dict[str, str] | str) -> None:
+    """A search that finds what pages mask would tell it, letter by letter."""
+    if masked(asked) != asked:
+        abort(400, "Secrets are masked on every page and cannot be searched. Search for something else.")
 
 
 def _read_words(text: str) -> Words:
+    _refuse_secrets(text)
     words = tuple(dict.fromkeys(text.split()))
     if len(words) > MOST_WORDS:
         abort(400, f"Search takes at most {MOST_WORDS} words of an error.")

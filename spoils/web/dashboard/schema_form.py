@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spoils.job import Job
-from spoils.web.masking import secret
+from spoils.web.masking import masked
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "json"]
 PREFIX = "field."
@@ -14,6 +14,7 @@ LONG_TEXT = 200
 _TOO_LONG_NUMBER = 40
 TELLING = 10**12
 EMPTY = object()
+_SECRET_HINT = "It is secret and was not copied. Enter it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def fields(
             required=name in required,
             payload=payload,
             given=given,
-            wrong=(wrong or {}).get(name, ""),
+            wrong=None if wrong is None else wrong.get(name, ""),
         )
         for name, part in schema.get("properties", {}).items()
     )
@@ -117,29 +118,35 @@ def _field(
     required: bool,
     payload: Mapping[str, Any] | None,
     given: Mapping[str, str] | None,
-    wrong: str,
+    wrong: str | None,
 ) -> Field:
     kind = _kind(part)
-    hidden = secret(name) and payload is not None and name in payload
+    hidden = payload is not None and name in payload and _is_masked(name, payload[name])
     value = (
         payload[name]
         if payload is not None and name in payload and not hidden
         else part.get("default", EMPTY)
     )
     text = given.get(PREFIX + name, "") if given is not None else _text(kind, value)
+    # A form that is shown again with its mistakes carries no secret back.
+    withheld = wrong is not None and text != "" and _is_masked(name, text)
     return Field(
         name=name,
         label=str(part.get("title") or name.replace("_", " ").capitalize()),
         kind=kind,
         required=required,
-        hint="It is secret, so it was not copied." if hidden else _hint(part, required),
-        value=text,
+        hint=_SECRET_HINT if hidden or withheld else _hint(part, required),
+        value="" if withheld else text,
         checked=(PREFIX + name) in given if given is not None else value is True,
         choices=tuple(str(each) for each in part.get("enum", ())),
         step="1" if part.get("type") == "integer" else "any",
         longest=part.get("maxLength"),
-        wrong=wrong,
+        wrong=wrong or "",
     )
+
+
+def _is_masked(name: str, value: Any) -> bool:
+    return bool(masked({name: value}) != {name: value})
 
 
 def _resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -222,11 +222,29 @@ def test_a_secret_is_neither_copied_nor_in_the_command(
     task_id = scenes.task(state="finished", metadata=metadata)
     page = admin.see(f"/enqueue/every-kind?again={task_id}")
     assert "hunter2" not in page.text
-    assert "It is secret, so it was not copied." in words(page)
+    assert "It is secret and was not copied. Enter it again." in words(page)
     page = admin.see(f"/jobs/{task_id}")
     assert "hunter2" not in page.text
     assert '"name": "it\'\\\'\'s"' in words(page)
     assert "curl -X POST http://localhost/api/jobs/every-kind" in words(page)
+
+
+def test_a_secret_inside_a_text_is_not_copied(admin: Visitor, scenes: Scenes, every_kind: type[Job]) -> None:
+    metadata = {"type": "EveryKindJob", "name": "--password hunter2", "number": 1}
+    task_id = scenes.task(state="finished", metadata=metadata)
+    assert "hunter2" not in admin.see(f"/enqueue/every-kind?again={task_id}").text
+
+
+def test_a_form_with_mistakes_is_shown_again_without_its_secrets(
+    admin: Visitor, every_kind: type[Job]
+) -> None:
+    page = admin.press(
+        "/enqueue/every-kind", **{"field.name": "Ann", "field.number": "x", "field.api_key": "hunter2"}
+    )
+    assert page.status_code == 422
+    assert "hunter2" not in page.text
+    assert 'value="Ann"' in page.text
+    assert "It is secret and was not copied. Enter it again." in words(page)
 
 
 @pytest.mark.parametrize("again", ["nonsense", str(UUID(int=7))])

@@ -220,6 +220,22 @@ def test_a_sign_in_a_word_of_an_error_stands_for_itself(admin: Visitor, scenes: 
     assert "None was found there." in words(admin.see("/jobs?q=" + quote("10% of")))
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["token=9", "pin:4071", "dbPass:x", "url:postgres://me:x@db/x", "Authorization: Bearer x", "note:pwd=x"],
+)
+def test_a_secret_cannot_be_searched(admin: Visitor, scenes: Scenes, asked: str) -> None:
+    scenes.task(state="failed", metadata={"type": "X", "pin": "4071"}, error_message="token=9f3a refused")
+    response = admin.see("/jobs?state=failed&q=" + quote(asked), 400)
+    assert "Secrets are masked on every page and cannot be searched." in words(response)
+
+
+def test_a_masked_part_of_an_error_is_not_found_by_a_part_of_it(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", error_message="token=9f3a refused")
+    assert f'href="/jobs/{task_id}"' not in admin.see("/jobs?state=failed&q=9f").text
+    assert f'href="/jobs/{task_id}"' in admin.see("/jobs?state=failed&q=refused").text
+
+
 def test_words_are_looked_for_a_stretch_at_a_time(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
