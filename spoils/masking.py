@@ -50,7 +50,7 @@ _NAME = re.compile(r"[A-Za-z_-][A-Za-z0-9_.-]{0,99}")
 _NAMED = re.compile(
     r"(?:(?<![A-Za-z0-9_.-])|(?<=%[0-9A-Fa-f]{2}))(?P<name>[A-Za-z_-][A-Za-z0-9_.-]{0,99}(?: (?:key|code|id))?)"
     r"\\{0,8}[\"'\])]{0,2}"
-    r"(?:(?P<sign>[ \t]{0,3}(?:=>?|:=?|%3[AD])[ \t]{0,3})|(?P<comma>[ \t]{0,3},[ \t]{0,3}(?=\\{0,8}[\"']))|(?P<gap>[ \t]{1,3}))"
+    r"(?:[ \t]{0,3}(?:=>?|:=?|%3[AD])[ \t]{0,3}|[ \t]{0,3},[ \t]{0,3}(?=\\{0,8}[\"'])|(?P<gap>[ \t]{1,3}))"
 )
 # As one of these a name has a value of several parts, up to the end of the line.
 _HEADER = re.compile(r"authori[sz]ation|cookie", re.IGNORECASE)

@@ -13,14 +13,15 @@ from spoils.masking import MASK, masked, masked_text, secret
 
 SECRET = "hunter2-9f3a"
 
-NAMES = (
-    "password passwd passphrase passcode pass pwd dbPass db_pass DB_PASS smtpPass smtp-pass userPwd user_pwd DBPASSWORD dbpass "
-    "basicAuth basic_auth auth pin pinCode pin-code otp otpCode one_time_otp cvv cvc dsn DSN sentry_dsn jwt JWT id_jwt secret "
-    "clientSecret client_secret SECRET_KEY token access_token refreshToken X-Auth-Token apiToken apiKey api_key API-KEY "
-    "apikey x-api-key private_key private.key privateKey accessKey AWS_SECRET_ACCESS_KEY encryptionKey encryption_key "
-    "signing_key signingKey masterKey sessionId session_id cookie Set-Cookie authorization Proxy-Authorization "
-    "authorisation credentials credential signature sig bearer user_password_2"
-).split()
+NAMES = """
+password passwd passphrase passcode pass pwd dbPass db_pass DB_PASS smtpPass smtp-pass userPwd
+user_pwd DBPASSWORD dbpass basicAuth basic_auth auth pin pinCode pin-code otp otpCode one_time_otp
+cvv cvc dsn DSN sentry_dsn jwt JWT id_jwt secret clientSecret client_secret SECRET_KEY token
+access_token refreshToken X-Auth-Token apiToken apiKey api_key API-KEY apikey x-api-key private_key
+private.key privateKey accessKey AWS_SECRET_ACCESS_KEY encryptionKey encryption_key signing_key
+signingKey masterKey sessionId session_id cookie Set-Cookie authorization Proxy-Authorization
+authorisation credentials credential signature sig bearer user_password_2
+""".split()
 
 # Each makes a text or a JSON value in which the secret stands under a name.
 PLACES: dict[str, Callable[[str], Any]] = {

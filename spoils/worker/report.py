@@ -31,9 +31,9 @@ def report_of(error: BaseException) -> Report:
 
 
 def storable(text: str, limit: int) -> str:
-    """`text` with its secrets masked, without what PostgreSQL refuses (NUL, lone surrogates), cut to `limit` characters.
+    """`text` with its secrets masked, without what PostgreSQL refuses (NUL, lone surrogates), cut to `limit`.
 
-    Masked before it is stored, since a search over stored errors would find a secret that pages mask, letter by letter.
+    It is masked before it is stored: a search over stored errors would find a secret that pages mask, letter by letter.
     """
     cut = f" … ({len(text):,} characters)" if len(text) > limit else ""
     text = masked_text(text[:limit]) + cut

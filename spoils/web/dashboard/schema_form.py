@@ -14,7 +14,7 @@ LONG_TEXT = 200
 _TOO_LONG_NUMBER = 40
 TELLING = 10**12
 EMPTY = object()
-_SECRET_HINT = "It is secret and was not copied. Enter it again."
+_WITHHELD = "It is secret and was not copied. Enter it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _field(
         label=str(part.get("title") or name.replace("_", " ").capitalize()),
         kind=kind,
         required=required,
-        hint=_SECRET_HINT if hidden or withheld else _hint(part, required),
+        hint=_WITHHELD if hidden or withheld else _hint(part, required),
         value="" if withheld else text,
         checked=(PREFIX + name) in given if given is not None else value is True,
         choices=tuple(str(each) for each in part.get("enum", ())),
