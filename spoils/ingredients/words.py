@@ -13,9 +13,13 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u00ad\u200b-\u200f\u202a-\u202e
 _CYRILLIC_E = re.compile(r"\b[Ее](?=[\s\-]?\d{3})")
 
 
+MOST_MARKS = 8
+"""Combining marks on one letter; no language that we read has more than two."""
+
+
 def fold(text: str) -> str:
     """Write a name as it is compared: `Säure-Regulator ` becomes `saure regulator`."""
-    lowered = text.casefold().translate(_SPELT_OUT)
+    lowered = few_marks(text).casefold().translate(_SPELT_OUT)
     plain = "".join(c for c in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(c))
     return _NOT_A_WORD.sub(" ", plain).strip()
 
@@ -23,9 +27,26 @@ def fold(text: str) -> str:
 def clean(text: str) -> str:
     """Take away entities, markup, underscores around allergens and what cannot be seen."""
     text = _TAG.sub(" ", unescape(unescape(text)))
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.replace("\n", " ").replace("\r", " ")))
+    text = _INVISIBLE.sub(
+        "", unicodedata.normalize("NFC", few_marks(text).replace("\n", " ").replace("\r", " "))
+    )
     # `_Weizen_mehl` marks an allergen within a word.
     return " ".join(_CYRILLIC_E.sub("E", text.replace("_", "")).split())
+
+
+def few_marks(text: str) -> str:
+    """Drop the marks of a letter after the first `MOST_MARKS`.
+
+    To normalise a run of marks takes time in the square of its length, in one call that holds the interpreter.
+    """
+    if text.isascii():
+        return text
+    kept, run = [], 0
+    for letter in text:
+        run = run + 1 if unicodedata.combining(letter) else 0
+        if run <= MOST_MARKS:
+            kept.append(letter)
+    return "".join(kept)
 
 
 def unescape(text: str) -> str:
