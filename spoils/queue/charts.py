@@ -1,7 +1,6 @@
 """Reading `spoils_minutes` and `spoils_quarters`: what ended when, how, and how long it ran."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -12,22 +11,21 @@ from sqlalchemy import BigInteger, DateTime, Interval, Select, String, bindparam
 from spoils.models import Minute, Quarter
 from spoils.outcome import Ending
 from spoils.queue.inspect import Session
-from spoils.queue.minutes import upper_ms
+from spoils.queue.minutes import percentile
 from spoils.queue.quarters import folded_until, quarter_of
 
 FINISHED = Ending.FINISHED.value
 _SETTLED = tuple(each.value for each in Ending if each not in (Ending.RELEASED, Ending.SNOOZED))
 QUARTER = timedelta(minutes=15)
-Histogram = Mapping[int, int]
 
 
 @dataclass(slots=True)
 class Sums:
-    """Attempts that ended: how many finished, how many failed, and the run time of the finished."""
+    """Attempts that ended: how many finished, how many failed, and their run times."""
 
     finished: int = 0
     failed: int = 0
-    finished_ms: int = 0
+    ran_ms: int = 0
     buckets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """How many attempts of either ending lie in each bucket of run time."""
 
@@ -36,16 +34,22 @@ class Sums:
         """Both together."""
         return self.finished + self.failed
 
+    @property
+    def average_ms(self) -> float | None:
+        """The mean run time; None where nothing ran."""
+        return self.ran_ms / self.ended if self.ended else None
 
-def percentile(buckets: Histogram, share: float) -> float | None:
-    """The run time in milliseconds that `share` of the attempts did not pass, 9 % off at most; None of none."""
-    left = share * sum(buckets.values())
-    for number in sorted(buckets):
-        left -= buckets[number]
-        if left <= 1e-9:
-            # The middle of the bucket, as far as its edges are apart by a factor.
-            return 0.5 if number == 0 else (upper_ms(number - 1) * upper_ms(number)) ** 0.5
-    return None
+    def percentile_ms(self, share: float) -> float | None:
+        """The run time that `share` of the attempts did not pass."""
+        return percentile(self.buckets, share, self.average_ms)
+
+    def add(self, other: "Sums") -> None:
+        """Add the attempts of another sum."""
+        self.finished += other.finished
+        self.failed += other.failed
+        self.ran_ms += other.ran_ms
+        for number, count in other.buckets.items():
+            self.buckets[number] += count
 
 
 def ended_by_step(
@@ -148,8 +152,8 @@ def _read(minutes: Any, quarters: Any, since: Any, *, fine: bool) -> Any:
 
 
 def _add(sums: Sums, outcome: str, count: int, ran_ms: int) -> None:
+    sums.ran_ms += ran_ms
     if outcome == FINISHED:
         sums.finished += count
-        sums.finished_ms += ran_ms
     else:
         sums.failed += count

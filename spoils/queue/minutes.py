@@ -1,6 +1,7 @@
 """`spoils_minutes`: buckets of run time, and folding the delta rows together."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import CTE, Connection, delete, func, insert, select
@@ -24,6 +25,25 @@ def bucket(ran_ms: int) -> int:
 def upper_ms(number: int) -> float:
     """The upper edge of a bucket in milliseconds."""
     return 1.0 if number == 0 else float(2 ** (number / PER_DOUBLING))
+
+
+def percentile(buckets: Mapping[int, int], share: float, average_ms: float | None) -> float | None:
+    """The run time in milliseconds that `share` of the attempts did not pass, 9 % off at most; None of none.
+
+    `buckets` holds how many attempts lie in each. It is the middle of the bucket that the share reaches (its edges are
+    apart by a factor, so the geometric one). In the highest bucket of all, a larger `average_ms` tells better where its
+    attempts lie.
+    """
+    left = share * sum(buckets.values())
+    highest = max((number for number, count in buckets.items() if count), default=0)
+    for number in sorted(buckets):
+        left -= buckets[number]
+        if left <= 1e-9 and buckets[number]:
+            middle = 0.5 if number == 0 else (upper_ms(number - 1) * upper_ms(number)) ** 0.5
+            if number == highest and average_ms is not None:
+                return max(middle, min(average_ms, upper_ms(number)))
+            return middle
+    return None
 
 
 def counted(settled: CTE, counts: ColumnElement[bool], now: ColumnElement[datetime]) -> CTE:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, bindparam, func, select
 
 from spoils.models import Minute
-from spoils.queue.minutes import upper_ms
+from spoils.queue.minutes import percentile
 
 _LATELY = (
     select(Minute.task_type, Minute.outcome, Minute.bucket, func.sum(Minute.count), func.sum(Minute.ran_ms))
@@ -29,13 +29,8 @@ class Tally:
         return self.ran_ms / number if (number := self.buckets.total()) else None
 
     def percentile_ms(self, share: float) -> float | None:
-        """The run time that `share` of the attempts kept within, to the upper edge of its bucket."""
-        left = share * self.buckets.total()
-        for bucket in sorted(self.buckets):
-            left -= self.buckets[bucket]
-            if left <= 0:
-                return upper_ms(bucket)
-        return None
+        """The run time that `share` of the attempts did not pass."""
+        return percentile(self.buckets, share, self.average_ms)
 
 
 def tallies(connection: Connection, *, minutes: int) -> dict[str, Tally]:

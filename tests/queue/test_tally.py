@@ -1,8 +1,11 @@
 """What ended lately, by type, with its run times."""
 
-from sqlalchemy import Connection, text
+from datetime import UTC, datetime, timedelta
 
-from spoils.queue.minutes import upper_ms
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
+
+from spoils.queue.charts import ended_by_type
 from spoils.queue.tally import Tally, tallies
 
 
@@ -32,12 +35,14 @@ def test_the_last_minutes_are_summed_up_by_type(connection: Connection) -> None:
     assert (sample.ran_ms, sample.average_ms) == (70, 10)
 
 
-def test_a_percentile_is_the_upper_edge_of_the_bucket_that_the_share_reaches() -> None:
-    tally = Tally()
-    tally.buckets.update({1: 5, 4: 4, 9: 1})
-    assert [tally.percentile_ms(share) for share in (0.1, 0.5, 0.51, 0.9, 0.91, 1.0)] == [
-        upper_ms(1), upper_ms(1), upper_ms(4), upper_ms(4), upper_ms(9), upper_ms(9),
-    ]  # fmt: skip
+def test_the_api_and_the_pages_tell_the_same_percentiles(connection: Connection) -> None:
+    for number in (1, 4, 9):
+        entered(connection, "sample", "finished", bucket=number, count=number)
+    tally = tallies(connection, minutes=10)["sample"]
+    sums = ended_by_type(Session(connection), since=datetime.now(UTC) - timedelta(hours=1))["sample"]
+    assert tally.average_ms == sums.average_ms
+    for share in (0.1, 0.5, 0.95, 1.0):
+        assert tally.percentile_ms(share) == sums.percentile_ms(share)
 
 
 def test_where_nothing_ran_there_is_no_figure() -> None:

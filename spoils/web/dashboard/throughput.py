@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spoils.models import Worker
-from spoils.queue.charts import Sums, percentile
+from spoils.queue.charts import Sums
 from spoils.web.dashboard import chart, formats
 from spoils.web.dashboard.ranges import Range
 
@@ -110,8 +110,7 @@ def run_time(
     moments = shown.moments(now)
     values = {
         name: [
-            percentile(sums.buckets, share) if (sums := of.get(moment)) is not None else None
-            for moment in moments
+            sums.percentile_ms(share) if (sums := of.get(moment)) is not None else None for moment in moments
         ]
         for name, share in LINES
     }
@@ -121,7 +120,7 @@ def run_time(
     return RunTime(
         task_type=task_type,
         lines=tuple(
-            Line(name, chart.line(values[name], marks), formats.run_time(percentile(whole.buckets, share)))
+            Line(name, chart.line(values[name], marks), formats.run_time(whole.percentile_ms(share)))
             for name, share in LINES
         )
         if known
@@ -165,12 +164,7 @@ def _sum(parts: Iterable[Sums | None]) -> Sums:
     whole = Sums()
     for each in parts:
         if each is not None:
-            whole.finished += each.finished
-            whole.failed += each.failed
-            whole.finished_ms += each.finished_ms
-            for number, count in each.buckets.items():
-                if number >= 0:
-                    whole.buckets[number] += count
+            whole.add(each)
     return whole
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spoils.models import WAITING, TaskState
-from spoils.queue.charts import Sums, percentile
+from spoils.queue.charts import Sums
 from spoils.web.dashboard import chart, formats
 from spoils.web.dashboard.strip import RATE_MINUTES, Strip
 from spoils.web.dashboard.task_row import named
@@ -77,8 +77,9 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
     waiting = _waiting(strip, names)
     ahead = sum(later.get(each, 0) for each in names)
     cut = any(later.get(each, 0) >= figures.most_later for each in names)
-    sums = [day[each] for each in names if each in day]
-    finished, failed = sum(each.finished for each in sums), sum(each.failed for each in sums)
+    ended = Sums()
+    for each in names:
+        ended.add(day.get(each, Sums()))
     ages = [strip.due_for[each] for each in names if each in strip.due_for]
     oldest = formats.coarse(max(ages)) if ages else None
     paused = name is not None and name in strip.paused
@@ -92,10 +93,10 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
         oldest=f"{oldest.number} {oldest.unit}".strip() if oldest else "–",
         running=formats.number(_standing(strip, names, TaskState.IN_PROGRESS)),
         failed=formats.number(_standing(strip, names, TaskState.FAILED)),
-        finished=formats.number(finished),
-        average=formats.run_time(sum(each.finished_ms for each in sums) / finished if finished else None),
-        p95=formats.run_time(percentile(_buckets(sums), 0.95)),
-        share=formats.percent(failed, finished + failed),
+        finished=formats.number(ended.finished),
+        average=formats.run_time(ended.average_ms),
+        p95=formats.run_time(ended.percentile_ms(0.95)),
+        share=formats.percent(ended.failed, ended.ended),
         drain="paused" if paused else _drain(max(waiting - ahead, 0), names, figures),
     )
 
@@ -128,11 +129,3 @@ def _spark(of: Hour, minutes: Sequence[datetime]) -> chart.Bars:
         return chart.Bars("", "", "", "")
     sums = [of.get(moment, Sums()) for moment in minutes]
     return chart.spark([each.failed for each in sums], [each.finished for each in sums])
-
-
-def _buckets(sums: Sequence[Sums]) -> dict[int, int]:
-    whole: dict[int, int] = {}
-    for each in sums:
-        for number, count in each.buckets.items():
-            whole[number] = whole.get(number, 0) + count
-    return whole

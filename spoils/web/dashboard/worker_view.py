@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from spoils.models import WAITING, Task, TaskState, Worker
 from spoils.queue import charts, crew
-from spoils.queue.charts import percentile
 from spoils.queue.inspect import LIVE_SECONDS
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.patience import Patience
@@ -102,7 +101,7 @@ def show_crew(session: Session, strip: Strip) -> Crew:
     standing = crew.standing_workers(session)
     held = patience.read("what runs now", lambda: crew.held_by(session, standing)) or {}
     day = patience.read("run times", lambda: charts.ended_by_type(session, since=strip.now - DAY)) or {}
-    p95 = {name: percentile(sums.buckets, 0.95) for name, sums in day.items()}
+    p95 = {name: sums.percentile_ms(0.95) for name, sums in day.items()}
     gone = crew.gone_workers(session)
     rescued = patience.read("what was rescued", lambda: crew.rescued_from(session, gone)) or {}
     rows = tuple(_worker(worker, held.get(worker.id, []), p95, strip.now) for worker in standing)
