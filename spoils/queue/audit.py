@@ -1,49 +1,16 @@
-"""The audit trail: a verb and the entry that tells of it are one transaction."""
+"""The audit log: an action and its entry are one transaction. See `spoils.queue.actions` for those on tasks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, or_, select
 
 from spoils.models import Audit, Task
-from spoils.queue import control, restore
 from spoils.queue.audit_facts import facts
-from spoils.queue.control import Change
 from spoils.queue.inspect import Session
 
 PAGE = 50
-
-Verb = Callable[[Connection, UUID], Change]
-VERBS: Mapping[str, Verb] = {
-    "retry": control.retry,
-    "run_now": control.run_now,
-    "cancel": control.cancel,
-    "delete": control.remove,
-    "restore": restore.restore,
-}
-
-
-def act(connection: Connection, verb: str, task_id: UUID, *, who: str, bulk_id: UUID | None = None) -> Change:
-    """Do the verb of that name on a task as `who`, refused or not, and enter it; part of the transaction."""
-    # Locked, so that nothing comes between what is told as before and what the verb meets.
-    before = connection.scalar(select(facts()).where(Task.id == task_id).with_for_update())
-    change = VERBS[verb](connection, task_id)
-    after = connection.scalar(select(facts()).where(Task.id == task_id))
-    note = None if change.done else change.sentence.removeprefix("Refused: ")
-    enter(
-        connection,
-        verb,
-        task_id,
-        who=who,
-        bulk_id=bulk_id,
-        done=change.done,
-        note=note,
-        twin=change.twin,
-        before=before,
-        after=after,
-    )
-    return change
 
 
 def enter(connection: Connection, verb: str, task_id: UUID, *, who: str, **columns: Any) -> None:

@@ -5,19 +5,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from spoils.models import Audit, Bulk, BulkItem, Task, TaskState, Trash
-from spoils.queue import audit, failures, restore
-from spoils.queue.bulk_verbs import OLDER_TWIN, STATEMENTS
+from spoils.queue import failures
+from spoils.queue.actions import act_on_many
 from spoils.queue.inspect import Session
-from spoils.queue.release import wake
 from spoils.queue.selection import LISTED, Selection, found_by, listed
 
 CHUNK = 1_000
 AT_ONCE = 200
 """Up to so many tasks are done while the operator waits; a request must not take longer than a second."""
-VERBS = (*STATEMENTS, "restore")
 
 
 def begin(connection: Connection, verb: str, selection: Selection, *, who: str, expected: int) -> UUID:
@@ -59,8 +56,6 @@ def advance(connection: Connection, bulk_id: UUID, *, chunk: int = CHUNK) -> boo
     )
     if ends:
         connection.execute(delete(BulkItem).where(BulkItem.bulk_id == bulk_id))
-    if done and row.verb != "delete":
-        wake(connection)
     return not ends
 
 
@@ -107,38 +102,19 @@ def _make_list(connection: Connection, row: Row[Any]) -> bool:
 
 
 def _act(connection: Connection, row: Row[Any], to_place: int) -> tuple[int, int]:
-    statement = STATEMENTS.get(row.verb, restore.CHUNK)
-    values = {"bulk": row.id, "after_place": row.place, "to_place": to_place, "by_whom": row.who}
-    if row.verb == "restore":
-        values["source"] = UUID(row.selection["trash_of"])
-    try:
-        with connection.begin_nested():
-            counted = connection.execute(statement, values).one()
-    except IntegrityError:
-        # A twin went in while the statement ran. One by one, only the task that meets it is refused.
-        return _one_by_one(connection, row, to_place)
-    return counted.done, counted.refused
-
-
-def _one_by_one(connection: Connection, row: Row[Any], to_place: int) -> tuple[int, int]:
     items = connection.execute(
         select(BulkItem.task_id, BulkItem.newest)
         .where(BulkItem.bulk_id == row.id, BulkItem.place > row.place, BulkItem.place <= to_place)
         .order_by(BulkItem.place)
-    ).all()
-    done = 0
-    for item in items:
-        if item.newest:
-            change = audit.act(connection, row.verb, item.task_id, who=row.who, bulk_id=row.id)
-            done += change.done
-        else:
-            audit.enter(
-                connection,
-                row.verb,
-                item.task_id,
-                who=row.who,
-                bulk_id=row.id,
-                done=False,
-                note=OLDER_TWIN,
-            )
-    return done, len(items) - done
+    )
+    trash_of = row.selection["trash_of"]
+    changes = act_on_many(
+        connection,
+        row.verb,
+        [(item.task_id, item.newest) for item in items],
+        who=row.who,
+        bulk_id=row.id,
+        deleted_by=UUID(trash_of) if trash_of else None,
+    )
+    done = sum(change.done for change in changes)
+    return done, len(changes) - done

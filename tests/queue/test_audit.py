@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from spoils.db.engine import transaction
-from spoils.queue import audit, prune, restore
-from spoils.queue.control import Change
+from spoils.queue import actions, audit, prune
+from spoils.queue.actions import Change
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import take
 from tests.rows import Rows
@@ -20,7 +20,7 @@ DIGEST = "d" * 64
 
 def act(engine: Engine, verb: str, task_id: UUID, who: str = "admin") -> Change:
     with transaction(engine) as connection:
-        return audit.act(connection, verb, task_id, who=who)
+        return actions.act(connection, verb, task_id, who=who)
 
 
 def entries(rows: Rows) -> list[tuple[object, ...]]:
@@ -65,7 +65,7 @@ def test_a_verb_on_nothing_is_entered_too(engine: Engine, rows: Rows) -> None:
 def test_a_verb_that_is_rolled_back_leaves_no_entry_and_no_trash(engine: Engine, rows: Rows) -> None:
     task_id = rows.task(state="failed")
     with held(engine) as connection:
-        assert audit.act(connection, "delete", task_id, who="admin").done
+        assert actions.act(connection, "delete", task_id, who="admin").done
         connection.rollback()
     assert entries(rows) == []
     assert rows.value("SELECT count(*) FROM spoils_trash") == 0
@@ -76,7 +76,7 @@ def test_the_entry_of_a_cancel_that_met_a_claim_tells_what_it_met(engine: Engine
     task_id = rows.task()
     with held(engine) as claiming:
         take(claiming, rows.worker())
-        with meanwhile(engine, lambda c: audit.act(c, "cancel", task_id, who="admin")) as cancelling:
+        with meanwhile(engine, lambda c: actions.act(c, "cancel", task_id, who="admin")) as cancelling:
             claiming.commit()
         assert cancelling.result().done
     assert entries(rows) == [("admin", "cancel", task_id, True, None, "in_progress", "in_progress")]
@@ -224,10 +224,10 @@ def test_a_task_s_trail_is_its_own_the_last_entry_first(engine: Engine, rows: Ro
 def test_what_is_in_the_trash_is_told(engine: Engine, rows: Rows) -> None:
     task_id, other = rows.task(), rows.task()
     act(engine, "delete", task_id)
-    assert restore.in_trash(rows.connection, task_id)
-    assert not restore.in_trash(rows.connection, other)
+    assert actions.in_trash(rows.connection, task_id)
+    assert not actions.in_trash(rows.connection, other)
     act(engine, "restore", task_id)
-    assert not restore.in_trash(rows.connection, task_id)
+    assert not actions.in_trash(rows.connection, task_id)
 
 
 def test_the_entries_are_turned_page_by_page_both_ways(engine: Engine) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.queue import bulk
-from spoils.queue.bulk_verbs import OLDER_TWIN
+from spoils.queue.actions import OLDER_TWIN, act
 from spoils.queue.selection import Selection, count
 from tests.locks import held, meanwhile
 from tests.queue.hands import heard
@@ -89,6 +89,26 @@ def test_it_does_to_each_what_the_single_verb_does(engine: Engine, rows: Rows) -
     do(engine, "cancel", Selection(ids=(later, running)))
     assert (rows.one(later).state, rows.one(later).error_message) == ("failed", "Cancelled by an operator.")
     assert rows.one(running).cancel_requested_at is not None
+
+
+@pytest.mark.parametrize("verb", ALLOWED)
+@pytest.mark.parametrize("state", STATES)
+def test_one_task_and_many_are_refused_for_the_same_reason(
+    engine: Engine, rows: Rows, verb: str, state: str
+) -> None:
+    digest = "a" * 64
+    task_id = rows.task(state=state, uniq_hash=digest, attempts=3)
+    if state in ("failed", "finished"):
+        rows.task(uniq_hash=digest)
+    bulk_id = do(engine, verb, Selection(ids=(task_id,)))
+    refused = reasons(rows, bulk_id)
+    rows.connection.execute(text("DELETE FROM fang_tasks"))
+    task_id = rows.task(id=task_id, state=state, uniq_hash=digest, attempts=3)
+    if state in ("failed", "finished"):
+        rows.task(uniq_hash=digest)
+    with transaction(engine) as connection:
+        change = act(connection, verb, task_id, who="admin")
+    assert ([] if change.done else [change.sentence]) == [f"Refused: {one}" for one in refused.values()]
 
 
 def test_the_trail_has_the_task_before_and_after(engine: Engine, rows: Rows) -> None:

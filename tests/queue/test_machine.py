@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.outcome import FINISHED, Ending, Report, Verdict
-from spoils.queue import control
+from spoils.queue.actions import act
 from spoils.queue.claim import Claim
 from spoils.queue.counts import count_tasks, fold_counts
 from spoils.queue.enqueue import enqueue
@@ -135,10 +135,10 @@ class Machine(RuleBasedStateMachine):
     # What operators do.
 
     @precondition(lambda self: self.seen)
-    @rule(which=ANY, verb=st.sampled_from([control.cancel, control.retry, control.run_now]))
-    def press(self, which: int, verb: Any) -> None:
+    @rule(which=ANY, action=st.sampled_from(["cancel", "retry", "run_now"]))
+    def press(self, which: int, action: str) -> None:
         with transaction(self.engine) as connection:
-            verb(connection, self.some_task(which))
+            act(connection, action, self.some_task(which), who="admin")
 
     @precondition(lambda self: self.seen)
     @rule(which=ANY)
@@ -146,7 +146,7 @@ class Machine(RuleBasedStateMachine):
         task_id = self.some_task(which)
         running = self.seen[task_id].state == "in_progress"
         with transaction(self.engine) as connection:
-            assert control.remove(connection, task_id).done is not running
+            assert act(connection, "delete", task_id, who="admin").done is not running
         if not running:
             self.removed.add(task_id)
 

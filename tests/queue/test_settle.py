@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.outcome import FINISHED, Ending, Report, Verdict
-from spoils.queue import control, rescue
+from spoils.queue import actions, rescue
 from spoils.queue.claim import Claim
 from spoils.queue.release import release_strays
 from spoils.queue.settle import MAX_DELAY_SECONDS, settle
@@ -263,7 +263,7 @@ def rescuing(me: UUID) -> Callable[[Connection], Any]:
 def deleting(me: UUID) -> Callable[[Connection], Any]:
     def act(connection: Connection) -> int:
         task_id = connection.execute(text("SELECT id FROM fang_tasks")).scalar_one()
-        return int(control.remove(connection, task_id).done)
+        return int(actions.act(connection, "delete", task_id, who="admin").done)
 
     return act
 

@@ -4,7 +4,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from spoils.queue import audit, inspect
+from spoils.queue import actions, inspect
 from spoils.web.api import body, idempotency, tokens
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
@@ -40,7 +40,7 @@ def _act(verb: str, task_id: str) -> ResponseReturnValue:
     body.nothing()
 
     def act(connection: Connection) -> Answer:
-        change = audit.act(connection, verb, wanted, who=tokens.caller().told)
+        change = actions.act(connection, verb, wanted, who=tokens.caller().told)
         with Session(connection) as session:
             row = inspect.find_task(session, wanted)
         state = row.state.value if row else None

@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import TaskState, db
-from spoils.queue import audit, failure_groups
+from spoils.queue import actions, failure_groups
 from spoils.web.dashboard import access, error_view, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.bulk_view import offer
@@ -54,7 +54,7 @@ def try_one(key: str) -> ResponseReturnValue:
         say("refused", GONE)
         return redirect(url_for("dashboard.errors"), 303)
     task_id = found[0].id
-    change = audit.act(db.session.connection(), "retry", task_id, who=access.who())
+    change = actions.act(db.session.connection(), "retry", task_id, who=access.who())
     db.session.commit()
     say(
         "done" if change.done else "refused",

@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import db
-from spoils.queue import audit, inspect, restore
+from spoils.queue import actions, inspect
 from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
@@ -50,7 +50,7 @@ def job(task_id: UUID) -> ResponseReturnValue:
 
 def _gone(task_id: UUID) -> ResponseReturnValue:
     sentence = "There is no job of this id. It was deleted, or it is older than the retention keeps."
-    if not restore.in_trash(db.session.connection(), task_id):
+    if not actions.in_trash(db.session.connection(), task_id):
         abort(404, sentence)
     page = render_template("jobs/deleted.html", task_id=task_id, trail=show_trail(db.session(), task_id))
     return page, 404
@@ -87,7 +87,7 @@ def restore_job(task_id: UUID) -> ResponseReturnValue:
 
 
 def _act(verb: str, task_id: UUID) -> ResponseReturnValue:
-    change = audit.act(db.session.connection(), verb, task_id, who=access.who())
+    change = actions.act(db.session.connection(), verb, task_id, who=access.who())
     db.session.commit()
     gone = change.done and verb == "delete"
     linked = change.twin or (None if gone else task_id)
