@@ -310,11 +310,10 @@ def test_a_delete_while_a_settlement_is_being_written_deletes_what_has_ended(
     (claim,) = take(rows.connection, me)
     with held(engine) as settling:
         end(settling, me, claim)
-        # In its eyes the task runs still, and it does not wait: it refuses.
-        with engine.connect() as other:
-            assert deleting(me)(other) == 0
-        settling.commit()
-        assert deleting(me)(rows.connection) == 1
+        with meanwhile(engine, deleting(me)) as removing:
+            settling.commit()
+        assert removing.result() == 1
+    assert rows.value("SELECT task ->> 'state' FROM spoils_trash") == "finished"
 
 
 @pytest.mark.parametrize("lose", [rescuing, releasing, "psql"])
