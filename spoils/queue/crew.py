@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from spoils.models import Attempt, Task, TaskState, Worker
 from spoils.outcome import Ending
+from spoils.queue.brief import brief_tasks
 from spoils.queue.inspect import Session
 
 MOST_RUNNING = 200
@@ -47,7 +48,7 @@ _RUNNING = select(_Held).select_from(_wanted.join(_held, true()))
 def held_by(session: Session, workers: Sequence[Worker]) -> Mapping[UUID, list[Task]]:
     """What each of these workers has claimed and not settled, what it has held longest first."""
     found: dict[UUID, list[Task]] = defaultdict(list)
-    for task in session.scalars(_RUNNING, {"workers": [worker.id for worker in workers]}):
+    for task in brief_tasks(session, _RUNNING.params(workers=[worker.id for worker in workers]), _Held):
         if task.claimed_by is not None:
             found[task.claimed_by].append(task)
     return found

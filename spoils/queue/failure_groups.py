@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, DateTime, Integer, Select, String, bindparam, func, select, true
 
 from spoils.models import Attempt, Task, TaskState, Worker
+from spoils.queue.brief import brief_tasks
 from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.queue.inspect import Session
 
@@ -181,4 +182,4 @@ def attempts_by_id(session: Session, ids: Collection[int]) -> Mapping[int, Attem
 def members(session: Session, key: str, limit: int) -> Sequence[Task]:
     """The tasks of a group that failed last, the last first."""
     statement = select(Task).where(Task.id.in_(newest_in(key, limit)))
-    return session.scalars(statement.order_by(Task.updated_at.desc(), Task.id.desc())).all()
+    return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id.desc()))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, or_, select, true, union_all
+from sqlalchemy import Connection, func, or_, select, true
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import aliased, scoped_session
 
@@ -119,34 +119,6 @@ def troubled_ticks(
         select(tick)
         .where(or_(tick.outcome != TickEnding.ENTERED.value, late))
         .order_by(tick.slot.desc(), tick.schedule_id)
-        .limit(limit)
-    )
-    return session.scalars(statement).all()
-
-
-def standing_tasks(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, Task]:
-    """Those of these tasks that still exist, by id."""
-    found = session.scalars(select(Task).where(Task.id.in_(task_ids)))
-    return {task.id: task for task in found}
-
-
-def twins_of(session: Session, task: Task, limit: int = 10) -> Sequence[Task]:
-    """Other tasks with the same unique hash, the last changed first: active ones, and those that ended lately.
-
-    Among ended tasks it looks through the last 2,000 of each state, for which no index on the hash is worth its cost.
-    """
-    if task.uniq_hash is None:
-        return ()
-    active = select(Task.id).where(Task.uniq_hash == task.uniq_hash, Task.state.in_(ACTIVE))
-    ended = []
-    for state in (TaskState.FAILED, TaskState.FINISHED):
-        lately = select(Task.id, Task.uniq_hash).where(Task.state == state)
-        recent = lately.order_by(Task.updated_at.desc(), Task.id.desc()).limit(LATELY).subquery()
-        ended.append(select(recent.c.id).where(recent.c.uniq_hash == task.uniq_hash))
-    statement = (
-        select(Task)
-        .where(Task.id.in_(union_all(active, *ended)), Task.id != task.id)
-        .order_by(Task.updated_at.desc())
         .limit(limit)
     )
     return session.scalars(statement).all()

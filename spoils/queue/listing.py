@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import CTE, ColumnElement, Select, select, tuple_, union_all
 
 from spoils.models import WAITING, Task, TaskState
+from spoils.queue.brief import brief_tasks
 from spoils.queue.inspect import Session
 from spoils.queue.reach import waits
 
@@ -62,7 +63,7 @@ def page_of_tasks(
         one_each.append(stretch.of(probe, of).limit(limit + 1).subquery().select())
     chosen = one_each[0] if len(one_each) == 1 else union_all(*one_each)
     statement = stretch.ordered(select(Task).where(Task.id.in_(chosen)), Task)
-    return stretch.page(list(session.scalars(statement.limit(limit + 1))), limit)
+    return stretch.page(brief_tasks(session, statement.limit(limit + 1)), limit)
 
 
 @dataclass(frozen=True, slots=True)

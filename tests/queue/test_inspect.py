@@ -83,7 +83,7 @@ def test_the_oldest_that_waits_is_told_by_type(session: Session, rows: Rows) -> 
     assert (waiting.task_type, waiting.oldest_due_at) == ("sample", rows.one(oldest).scheduled_at)
 
 
-def test_twins_are_the_others_of_one_hash_and_one_of_them_may_be_active(session: Session, rows: Rows) -> None:
+def test_the_active_duplicate_of_a_task_is_found(session: Session, rows: Rows) -> None:
     digest = UniqueSampleJob().uniq_hash()
     ended, waits, plain = (
         rows.task(state="failed", uniq_hash=digest),
@@ -94,18 +94,9 @@ def test_twins_are_the_others_of_one_hash_and_one_of_them_may_be_active(session:
     assert one is not None
     assert other is not None
     assert alone is not None
-    assert [twin.id for twin in inspect.twins_of(session, one)] == [waits]
     assert inspect.active_twin(session, one) == inspect.Twin(waits, TaskState.NEW)
     assert inspect.active_twin(session, other) is None
-    assert list(inspect.twins_of(session, alone)) == []
     assert inspect.active_twin(session, alone) is None
-
-
-def test_tasks_are_read_by_their_ids_where_they_still_exist(session: Session, rows: Rows) -> None:
-    one, other = rows.task(), rows.task()
-    rows.task()
-    found = inspect.standing_tasks(session, [one, other, uuid4()])
-    assert {key: task.id for key, task in found.items()} == {one: one, other: other}
 
 
 def test_schedules_come_by_class_and_their_slots_newest_first(session: Session, rows: Rows) -> None:

@@ -131,6 +131,16 @@ def test_the_list_goes_both_ways_without_leaving_a_job_out(client: FlaskClient, 
     assert [job["id"] for job in back["jobs"]] == seen[:3]
 
 
+def test_the_list_is_bounded_whatever_its_rows_hold(client: FlaskClient, rows: Rows) -> None:
+    for _ in range(20):
+        task_id = rows.task(
+            state="failed", error_message="e" * 2_000_000, metadata={"type": "X", "x": "y" * 3_000_000}
+        )
+    response = client.get(f"{JOBS}?state=failed&limit=20", headers=DOOR)
+    assert len(response.get_data()) < 20 * 20_000
+    assert get(client, f"{JOBS}/{task_id}")["metadata"]["x"] == "y" * 3_000_000
+
+
 def test_the_list_is_filtered_by_state_and_type(client: FlaskClient, rows: Rows) -> None:
     jobs = {state: rows.task(state=state, task_type=f"type {state}") for state in STATES}
     for state, task_id in jobs.items():

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from spoils.models import Task, TaskState
 from spoils.queue import bulk, failure_groups
+from spoils.queue.brief import brief_tasks
 from spoils.queue.selection import Selection, count, count_by_type
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.bulk_view import BulkVerb
@@ -136,4 +137,4 @@ def _fields(selection: Selection, now: datetime) -> Lines:
 
 def _examples(session: Session, selection: Selection) -> list[Task]:
     statement = select(Task).where(Task.id.in_(bulk.some_of(selection, max(EXAMPLES, len(selection.ids)))))
-    return list(session.scalars(statement.order_by(Task.updated_at.desc(), Task.id)))
+    return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id))

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
 from spoils.models import ACTIVE, Task, TaskState
+from spoils.queue.brief import brief_tasks
 
 FAR = 5_000
 REACH = f"Looked at the {FAR:,} of each state that changed last."
@@ -55,4 +56,4 @@ def _near(state: TaskState, condition: Condition) -> Select[Any]:
 
 def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int) -> Sequence[Task]:
     statement = select(Task).where(Task.id.in_(union(*ids))).order_by(Task.updated_at.desc(), Task.id)
-    return session.scalars(statement.limit(limit)).all()
+    return brief_tasks(session, statement.limit(limit))

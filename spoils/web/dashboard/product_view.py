@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, defer
 
 from spoils.job.registry import registry
 from spoils.models import IngredientAnalysis, Product, Task
+from spoils.queue.brief import brief_tasks
 from spoils.web.dashboard import formats, lookback
 from spoils.web.dashboard.analysis_view import AnalysisView, Printed, printed, tag_name, view_analysis
 from spoils.web.dashboard.barcode_svg import Barcode, draw
@@ -163,7 +164,7 @@ def _printed_allergens(analysis: AnalysisView | None, allergens: tuple[str, ...]
 def _jobs(session: Session, product: Product, stored: IngredientAnalysis | None) -> Sequence[Task]:
     """The tasks that wrote what is shown, and others about the same product, the last changed first."""
     makers = [each for each in (product.fetched_by, stored.analysed_by if stored else None) if each]
-    made = session.scalars(select(Task).where(Task.id.in_(makers))).all() if makers else ()
+    made = brief_tasks(session, select(Task).where(Task.id.in_(makers))) if makers else ()
     others = lookback.about_product(session, product.barcode, product.id)
     every = {task.id: task for task in (*made, *others)}
     return sorted(every.values(), key=lambda task: task.updated_at, reverse=True)

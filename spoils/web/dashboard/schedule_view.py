@@ -13,6 +13,7 @@ from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import Pause, PauseKind, Schedule, Task, Tick, TickEnding
 from spoils.queue import inspect, pauses
+from spoils.queue.brief import tasks_by_id
 from spoils.queue.ticks import PAUSED
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.cron_words import describe
@@ -89,7 +90,7 @@ def show_schedules(session: Session, strip: Strip) -> Schedules:
     ticks = {each.id: inspect.last_ticks(session, each.id) for each in stored}
     troubled = inspect.troubled_ticks(session, late_seconds=LATE_SECONDS)
     ids = [tick.task_id for of in (*ticks.values(), troubled) for tick in of if tick.task_id]
-    tasks = inspect.standing_tasks(session, ids)
+    tasks = tasks_by_id(session, ids)
     rows: list[_Named] = [
         (job_class.__name__, cron, by_key.get((job_class.__name__, cron.expression, cron.zone)), job_class)
         for job_class, cron in own
