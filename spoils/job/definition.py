@@ -195,7 +195,7 @@ def _written_by_themselves(cls: "type[Job]") -> set[str]:
 
 
 def _schemas_in(part: Any, definitions: dict[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Each JSON schema within `part`, of what it refers to as well."""
+    """Each JSON schema within `part`, and once within what it refers to by name."""
     if isinstance(part, list):
         for item in part:
             yield from _schemas_in(item, definitions, seen)
@@ -205,6 +205,7 @@ def _schemas_in(part: Any, definitions: dict[str, Any], seen: set[str]) -> Itera
             if key == "$ref":
                 name = value.rpartition("/")[2]
                 if name not in seen:
-                    yield from _schemas_in(definitions[name], definitions, seen | {name})
+                    seen.add(name)
+                    yield from _schemas_in(definitions[name], definitions, seen)
             elif key not in ("default", "examples", "enum", "const"):  # values, no schemas
                 yield from _schemas_in(value, definitions, seen)
