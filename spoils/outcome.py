@@ -3,35 +3,37 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from spoils.errors import SpoilsError
+
+class Outcome(Exception):
+    """How a job may end its attempt, other than by finishing or failing: returned from `run`, or raised in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snooze:
-    """Returned from `run`: perform this task again after `seconds`; it counts as no retry."""
+@dataclass(unsafe_hash=True)
+class Snooze(Outcome):
+    """Perform this task again after `seconds`; it counts as no retry."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Returned from `run`: the task is failed for good, and `reason` says why."""
+@dataclass(unsafe_hash=True)
+class Cancel(Outcome):
+    """The task is failed for good, and `reason` says why."""
 
     reason: str
 
 
-Outcome = Snooze | Cancel
-
-
-class RetryLater(SpoilsError):
-    """Raised in `run`: try again after `seconds` instead of after the class's own backoff.
+@dataclass(unsafe_hash=True)
+class RetryLater(Outcome):
+    """Try again after `seconds` instead of after the class's own backoff.
 
     It counts as a retry, so that an upstream that always says "later" ends as failed.
     """
 
-    def __init__(self, seconds: float, message: str | None = None) -> None:
-        super().__init__(message or f"Asked to try again in {seconds:g} s.")
-        self.seconds = seconds
+    seconds: float
+    message: str | None = None
+
+    def __str__(self) -> str:
+        return self.message or f"Asked to try again in {self.seconds} s."
 
 
 class Interrupted(BaseException):

@@ -31,7 +31,11 @@ def canonical(metadata: Metadata) -> str:
     except UnicodeEncodeError as exc:
         raise PayloadError("A text in the payload holds half a character (a lone surrogate).") from exc
     except ValueError as exc:
-        raise PayloadError("The payload holds a number that JSON has no form for (NaN or infinity).") from exc
+        raise PayloadError(
+            "The payload holds a number that cannot be stored: NaN, infinity, or thousands of digits."
+        ) from exc
+    except TypeError as exc:
+        raise PayloadError(f"The payload has no JSON form: {exc}.") from exc
     if "\\u0000" in text and _has_nul(metadata):
         raise PayloadError("A text in the payload holds a NUL character, which PostgreSQL cannot store.")
     return text

@@ -20,6 +20,7 @@ from spoils.config import Settings
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
+from spoils.job.registry import registry
 from spoils.jobs import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
@@ -33,6 +34,8 @@ THROW_AWAY = {
     "max_connections": "200",
 }
 SERVERS = pytest.StashKey[Path]()
+
+registry.compares_payloads = True
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -91,8 +91,18 @@ def test_a_float_is_refused_in_a_unique_payload_at_any_depth(place: Any, number:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_what_json_has_no_number_for_is_refused(number: float) -> None:
     for place in buried(number):
-        with pytest.raises(PayloadError, match="NaN or infinity"):
+        with pytest.raises(PayloadError, match="NaN, infinity"):
             canonical({"field": place})
+
+
+def test_an_integer_that_python_does_not_write_is_refused() -> None:
+    with pytest.raises(PayloadError, match="thousands of digits"):
+        canonical({"field": 10**5000})
+
+
+def test_what_json_has_no_form_for_is_refused() -> None:
+    with pytest.raises(PayloadError, match="has no JSON form: Object of type set is not JSON serializable"):
+        canonical({"field": {1}})
 
 
 def test_nul_and_half_characters_are_refused_at_any_depth_as_values_and_as_keys() -> None:

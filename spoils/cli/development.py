@@ -35,8 +35,8 @@ def run_development() -> int:
     environment = environment_with(DATABASE_URL=url, PYTHONUNBUFFERED="1")
     try:
         programs.extend(
-            subprocess.Popen([sys.executable, str(ROOT / name)], cwd=ROOT, env=environment)
-            for name in ("app.py", "worker.py")
+            subprocess.Popen([sys.executable, str(ROOT / name), *options], cwd=ROOT, env=environment)
+            for name, *options in (["app.py"], ["worker.py", "--development"])
         )
         while not stops and programs[0].poll() is None and not _listens(settings.port):
             time.sleep(0.05)

@@ -28,6 +28,7 @@ def begin(*, development: bool = False) -> Settings:
     settings = Settings.from_env(development=development)
     logs.set_up(settings.log_level)
     jobs.load()
+    registry.compares_payloads = settings.development
     return settings
 
 

@@ -13,10 +13,12 @@ def worker_program() -> int:
     """`python worker.py`: one worker process, or a parent and its children, until told to stop. The exit code."""
     parser = argparse.ArgumentParser(description="Performs jobs until it is told to stop.")
     parser.add_argument(PARENT_OPTION, dest="parent", type=int, help=argparse.SUPPRESS)
-    parent: int | None = parser.parse_args().parent
+    parser.add_argument("--development", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    parent: int | None = given.parent
 
     def program() -> int:
-        settings = begin()
+        settings = begin(development=given.development)
         check_worker_settings(settings)
         url = ready_url(settings)
         engine = starting_engine(url)

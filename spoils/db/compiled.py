@@ -53,7 +53,7 @@ class Compiled:
         names = numbered.positiontup
         given = [one for one in names if one not in self._constants]
         places = {one: f"${place}" for place, one in enumerate(given, 1)}
-        places |= {one: adapt(value).getquoted().decode() for one, value in self._constants.items()}
+        places |= {one: _literal(value) for one, value in self._constants.items()}
         text = re.sub(r"\$([0-9]+)", lambda found: places[names[int(found[1]) - 1]], str(numbered))
         self.preparing = f"PREPARE {self.prepared} AS {text}"
         self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
@@ -224,6 +224,15 @@ def _is_alone(connection: Connection) -> bool:
     """Whether a statement is a transaction of its own."""
     driver: Any = connection.connection.driver_connection
     return bool(driver.autocommit) and driver.info.transaction_status == TRANSACTION_STATUS_IDLE
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        # Without a connection the driver would quote it as Latin-1, and a backslash as some server's setting had it.
+        escaped = value.replace("\\", "\\\\").replace("'", "''")
+        return f" E'{escaped}'"
+    literal: str = adapt(value).getquoted().decode()
+    return literal
 
 
 def _as_driver_takes_it(kind: Any, value: Any) -> Any:

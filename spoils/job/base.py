@@ -1,37 +1,27 @@
 """The base class of every job."""
 
+import inspect
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spoils import backoff, wire
-from spoils.cron import Cron, CronError
-from spoils.errors import JobDefinitionError, PayloadError
+from spoils.errors import PayloadError
+from spoils.job.definition import (
+    check_fields,
+    check_methods,
+    check_names,
+    check_payload,
+    check_policies,
+    text_of,
+    wrong,
+)
 from spoils.job.queue import Queue
 from spoils.job.registry import registry
 from spoils.outcome import Outcome
 
 COMMON = "common"
-NOT_FIELDS = (
-    "type",
-    "uniq",
-    "task_type",
-    "endpoint",
-    "max_retries",
-    "cron",
-    "cron_timezone",
-    "catch_up",
-    "overlap",
-    "timeout",
-    "open",
-    "hidden",
-    "enqueued_message",
-    "backoff",
-    "run",
-)
-RESERVED_ENDPOINTS = {"status", "stats", "batch"}
 
 
 class Job(BaseModel):
@@ -46,7 +36,10 @@ class Job(BaseModel):
                 queue.log.info("Hello %s", self.name)
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, validate_default=True)
+    # As constants, infinity and NaN reach what refuses them; pydantic would write some of them as null.
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, validate_default=True, ser_json_inf_nan="constants"
+    )
 
     uniq: ClassVar[bool] = False
     """Whether an equal payload may wait or run only once at a time."""
@@ -75,25 +68,45 @@ class Job(BaseModel):
     """What the endpoint answers."""
 
     def run(self, queue: Queue) -> Outcome | None:
-        """Do the work. Return None when done, Snooze(seconds) or Cancel("why"); raise to fail the attempt."""
+        """Do the work. Return None when it is done; Snooze, Cancel or RetryLater, returned or raised, end the attempt
+        otherwise, and any other exception fails it. Any other value is a failure."""
         raise NotImplementedError
 
     def backoff(self, attempt: int) -> float:
         """Seconds until the next try after a failure; `attempt` counts from 0. Bounded to 0 … 7 days."""
         return backoff.exponential(attempt)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_names(cls)
+
+    @classmethod
+    def __pydantic_on_complete__(cls) -> None:
+        # At the definition, or once the last name that an annotation refers to is defined.
+        super().__pydantic_on_complete__()
+        check_payload(cls, hashed=cls.uniq and cls.uniq_hash is Job.uniq_hash)
+        if cls.cron is not None:
+            _check_defaults(cls)
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        check_fields(cls, {"type", *vars(Job)})
         if "task_type" not in cls.__dict__ and cls.__base__ is Job:
             cls.task_type = _snake(cls.__name__.removesuffix("Job") or cls.__name__)
         if "endpoint" not in cls.__dict__:
             cls.endpoint = _kebab(
-                _snake(cls.__name__.removesuffix("Job")) if cls.task_type == COMMON else _text(cls.task_type)
+                _snake(cls.__name__.removesuffix("Job"))
+                if cls.task_type == COMMON
+                else text_of(cls.task_type)
             )
-        _check(cls)
-        if cls.run is not Job.run:
-            registry.add(cls)
+        check_policies(cls)
+        check_methods(cls)
+        if cls.run is Job.run or inspect.isabstract(cls):
+            return  # a base
+        if cls.uniq_hash is not Job.uniq_hash and not cls.uniq:
+            raise wrong(cls, "uniq_hash is asked of unique jobs only: set uniq = True.")
+        registry.add(cls)
 
     @classmethod
     def from_wire(cls, metadata: str | bytes) -> "Job":
@@ -106,12 +119,36 @@ class Job(BaseModel):
             raise PayloadError(f"The payload does not fit {cls.__name__}: {sentences(exc)}") from exc
 
     def to_wire(self) -> dict[str, Any]:
-        """The object that is stored in `metadata`: the fields, flat, and the class's name under `type`."""
-        return {"type": type(self).__name__, **self.model_dump(mode="json")}
+        """The object that is stored in `metadata`: the fields, flat, and the class's name under `type`.
+
+        Raises PayloadError with a sentence.
+        """
+        try:
+            return {"type": type(self).__name__, **self.model_dump(mode="json")}
+        except UnicodeDecodeError as exc:
+            raise PayloadError(
+                f"The payload of {type(self).__name__} holds bytes that are not UTF-8."
+            ) from exc
+        except ValueError as exc:
+            raise PayloadError(f"The payload of {type(self).__name__} has no JSON form: {exc}") from exc
 
     def uniq_hash(self) -> str | None:
-        """The hash that makes a unique job unique; None for others. Raises PayloadError on a float."""
+        """The hash that makes a unique job unique; None where an instance is not. Raises PayloadError on a float.
+
+        A class may override it, to be unique by a part of its payload: `spoils.wire.uniq_hash` hashes an object.
+        """
         return wire.uniq_hash(self.to_wire()) if self.uniq else None
+
+    def check_round_trip(self, text: str) -> None:
+        """Raise PayloadError where a worker would read another payload in `text`, its JSON, than this one."""
+        read = self.from_wire(text)
+        changed = [name for name in type(self).model_fields if getattr(read, name) != getattr(self, name)]
+        if changed:
+            raise PayloadError(
+                f"The payload of {type(self).__name__} would not come back from its row as it was enqueued: "
+                f"{', '.join(changed)}. Annotate each field with the type that it holds, and let what its "
+                "serializer writes be what its validator reads."
+            )
 
 
 def sentences(error: ValidationError) -> str:
@@ -128,61 +165,19 @@ def field_messages(error: ValidationError) -> dict[str, str]:
     return found
 
 
-def _check(cls: type[Job]) -> None:
-    def wrong(sentence: str) -> JobDefinitionError:
-        return JobDefinitionError(f"{cls.__name__}: {sentence}")
-
-    for name in NOT_FIELDS:
-        if name in cls.model_fields:
-            raise wrong(f'a field cannot be called "{name}", which means something else here.')
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", _text(cls.task_type)):
-        raise wrong("task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
-    if (
-        not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", _text(cls.endpoint))
-        or cls.endpoint in RESERVED_ENDPOINTS
-    ):
-        raise wrong(
-            f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'
-        )
-    if type(cls.max_retries) is not int or not 0 <= cls.max_retries <= 10_000:
-        raise wrong("max_retries must be a whole number from 0 to 10,000.")
-    if cls.timeout is not None and (
-        type(cls.timeout) not in (int, float) or not 0 < cls.timeout <= 7 * 24 * 3600
-    ):
-        raise wrong("timeout must be None or seconds from 0 to seven days.")
-    if cls.catch_up not in ("skip", "once", "all"):
-        raise wrong('catch_up must be "skip", "once" or "all".')
-    if cls.overlap and cls.uniq:
-        raise wrong("a unique job cannot overlap with itself.")
-    for name in ("uniq", "open", "hidden"):
-        if type(getattr(cls, name)) is not bool:
-            raise wrong(f"{name} must be True or False.")
-    for name in ("cron", "cron_timezone"):
-        if not isinstance(getattr(cls, name), str | None):
-            raise wrong(f"{name} must be None or a text.")
-    if cls.cron is not None:
-        _check_cron(cls, cls.cron, wrong)
-
-
-def _check_cron(cls: type[Job], cron: str, wrong: Callable[[str], JobDefinitionError]) -> None:
-    try:
-        Cron(cron, cls.cron_timezone or "UTC")
-    except CronError as exc:
-        raise wrong(str(exc)) from exc
+def _check_defaults(cls: type[Job]) -> None:
     if any(field.is_required() for field in cls.model_fields.values()):
-        raise wrong("a job with a cron is made without arguments, so each of its fields needs a default.")
+        raise wrong(
+            cls, "a job with a cron is made without arguments, so each of its fields needs a default."
+        )
     try:
-        # What could not be entered at a slot would fail again and again, and keep other schedules waiting.
+        # What could not be enqueued at a tick would fail again and again, and keep other schedules waiting.
         job = cls()
-        wire.canonical(job.to_wire())
+        job.check_round_trip(wire.canonical(job.to_wire()))
         job.uniq_hash()
     except (ValidationError, PayloadError) as exc:
         sentence = sentences(exc) if isinstance(exc, ValidationError) else str(exc)
-        raise wrong(f"its defaults cannot be enqueued: {sentence}") from exc
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+        raise wrong(cls, f"its defaults cannot be enqueued: {sentence}") from exc
 
 
 def _snake(name: str) -> str:

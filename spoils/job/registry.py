@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from spoils.errors import JobDefinitionError
+from spoils.job.definition import where
 
 if TYPE_CHECKING:
     from spoils.job.base import Job
@@ -15,20 +16,23 @@ class Registry:
     def __init__(self) -> None:
         self._by_name: dict[str, type[Job]] = {}
         self._by_endpoint: dict[str, type[Job]] = {}
+        self.compares_payloads = False
+        """Whether each enqueue compares the payload with what a worker will read: in development and in tests."""
 
     def add(self, job_class: "type[Job]") -> None:
         """Raises JobDefinitionError where another class has the same name or endpoint."""
         name, endpoint = job_class.__name__, job_class.endpoint
         if twin := self._by_name.get(name):
             raise JobDefinitionError(
-                f"{name} is defined twice: in {twin.__module__} and in {job_class.__module__}."
+                f"{name} is defined twice: in {where(twin)} and in {where(job_class)}. Rename one of them."
             )
         if job_class.hidden:
             self._by_name[name] = job_class
             return
         if twin := self._by_endpoint.get(endpoint):
             raise JobDefinitionError(
-                f"{name} and {twin.__name__} both have the endpoint /api/jobs/{endpoint}: "
+                f"{name} ({where(job_class)}) and {twin.__name__} ({where(twin)}) both have the endpoint "
+                f"/api/jobs/{endpoint}: "
                 f'set `endpoint = "…"` on one of them.'
             )
         self._by_name[name] = self._by_endpoint[endpoint] = job_class

@@ -1,10 +1,67 @@
-"""The shelf of job classes: each file beside this one may hold some, and is found by itself."""
+"""The shelf of job classes: each file beside this one may hold some, and is discovered automatically."""
 
-import importlib
+import difflib
+import importlib.util
+import inspect
 import pkgutil
+import traceback
+from types import ModuleType
+
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+from spoils.errors import JobDefinitionError
+from spoils.job import Job
+from spoils.job.definition import wrong
+from spoils.job.registry import registry
 
 
 def load() -> None:
     """Import every module of this folder, so that its job classes are known. Raises JobDefinitionError."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    modules = [_imported(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    for module in modules:  # after all of them: a base may stand in one, and what extends it in another
+        for value in vars(module).values():
+            if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__:
+                _check(value)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except JobDefinitionError:
+        raise
+    except (Exception, SystemExit) as exc:
+        message = (str(getattr(exc, "msg", exc)) or "no message").splitlines()[0].rstrip(".")
+        raise JobDefinitionError(
+            f"{_place(name, exc)}: {type(exc).__name__}: {message}. "
+            f'Its traceback is that of: python -c "import {name}"'
+        ) from exc
+
+
+def _place(name: str, error: BaseException) -> str:
+    """The file and line of jobs at which its import ended."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    spec = importlib.util.find_spec(name)
+    file = (spec and spec.origin) or name
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}, line {lines[-1]}" if lines else file
+
+
+def _check(job_class: type[Job]) -> None:
+    try:
+        job_class.model_rebuild()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as exc:
+        raise wrong(
+            job_class,
+            f"an annotation cannot be read: {exc.message.splitlines()[0].rstrip('.')}. "
+            "What a field refers to must be imported when the program runs, not under TYPE_CHECKING alone.",
+        ) from exc
+    is_job = registry.get(job_class.__name__) is job_class
+    if not is_job and not inspect.isabstract(job_class) and not job_class.__subclasses__():
+        methods = [name for name, value in vars(job_class).items() if inspect.isfunction(value)]
+        meant = difflib.get_close_matches("run", methods, n=1)
+        raise wrong(
+            job_class,
+            f"it has no run(self, queue){f', but a method {meant[0]}: rename that' if meant else ''}. "
+            "A base that no class extends yet needs an abstract run (@abc.abstractmethod).",
+        )

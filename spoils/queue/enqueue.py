@@ -1,6 +1,7 @@
 """Putting a task in."""
 
 import logging
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from spoils.db import held
 from spoils.db.compiled import Compiled
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
+from spoils.job.registry import registry
 from spoils.logs import tell
 from spoils.models import Task, TaskState
 from spoils.queue.ids import new_key
@@ -117,14 +119,29 @@ def row(job: Job, *, at: datetime | None, priority: int, key: str) -> dict[str, 
         raise PayloadError("A moment needs its time zone, as in 2026-11-24T02:00:00+00:00.")
     metadata = job.to_wire()
     canonical = wire.canonical(metadata)
+    if registry.compares_payloads:
+        job.check_round_trip(canonical)
     return {
         "id": key,
         "metadata": canonical,
         "task_type": job.task_type,
-        "uniq_hash": wire.uniq_hash(metadata, canonical) if job.uniq else None,
+        "uniq_hash": _digest(job, metadata, canonical),
         "priority": priority,
         "at": at,
     }
+
+
+def _digest(job: Job, metadata: wire.Metadata, canonical: str) -> str | None:
+    if not job.uniq:
+        return None
+    if type(job).uniq_hash is Job.uniq_hash:
+        return wire.uniq_hash(metadata, canonical)  # the same, with the wire form made once
+    digest = job.uniq_hash()
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", str(digest)):
+        raise PayloadError(
+            f"uniq_hash of {type(job).__name__} must return 64 hex digits, as spoils.wire.uniq_hash does, or None."
+        )
+    return digest
 
 
 def enqueue_surely(

@@ -167,7 +167,7 @@ class Performer:
         try:
             try:
                 attempt.interruption.enter()
-                verdict = verdicts.of_return(job.run(attempt))
+                verdict = verdicts.of_return(job, job.run(attempt), attempt.claim.retries)
             finally:
                 attempt.interruption.leave()
         except BaseException as exc:  # noqa: BLE001 - user code

@@ -1,10 +1,12 @@
 """From what `run` did to what settle writes. Pure, the random number aside."""
 
+import inspect
 import random
 from dataclasses import replace
 
 from spoils import backoff
-from spoils.job import Cancel, Job, RetryLater, Snooze
+from spoils.errors import JobDefinitionError
+from spoils.job import Cancel, Job, Outcome, RetryLater, Snooze
 from spoils.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
 from spoils.worker.report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
@@ -12,28 +14,47 @@ from spoils.worker.transient import is_transient
 MOST_UNCOUNTED = 5
 """How often a trouble of the database's gives a task back before it counts as the task's own."""
 TRANSIENT_SECONDS = 1.0
+_EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30)'
 
 
-def of_return(value: object) -> Verdict:
-    """The verdict on what `run` returned; anything but an Outcome counts as done."""
-    match value:
-        case None:
-            return FINISHED
-        case Snooze(seconds):
-            return Verdict(Ending.SNOOZED, backoff.clamp(seconds))
-        case Cancel(reason):
-            return Verdict(Ending.CANCELLED, report=Report("", storable(text_of(reason), 10_000)))
-        case _:
-            return FINISHED
+def of_return(job: Job, value: object, retries: int) -> Verdict:
+    """The verdict on what `run` returned: finished for None alone, since anything else may mean that it did not run."""
+    if value is None:
+        return FINISHED
+    if isinstance(value, Outcome):
+        return of_failure(job, value, retries)
+    if inspect.iscoroutine(value):
+        value.close()  # or Python warns that nobody awaited it
+    return of_failure(job, JobDefinitionError(_misreturned(job, value)), retries)
+
+
+def _misreturned(job: Job, value: object) -> str:
+    run = f"{type(job).__name__}.run"
+    if inspect.isawaitable(value):
+        return f"{run} returned a {type(value).__name__} that nothing awaits: take `async` out, or use asyncio.run."
+    if inspect.isgenerator(value) or inspect.isasyncgen(value):
+        return f"{run} returned a generator, of which nothing was executed: take the `yield` out, or loop over it."
+    if isinstance(value, type) and issubclass(value, Outcome):
+        return f"{run} returned the class {value.__name__}: return an instance, as in {_EXAMPLES}."
+    if isinstance(value, BaseException):
+        return f"{run} returned {type(value).__name__}: raise it."
+    return (
+        f"{run} returned a value of type {type(value).__name__}: return None when it is done, or {_EXAMPLES}."
+    )
 
 
 def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0) -> Verdict:
-    """The verdict on what `run` raised: another try after its delay, or failed where the retries are used up.
+    """The verdict on what `run` raised: what an Outcome asks for, else another try after its delay, or failed where
+    the retries are used up.
 
     `uncounted` is how often the task was given back before without counting as a retry.
     """
     if isinstance(error, GivenBack):
         return Verdict(Ending.RELEASED)
+    if isinstance(error, Snooze):
+        return Verdict(Ending.SNOOZED, backoff.clamp(error.seconds))
+    if isinstance(error, Cancel):
+        return Verdict(Ending.CANCELLED, report=Report("", storable(text_of(error.reason), 10_000)))
     report = report_of(error)
     if isinstance(error, Cancelled):
         return Verdict(Ending.CANCELLED, report=Report("", report.message))

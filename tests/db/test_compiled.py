@@ -4,9 +4,11 @@ import pytest
 from sqlalchemy import (
     BigInteger,
     Connection,
+    Text,
     bindparam,
     cast,
     func,
+    literal,
     select,
     text,
 )
@@ -52,6 +54,23 @@ def test_a_connection_that_died_in_a_statement_gives_its_place_back(
     with engine.connect() as again:
         assert again.execute(text("SELECT 1")).scalar_one() == 1
     engine.dispose()
+
+
+@pytest.mark.parametrize("constant", ["…", "é", "🥕", "it's", "a\\b\\n", "100 %", "%(name)s", "$1"])
+def test_a_constant_text_arrives_as_it_is_on_every_kind_of_connection(
+    database_url: str, constant: str
+) -> None:
+    statement = Compiled(
+        select(literal(constant), cast(bindparam("given"), Text)), "a_constant", anywhere=True
+    )
+    for by_index in (True, False):
+        engine = make_engine(database_url, connections=1, application_name="a test", by_index=by_index)
+        with engine.connect() as connection:
+            assert statement.rows(connection, {"given": "%é"}) == [(constant, "%é")]
+            bound = statement.bound(connection, {}, but="given")
+            assert bound.rows("%é") == [(constant, "%é")]
+        assert statement.rows_alone(engine, {"given": "%é"}) == [(constant, "%é")]
+        engine.dispose()
 
 
 def test_a_server_that_is_not_there_is_told_as_for_any_other_statement() -> None:

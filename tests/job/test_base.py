@@ -104,7 +104,9 @@ def test_policies_are_no_part_of_the_payload() -> None:
 @pytest.mark.parametrize(("name", "kind", "value"), [("uniq", bool, True), ("max_retries", int, 3)])
 @pytest.mark.filterwarnings("ignore:Field name:UserWarning")
 def test_a_policy_that_is_annotated_like_a_field_is_refused(name: str, kind: type, value: object) -> None:
-    with pytest.raises(JobDefinitionError, match=f'^BrokenJob: a field cannot be called "{name}"'):
+    with pytest.raises(
+        JobDefinitionError, match=rf'^BrokenJob \(.*test_base.py\): a field cannot be called "{name}"'
+    ):
         define("BrokenJob", fields={name: kind}, **{name: value})
 
 
@@ -156,13 +158,13 @@ def test_a_base_without_run_is_no_job_and_its_heirs_are() -> None:
         ({"cron": "* * * * *", "cron_timezone": 5}, "cron_timezone must be"),
         ({"cron": "* * * * *", "fields": {"number": int}}, "each of its fields needs a default"),
         ({"cron": "* * * * *", "fields": {"number": int}, "number": "x"}, "its defaults cannot be enqueued: number:"),
-        ({"cron": "* * * * *", "fields": {"share": float}, "share": 1.5, "uniq": True}, "may not hold a float"),
+        ({"cron": "* * * * *", "fields": {"share": float}, "share": 1.5, "uniq": True}, "share may hold a float"),
     ],
 )  # fmt: skip
 def test_what_breaks_the_contract_fails_at_its_definition_and_is_named(
     body: dict[str, Any], sentence: str
 ) -> None:
-    with pytest.raises(JobDefinitionError, match=r"^BrokenJob: ") as caught:
+    with pytest.raises(JobDefinitionError, match=r"^BrokenJob \(.*test_base.py\): ") as caught:
         define("BrokenJob", **body)
     assert sentence in str(caught.value)
     assert registry.get("BrokenJob") is None
@@ -171,7 +173,7 @@ def test_what_breaks_the_contract_fails_at_its_definition_and_is_named(
 def test_two_classes_of_one_name_fail_and_both_modules_are_named() -> None:
     first = define("TwiceJob")
     with pytest.raises(
-        JobDefinitionError, match=r"TwiceJob is defined twice: in .*test_base and in other\.module\."
+        JobDefinitionError, match=r"TwiceJob is defined twice: in .*test_base\.py and in other\.module\."
     ):
         define("TwiceJob", __module__="other.module", endpoint="elsewhere")
     assert registry.get("TwiceJob") is first
@@ -181,7 +183,8 @@ def test_two_classes_of_one_name_fail_and_both_modules_are_named() -> None:
 def test_two_classes_with_one_endpoint_fail_and_both_are_named() -> None:
     define("SameEndJob")
     with pytest.raises(
-        JobDefinitionError, match="SameEnd and SameEndJob both have the endpoint /api/jobs/same-end"
+        JobDefinitionError,
+        match=r"SameEnd \(.*\) and SameEndJob \(.*\) both have the endpoint /api/jobs/same-end",
     ):
         define("SameEnd")
 
@@ -267,7 +270,7 @@ def test_the_hash_of_a_unique_job_is_that_of_its_wire_form() -> None:
 
 
 def test_a_float_in_a_unique_payload_is_refused() -> None:
-    unique = define("UniqueFloatJob", fields={"share": float}, uniq=True)
+    unique = define("UniqueFloatJob", fields={"share": Any}, uniq=True)
     with pytest.raises(PayloadError, match="may not hold a float"):
         unique(share=0.5).uniq_hash()
 

@@ -191,6 +191,45 @@ def test_no_program_starts_with_a_wrong_setting(database_url: str, program: list
     assert "Traceback" not in started.output
 
 
+WITH_ANOTHER_SHELF = """
+import runpy, sys, spoils.jobs
+spoils.jobs.__path__.append(sys.argv[1])
+sys.argv = sys.argv[2:]
+run = runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module
+run(sys.argv[0], run_name="__main__")
+"""
+BROKEN_SHELVES = {
+    "async": (
+        "from spoils.job import Job\nclass BrokenJob(Job):\n    async def run(self, queue): ...\n",
+        r"BrokenJob \(.*broken\.py\): `async def run` is refused for now, .*\.",
+    ),
+    "misspelt": (
+        "from spoils.job import Job\nclass BrokenJob(Job):\n    def runn(self, queue): ...\n",
+        r"BrokenJob \(.*broken\.py\): it has no run\(self, queue\), but a method runn: rename that\..*\.",
+    ),
+    "import": (
+        "import nothere\n",
+        r".*broken\.py, line 1: ModuleNotFoundError: No module named 'nothere'\..*",
+    ),
+    "syntax": ("class BrokenJob(:\n", r".*broken\.py, line 1: SyntaxError: invalid syntax\..*"),
+}
+
+
+@pytest.mark.parametrize(
+    "program", [["spoils", "check"], ["spoils", "dev"], ["worker.py"], ["app.py"]], ids=str
+)
+@pytest.mark.parametrize("shelf", BROKEN_SHELVES)
+def test_no_program_starts_with_a_mistake_in_a_file_of_jobs_and_each_says_it_in_a_sentence(
+    tmp_path: Path, shelf: str, program: list[str]
+) -> None:
+    text, sentence = BROKEN_SHELVES[shelf]
+    (tmp_path / "broken.py").write_text(text)
+    arguments = ["-c", WITH_ANOTHER_SHELF, str(tmp_path), *program]
+    with Program(*arguments, DATABASE_URL=NOWHERE, PORT=str(free_port())) as started:
+        assert started.ends() == 2
+    assert re.fullmatch(sentence, started.output)
+
+
 @pytest.mark.parametrize(
     "program",
     [["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"], ["worker.py"], ["-m", "spoils", "check"]],

@@ -1,6 +1,6 @@
 """Enqueuing: one row a job, and one active row a unique payload, however many ask at once."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,15 +10,44 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from spoils import wire
 from spoils.errors import PayloadError
-from spoils.job import Job
+from spoils.job import Job, Queue
+from spoils.job.registry import registry
 from spoils.models import TaskState
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
+from spoils.queue.enqueue_many import enqueue_many
 from tests.conftest import administration
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import end, heard, take
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
 from tests.support import eventually
+
+
+class AnyJob(Job):
+    """Holds what its annotation does not tell."""
+
+    value: Any
+
+    def run(self, queue: Queue) -> None: ...
+
+
+class UniqueByNameJob(Job):
+    """Is unique by its name alone, unless that is empty."""
+
+    name: str
+    share: float = 0.0
+    uniq = True
+
+    def uniq_hash(self) -> str | None:
+        match self.name:
+            case "":
+                return None
+            case "wrong":
+                return "no hash"
+            case _:
+                return wire.uniq_hash({"name": self.name})
+
+    def run(self, queue: Queue) -> None: ...
 
 
 def test_a_job_becomes_one_row_that_is_due_now(connection: Connection, rows: Rows) -> None:
@@ -77,6 +106,53 @@ def test_a_unique_job_that_has_ended_goes_in_anew(connection: Connection, rows: 
 def test_a_unique_job_s_hash_is_that_of_its_row(connection: Connection, rows: Rows) -> None:
     row = rows.one(enqueue(connection, UniqueSampleJob(number=7)).id)
     assert row.uniq_hash == wire.uniq_hash(row.metadata) == UniqueSampleJob(number=7).uniq_hash()
+
+
+def test_a_class_may_be_unique_by_a_hash_of_its_own(connection: Connection, rows: Rows) -> None:
+    first = enqueue(connection, UniqueByNameJob(name="a", share=0.5))
+    assert rows.one(first.id).uniq_hash == wire.uniq_hash({"name": "a"})
+    assert enqueue(connection, UniqueByNameJob(name="a", share=0.7)) == first._replace(duplicate=True)
+    many = enqueue_many(connection, [UniqueByNameJob(name=name, share=0.8) for name in "abb"])
+    assert [one.duplicate for one in many] == [True, False, True]
+    assert not any(one.duplicate for one in enqueue_many(connection, [UniqueByNameJob(name="")] * 2))
+    with pytest.raises(PayloadError, match="must return 64 hex digits"):
+        enqueue(connection, UniqueByNameJob(name="wrong"))
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (date(2026, 1, 1), "would not come back from its row as it was enqueued: value."),
+        ((1, 2), "would not come back from its row as it was enqueued: value."),
+        (b"\xff\x00", "holds bytes that are not UTF-8."),
+        (object(), "has no JSON form: Unable to serialize unknown type: <class 'object'>"),
+        (float("inf"), "a number that cannot be stored: NaN, infinity"),
+    ],
+)
+def test_a_payload_that_would_not_come_back_is_refused(
+    connection: Connection, rows: Rows, value: object, sentence: str
+) -> None:
+    for put in (lambda job: enqueue(connection, job), lambda job: enqueue_many(connection, [job])):
+        with pytest.raises(PayloadError) as refused:
+            put(AnyJob(value=value))
+        assert sentence in str(refused.value)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_what_is_changed_beside_its_validators_is_refused(connection: Connection) -> None:
+    with pytest.raises(PayloadError, match="The payload does not fit SampleJob: number: "):
+        enqueue(connection, SampleJob.model_construct(number=None))
+
+
+def test_in_production_no_enqueue_reads_its_payload_again(
+    connection: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "compares_payloads", False)
+    row = rows.one(enqueue(connection, AnyJob(value=date(2026, 1, 1))).id)
+    assert row.metadata["value"] == "2026-01-01"
+    with pytest.raises(PayloadError, match="holds bytes that are not UTF-8"):
+        enqueue(connection, AnyJob(value=b"\xff"))
 
 
 def test_two_hundred_clients_that_enqueue_one_unique_job_at_once_make_one_row(

@@ -1,23 +1,127 @@
 """From what a job did to what is written."""
 
+import gc
 import math
+from asyncio import Future, new_event_loop
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.backoff import LONGEST_SECONDS
-from spoils.job import Cancel, RetryLater, Snooze
+from spoils.job import Cancel, Outcome, RetryLater, Snooze
 from spoils.outcome import FINISHED, Ending, GivenBack, Report, Verdict
 from spoils.worker import verdict
 from spoils.worker.transient import is_transient
 from tests.sample_jobs import BadBackoffJob, RaisingJob
 
+ANYTHING = (
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.lists(st.none())
+    | st.dictionaries(st.text(), st.none())
+    | st.sampled_from(
+        [
+            Snooze,
+            Cancel,
+            RetryLater,
+            type,
+            print,
+            object(),
+            NotImplemented,
+            ...,
+            ValueError("x"),
+            SystemExit(0),
+        ]
+    )
+)
 
-@pytest.mark.parametrize("value", [None, 0, False, "done", object(), Snooze, Exception("returned")])
-def test_what_returns_anything_but_an_outcome_has_finished(value: object) -> None:
-    assert verdict.of_return(value) is FINISHED
+
+def asynchronous() -> Coroutine[Any, Any, None]:
+    async def run() -> None:
+        raise AssertionError
+
+    return run()
+
+
+def generator() -> Iterator[None]:
+    raise AssertionError
+    yield
+
+
+async def asynchronous_generator() -> AsyncIterator[None]:
+    raise AssertionError
+    yield
+
+
+def a_future() -> Future[None]:
+    loop = new_event_loop()
+    loop.close()
+    return Future(loop=loop)
+
+
+def test_a_job_has_finished_where_it_returned_none() -> None:
+    assert verdict.of_return(RaisingJob(), None, 0) is FINISHED
+
+
+@given(ANYTHING, st.integers(0, 5))
+def test_a_job_that_returned_anything_else_has_failed_and_says_so(value: object, retries: int) -> None:
+    found = verdict.of_return(RaisingJob(), value, retries)
+    assert found.ending is (Ending.RETRIED if retries < RaisingJob.max_retries else Ending.FAILED)
+    assert found.report is not None
+    assert found.report.error_class == "JobDefinitionError"
+    assert found.report.message.startswith("RaisingJob.run returned ")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (asynchronous, "a coroutine that nothing awaits"),
+        (a_future, "a Future that nothing awaits"),
+        (generator, "a generator, of which nothing was executed"),
+        (asynchronous_generator, "a generator, of which nothing was executed"),
+        (lambda: Snooze, "the class Snooze: return an instance, as in Snooze(60)"),
+        (lambda: ValueError("secret"), "returned ValueError: raise it"),
+        (lambda: "secret", "a value of type str: return None when it is done"),
+    ],
+)
+def test_the_failure_names_what_was_returned_and_the_mend(make: Callable[[], object], words: str) -> None:
+    found = verdict.of_return(RaisingJob(), make(), 0)
+    gc.collect()  # a coroutine that was not closed warns here
+    assert found.report is not None
+    assert words in found.report.message
+    assert "secret" not in found.report.message
+
+
+@pytest.mark.parametrize(
+    "outcome", [Snooze(90), Cancel("why"), RetryLater(90, "busy"), RetryLater(90)], ids=repr
+)
+@pytest.mark.parametrize("retries", [0, 3])
+def test_an_outcome_has_one_effect_returned_or_raised(outcome: Outcome, retries: int) -> None:
+    returned = verdict.of_return(RaisingJob(), outcome, retries)
+    raised = verdict.of_failure(RaisingJob(), outcome, retries)
+    assert returned.ending is raised.ending
+    assert returned.report == raised.report
+    waits = not isinstance(outcome, Cancel) and returned.ending is not Ending.FAILED
+    for found in (returned, raised):
+        assert (90 <= found.delay_seconds <= 99) if waits else found.delay_seconds == 0
+
+
+def test_outcomes_are_values_too() -> None:
+    assert Snooze(5) == Snooze(seconds=5) != Snooze(6)
+    assert Cancel("a") == Cancel(reason="a") != Cancel("b")
+    assert RetryLater(5, "a") == RetryLater(5, message="a") != RetryLater(5)
+    assert {Snooze(5), Snooze(5)} == {Snooze(5)}
+    assert str(RetryLater(5)) == "Asked to try again in 5 s."
 
 
 @pytest.mark.parametrize(
@@ -25,14 +129,14 @@ def test_what_returns_anything_but_an_outcome_has_finished(value: object) -> Non
     [(90, 90), (-1, 0), (math.inf, LONGEST_SECONDS), (math.nan, 60), ("soon", 60), (None, 60)],
 )
 def test_a_snooze_is_brought_into_bounds(seconds: float, delay: float) -> None:
-    assert verdict.of_return(Snooze(seconds)) == Verdict(Ending.SNOOZED, delay)
+    assert verdict.of_return(RaisingJob(), Snooze(seconds), 0) == Verdict(Ending.SNOOZED, delay)
 
 
 def test_a_cancel_has_its_reason_storable() -> None:
-    assert verdict.of_return(Cancel("no\0pe\ud800")) == Verdict(
+    assert verdict.of_return(RaisingJob(), Cancel("no\0pe\ud800"), 0) == Verdict(
         Ending.CANCELLED, report=Report("", "no\\x00pe\\ud800")
     )
-    assert verdict.of_return(Cancel(5)).report == Report("", "5")  # type: ignore[arg-type]
+    assert verdict.of_return(RaisingJob(), Cancel(5), 0).report == Report("", "5")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 60), (1, 120), (2, 240)])
@@ -51,7 +155,8 @@ def test_a_failure_with_no_retries_left_is_final(error: BaseException, retries: 
 
 
 @pytest.mark.parametrize(
-    ("asked", "delay"), [(1234, 1234), (-5, 0), (1e308, LONGEST_SECONDS), (math.nan, 60)]
+    ("asked", "delay"),
+    [(1234, 1234), (-5, 0), (1e308, LONGEST_SECONDS), (math.nan, 60), ("soon", 60), (None, 60)],
 )
 def test_retry_later_decides_the_delay(asked: float, delay: float) -> None:
     found = verdict.of_failure(RaisingJob(), RetryLater(asked), 0)

@@ -142,7 +142,7 @@ def test_each_kind_of_field_has_its_control_and_its_value(
         (("number", "9" * 50), "This number is too long."),
         (("number", "0"), "Input should be greater than or equal to 1."),
         (("number", "1.5"), "Input should be a valid integer"),
-        (("share", "nan"), "a number that JSON has no form for"),
+        (("share", "nan"), "a number that cannot be stored"),
         (("tags", "[1"), "This is not valid JSON"),
         (("tags", "[" * 2_000), "This is not valid JSON"),
         (("tags", "[1]"), "Input should be a valid string."),
