@@ -186,10 +186,11 @@ def test_a_job_that_kills_its_worker_is_failed_at_the_third_death(
 ) -> None:
     task_id = enqueue(connection, DieJob()).id
     neighbours = [enqueue(connection, SampleJob(number=number)).id for number in range(10)]
-    for deaths in (1, 2, 3):
-        with worker(database_url) as program:
-            assert program.ends(timeout=60) == -signal.SIGKILL
-        with worker(database_url, WORKER_TASK_TYPES="stubborn"):
+    # It sees each of the others come: their deaths are told from a silence at once.
+    with worker(database_url, WORKER_TASK_TYPES="stubborn"):
+        for deaths in (1, 2, 3):
+            with worker(database_url) as program:
+                assert program.ends(timeout=60) == -signal.SIGKILL
 
             def rescued(deaths: int = deaths) -> None:
                 assert rows.one(task_id).crashes == deaths

@@ -90,13 +90,14 @@ def test_a_worker_that_leaves_ends_its_row(ears: Ears, rows: Rows) -> None:
 
 
 def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken(
-    ears: Ears, direct: Engine
+    ears: Ears, direct: Engine, rows: Rows
 ) -> None:
     with direct.connect() as former:
         assert statements.take_lock(former, ears.worker_id)
         with pytest.raises(StillThere):
             ears.presence.tick()
         assert not ears.presence.attending.is_set()
+        assert rows.value("SELECT count(*) FROM spoils_workers") == 0  # no row without its lock
 
         def taken() -> None:
             ears.presence.tick()
