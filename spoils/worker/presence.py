@@ -50,6 +50,7 @@ class Presence:
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_orders: Callable[[bool, frozenset[str]], None],
+        on_attending: Callable[[], None],
         on_ended: Callable[[], None],
     ) -> None:
         self._engine = engine
@@ -66,6 +67,7 @@ class Presence:
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_orders = on_orders
+        self._on_attending = on_attending
         self._on_ended = on_ended
         self._paused: frozenset[str] = frozenset()
         self._watch = Watch()
@@ -112,6 +114,7 @@ class Presence:
         self._beat_at = 0.0
         self._beat(connection)
         self.attending.set()
+        self._on_attending()
         self._on_due(0.0)  # what fell due while nothing was claimed
         return connection
 

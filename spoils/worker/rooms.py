@@ -44,10 +44,13 @@ class Rooms:
         settings: Settings,
         registry: Registry,
         database_url: str,
+        on_attending: Callable[[], None],
         on_ended: Callable[[], None],
         on_crippled: Callable[[], None],
     ) -> None:
-        """`on_ended`: a rescue has ended this worker's row. `on_crippled`: half of its threads are lost."""
+        """`on_attending`: others can see that it lives, and it may claim. `on_ended`: a rescue has ended this worker's
+        row. `on_crippled`: half of its threads are lost.
+        """
         self.worker_id: UUID = uuid4()
         self.in_flight = InFlight()
         self.stopping = threading.Event()
@@ -109,6 +112,7 @@ class Rooms:
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda draining, paused: self.dispatcher.obey(draining=draining, paused=paused),
+            on_attending=on_attending,
             on_ended=on_ended,
         )
         self.dispatcher = Dispatcher(

@@ -22,10 +22,13 @@ class Supervisor:
     def __init__(
         self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
     ) -> None:
-        """`parent` is a file descriptor that ends when the parent process does, for one that has a parent."""
+        """`parent`, for one that has a parent, is a socket: it ends when the parent process does, and takes a byte for
+        each time that this one begins to attend.
+        """
         self._shutdown_seconds = settings.shutdown_seconds
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
         self._ear, self._mouth = os.pipe()
+        self._parent = parent
         self._until = [self._ear] if parent is None else [self._ear, parent]
         self._disowned = False
         self._crippled = False
@@ -33,6 +36,7 @@ class Supervisor:
             settings=settings,
             registry=registry,
             database_url=database_url,
+            on_attending=self._tell_parent,
             on_ended=self._declared_dead,
             on_crippled=self._lost_threads,
         )
@@ -59,6 +63,12 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._ask_to_stop()
+
+    def _tell_parent(self) -> None:
+        if self._parent is not None:
+            os.set_blocking(self._parent, False)  # the parent does not read before the end
+            with suppress(OSError):
+                os.write(self._parent, b"!")
 
     def _declared_dead(self) -> None:
         log.error(

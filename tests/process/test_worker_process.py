@@ -1,5 +1,6 @@
 """The worker as a real process: it works, drains, gives back, is rescued, and loses when it comes back too late."""
 
+import os
 import signal
 import threading
 from itertools import pairwise
@@ -161,6 +162,45 @@ def test_a_killed_worker_s_tasks_run_again_on_another(
         died_with = owners[task_id] == owners[holding]
         assert (row.attempts, row.crashes, row.retries) == ((2, 1, 0) if died_with else (1, 0, 0))
     assert told(rows, "holding effect") == 1
+
+
+def test_a_worker_process_that_is_killed_young_is_replaced_after_a_second_each_time(
+    database_url: str, rows: Rows
+) -> None:
+    def attending() -> list[int]:
+        found = rows.all(
+            "SELECT pid FROM spoils_workers WHERE ended_at IS NULL AND beat_at > started_at + interval '0.5 s' "
+            "AND beat_at > clock_timestamp() - interval '3 s' ORDER BY started_at"
+        )
+        return [pid for (pid,) in found if pid not in killed]
+
+    def both_attend() -> int:
+        assert len(attending()) == 2
+        return attending()[-1]
+
+    killed: list[int] = []
+    with worker(database_url, WORKER_PROCESSES="2") as parent:
+        for number in (1, 2, 3):
+            killed.append(eventually(both_attend, timeout=40))
+            os.kill(killed[-1], signal.SIGKILL)
+
+            def replaced(number: int = number) -> None:
+                assert parent.output.count("ended with code -9 and starts again in 1 s") == number
+
+            eventually(replaced)
+        parent.send(signal.SIGTERM)
+        assert parent.ends() == 0
+
+
+def test_a_child_ends_with_its_parent(database_url: str, rows: Rows) -> None:
+    def left(number: int) -> None:
+        assert rows.value("SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL") == number
+
+    with worker(database_url, WORKER_PROCESSES="2") as parent:
+        eventually(lambda: left(2), timeout=40)
+        parent.process.kill()
+        eventually(lambda: left(0), timeout=20)
+    assert rows.all("SELECT DISTINCT ended_how FROM spoils_workers") == [("clean",)]
 
 
 def test_a_frozen_worker_that_wakes_up_too_late_writes_nothing_and_ends(

@@ -37,6 +37,7 @@ class Ears:
             on_dead=lambda dead: self.heard.append(("dead", dead)),
             on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
             on_orders=lambda draining, paused: self.heard.append(("orders", paused)),
+            on_attending=lambda: self.heard.append(("attending", None)),
             on_ended=lambda: self.heard.append(("ended", None)),
         )
 
@@ -62,6 +63,7 @@ def ears(direct: Engine) -> Iterator[Ears]:
 def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ears, rows: Rows) -> None:
     assert ears.presence.tick() > 0
     assert ears.presence.attending.is_set()
+    assert ears.of("attending") == [None]
     running = rows.task()
     (claim,) = take(rows.connection, ears.worker_id)
     rows.connection.execute(
