@@ -78,6 +78,7 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
 
     `parent` is a file descriptor that ends when the parent process does: then nobody is left to wait for.
     """
+    logged = ""
     while True:
         try:
             check_schema(engine)
@@ -85,7 +86,9 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
             reason = str(exc.orig).strip()
             if any(words in reason for words in HOPELESS):
                 raise SettingError(f"DATABASE_URL is wrong: {reason}") from exc
-            log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
+            if reason != logged:
+                log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
+                logged = reason
             if select.select([] if parent is None else [parent], [], [], PAUSE_SECONDS)[0]:
                 raise DatabaseAway("The parent process has ended before the database answered.") from exc
         else:

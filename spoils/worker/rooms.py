@@ -15,6 +15,7 @@ from spoils.worker.alerts import Alerts
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
 from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
+from spoils.worker.forks import Forks
 from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
@@ -72,6 +73,7 @@ class Rooms:
             ping=False,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
+        self.forks = Forks(self.engine, self.sessions)
 
         self.settler = Settler(
             engine=self.engine,

@@ -53,6 +53,7 @@ class Supervisor:
         # of a second, just when work has begun to come in.
         gc.collect()
         gc.freeze()
+        self._rooms.forks.watch()
         self._rooms.start()
         select.select(self._until, [], [])
         Shutdown(self._rooms, seconds=self._shutdown_seconds, disowned=self._disowned).run()
