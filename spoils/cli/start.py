@@ -22,7 +22,7 @@ log = logging.getLogger("spoils")
 # What libpq says where no waiting helps. It has no codes for it.
 HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 PAUSE_SECONDS = 1.0
-"""Between two tries at the database at the start. Jobs wait for whoever is late to see that it is back."""
+"""Between two tries at a database that does not answer at the start. Jobs wait until a worker sees that it is back."""
 
 
 def begin(*, development: bool = False) -> Settings:

@@ -82,7 +82,7 @@ def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: date
     """Enter the slot's task, or record that its unique twin stood in the way. All in the caller's transaction."""
     # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
     if not _tell(connection, schedule_id, [slot], TickEnding.ENTERED):
-        # Whoever did that settled it too, unless the schedule has returned from the future since.
+        # The worker that entered it settled it too, unless the schedule has returned from the future since then.
         _settle(connection, schedule_id, slot)
         return None
     standing_in_the_way = _still_active(connection, schedule_id, slot) if job.overlap is False else None

@@ -86,18 +86,18 @@ class Family:
 
 
 class _Place:
-    """Where one child stands, and how often in a row it ended before it attended."""
+    """One child, and how often in a row it ended before its worker attended."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.next_start = 0.0
         self._falls = 0
-        self._line: socket.socket | None = None
+        self._socket: socket.socket | None = None
 
     def rise(self, command: Sequence[str]) -> None:
-        """Start the child. It says on its line that it attends, and hears there of the end of the parent."""
-        self._line, other_end = socket.socketpair()
+        """Start the child with one end of a socket: it writes there once it attends, and reads the parent's end."""
+        self._socket, other_end = socket.socketpair()
         with other_end:
             self.process = subprocess.Popen(
                 [*command, PARENT_OPTION, str(other_end.fileno())],
@@ -106,18 +106,18 @@ class _Place:
             )
 
     def fall(self, now: float) -> None:
-        """The child has ended. Only one that cannot even start is started again later each time."""
-        line, self._line, self.process = self._line, None, None
-        self._falls = 0 if line and _has_spoken(line) else self._falls + 1
+        """Note the child's end. The pause grows only while each child ends before it attends."""
+        ours, self._socket, self.process = self._socket, None, None
+        self._falls = 0 if ours and _was_written_to(ours) else self._falls + 1
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._falls - 1, 0), 10)
         self.next_start = now + min(pause, LONGEST_PAUSE_SECONDS)
 
 
-def _has_spoken(line: socket.socket) -> bool:
-    """Whether anything was written at the other end. Closes this one."""
-    with line:
-        line.setblocking(False)  # a process that a job has forked may still hold the other end
+def _was_written_to(ours: socket.socket) -> bool:
+    """Whether anything was written at the other end of the socket, which is closed here."""
+    with ours:
+        ours.setblocking(False)  # a process that a job has forked may still hold the other end
         try:
-            return bool(line.recv(1))
+            return bool(ours.recv(1))
         except BlockingIOError:
             return False

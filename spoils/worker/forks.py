@@ -1,4 +1,4 @@
-"""Processes that a job forks: what of the worker they must not hold on to."""
+"""Processes that a job forks: they must neither keep nor use what belongs to the worker."""
 
 import os
 import signal
@@ -15,14 +15,14 @@ from spoils.errors import SpoilsError
 
 
 class InForkedProcess(SpoilsError):
-    """A process that a job has forked has no database session; let the job itself read and write."""
+    """A process forked by a job has no database session. Use queue.session in the job itself."""
 
 
 class Forks:
-    """Knows the connections of `engines`, to take them from a forked process.
+    """Cuts forked processes off the connections of `engines`.
 
-    With them such a process would keep the sessions of a dead worker open, and its lock, for as long as it lives; and
-    what it sent there would come between the worker's own statements.
+    A forked process that inherits them keeps the sessions and the lock of a dead worker until it ends itself, and
+    whatever it sends there mixes with the statements of the worker.
     """
 
     def __init__(self, *engines: Engine) -> None:
@@ -32,16 +32,16 @@ class Forks:
             event.listen(engine, "connect", self._connected, insert=True)
 
     def watch(self) -> None:
-        """From now on, in each process that is forked from this one."""
+        """Do so in each process that is forked from now on."""
         os.register_at_fork(after_in_child=self._in_child)
 
     def _connected(self, connection: extensions.connection, _record: object) -> None:
         self._connections.add(connection)
 
     def _in_child(self) -> None:
-        # In the place of each socket stands one without another end. A number that was only closed would be given to
-        # the job's next file, and a connection that is used or closed all the same would write there. To close our
-        # copy tells the server nothing: the session goes on in the worker.
+        # Each socket is replaced by one whose other end is closed. If it were only closed, the next file that the job
+        # opens would get its number, and code that still uses the connection would write there. The session itself
+        # goes on: closing a copy of its socket sends nothing to the server.
         dead, other_end = socket.socketpair()
         other_end.close()
         with dead:
@@ -49,15 +49,15 @@ class Forks:
                 if not connection.closed:
                     os.dup2(dead.fileno(), connection.fileno(), inheritable=False)
         for engine in self._engines:
-            engine.dispose(close=False)  # what the job's code connects there is the process's own
-        # A signal to this process, as from `Process.terminate`, would stop the worker by way of the pipe they share.
+            engine.dispose(close=False)  # code that connects here gets a connection of this process
+        # Otherwise `Process.terminate` would stop the worker, through the wake-up pipe that both processes hold.
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
 
 
 def end_forked_process(error: BaseException | None) -> NoReturn:
-    """End a process that a job has forked and that came back from `run`: all that follows is the worker's."""
+    """End a forked process where it comes back from `run`: what follows is the worker's code."""
     code = 0
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)

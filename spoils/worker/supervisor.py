@@ -22,8 +22,8 @@ class Supervisor:
     def __init__(
         self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
     ) -> None:
-        """`parent`, for one that has a parent, is a socket: it ends when the parent process does, and takes a byte for
-        each time that this one begins to attend.
+        """`parent` is the socket of a process that has a parent. It ends when the parent does, and a byte is written to
+        it each time that the worker begins to attend.
         """
         self._shutdown_seconds = settings.shutdown_seconds
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
@@ -67,7 +67,7 @@ class Supervisor:
 
     def _tell_parent(self) -> None:
         if self._parent is not None:
-            os.set_blocking(self._parent, False)  # the parent does not read before the end
+            os.set_blocking(self._parent, False)  # the parent reads it only after the end of this process
             with suppress(OSError):
                 os.write(self._parent, b"!")
 

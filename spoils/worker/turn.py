@@ -10,7 +10,7 @@ TURN_SECONDS = 300.0
 def has_turn(me: UUID, others: Iterable[UUID], now: float) -> bool:
     """Whether this worker is the chosen one at `now` (epoch seconds). The choice changes every five minutes.
 
-    A worker that comes or goes changes it only where it is the chosen one: the others keep what they have begun.
+    A worker that starts or ends changes it only if it is the chosen one itself (rendezvous hashing).
     """
     turn = int(now // TURN_SECONDS)
     return min([me, *others], key=lambda one: sha256(b"%d %b" % (turn, one.bytes)).digest()) == me
