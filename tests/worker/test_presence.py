@@ -33,7 +33,7 @@ class Ears:
             performing=lambda: self.performing,
             since=lambda: None,
             on_due=lambda seconds: self.heard.append(("due", seconds)),
-            on_suspect=lambda due, turn: self.heard.append(("suspect", due)),
+            on_suspect=lambda due, turn: self.heard.append(("suspect", (due, turn))),
             on_dead=lambda dead: self.heard.append(("dead", dead)),
             on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
             on_orders=lambda draining, paused: self.heard.append(("orders", paused)),
@@ -116,3 +116,16 @@ def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears,
     ears.presence._beat_at = 0.0
     ears.presence.tick()
     assert [kind for kind, _ in ears.heard] == ["ended"]
+
+
+def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
+    ears: Ears, rows: Rows
+) -> None:
+    for _ in range(30):
+        rows.worker()
+    rows.connection.execute(text("UPDATE spoils_workers SET task_types = '{elsewhere}'"))
+    ears.presence.tick()
+    rows.task(crashes=2)
+    ears.presence._beat_at = 0.0
+    ears.presence.tick()
+    assert ears.of("suspect") == [(False, False), (True, True)]
