@@ -2,12 +2,20 @@
 
 import gc
 import os
+import select
 import signal
+import socket
+import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
+from psycopg2 import OperationalError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
+from spoils.errors import SpoilsError
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.models import db
 
@@ -175,6 +183,66 @@ class DieJob(Job):
     def run(self, queue: Queue) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
+
+
+class ForkingJob(Job):
+    """Opens its session, forks a process that does what the payload says, and writes how that ended."""
+
+    then: str
+
+    def run(self, queue: Queue) -> None:
+        session = queue.session
+        driver = session.connection().connection.driver_connection
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            os.write(writing, self._in_child(queue, session, driver).encode())
+            return
+        os.close(writing)
+        _tell(f"child {child}", queue)
+        said = ""
+        if self.then == "sleep until it is told to end":
+            os.kill(child, signal.SIGTERM)
+        else:
+            said = os.read(reading, 1000).decode()
+        _, status = os.waitpid(child, 0)
+        session.execute(
+            text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
+            {"name": f"{os.waitstatus_to_exitcode(status)} {said}", "id": queue.task_id},
+        )
+
+    def _in_child(self, queue: Queue, session: Session, driver: Any) -> str:
+        match self.then:
+            case "exit":
+                sys.exit(3)
+            case "raise":
+                raise ValueError("in the child")
+            case "use its session":
+                return _refused(lambda: queue.session)
+            case "use a session that it had":
+                return _refused(lambda: session.execute(text("SELECT 1")))
+            case "connect":
+                with db.engine.connect() as connection:
+                    return str(connection.scalar(text("SELECT 'its own'")))
+            case "use the connection beside sockets of its own":
+                ends = [end for _ in range(20) for end in socket.socketpair()]
+                try:
+                    driver.cursor().execute("SELECT 1")
+                except OperationalError:
+                    return f"refused, {len(select.select(ends, [], [], 0)[0])} written to"
+                return "not refused"
+            case "return":
+                return "done"
+            case _:
+                time.sleep(3600)
+                return ""
+
+
+def _refused(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except SpoilsError as exc:
+        return str(exc)
+    return "not refused"
 
 
 class StoppableJob(Job):

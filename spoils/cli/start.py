@@ -21,6 +21,8 @@ log = logging.getLogger("spoils")
 
 # What libpq says where no waiting helps. It has no codes for it.
 HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+PAUSE_SECONDS = 1.0
+"""Between two tries at a database that does not answer at the start. Jobs wait until a worker sees that it is back."""
 
 
 def begin(*, development: bool = False) -> Settings:
@@ -77,7 +79,7 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
 
     `parent` is a file descriptor that ends when the parent process does: then nobody is left to wait for.
     """
-    pause = 0.5
+    logged = ""
     while True:
         try:
             check_schema(engine)
@@ -85,9 +87,10 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
             reason = str(exc.orig).strip()
             if any(words in reason for words in HOPELESS):
                 raise SettingError(f"DATABASE_URL is wrong: {reason}") from exc
-            log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
-            if select.select([] if parent is None else [parent], [], [], pause)[0]:
+            if reason != logged:
+                log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
+                logged = reason
+            if select.select([] if parent is None else [parent], [], [], PAUSE_SECONDS)[0]:
                 raise DatabaseAway("The parent process has ended before the database answered.") from exc
-            pause = min(pause * 2, 10.0)
         else:
             return

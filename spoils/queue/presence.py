@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     Uuid,
+    and_,
     any_,
     bindparam,
     case,
@@ -85,6 +86,7 @@ class Neighbour:
     id: UUID
     beat: str  # its `beat_at` as text, to be compared for equality only
     holds_lock: bool | None  # None where it has none, since a pooler stands between it and the server
+    claims_suspect: bool = False  # whether it claims tasks of the type of the suspect that is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Pulse:
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
     paused: frozenset[str] = frozenset()  # task types
     neighbours: tuple[Neighbour, ...] = ()
-    server_up_seconds: float = 0.0
+    server: str = ""  # which start of which server answered, to be compared for equality only
 
 
 _me = cast(bindparam("worker_id", type_=Text), Uuid)
@@ -148,14 +150,18 @@ _soonest = (
     .scalar_subquery()
 )
 _next_due = select(func.min(_soonest)).select_from(_looked).scalar_subquery()
-_suspect = exists(
-    select(Task.id).where(
+_suspect = (
+    select(Task.task_type)
+    .where(
         Task.crashes >= SUSPECT_CRASHES,
         waits,
         Task.scheduled_at <= func.now(),
         Task.task_type == any_(types),
         known_here,
     )
+    .order_by(Task.scheduled_at)
+    .limit(1)
+    .cte("suspect")
 )
 _cancelled = (
     select(func.array_agg(cast(Task.id, Text)))
@@ -183,6 +189,10 @@ _neighbours = (
                 _neighbour.c.id,
                 cast(_neighbour.c.beat_at, String),
                 case((_neighbour.c.lock_key.is_(None), null()), else_=_lock_held),
+                and_(
+                    ~_neighbour.c.draining,
+                    exists(select(_suspect).where(_suspect.c.task_type == any_(_neighbour.c.task_types))),
+                ),
             )
         )
     )
@@ -194,12 +204,11 @@ _BEAT = Compiled(
         _beat.c.draining,
         _paused.label("paused"),
         cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
-        _suspect.label("suspect_due"),
+        exists(select(_suspect)).label("suspect_due"),
         _cancelled.label("cancelled"),
         _neighbours.label("neighbours"),
-        cast(func.extract("epoch", func.clock_timestamp() - func.pg_postmaster_start_time()), Float).label(
-            "server_up_seconds"
-        ),
+        # As an identity: a server clock that is set back or ahead falsifies how long ago that was.
+        cast(func.extract("epoch", func.pg_postmaster_start_time()), Text).label("server"),
     ),
     "beat",
 )
@@ -240,7 +249,7 @@ def beat(
     )
     if not rows:
         return Pulse(alive=False)
-    stays_draining, paused, next_due_seconds, suspect_due, cancelled, neighbours, server_up_seconds = rows[0]
+    stays_draining, paused, next_due_seconds, suspect_due, cancelled, neighbours, server = rows[0]
     return Pulse(
         alive=True,
         next_due_seconds=next_due_seconds,
@@ -248,8 +257,8 @@ def beat(
         cancelled=frozenset(map(UUID, cancelled or ())),
         draining=stays_draining,
         paused=frozenset(paused or ()),
-        neighbours=tuple(Neighbour(UUID(id_), beat_at, locked) for id_, beat_at, locked in neighbours or ()),
-        server_up_seconds=server_up_seconds,
+        neighbours=tuple(Neighbour(UUID(id_), *found) for id_, *found in neighbours or ()),
+        server=server,
     )
 
 

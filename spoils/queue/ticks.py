@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, DateTime, String, bindparam, cast, func, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    DateTime,
+    String,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.job import Job
@@ -70,6 +82,8 @@ def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: date
     """Enter the slot's task, or record that its unique twin stood in the way. All in the caller's transaction."""
     # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
     if not _tell(connection, schedule_id, [slot], TickEnding.ENTERED):
+        # The worker that entered it settled it too, unless the schedule has returned from the future since then.
+        _settle(connection, schedule_id, slot)
         return None
     standing_in_the_way = _still_active(connection, schedule_id, slot) if job.overlap is False else None
     if standing_in_the_way is not None:
@@ -84,6 +98,27 @@ def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: date
     )
     _settle(connection, schedule_id, slot)
     return told
+
+
+def return_to_present(connection: Connection, standing: Standing) -> None:
+    """Go on from `standing.now`, since the database's clock was ahead and has been set back.
+
+    What was missed or skipped meanwhile is decided anew when its time comes. What was entered stays: no slot is entered
+    twice. All in the caller's transaction.
+    """
+    returned = connection.execute(
+        update(Schedule)
+        .where(Schedule.id == standing.schedule_id, Schedule.settled_until == standing.settled_until)
+        .values(settled_until=standing.now)
+    )
+    if returned.rowcount:  # else another worker has done it
+        connection.execute(
+            delete(Tick).where(
+                Tick.schedule_id == standing.schedule_id,
+                Tick.slot > standing.now,
+                Tick.outcome != TickEnding.ENTERED.value,
+            )
+        )
 
 
 def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
@@ -138,8 +173,8 @@ def _tell(
 def _settle(connection: Connection, schedule_id: int, slot: datetime) -> None:
     connection.execute(
         update(Schedule)
-        .where(Schedule.id == schedule_id)
-        .values(settled_until=func.greatest(Schedule.settled_until, slot))
+        .where(Schedule.id == schedule_id, Schedule.settled_until < slot)
+        .values(settled_until=slot)
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from spoils.job import Job
 from spoils.models import db
 from spoils.outcome import Cancelled, GivenBack, Interrupted
 from spoils.queue.claim import Claim
+from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
 
 
@@ -46,6 +48,7 @@ class Attempt:
         self.interrupted_by: type[Interrupted] | None = None
         self.given_up = False
         self.thread = threading.get_ident()
+        self._process = os.getpid()
         self._engine = engine
         self._stopping = stopping
         self._transaction: ExplicitTransaction | None = None
@@ -100,6 +103,8 @@ class Attempt:
     @property
     def transaction(self) -> ExplicitTransaction:
         """All that the job writes and its completion; begun at first use, on a connection of the pool."""
+        if os.getpid() != self._process:
+            raise InForkedProcess
         if self._transaction is None:
             self._transaction = ExplicitTransaction(self._engine)
             try:
@@ -110,6 +115,11 @@ class Attempt:
                 transaction.close()
                 raise
         return self._transaction
+
+    def end_if_forked(self) -> None:
+        """End this process if the job has forked it. Called where the job's code ends or raises."""
+        if os.getpid() != self._process:
+            end_forked_process(sys.exception())
 
     def ask_to_stop(self) -> None:
         """An operator's cancel."""

@@ -20,8 +20,8 @@ IDLE_SECONDS = 10.0
 """The same while each beat looks for what is due, as `since` tells it to."""
 STUCK_SECONDS = 0.25
 """What was taken ahead and has not been started for so long goes back: other workers may be free."""
-EMPTY_SECONDS = 5.0
-EMPTY_EVERY_SECONDS = 55.0
+EMPTY_SECONDS = 300.0
+"""How long to claim nothing for a suspect's sake before claiming again for as long."""
 MOST_IN_FLIGHT = 2000
 """Claims in hand, performed but not settled ones included: a slow database slows claiming down, not memory up."""
 # The database's now() is that of the claim's start: a claim sent at the very moment could come a hair too early.
@@ -57,8 +57,7 @@ class Dispatcher:
         self._draining = False
         self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
-        self._makes_room = False
-        self._empty_until = -EMPTY_EVERY_SECONDS
+        self._makes_room_since: float | None = None
         self._told = False
         self._named: str | None = None
         self._again: tuple[float, ...] = ()
@@ -91,10 +90,11 @@ class Dispatcher:
     def suspect_due(self, due: bool, *, make_room: bool) -> None:
         """Whether a task that was running at two deaths is due: it is performed with nothing beside it.
 
-        To `make_room` for it, before all else, is one worker's turn at a time; others take it when they are idle.
-        All of them at once would leave everything else waiting.
+        One worker at a time is to `make_room` for it: it claims nothing until its jobs have ended. The others take it
+        when they are idle. If all made room at once, everything else would wait.
         """
-        self._suspect_due, self._makes_room = due, make_room
+        self._suspect_due = due
+        self._makes_room_since = (self._makes_room_since or time.monotonic()) if make_room else None
         if due:
             self.loop.wake()
 
@@ -124,8 +124,7 @@ class Dispatcher:
         room = self._room
         if room <= 0 or self._in_flight.suspect:
             return POLL_SECONDS
-        makes_room = self._suspect_due and self._makes_room and self._runs_empty()
-        if makes_room and (len(self._in_flight) or self._claim_suspect()):
+        if self._suspect_due and self._runs_empty() and (len(self._in_flight) or self._claim_suspect()):
             return POLL_SECONDS
         claimed_at = time.monotonic()
         self._told = False
@@ -165,11 +164,10 @@ class Dispatcher:
         return self._suspect_due
 
     def _runs_empty(self) -> bool:
-        """Whether to claim nothing, so that a suspect's turn may come: a few seconds of each minute, not for ever."""
-        now = time.monotonic()
-        if now >= self._empty_until + EMPTY_EVERY_SECONDS:
-            self._empty_until = now + EMPTY_SECONDS
-        return now < self._empty_until
+        """Whether to claim nothing, so that a suspect can run. A job of hours must not hold everything else up."""
+        if self._makes_room_since is None:
+            return False
+        return (time.monotonic() - self._makes_room_since) % (2 * EMPTY_SECONDS) < EMPTY_SECONDS
 
     def _wait(self, seconds: float) -> float:
         self._waits_on = 0.0

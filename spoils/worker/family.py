@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,8 +15,6 @@ log = logging.getLogger("spoils.worker")
 LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-STEADY_SECONDS = 30.0
-"""A child that lived so long is started again without a pause."""
 GRACE_SECONDS = 4.0
 """What a child may take beyond its own shutdown time before it is killed."""
 PARENT_OPTION = "--parent-fd"
@@ -30,8 +29,6 @@ class Family:
         self._children = [_Place(number) for number in range(1, processes + 1)]
         self._stopping = False
         self._ear, self._mouth = os.pipe()
-        # The children hold the reading end of this one: it ends when the parent does, however it does.
-        self._life, self._held = os.pipe()
 
     def run(self) -> int:
         """Start the children, start again those that die, stop them all. Returns the exit code."""
@@ -59,14 +56,7 @@ class Family:
             )
         if place.process is None and now >= place.next_start:
             # A signal that comes between the two lines is heard by the next round.
-            place.rise(
-                subprocess.Popen(
-                    [*self._command, PARENT_OPTION, str(self._life)],
-                    pass_fds=[self._life],
-                    start_new_session=True,
-                ),
-                now,
-            )
+            place.rise(self._command)
 
     def _stop(self) -> int:
         """Pass the signal on once, and wait."""
@@ -96,20 +86,38 @@ class Family:
 
 
 class _Place:
-    """Where one child stands, with its bad luck so far."""
+    """One child, and how often in a row it ended before its worker attended."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.next_start = 0.0
-        self._started = 0.0
         self._falls = 0
+        self._socket: socket.socket | None = None
 
-    def rise(self, process: subprocess.Popen[bytes], now: float) -> None:
-        self.process, self._started = process, now
+    def rise(self, command: Sequence[str]) -> None:
+        """Start the child with one end of a socket: it writes there once it attends, and reads the parent's end."""
+        self._socket, other_end = socket.socketpair()
+        with other_end:
+            self.process = subprocess.Popen(
+                [*command, PARENT_OPTION, str(other_end.fileno())],
+                pass_fds=[other_end.fileno()],
+                start_new_session=True,
+            )
 
     def fall(self, now: float) -> None:
-        self.process = None
-        self._falls = 0 if now - self._started >= STEADY_SECONDS else self._falls + 1
-        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self._falls - 1, 10) if self._falls else 0.0
+        """Note the child's end. The pause grows only while each child ends before it attends."""
+        ours, self._socket, self.process = self._socket, None, None
+        self._falls = 0 if ours and _was_written_to(ours) else self._falls + 1
+        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._falls - 1, 0), 10)
         self.next_start = now + min(pause, LONGEST_PAUSE_SECONDS)
+
+
+def _was_written_to(ours: socket.socket) -> bool:
+    """Whether anything was written at the other end of the socket, which is closed here."""
+    with ours:
+        ours.setblocking(False)  # a process that a job has forked may still hold the other end
+        try:
+            return bool(ours.recv(1))
+        except BlockingIOError:
+            return False

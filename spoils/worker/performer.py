@@ -170,6 +170,7 @@ class Performer:
                 verdict = verdicts.of_return(job, job.run(attempt), attempt.claim.retries)
             finally:
                 attempt.interruption.leave()
+                attempt.end_if_forked()
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
             attempt.interruption.leave()

@@ -50,6 +50,7 @@ class Presence:
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_orders: Callable[[bool, frozenset[str]], None],
+        on_attending: Callable[[], None],
         on_ended: Callable[[], None],
     ) -> None:
         self._engine = engine
@@ -66,6 +67,7 @@ class Presence:
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_orders = on_orders
+        self._on_attending = on_attending
         self._on_ended = on_ended
         self._paused: frozenset[str] = frozenset()
         self._watch = Watch()
@@ -100,17 +102,19 @@ class Presence:
     def _connect(self) -> Connection:
         self._connection = connection = self._engine.connect()
         direct = is_direct(connection)
-        if not self._entered:
-            presence.enter(connection, self._row(direct))
-            self._entered = True
-        # Only the session that holds the lock speaks for this worker.
+        # Only the session that holds the lock speaks for this worker. It takes it before the row appears: to others a
+        # row whose lock is free is that of a worker that may have died.
         if direct and not presence.take_lock(connection, self._worker_id):
             # Behind a black hole the server may never notice that our former session has gone.
             presence.evict(connection, self._worker_id)
             raise StillThere()
+        if not self._entered:
+            presence.enter(connection, self._row(direct))
+            self._entered = True
         self._beat_at = 0.0
         self._beat(connection)
         self.attending.set()
+        self._on_attending()
         self._on_due(0.0)  # what fell due while nothing was claimed
         return connection
 
@@ -143,8 +147,10 @@ class Presence:
         self._on_orders(pulse.draining, pulse.paused)
         if pulse.next_due_seconds is not None:
             self._on_due(pulse.next_due_seconds)
-        others = [one.id for one in pulse.neighbours]
-        self._on_suspect(pulse.suspect_due, has_turn(self._worker_id, others, time.time()))
+        rivals = [one.id for one in pulse.neighbours if one.claims_suspect]
+        self._on_suspect(
+            pulse.suspect_due, pulse.suspect_due and has_turn(self._worker_id, rivals, time.time())
+        )
         if pulse.cancelled:
             self._on_cancelled(pulse.cancelled)
         if dead := self._watch.observe(pulse, self._beat_at):

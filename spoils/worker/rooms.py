@@ -15,6 +15,7 @@ from spoils.worker.alerts import Alerts
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
 from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
+from spoils.worker.forks import Forks
 from spoils.worker.in_flight import InFlight, Token
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
@@ -44,10 +45,13 @@ class Rooms:
         settings: Settings,
         registry: Registry,
         database_url: str,
+        on_attending: Callable[[], None],
         on_ended: Callable[[], None],
         on_crippled: Callable[[], None],
     ) -> None:
-        """`on_ended`: a rescue has ended this worker's row. `on_crippled`: half of its threads are lost."""
+        """`on_attending`: others can see that it lives, and it may claim. `on_ended`: a rescue has ended this worker's
+        row. `on_crippled`: half of its threads are lost.
+        """
         self.worker_id: UUID = uuid4()
         self.in_flight = InFlight()
         self.stopping = threading.Event()
@@ -69,6 +73,7 @@ class Rooms:
             ping=False,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
+        self.forks = Forks(self.engine, self.sessions)
 
         self.settler = Settler(
             engine=self.engine,
@@ -109,6 +114,7 @@ class Rooms:
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda draining, paused: self.dispatcher.obey(draining=draining, paused=paused),
+            on_attending=on_attending,
             on_ended=on_ended,
         )
         self.dispatcher = Dispatcher(

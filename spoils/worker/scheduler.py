@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -68,6 +69,16 @@ class Scheduler:
                 cron=cron.expression,
                 zone=cron.zone,
             )
+        if cron.next_after(standing.now) < standing.settled_until:
+            with transaction(self._engine) as connection:
+                ticks.return_to_present(connection, standing)
+            log.warning(
+                "The database's clock was set back: the schedule of %s goes on from %s",
+                job_class.__name__,
+                standing.now.isoformat(),
+                extra={"action": "tick"},
+            )
+            standing = replace(standing, settled_until=standing.now)
         for slot in self._due(job_class, cron, standing):
             self._enter(job_class, slot, standing.schedule_id)
         left = (cron.next_after(standing.now) - standing.now).total_seconds()
@@ -92,7 +103,9 @@ class Scheduler:
         """Those of before the pause; the others are recorded as skipped."""
         if standing.paused_at is None:
             return slots
-        skipped = [slot for slot in slots if slot >= standing.paused_at]
+        # A pause from the future was begun while the database's clock was ahead.
+        began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
+        skipped = [slot for slot in slots if slot >= began]
         if skipped:
             with self._engine.connect() as connection:
                 told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)

@@ -22,10 +22,13 @@ class Supervisor:
     def __init__(
         self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
     ) -> None:
-        """`parent` is a file descriptor that ends when the parent process does, for one that has a parent."""
+        """`parent` is the socket of a process that has a parent. It ends when the parent does, and a byte is written to
+        it each time that the worker begins to attend.
+        """
         self._shutdown_seconds = settings.shutdown_seconds
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
         self._ear, self._mouth = os.pipe()
+        self._parent = parent
         self._until = [self._ear] if parent is None else [self._ear, parent]
         self._disowned = False
         self._crippled = False
@@ -33,6 +36,7 @@ class Supervisor:
             settings=settings,
             registry=registry,
             database_url=database_url,
+            on_attending=self._tell_parent,
             on_ended=self._declared_dead,
             on_crippled=self._lost_threads,
         )
@@ -49,6 +53,7 @@ class Supervisor:
         # of a second, just when work has begun to come in.
         gc.collect()
         gc.freeze()
+        self._rooms.forks.watch()
         self._rooms.start()
         select.select(self._until, [], [])
         Shutdown(self._rooms, seconds=self._shutdown_seconds, disowned=self._disowned).run()
@@ -59,6 +64,12 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._ask_to_stop()
+
+    def _tell_parent(self) -> None:
+        if self._parent is not None:
+            os.set_blocking(self._parent, False)  # the parent reads it only after the end of this process
+            with suppress(OSError):
+                os.write(self._parent, b"!")
 
     def _declared_dead(self) -> None:
         log.error(

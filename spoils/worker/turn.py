@@ -1,12 +1,16 @@
-"""Whose turn it is to do what one worker does for all. Pure: time comes in as an argument."""
+"""Which of several workers does what one of them does for all. Pure: time comes in as an argument."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from uuid import UUID
 
-TURN_SECONDS = 10.0
+TURN_SECONDS = 300.0
 
 
 def has_turn(me: UUID, others: Iterable[UUID], now: float) -> bool:
-    """Whether `now` (epoch seconds) lies in a turn of this worker's: each has one, after the other by their ids."""
-    crew = sorted([me, *others])
-    return crew[int(now // TURN_SECONDS) % len(crew)] == me
+    """Whether this worker is the chosen one at `now` (epoch seconds). The choice changes every five minutes.
+
+    A worker that starts or ends changes it only if it is the chosen one itself (rendezvous hashing).
+    """
+    turn = int(now // TURN_SECONDS)
+    return min([me, *others], key=lambda one: sha256(b"%d %b" % (turn, one.bytes)).digest()) == me

@@ -1,49 +1,63 @@
 """Telling a dead worker from a silent one. Pure: time comes in as an argument."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from spoils.queue.presence import Neighbour, Pulse
 
 UNLOCKED_SECONDS = 3.0
 SILENT_SECONDS = 30.0
-SETTLING_SECONDS = 10.0
-"""After a start of the server, or an outage of the observer's own, others may have lost lock and beat as well;
-for so long nobody is judged."""
+LONGEST_LOOK_SECONDS = 2.0
+"""The silence that one look proves at most. A stall of the database, or of this process, delays every heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What was seen of one neighbour: its last heartbeat, for how long that stands still, whether it was another."""
+
+    beat: str
+    moved: bool
+    silent: float = 0.0
+
+    def next(self, beat: str, passed: float) -> "_Sight":
+        if beat != self.beat:
+            return _Sight(beat, moved=True)
+        return _Sight(beat, self.moved, self.silent + passed)
 
 
 class Watch:
-    """Remembers since when each neighbour's beat stands still, on one unbroken session of the observer's own."""
+    """Remembers each neighbour's heartbeat, as seen on one unbroken session of the observer's with one server."""
 
     def __init__(self) -> None:
-        self._seen: dict[UUID, tuple[str, float]] = {}
-        self._cut_off = False
-        self._settles_at = float("-inf")
+        self._server: str | None = None
+        self._seen: dict[UUID, _Sight] = {}
+        self._looked_at = 0.0
 
     def forget(self) -> None:
-        """The observer's own connection was gone: what it did not see, it does not count as silence."""
-        self._seen.clear()
-        self._cut_off = True
+        """The observer's connection was lost. It does not count what it did not see as silence."""
+        self._server = None
 
     def observe(self, pulse: Pulse, now: float) -> list[Neighbour]:
         """The neighbours that are dead as of `now` (monotonic seconds).
 
-        Dead is whose beat has stood still for 3 s while its lock is free, or for 30 s.
+        A neighbour is dead once its heartbeat has stood still for 30 s. Where its lock is free, 3 s are enough, but
+        only if this observer has seen it come or its heartbeat move: after a failover every lock is free, and a worker
+        that has just connected cannot know which of the others are about to connect.
         """
-        if self._cut_off:
-            self._cut_off = False
-            self._settles_at = now + SETTLING_SECONDS
-        if pulse.server_up_seconds < SETTLING_SECONDS or now < self._settles_at:
-            self._seen.clear()
-            return []
-        seen = {
-            one.id: known if (known := self._seen.get(one.id)) and known[0] == one.beat else (one.beat, now)
+        first_look = pulse.server != self._server
+        before = {} if first_look else self._seen
+        passed = min(now - self._looked_at, LONGEST_LOOK_SECONDS)
+        self._server, self._looked_at = pulse.server, now
+        self._seen = {
+            one.id: known.next(one.beat, passed)
+            if (known := before.get(one.id))
+            else _Sight(one.beat, moved=not first_look)
             for one in pulse.neighbours
         }
-        self._seen = seen
-        return [one for one in pulse.neighbours if _dead(one, silent=now - seen[one.id][1])]
+        return [one for one in pulse.neighbours if _dead(one, self._seen[one.id])]
 
 
-def _dead(neighbour: Neighbour, *, silent: float) -> bool:
-    if neighbour.holds_lock is False and silent >= UNLOCKED_SECONDS:
+def _dead(neighbour: Neighbour, sight: _Sight) -> bool:
+    if neighbour.holds_lock is False and sight.moved and sight.silent >= UNLOCKED_SECONDS:
         return True
-    return silent >= SILENT_SECONDS
+    return sight.silent >= SILENT_SECONDS

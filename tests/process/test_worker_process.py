@@ -1,5 +1,6 @@
 """The worker as a real process: it works, drains, gives back, is rescued, and loses when it comes back too late."""
 
+import os
 import signal
 import threading
 from itertools import pairwise
@@ -163,6 +164,45 @@ def test_a_killed_worker_s_tasks_run_again_on_another(
     assert told(rows, "holding effect") == 1
 
 
+def test_a_worker_process_that_is_killed_young_is_replaced_after_a_second_each_time(
+    database_url: str, rows: Rows
+) -> None:
+    def attending() -> list[int]:
+        found = rows.all(
+            "SELECT pid FROM spoils_workers WHERE ended_at IS NULL AND beat_at > started_at + interval '0.5 s' "
+            "AND beat_at > clock_timestamp() - interval '3 s' ORDER BY started_at"
+        )
+        return [pid for (pid,) in found if pid not in killed]
+
+    def both_attend() -> int:
+        assert len(attending()) == 2
+        return attending()[-1]
+
+    killed: list[int] = []
+    with worker(database_url, WORKER_PROCESSES="2") as parent:
+        for number in (1, 2, 3):
+            killed.append(eventually(both_attend, timeout=40))
+            os.kill(killed[-1], signal.SIGKILL)
+
+            def replaced(number: int = number) -> None:
+                assert parent.output.count("ended with code -9 and starts again in 1 s") == number
+
+            eventually(replaced)
+        parent.send(signal.SIGTERM)
+        assert parent.ends() == 0
+
+
+def test_a_child_ends_with_its_parent(database_url: str, rows: Rows) -> None:
+    def left(number: int) -> None:
+        assert rows.value("SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL") == number
+
+    with worker(database_url, WORKER_PROCESSES="2") as parent:
+        eventually(lambda: left(2), timeout=40)
+        parent.process.kill()
+        eventually(lambda: left(0), timeout=20)
+    assert rows.all("SELECT DISTINCT ended_how FROM spoils_workers") == [("clean",)]
+
+
 def test_a_frozen_worker_that_wakes_up_too_late_writes_nothing_and_ends(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
@@ -186,10 +226,11 @@ def test_a_job_that_kills_its_worker_is_failed_at_the_third_death(
 ) -> None:
     task_id = enqueue(connection, DieJob()).id
     neighbours = [enqueue(connection, SampleJob(number=number)).id for number in range(10)]
-    for deaths in (1, 2, 3):
-        with worker(database_url) as program:
-            assert program.ends(timeout=60) == -signal.SIGKILL
-        with worker(database_url, WORKER_TASK_TYPES="stubborn"):
+    # It sees each of the others come: their deaths are told from a silence at once.
+    with worker(database_url, WORKER_TASK_TYPES="stubborn"):
+        for deaths in (1, 2, 3):
+            with worker(database_url) as program:
+                assert program.ends(timeout=60) == -signal.SIGKILL
 
             def rescued(deaths: int = deaths) -> None:
                 assert rows.one(task_id).crashes == deaths

@@ -88,8 +88,17 @@ def test_a_beat_says_that_the_row_has_ended_and_changes_nothing(connection: Conn
 
 def test_a_quiet_table_has_a_quiet_pulse(connection: Connection, me: UUID) -> None:
     pulse = beat(connection, me)
-    assert pulse.server_up_seconds > 0
-    assert pulse == Pulse(alive=True, server_up_seconds=pulse.server_up_seconds)
+    assert pulse == Pulse(alive=True, server=pulse.server)
+
+
+def test_the_pulse_names_the_start_of_the_server_alike_whatever_the_session_s_time_zone(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    first = beat(connection, me).server
+    assert float(first) == rows.value("SELECT extract(epoch FROM pg_postmaster_start_time())::float")
+    connection.execute(text("SET timezone = 'Asia/Tokyo'"))
+    assert beat(connection, me).server == first
+    connection.invalidate()
 
 
 def test_the_pulse_tells_when_the_next_of_our_tasks_falls_due(
@@ -173,6 +182,25 @@ def test_the_pulse_tells_of_a_suspect_that_is_due_and_ours(
 ) -> None:
     rows.task(**{"crashes": 2, **columns})  # type: ignore[arg-type]
     assert beat(connection, me).suspect_due is due
+
+
+def test_the_pulse_tells_which_neighbours_claim_the_type_of_the_suspect(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    task_type = TYPES[0]
+    able, elsewhere, draining = rows.worker(), rows.worker(), rows.worker()
+    for worker_id, types in ((able, ["x", task_type]), (elsewhere, ["x"]), (draining, [task_type])):
+        connection.execute(
+            text("UPDATE spoils_workers SET task_types = :types, draining = :draining WHERE id = :id"),
+            {"id": worker_id, "types": types, "draining": worker_id == draining},
+        )
+
+    def claiming() -> list[UUID]:
+        return [one.id for one in beat(connection, me).neighbours if one.claims_suspect]
+
+    assert claiming() == []
+    rows.task(crashes=2, task_type=task_type)
+    assert claiming() == [able]
 
 
 def test_the_pulse_tells_which_of_our_running_tasks_are_to_stop(

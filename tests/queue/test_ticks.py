@@ -18,6 +18,7 @@ from spoils.queue.ticks import (
     database_now,
     enter_slot,
     miss_slots,
+    return_to_present,
     skip_slots,
     standing,
 )
@@ -202,3 +203,53 @@ def test_a_schedule_tells_since_when_it_is_paused(connection: Connection) -> Non
     paused_at = stands(connection).paused_at
     assert paused_at is not None
     assert before <= paused_at <= database_now(connection)
+
+
+HOURS = [SLOT + timedelta(hours=number) for number in range(5)]
+
+
+def entered(engine: Engine, schedule_id: int, slot: datetime) -> Told | None:
+    with transaction(engine) as connection:
+        return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=slot)
+
+
+def settled(rows: Rows) -> datetime:
+    moment: datetime = rows.value("SELECT settled_until FROM spoils_schedules")
+    return moment
+
+
+@pytest.fixture
+def ahead(engine: Engine, connection: Connection, schedule_id: int) -> Standing:
+    """A schedule of which five hours are told, at an hour after the second of them."""
+    connection.execute(text("UPDATE spoils_schedules SET settled_until = :slot"), {"slot": HOURS[0]})
+    miss_slots(connection, schedule_id=schedule_id, slots=[HOURS[0], HOURS[2]])
+    skip_slots(connection, schedule_id=schedule_id, slots=[HOURS[1], HOURS[3]])
+    entered(engine, schedule_id, HOURS[4])
+    return Standing(schedule_id, HOURS[4], HOURS[1] + timedelta(minutes=1))
+
+
+def test_a_schedule_that_returns_from_the_future_keeps_what_was_entered_there(
+    engine: Engine, rows: Rows, ahead: Standing
+) -> None:
+    with transaction(engine) as connection:
+        return_to_present(connection, ahead)
+    assert settled(rows) == ahead.now
+    assert [(slot, outcome) for slot, outcome, _ in ticks(rows)] == [
+        (HOURS[0], "missed"),
+        (HOURS[1], "skipped"),
+        (HOURS[4], "entered"),
+    ]
+    assert entered(engine, ahead.schedule_id, HOURS[2]) is not None
+    assert entered(engine, ahead.schedule_id, HOURS[4]) is None
+    assert settled(rows) == HOURS[4]  # and is not tried again
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 2
+
+
+def test_of_several_workers_one_lets_a_schedule_return(engine: Engine, rows: Rows, ahead: Standing) -> None:
+    with transaction(engine) as connection:
+        return_to_present(connection, ahead)
+        skip_slots(connection, schedule_id=ahead.schedule_id, slots=[HOURS[2]])
+    before = ticks(rows)
+    with transaction(engine) as connection:
+        return_to_present(connection, ahead)
+    assert (settled(rows), ticks(rows)) == (HOURS[2], before)

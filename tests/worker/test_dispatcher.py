@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.queue.cursors import HEAD
 from spoils.queue.reach import LEVELS
+from spoils.worker import dispatcher as dispatching
 from spoils.worker import pace
 from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
 from spoils.worker.in_flight import InFlight
@@ -151,6 +153,28 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
     bench.end(1)
     bench.dispatcher.tick()
     assert rows.state(other) == "in_progress"
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["its turn", "not its turn any more"])
+def test_room_is_made_for_a_suspect_for_five_minutes_at_a_time(
+    *, bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    rows.task()
+    bench.dispatcher.tick()
+    suspect, other = rows.task(crashes=2), rows.task()
+    begun = time.monotonic()
+    for passed in (0.0, 100.0, 299.0):
+        monkeypatch.setattr(
+            dispatching, "time", SimpleNamespace(monotonic=lambda passed=passed: begun + passed)
+        )
+        bench.dispatcher.suspect_due(True, make_room=True)
+        bench.dispatcher.tick()
+        assert rows.state(suspect) == rows.state(other) == "new"
+    passed = 301.0 if asked else 299.0
+    monkeypatch.setattr(dispatching, "time", SimpleNamespace(monotonic=lambda: begun + passed))
+    bench.dispatcher.suspect_due(True, make_room=asked)
+    bench.dispatcher.tick()
+    assert (rows.state(suspect), rows.state(other)) == ("new", "in_progress")
 
 
 def test_a_worker_whose_turn_it_is_not_claims_on_beside_a_suspect(bench: Bench, rows: Rows) -> None:

@@ -45,6 +45,7 @@ class Makes:
                 settings=self._settings,
                 registry=self._registry,
                 database_url=self._url,
+                on_attending=lambda: None,
                 on_ended=lambda: None,
                 on_crippled=lambda: None,
             )

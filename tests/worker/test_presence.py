@@ -33,10 +33,11 @@ class Ears:
             performing=lambda: self.performing,
             since=lambda: None,
             on_due=lambda seconds: self.heard.append(("due", seconds)),
-            on_suspect=lambda due, turn: self.heard.append(("suspect", due)),
+            on_suspect=lambda due, turn: self.heard.append(("suspect", (due, turn))),
             on_dead=lambda dead: self.heard.append(("dead", dead)),
             on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
             on_orders=lambda draining, paused: self.heard.append(("orders", paused)),
+            on_attending=lambda: self.heard.append(("attending", None)),
             on_ended=lambda: self.heard.append(("ended", None)),
         )
 
@@ -62,6 +63,7 @@ def ears(direct: Engine) -> Iterator[Ears]:
 def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ears, rows: Rows) -> None:
     assert ears.presence.tick() > 0
     assert ears.presence.attending.is_set()
+    assert ears.of("attending") == [None]
     running = rows.task()
     (claim,) = take(rows.connection, ears.worker_id)
     rows.connection.execute(
@@ -90,13 +92,14 @@ def test_a_worker_that_leaves_ends_its_row(ears: Ears, rows: Rows) -> None:
 
 
 def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken(
-    ears: Ears, direct: Engine
+    ears: Ears, direct: Engine, rows: Rows
 ) -> None:
     with direct.connect() as former:
         assert statements.take_lock(former, ears.worker_id)
         with pytest.raises(StillThere):
             ears.presence.tick()
         assert not ears.presence.attending.is_set()
+        assert rows.value("SELECT count(*) FROM spoils_workers") == 0  # no row without its lock
 
         def taken() -> None:
             ears.presence.tick()
@@ -113,3 +116,16 @@ def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears,
     ears.presence._beat_at = 0.0
     ears.presence.tick()
     assert [kind for kind, _ in ears.heard] == ["ended"]
+
+
+def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
+    ears: Ears, rows: Rows
+) -> None:
+    for _ in range(30):
+        rows.worker()
+    rows.connection.execute(text("UPDATE spoils_workers SET task_types = '{elsewhere}'"))
+    ears.presence.tick()
+    rows.task(crashes=2)
+    ears.presence._beat_at = 0.0
+    ears.presence.tick()
+    assert ears.of("suspect") == [(False, False), (True, True)]

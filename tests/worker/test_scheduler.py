@@ -257,3 +257,59 @@ def test_slots_before_a_pause_keep_what_they_would_have_been(
     room_of_it.tick()
     assert told(rows)["skipped"] >= 3
     assert told(rows)["missed"] >= 2
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(days=3650)])
+def test_a_schedule_goes_on_at_once_when_the_database_s_clock_comes_back_from_the_future(
+    engine: Engine, connection: Connection, rows: Rows, ahead: timedelta
+) -> None:
+    one = scheduler(engine, EverySecondJob)
+    one.tick()
+    # All that the clock passed over was missed, but for what was entered in its last minute.
+    connection.execute(
+        text(
+            "INSERT INTO spoils_ticks (schedule_id, slot, outcome) "
+            "SELECT id, date_trunc('second', now()) + make_interval(secs => n), "
+            "CASE WHEN n = 2 THEN 'entered' ELSE 'missed' END FROM spoils_schedules, generate_series(1, 60) AS n"
+        )
+    )
+    settled_until(connection, -ahead)
+
+    def entered() -> None:
+        one.tick()
+        assert rows.value("SELECT count(*) FROM fang_tasks") >= 3
+
+    eventually(entered)
+    # The one that had been entered has got no second task, and nothing is left of the others.
+    assert rows.value("SELECT count(*) FROM spoils_ticks WHERE outcome = 'entered'") - 1 == rows.value(
+        "SELECT count(*) FROM fang_tasks"
+    )
+    assert rows.value("SELECT count(*) FROM spoils_ticks WHERE outcome = 'missed'") == 0
+    assert rows.value("SELECT count(*) FROM spoils_ticks WHERE slot > clock_timestamp()") == 0
+
+
+def test_a_clock_that_is_set_back_by_less_than_a_period_changes_nothing(
+    engine: Engine, connection: Connection, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = scheduler(engine, EveryMinuteJob)
+    one.tick()
+    connection.execute(
+        text("UPDATE spoils_schedules SET settled_until = date_trunc('minute', now()) + interval '1 minute'")
+    )
+    before = rows.value("SELECT settled_until FROM spoils_schedules")
+    one.tick()
+    assert rows.value("SELECT settled_until FROM spoils_schedules") == before
+    assert "set back" not in caplog.text
+
+
+def test_a_schedule_that_was_paused_while_the_clock_was_ahead_stays_paused(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    one = scheduler(engine, EveryMinuteJob)
+    one.tick()
+    pauses.pause(connection, PauseKind.SCHEDULE, "EveryMinuteJob", by="admin")
+    connection.execute(text("UPDATE spoils_pauses SET paused_at = now() + interval '1 hour'"))
+    settled_until(connection, timedelta(minutes=5))
+    one.tick()
+    assert set(told(rows)) == {"skipped"}
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 0

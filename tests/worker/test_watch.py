@@ -1,5 +1,6 @@
-"""Telling the dead from the silent: only silence that was watched counts."""
+"""Telling the dead from the silent: only silence that the observer watched counts."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -10,64 +11,109 @@ from spoils.worker.watch import Watch
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
 
-def pulse(*neighbours: Neighbour, up: float = 1000) -> Pulse:
-    return Pulse(alive=True, neighbours=neighbours, server_up_seconds=up)
+def one(beat: str, *, locked: bool | None = False, id_: UUID = ONE) -> Neighbour:
+    return Neighbour(id_, beat, locked)
 
 
-def silent(holds_lock: bool | None, id_: UUID = ONE, beat: str = "b1") -> Neighbour:
-    return Neighbour(id_, beat, holds_lock)
+class Observer:
+    """Looks once a second, as a worker does with its own heartbeat."""
+
+    def __init__(self) -> None:
+        self.watch = Watch()
+        self.now = 1000.0
+
+    def looks(
+        self, *neighbours: Neighbour, server: str = "server", after: float = 1.0
+    ) -> Sequence[Neighbour]:
+        self.now += after
+        return self.watch.observe(Pulse(alive=True, neighbours=neighbours, server=server), self.now)
+
+    def sees_it_move(self, *, locked: bool | None = False) -> None:
+        assert self.looks(one("b0", locked=locked)) == []
+        assert self.looks(one("b1", locked=locked)) == []
+
+    def condemns_after(self, neighbour: Neighbour, *, server: str = "server") -> int:
+        """The number of looks, a second apart, at which the neighbour is found dead."""
+        return next(look for look in range(1, 100) if self.looks(neighbour, server=server))
 
 
-@pytest.mark.parametrize(("holds_lock", "seconds"), [(False, 3), (True, 30), (None, 30)])
-def test_dead_is_whose_beat_stood_still_long_enough(holds_lock: bool | None, seconds: float) -> None:
-    watch, one = Watch(), silent(holds_lock)
-    assert watch.observe(pulse(one), 100) == []
-    assert watch.observe(pulse(one), 100 + seconds - 0.01) == []
-    assert watch.observe(pulse(one), 100 + seconds) == [one]
+@pytest.fixture
+def observer() -> Observer:
+    return Observer()
 
 
-def test_a_beat_begins_the_silence_anew() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(False)), 100)
-    assert watch.observe(pulse(silent(False, beat="b2")), 104) == []
-    assert watch.observe(pulse(silent(False, beat="b2")), 106.9) == []
-    assert watch.observe(pulse(silent(False, beat="b2")), 107) == [silent(False, beat="b2")]
+@pytest.mark.parametrize(("locked", "seconds"), [(False, 3), (True, 30), (None, 30)])
+def test_a_worker_whose_heartbeat_moved_and_then_stands_still_is_dead(
+    observer: Observer, locked: bool | None, seconds: int
+) -> None:
+    observer.sees_it_move(locked=locked)
+    assert observer.condemns_after(one("b1", locked=locked)) == seconds
 
 
-def test_what_was_not_seen_is_no_silence() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(False)), 100)
-    watch.forget()
-    assert watch.observe(pulse(silent(False)), 200) == []
-    # Others may have been cut off with it, and come back a little later.
-    assert watch.observe(pulse(silent(False)), 209) == []
-    assert watch.observe(pulse(silent(False)), 210) == []
-    assert watch.observe(pulse(silent(False)), 213) == [silent(False)]
+@pytest.mark.parametrize("locked", [False, True, None])
+def test_a_worker_whose_heartbeat_the_observer_never_saw_move_is_dead_after_30_seconds(
+    observer: Observer, locked: bool | None
+) -> None:
+    observer.looks(one("b1", locked=locked))
+    assert observer.condemns_after(one("b1", locked=locked)) == 30
 
 
-def test_one_that_was_away_from_the_list_is_watched_from_its_return_on() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(False)), 100)
-    watch.observe(pulse(), 150)
-    assert watch.observe(pulse(silent(False)), 200) == []
+def test_a_fresh_observer_on_a_promoted_server_condemns_nobody_who_is_still_connecting(
+    observer: Observer,
+) -> None:
+    # All locks are free there, the heartbeats are those of the former server, and it has been up for a long time.
+    for _ in range(25):
+        assert observer.looks(one("b1"), one("c1", id_=OTHER)) == []
+    assert observer.looks(one("b2", locked=True), one("c2", id_=OTHER, locked=True)) == []
 
 
-def test_a_lock_that_is_lost_during_the_silence_shortens_it() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(True)), 100)
-    assert watch.observe(pulse(silent(True)), 110) == []
-    assert watch.observe(pulse(silent(False)), 110) == [silent(False)]
+def test_what_was_seen_on_another_server_counts_no_more(observer: Observer) -> None:
+    observer.sees_it_move()
+    observer.looks(one("b1"), server="promoted")
+    assert observer.condemns_after(one("b1"), server="promoted") == 30
 
 
-def test_after_a_start_of_the_server_nobody_is_judged() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(False)), 100)
-    assert watch.observe(pulse(silent(False), up=1), 200) == []
-    assert watch.observe(pulse(silent(False), up=11), 210) == []
-    assert watch.observe(pulse(silent(False), up=14), 213) == [silent(False)]
+def test_what_was_seen_before_the_observer_lost_its_connection_counts_no_more(observer: Observer) -> None:
+    observer.sees_it_move()
+    observer.watch.forget()
+    assert observer.looks(one("b1"), after=60) == []
+    assert observer.condemns_after(one("b1")) == 30
 
 
-def test_each_neighbour_is_judged_for_itself() -> None:
-    watch = Watch()
-    watch.observe(pulse(silent(False), silent(False, OTHER)), 100)
-    assert watch.observe(pulse(silent(False), silent(False, OTHER, "b2")), 105) == [silent(False)]
+def test_a_heartbeat_begins_the_silence_anew(observer: Observer) -> None:
+    observer.sees_it_move()
+    observer.looks(one("b1"))
+    observer.looks(one("b1"))
+    observer.looks(one("b2"))
+    assert observer.condemns_after(one("b2")) == 3
+
+
+def test_a_stall_that_delays_every_heartbeat_is_no_silence(observer: Observer) -> None:
+    observer.sees_it_move(locked=True)
+    assert observer.looks(one("b1", locked=True), after=50) == []
+    assert observer.looks(one("b1"), after=0.9) == []  # 50 s and its lock lost: 2.9 s of them were watched
+    assert observer.looks(one("b1"), after=0.2) == [one("b1")]
+
+
+@pytest.mark.parametrize(("locked", "seconds"), [(False, 3), (True, 30), (None, 30)])
+def test_a_worker_that_comes_while_it_is_watched_and_dies_at_once_is_dead(
+    observer: Observer, locked: bool | None, seconds: int
+) -> None:
+    observer.looks()
+    observer.looks(one("b1", locked=locked))
+    assert observer.condemns_after(one("b1", locked=locked)) == seconds
+
+
+def test_a_lock_that_is_lost_during_the_silence_shortens_it(observer: Observer) -> None:
+    observer.sees_it_move(locked=True)
+    for _ in range(10):
+        assert observer.looks(one("b1", locked=True)) == []
+    assert observer.looks(one("b1")) == [one("b1")]
+
+
+def test_each_neighbour_is_judged_for_itself(observer: Observer) -> None:
+    observer.looks(one("b0"), one("c0", id_=OTHER))
+    observer.looks(one("b1"), one("c1", id_=OTHER))
+    observer.looks(one("b1"), one("c2", id_=OTHER))
+    observer.looks(one("b1"), one("c3", id_=OTHER))
+    assert observer.looks(one("b1"), one("c4", id_=OTHER)) == [one("b1")]

@@ -13,7 +13,6 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import embedded_server
-from spoils.worker.watch import SETTLING_SECONDS
 from tests.faults.fleet import held_by, listening, rerun_of, sessions_of
 from tests.faults.proxy import Proxy
 from tests.faults.soak.stage import GRACE_SECONDS, Stage
@@ -26,7 +25,8 @@ SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
 COMMIT = r"COMMIT$"
 ENDS_SECONDS = GRACE_SECONDS + 6
 SOON_KILL = "kill soon after an outage"
-"""When the other workers have just lost their own connections, and for a while judge nobody."""
+"""When the others may not have seen its heartbeat move since they lost their own connections."""
+SOON_SECONDS = 10.0
 WELL_SECONDS = 10.0
 """How soon all must work again once the database does."""
 
@@ -51,7 +51,7 @@ class Acts:
         self._stage.await_in_flight(self._stage.plan.in_flight)
         with self._stage.rows() as rows:
             pids = self._choose()
-            fault = SOON_KILL if time.monotonic() < self._cut_off_at + SETTLING_SECONDS else "kill"
+            fault = SOON_KILL if time.monotonic() < self._cut_off_at + SOON_SECONDS else "kill"
             killed_at = rows.value("SELECT clock_timestamp()")
             for pid in pids:
                 with suppress(ProcessLookupError):

@@ -1,0 +1,68 @@
+"""Processes that a job forks: they must neither keep nor use what belongs to the worker."""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import NoReturn
+from weakref import WeakSet
+
+from psycopg2 import extensions
+from sqlalchemy import Engine, event
+
+from spoils.errors import SpoilsError
+
+
+class InForkedProcess(SpoilsError):
+    """A process forked by a job has no database session. Use queue.session in the job itself."""
+
+
+class Forks:
+    """Cuts forked processes off the connections of `engines`.
+
+    A forked process that inherits them keeps the sessions and the lock of a dead worker until it ends itself, and
+    whatever it sends there mixes with the statements of the worker.
+    """
+
+    def __init__(self, *engines: Engine) -> None:
+        self._engines = engines
+        self._connections: WeakSet[extensions.connection] = WeakSet()
+        for engine in engines:
+            event.listen(engine, "connect", self._connected, insert=True)
+
+    def watch(self) -> None:
+        """Do so in each process that is forked from now on."""
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def _connected(self, connection: extensions.connection, _record: object) -> None:
+        self._connections.add(connection)
+
+    def _in_child(self) -> None:
+        # Each socket is replaced by one whose other end is closed. If it were only closed, the next file that the job
+        # opens would get its number, and code that still uses the connection would write there. The session itself
+        # goes on: closing a copy of its socket sends nothing to the server.
+        dead, other_end = socket.socketpair()
+        other_end.close()
+        with dead:
+            for connection in self._connections:
+                if not connection.closed:
+                    os.dup2(dead.fileno(), connection.fileno(), inheritable=False)
+        for engine in self._engines:
+            engine.dispose(close=False)  # code that connects here gets a connection of this process
+        # Otherwise `Process.terminate` would stop the worker, through the wake-up pipe that both processes hold.
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def end_forked_process(error: BaseException | None) -> NoReturn:
+    """End a forked process where it comes back from `run`: what follows is the worker's code."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+        code = 1
+    sys.stdout.flush()
+    os._exit(code)
