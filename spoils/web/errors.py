@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from spoils.errors import UnsuitableDatabase
 from spoils.queue.enqueue import TwinVanished
 
 log = logging.getLogger("spoils.web")
@@ -29,12 +30,15 @@ TOO_SLOW = (
     "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
 )
 
+REFUSED = "The database does not allow this: its role lacks a right, or the plan's capacity is used up."
+
 
 def init_app(app: Flask) -> None:
     """Register the handlers on `app`."""
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(PoolTimeout, _database_away)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(UnsuitableDatabase, _database_away)
     app.register_error_handler(TwinVanished, lambda error: answer(503, str(error)))
     app.register_error_handler(Exception, _unforeseen)
 
@@ -81,6 +85,9 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
     code = getattr(error.orig, "pgcode", None)
     if code == errorcodes.QUERY_CANCELED:
         return _too_slow()
+    if code == errorcodes.INSUFFICIENT_PRIVILEGE:
+        log.error("The database refuses: %s", error.orig, extra={"action": "answer"})
+        return answer(503, REFUSED)
     # A follower that takes no writes yet is as good as away: so it is during a failover.
     if (
         isinstance(error, OperationalError)
