@@ -121,4 +121,6 @@ def _refuse_final(engine: Engine, error: OperationalError) -> None:
 
 
 def _reason(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split())
+    # Where the server has answered to a statement, what follows the message points into its text.
+    primary = isinstance(error.orig, psycopg2.Error) and error.orig.diag.message_primary
+    return " ".join((primary or str(error.orig)).split())

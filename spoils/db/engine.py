@@ -163,9 +163,11 @@ def obey_rules(
     }
     planning = {**(BY_INDEX if by_index else {}), **(BY_ORDER if by_order else {})}
 
+    # Before SQLAlchemy's own queries.
+    event.listen(engine, "connect", _refuse_unsuitable, insert=True)
+
     @event.listens_for(engine, "connect")
     def connected(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        _refuse_unsuitable(connection)
         register_type(_MOMENT, connection)  # type: ignore[arg-type]
         record.info[_READ_ONLY] = takes_no_writes(connection)
         cursor = connection.cursor()
@@ -192,7 +194,7 @@ def obey_rules(
     _replace_useless(engine, ping=ping)
 
 
-def _refuse_unsuitable(driver: Any) -> None:
+def _refuse_unsuitable(driver: Any, _record: ConnectionPoolEntry) -> None:
     if driver.info.server_version < LEAST_VERSION:
         raise UnsuitableDatabase(
             f"The server is PostgreSQL {driver.info.server_version // 1_00_00}. Spoils needs "
