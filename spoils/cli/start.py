@@ -106,7 +106,8 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
             check_schema(engine)
         except OperationalError as exc:
             _refuse_final(engine, exc)
-            log.warning("The database does not answer yet: %s", _reason(exc), extra={"action": "start"})
+            reason = _reason(exc)
+            log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
             if select.select([] if parent is None else [parent], [], [], pause)[0]:
                 raise DatabaseAway("The parent process has ended before the database answered.") from exc
             pause = min(pause * 2, 10.0)

@@ -54,6 +54,11 @@ SESSION_RULES = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+# A statement whose client is gone ends within a second, and its locks with it. Only servers on Linux can see that while
+# they execute; others refuse the setting.
+CHECK_CLIENT = (
+    "SELECT set_config('client_connection_check_interval', '1000', false) WHERE version() LIKE '%linux%'"
+)
 # Limits that a role sets are meant for somebody else's statements. An idle connection that listens, or a migration of a
 # large table, is no mistake.
 NO_LIMITS = {"idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0"}
@@ -179,7 +184,7 @@ def obey_rules(
         if not keep_role_limits:
             rules |= limits | (NO_LIMITS_17 if connection.info.server_version >= 17_00_00 else {})
         if direct:
-            cursor.execute(_set("SET", SESSION_RULES | rules | planning))
+            cursor.execute(_set("SET", SESSION_RULES | rules | planning) + CHECK_CLIENT)
         else:
             # A pooler hands the session on to others after each transaction: what outlives it would be theirs.
             # The isolation comes first, since nothing may be executed before it.

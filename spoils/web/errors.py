@@ -30,8 +30,6 @@ TOO_SLOW = (
     "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
 )
 
-REFUSED = "The database does not allow this: its role lacks a right, or the plan's capacity is used up."
-
 
 def init_app(app: Flask) -> None:
     """Register the handlers on `app`."""
@@ -85,9 +83,6 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
     code = getattr(error.orig, "pgcode", None)
     if code == errorcodes.QUERY_CANCELED:
         return _too_slow()
-    if code == errorcodes.INSUFFICIENT_PRIVILEGE:
-        log.error("The database refuses: %s", error.orig, extra={"action": "answer"})
-        return answer(503, REFUSED)
     # A follower that takes no writes yet is as good as away: so it is during a failover.
     if (
         isinstance(error, OperationalError)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db import dialect, held
+from spoils.db import dialect
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.db.explicit import Driver, ExplicitTransaction
 from spoils.worker.transient import is_transient
@@ -26,7 +26,6 @@ def pooled(database_url: str, connection: Connection) -> Iterator[Engine]:
     engine = create_engine(driver_url(database_url, dialect.NAME), **options)
     obey_rules(engine, ping=False)
     yield engine
-    held.let_go()
     engine.dispose()
 
 
@@ -53,11 +52,13 @@ def test_a_statement_that_a_demoted_server_refuses_ends_its_connection(
 def test_an_enqueue_s_statement_that_a_demoted_server_refuses_ends_its_connection(
     pooled: Engine, connection: Connection
 ) -> None:
-    demoted = held.take(pooled)
-    with demoted.driver_connection.cursor() as cursor:  # type: ignore[union-attr]
-        cursor.execute(DEMOTE)
-    demoted.commit()
-    held.give_back(pooled, demoted, hold=True)
+    # Between the pool's look at the connection and the statement.
+    @event.listens_for(pooled, "checkout", once=True)
+    def demote(driver: Any, *_: object) -> None:
+        with driver.cursor() as cursor:
+            cursor.execute(DEMOTE)
+        driver.commit()
+
     with pytest.raises(DBAPIError) as refused:
         PUT.rows_alone(pooled, {"name": "one"})
     assert refused.value.connection_invalidated

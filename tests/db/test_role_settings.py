@@ -9,9 +9,11 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.cli.start import starting_engine
 from spoils.config import Settings
+from spoils.job.registry import registry
 from spoils.models import db
 from spoils.web import create_app
 from spoils.worker.application import create_worker_app
+from spoils.worker.rooms import Rooms
 from tests.pooler import a_pooler
 from tests.programs import worker
 from tests.rows import Rows
@@ -76,6 +78,17 @@ def for_jobs(url: str) -> Engine:
         return db.engine
 
 
+def for_the_worker(url: str) -> Engine:
+    rooms = Rooms(
+        settings=Settings.from_env({}),
+        registry=registry,
+        database_url=url,
+        on_ended=lambda: None,
+        on_crippled=lambda: None,
+    )
+    return rooms.engine
+
+
 def shown(connection: Connection, names: list[str]) -> dict[str, str]:
     return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names}
 
@@ -85,10 +98,11 @@ def shown(connection: Connection, names: list[str]) -> dict[str, str]:
     [
         (for_start, UNLIMITED),
         (for_pages, {**UNLIMITED, "statement_timeout": "5s"}),
+        (for_the_worker, {**UNLIMITED, "lock_timeout": "5s"}),
         # A job's statements are limited as the role is.
         (for_jobs, {name: ODD[name] for name in UNLIMITED}),
     ],
-    ids=["start", "pages", "jobs"],
+    ids=["start", "pages", "worker", "jobs"],
 )
 def test_the_settings_of_a_role_do_not_reach_a_connection(
     odd_url: str, make: Callable[[str], Engine], limits: dict[str, str]
