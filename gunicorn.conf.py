@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 
+from spoils.cli.start import check_database, guarded
 from spoils.config import Settings
 from spoils.errors import SettingError
 from spoils.web import balance
@@ -72,6 +73,12 @@ control_socket_disable = True
 # The worker waits for whole requests, long bodies aside: those a thread reads, and it waits so long for each piece,
 # as it does for a client that does not take its answer.
 SLOWEST_PIECE_SECONDS = 10
+
+
+def on_starting(_server):
+    """End before a process is made where the database would refuse each of them."""
+    if code := guarded(lambda: check_database(_settings) or 0):
+        sys.exit(code)
 
 
 def when_ready(server):

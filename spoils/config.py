@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from spoils.cron import Cron, CronError
+from spoils.database_url import connection_arguments
 from spoils.errors import SettingError
 from spoils.strength import weakness
 
@@ -97,6 +98,10 @@ class Settings(BaseModel):
         scheme, _, rest = url.partition("://")
         if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not rest:
             raise _wrong("a URL that starts with postgresql:// or postgres:// is needed")
+        try:
+            connection_arguments(f"postgresql://{rest}")
+        except ValueError as exc:
+            raise _wrong(str(exc)) from None
         return f"postgresql://{rest}"
 
     @field_validator("openfoodfacts_url")

@@ -23,3 +23,7 @@ class PayloadError(SpoilsError, ValueError):
 
 class DatabaseAway(SpoilsError):
     """The database does not answer."""
+
+
+class UnsuitableDatabase(SpoilsError):
+    """The database's encoding or the server's version is not supported."""

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.exc import OperationalError
-
 from spoils.cli.development import run_development
 from spoils.cli.start import begin, check_worker_settings, guarded, starting_engine
+from spoils.config import environment_with
+from spoils.database_url import without_password
 from spoils.db import sharing
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.url import database_url, psql
-from spoils.errors import DatabaseAway
+from spoils.errors import SettingError
 from spoils.job.registry import registry
 from spoils.queue.rescue import rescue_foreign
 
@@ -42,20 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "psql": lambda: _psql(rest),
         "adopt": _adopt,
     }
-    sys.exit(guarded(lambda: _with_database(actions[chosen.command])))
-
-
-def _with_database(command: Callable[[], int]) -> int:
-    try:
-        return command()
-    except OperationalError as exc:
-        raise DatabaseAway(f"The database does not answer: {' '.join(str(exc.orig).split())}") from exc
+    sys.exit(guarded(actions[chosen.command]))
 
 
 def _migrate() -> int:
     settings = begin()
-    migrate(starting_engine(database_url(settings)), shared_with_fang=settings.shared_with_fang)
-    print("The schema is up to date.")
+    newer = migrate(starting_engine(database_url(settings)), shared_with_fang=settings.shared_with_fang)
+    if newer is None:
+        print("The schema is up to date.")
+    else:
+        print(f"The schema is newer than this release (revision {newer}): nothing to do.")
     return 0
 
 
@@ -73,8 +69,12 @@ def _check() -> int:
 
 def _psql(arguments: Sequence[str]) -> int:
     settings = begin()
-    url = database_url(settings)
-    return subprocess.run([psql(settings), url, *arguments], check=False).returncode
+    url, password = without_password(database_url(settings))
+    environment = environment_with(PGPASSWORD=password) if password else None
+    try:
+        return subprocess.run([psql(settings), url, *arguments], env=environment, check=False).returncode
+    except FileNotFoundError as exc:
+        raise SettingError("psql is not on the PATH: install PostgreSQL's client programs.") from exc
 
 
 def _adopt() -> int:

@@ -5,22 +5,25 @@ import select
 import sys
 from collections.abc import Callable
 
+import psycopg2
+from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils import jobs, logs
 from spoils.clients.notifications import check_url
 from spoils.config import NOTIFY_PREFIX, Settings
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
+from spoils.db.refusal import is_final
 from spoils.db.url import database_url
 from spoils.errors import DatabaseAway, SettingError, SpoilsError
 from spoils.job.registry import registry
 
 log = logging.getLogger("spoils")
 
-# What libpq says where no waiting helps. It has no codes for it.
-HOPELESS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+# What the database refuses for a reason that its operator can mend; any other error of it is a mistake of this program.
+REFUSALS = (psycopg2.OperationalError, InsufficientPrivilege, ReadOnlySqlTransaction)
 PAUSE_SECONDS = 1.0
 """Between two tries at a database that does not answer at the start. Jobs wait until a worker sees that it is back."""
 
@@ -35,12 +38,19 @@ def begin(*, development: bool = False) -> Settings:
 
 
 def guarded(program: Callable[[], int]) -> int:
-    """Run `program`; what Spoils raises on purpose becomes a sentence on standard error and exit code 2."""
+    """Run `program`; what Spoils raises on purpose, and what the database refuses, becomes a sentence on standard error
+    and exit code 2.
+    """
     try:
         return program()
     except SpoilsError as exc:
         print(exc, file=sys.stderr)
-        return 2
+    except DBAPIError as exc:
+        if not isinstance(exc.orig, REFUSALS):
+            raise
+        what = "refuses" if getattr(exc.orig, "pgcode", None) else "does not answer"
+        print(f"The database {what}: {_reason(exc)}", file=sys.stderr)
+    return 2
 
 
 def check_worker_settings(settings: Settings) -> None:
@@ -74,6 +84,20 @@ def starting_engine(url: str) -> Engine:
     return make_engine(url, connections=1, application_name="spoils:start")
 
 
+def check_database(settings: Settings) -> None:
+    """Raises SettingError or SchemaBehind where the web would serve nothing; one that does not answer may come back."""
+    if settings.database_url is None:
+        return  # the embedded one, which is brought up to date on the way
+    engine = starting_engine(settings.database_url)
+    try:
+        check_schema(engine)
+    except OperationalError as exc:
+        _refuse_final(engine, exc)
+        log.warning("The database does not answer yet: %s", _reason(exc), extra={"action": "start"})
+    finally:
+        engine.dispose()
+
+
 def await_schema(engine: Engine, *, parent: int | None = None) -> None:
     """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over.
 
@@ -84,9 +108,8 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
         try:
             check_schema(engine)
         except OperationalError as exc:
-            reason = str(exc.orig).strip()
-            if any(words in reason for words in HOPELESS):
-                raise SettingError(f"DATABASE_URL is wrong: {reason}") from exc
+            _refuse_final(engine, exc)
+            reason = _reason(exc)
             if reason != logged:
                 log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
                 logged = reason
@@ -94,3 +117,15 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
                 raise DatabaseAway("The parent process has ended before the database answered.") from exc
         else:
             return
+
+
+def _refuse_final(engine: Engine, error: OperationalError) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    if getattr(error.orig, "pgcode", None) is None and is_final(url, str(error.orig)):
+        raise SettingError(f"DATABASE_URL is wrong: {_reason(error)}") from error
+
+
+def _reason(error: DBAPIError) -> str:
+    # Where the server has answered to a statement, what follows the message points into its text.
+    primary = isinstance(error.orig, psycopg2.Error) and error.orig.diag.message_primary
+    return " ".join((primary or str(error.orig)).split())

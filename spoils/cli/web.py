@@ -5,7 +5,7 @@ import sys
 from flask import Flask
 from werkzeug.serving import make_server
 
-from spoils.cli.start import begin, guarded, ready_url
+from spoils.cli.start import begin, check_database, guarded, ready_url
 from spoils.errors import SpoilsError
 from spoils.web import create_app
 
@@ -28,6 +28,7 @@ def development_app() -> None:
 
     def program() -> int:
         settings = begin(development=True)
+        check_database(settings)
         app = create_app(settings, database_url=ready_url(settings))
         make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()
         return 0

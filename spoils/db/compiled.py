@@ -15,7 +15,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
 from spoils.db import held
-from spoils.db.engine import BY_INDEX, DIRECT, is_direct, is_planned_once
+from spoils.db.engine import BY_INDEX, DIRECT, is_direct, is_planned_once, refused_by_read_only_server
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 # Prepared statements number their parameters.
@@ -195,7 +195,7 @@ def _told(
     dialect: Dialect,
     driver: Any,
 ) -> Exception:
-    gone = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+    gone = refused_by_read_only_server(error) or dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
     if gone:
         owner.invalidate(error)
     return _error(error, statement, dialect, gone=gone)

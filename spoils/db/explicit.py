@@ -8,6 +8,7 @@ from psycopg2.extensions import STATUS_READY, TRANSACTION_STATUS_IDLE, TRANSACTI
 from sqlalchemy import Connection, Engine
 
 from spoils.db.compiled import Compiled, execute
+from spoils.db.engine import first_in_transaction
 
 FIRST_SAVEPOINT = "sa_savepoint_1"
 """What SQLAlchemy calls the first one of a connection. Were it to find another name, it would make its own."""
@@ -28,7 +29,8 @@ class ExplicitTransaction:
         """Begin it. Not done when it is made: who is to cut off a server that does not answer must hold it by then."""
         self.driver.autocommit = True
         self.driver.in_sql = True  # before it is so: an interruption may come between
-        execute(self.connection, f"BEGIN; SAVEPOINT {FIRST_SAVEPOINT}")
+        rules = first_in_transaction(self.connection)
+        execute(self.connection, f"{rules}BEGIN; SAVEPOINT {FIRST_SAVEPOINT}")
         self.driver.savepoint = FIRST_SAVEPOINT
         self.connection.begin()
 

@@ -3,7 +3,7 @@
 import pkgutil
 
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from spoils.errors import SpoilsError
@@ -21,10 +21,11 @@ class TableBusy(SpoilsError):
     """Somebody else holds a lock on a table for longer than others should wait behind a migration."""
 
 
-def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> None:
+def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> str | None:
     """Bring the schema to `revision` in one transaction; safe to call from several processes at once.
 
-    Raises TableBusy, with nothing changed.
+    A schema that is newer than this release stays as it is: its revision is returned. Raises TableBusy, with nothing
+    changed.
     """
     # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
@@ -35,6 +36,9 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            standing = _standing(connection)
+            if _is_newer(standing):
+                return standing
             # Behind one who waits for a table all others wait too: not for as long as a dump takes.
             connection.execute(text("SET LOCAL lock_timeout = '3s'"))
             config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
@@ -46,17 +50,26 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
                 "run it again when that is over."
             ) from exc
         raise
+    return None
 
 
 def check_schema(engine: Engine) -> None:
     """Raises SchemaBehind where the database lacks a revision of this release; a newer schema is fine."""
     with engine.connect() as connection:
-        migrated = connection.scalar(text("SELECT to_regclass('spoils_version') IS NOT NULL"))
-        standing = connection.scalar(text("SELECT version_num FROM spoils_version")) if migrated else None
-    known = revisions()
-    # A revision that is not known here came with a later release, which runs beside this one while it is rolled out.
-    if standing != known[-1] and (standing is None or standing in known):
+        standing = _standing(connection)
+    if standing != revisions()[-1] and not _is_newer(standing):
         raise SchemaBehind("The database's schema is older than this release. Run: python -m spoils migrate")
+
+
+def _standing(connection: Connection) -> str | None:
+    migrated = connection.scalar(text("SELECT to_regclass('spoils_version') IS NOT NULL"))
+    return connection.scalar(text("SELECT version_num FROM spoils_version")) if migrated else None
+
+
+def _is_newer(standing: str | None) -> bool:
+    # A revision that is not known here came with a later release, which runs beside this one while it is rolled out,
+    # or did so before this one was restored.
+    return standing is not None and standing not in revisions()
 
 
 def revisions() -> list[str]:

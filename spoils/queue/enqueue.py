@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from spoils import wire
 from spoils.db import held
 from spoils.db.compiled import Compiled
+from spoils.db.engine import was_rolled_back
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.job.registry import registry
@@ -162,7 +163,7 @@ def enqueue_surely(
             return found._replace(duplicate=found.key != key) if found.duplicate else found
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
-            again = exc.connection_invalidated or isinstance(exc, IntegrityError)
+            again = exc.connection_invalidated or isinstance(exc, IntegrityError) or was_rolled_back(exc)
             if not again or not tries_left:
                 raise
             held.let_go()

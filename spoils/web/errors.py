@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
+from spoils.errors import UnsuitableDatabase
 from spoils.queue.enqueue import TwinVanished
 
 log = logging.getLogger("spoils.web")
@@ -35,6 +36,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(PoolTimeout, _database_away)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(UnsuitableDatabase, _database_away)
     app.register_error_handler(TwinVanished, lambda error: answer(503, str(error)))
     app.register_error_handler(Exception, _unforeseen)
 

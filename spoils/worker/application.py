@@ -33,7 +33,8 @@ def create_worker_app(settings: Settings, *, database_url: str, worker_id: UUID)
     )
     db.init_app(app)
     with app.app_context():
-        obey_rules(db.engine)
+        # Its statements are the job's: what the role allows them counts, and the job's own timeout.
+        obey_rules(db.engine, keep_role_limits=True)
     return app
 
 

@@ -41,7 +41,7 @@ class Proxy:
 
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url)
-        self._server = f"{url.query['host']}/.s.PGSQL.{url.query['port']}"
+        self._server = _socket_of(database_url)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.url = url.set(
@@ -68,6 +68,10 @@ class Proxy:
     def connections(self) -> int:
         """How many connections are open towards the client."""
         return sum(pair.open for pair in self._copy())
+
+    def switch(self, database_url: str) -> None:
+        """Lead new connections to another server, as a changed name does; those that are open stay where they are."""
+        self._server = _socket_of(database_url)
 
     def drop(self) -> None:
         """Become a black hole: no packet is acknowledged any more, in neither direction, and nobody is told.
@@ -272,6 +276,11 @@ class _Pair:
         finally:
             if not self._deaf:
                 self.cut()
+
+
+def _socket_of(database_url: str) -> str:
+    query = make_url(database_url).query
+    return f"{query['host']}/.s.PGSQL.{query['port']}"
 
 
 def _messages(source: socket.socket, *, startup: bool) -> Iterator[bytes]:

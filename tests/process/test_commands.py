@@ -5,15 +5,19 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import requests
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
 from spoils.cli.commands import main
 from spoils.config import Settings
 from spoils.errors import SettingError
+from tests.conftest import a_database
+from tests.fake_postgres import STARTING, WRONG_PASSWORD, FakePostgres
 from tests.programs import Program, Web, free_port
 from tests.rows import Rows
 from tests.support import eventually
@@ -63,6 +67,17 @@ def alive(pid: int) -> bool:
 def test_migrate_says_when_it_is_done_and_may_be_run_again(empty_database_url: str) -> None:
     for _ in range(2):
         assert run("migrate", DATABASE_URL=empty_database_url) == (0, "The schema is up to date.")
+
+
+def test_migrate_leaves_a_schema_that_is_newer_than_this_release(
+    database_url: str, connection: Connection
+) -> None:
+    connection.execute(text("UPDATE spoils_version SET version_num = '9999'"))
+    assert run("migrate", DATABASE_URL=database_url) == (
+        0,
+        "The schema is newer than this release (revision 9999): nothing to do.",
+    )
+    assert connection.execute(text("SELECT version_num FROM spoils_version")).scalar_one() == "9999"
 
 
 def test_migrate_takes_a_url_as_heroku_writes_it(empty_database_url: str) -> None:
@@ -133,6 +148,17 @@ def test_a_command_that_there_is_not_is_answered_with_those_there_are(
 
 WRONG = [
     ("DATABASE_URL", "mysql://root:s3cret@localhost/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:many/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:65536/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:0/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret/more@one,other/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret@one:5432,other:5432/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one:5432&host=other:5432"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?password_of=s3cret"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=perhaps"),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=require&sslmode=disable"),
+    ("DATABASE_URL", "postgresql://root:not@s3cret@localhost/x"),
+    ("DATABASE_URL", "postgresql://root:s3cret/x"),
     ("PORT", "http"),
     ("PORT", "65536"),
     ("WEB_CONCURRENCY", "many"),
@@ -180,15 +206,128 @@ def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -
         ["app.py"],
         ["-m", "spoils", "dev"],
         ["-m", "spoils", "migrate"],
+        ["-m", "spoils", "check"],
+        ["-m", "spoils", "psql"],
     ],
-    ids=["gunicorn as a module", "gunicorn", "worker", "app", "dev", "migrate"],
+    ids=["gunicorn as a module", "gunicorn", "worker", "app", "dev", "migrate", "check", "psql"],
 )
-def test_no_program_starts_with_a_wrong_setting(database_url: str, program: list[str]) -> None:
-    with Program(*program, DATABASE_URL=database_url, WEB_CONCURRENCY="0", PORT="http") as started:
+def test_no_program_starts_with_a_wrong_setting(program: list[str]) -> None:
+    several = "postgresql://spoils:s3cret@one,other/spoils"
+    with Program(*program, DATABASE_URL=several, WEB_CONCURRENCY="0", PORT="http") as started:
         assert started.ends() == 2
+    assert "DATABASE_URL is wrong: it names several hosts" in started.output
     assert "WEB_CONCURRENCY is wrong" in started.output
     assert "PORT is wrong" in started.output
     assert "Traceback" not in started.output
+    assert "s3cret" not in started.output
+
+
+GUNICORN = ["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"]
+SERVING = pytest.mark.parametrize("program", [GUNICORN, ["worker.py"]], ids=["gunicorn", "worker"])
+
+
+def ends_with_2(*program: str, **environment: str) -> str:
+    """Run a program that may not start; the one sentence that it prints."""
+    with Program(*program, PORT=str(free_port()), **environment) as started:
+        assert started.ends() == 2
+    assert "Traceback" not in started.output
+    return started.lines[-1]
+
+
+@pytest.fixture
+def stranger(database_url: str, connection: Connection) -> Iterator[str]:
+    """The URL of the test's database for a role that has no right to anything in it."""
+    role = f"stranger_{uuid4().hex}"
+    connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    yield make_url(database_url).set(username=role).render_as_string(hide_password=False)
+    connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@SERVING
+def test_no_program_starts_with_a_role_that_may_not_read_its_tables(
+    stranger: str, program: list[str]
+) -> None:
+    assert (
+        ends_with_2(*program, DATABASE_URL=stranger)
+        == "The database refuses: permission denied for table spoils_version"
+    )
+
+
+def test_migrate_with_a_role_that_may_not_create_tables_tells_so(
+    stranger: str, connection: Connection
+) -> None:
+    connection.execute(text("DROP TABLE spoils_version"))
+    connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
+    assert (
+        ends_with_2("-m", "spoils", "migrate", DATABASE_URL=stranger)
+        == "The database refuses: permission denied for schema public"
+    )
+
+
+@pytest.fixture(params=["LATIN1", "SQL_ASCII"])
+def other_encoding_url(request: pytest.FixtureRequest, postgres_url: str) -> Iterator[str]:
+    yield from a_database(postgres_url, f"TEMPLATE template0 ENCODING '{request.param}' LOCALE 'C'")
+
+
+def test_no_program_works_on_a_database_of_another_encoding(other_encoding_url: str) -> None:
+    for program in (
+        GUNICORN,
+        ["app.py"],
+        ["worker.py"],
+        ["-m", "spoils", "migrate"],
+        ["-m", "spoils", "dev"],
+    ):
+        assert re.fullmatch(
+            "The database's encoding is (LATIN1|SQL_ASCII). Spoils needs UTF8: .*",
+            ends_with_2(*program, DATABASE_URL=other_encoding_url),
+        )
+
+
+@SERVING
+def test_a_refused_password_ends_each_program_in_whatever_language_it_is_refused(program: list[str]) -> None:
+    with FakePostgres(lambda _: WRONG_PASSWORD) as server:
+        said = ends_with_2(*program, DATABASE_URL=server.url)
+    assert re.fullmatch("DATABASE_URL is wrong: .*FATAL: Passwort-Authentifizierung .* fehlgeschlagen", said)
+    assert "s3cret" not in said
+
+
+def test_a_worker_waits_for_a_server_that_starts_in_whatever_language_it_says_so() -> None:
+    with FakePostgres(lambda number: STARTING if number < 4 else WRONG_PASSWORD) as server:
+        with Program("worker.py", DATABASE_URL=server.url) as started:
+            started.says("The database does not answer yet: .*система баз данных запускается")
+            assert started.ends() == 2
+        assert started.lines[-1].startswith("DATABASE_URL is wrong: ")
+
+
+def test_the_web_does_not_start_on_a_schema_that_was_never_made(empty_database_url: str) -> None:
+    assert ends_with_2(*GUNICORN, DATABASE_URL=empty_database_url) == (
+        "The database's schema is older than this release. Run: python -m spoils migrate"
+    )
+
+
+def test_psql_is_told_the_password_by_its_environment(tmp_path: Path) -> None:
+    fake = tmp_path / "psql"
+    fake.write_text('#!/bin/sh\necho "arguments: $*"\necho "password: $PGPASSWORD"\n')
+    fake.chmod(0o755)
+    code, output = run(
+        *("psql", "--command", "SELECT 1"),
+        DATABASE_URL="postgres://spoils:s3cret%2F%40@db.example/spoils?sslmode=require",
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )
+    assert (code, output.splitlines()) == (
+        0,
+        [
+            "arguments: postgresql://spoils@db.example/spoils?sslmode=require --command SELECT 1",
+            "password: s3cret/@",
+        ],
+    )
+
+
+def test_psql_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
+    assert run("psql", DATABASE_URL=NOWHERE, PATH=str(tmp_path)) == (
+        2,
+        "psql is not on the PATH: install PostgreSQL's client programs.",
+    )
 
 
 WITH_ANOTHER_SHELF = """

@@ -1,5 +1,6 @@
 """Enqueuing: one row a job, and one active row a unique payload, however many ask at once."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -387,3 +388,35 @@ def test_what_was_enqueued_is_told(caplog: pytest.LogCaptureFixture, duplicate: 
     caplog.set_level("INFO", "spoils")
     log_enqueued(SampleJob(), Enqueued(str(uuid4()), TaskState.NEW, duplicate))
     assert [record.message for record in caplog.records] == [words]
+
+
+@pytest.fixture
+def undone(rows: Rows) -> Iterator[str]:
+    """The trigger that lets only the third and the fourth insert pass: a sequence counts failed statements too."""
+    rows.connection.exec_driver_sql(
+        """
+        CREATE SEQUENCE undone;
+        CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('undone') NOT IN (3, 4) THEN
+                RAISE EXCEPTION 'injected' USING ERRCODE = TG_ARGV[0];
+            END IF;
+            RETURN NEW;
+        END $$;
+        """
+    )
+    yield "CREATE TRIGGER undo BEFORE INSERT ON fang_tasks FOR EACH ROW EXECUTE FUNCTION undo('{code}')"
+    rows.connection.exec_driver_sql("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+def test_an_enqueue_that_the_server_rolled_back_is_tried_three_times(
+    direct: Engine, rows: Rows, undone: str, code: str
+) -> None:
+    rows.connection.exec_driver_sql(undone.format(code=code))
+    for number in (1, 2):
+        assert not enqueue_surely(direct, UniqueSampleJob(number=number)).duplicate
+    with pytest.raises(DBAPIError):
+        enqueue_surely(direct, UniqueSampleJob(number=3))
+    assert rows.value("SELECT last_value FROM undone") == 7
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 2

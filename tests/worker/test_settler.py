@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from spoils.db.engine import make_engine
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
@@ -195,22 +196,21 @@ def test_a_session_that_ends_is_no_refusal_and_the_group_is_written_on_another(
 
 
 def test_a_row_that_is_locked_waits_and_its_neighbours_do_not(
-    settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID
+    database_url: str, engine: Engine, connection: Connection, rows: Rows, me: UUID
 ) -> None:
+    impatient = make_engine(
+        database_url, connections=1, application_name="tests", autocommit=True, lock_timeout_ms=200
+    )
+    settler = Settler(engine=impatient, worker_id=me, release="v1", on_settled=lambda _: None)
     locked, free = rows.task(due_in=-1), rows.task()
     for claim in take(connection, me, 2):
         settler.hand_over(verdict_on(claim))
-    connection.execute(text(f"ALTER DATABASE {engine.url.database} SET lock_timeout = '200ms'"))
-    engine.pool.dispose()
-    try:
-        with held(engine) as other:
-            other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
-            assert settler.tick() == APART_SECONDS
-            assert (rows.state(locked), rows.state(free)) == ("in_progress", "finished")
-            assert not settler._refusals, "a wait is no refusal"
-    finally:
-        connection.execute(text(f"ALTER DATABASE {engine.url.database} RESET lock_timeout"))
-        engine.pool.dispose()
+    with held(engine) as other:
+        other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
+        assert settler.tick() == APART_SECONDS
+        assert (rows.state(locked), rows.state(free)) == ("in_progress", "finished")
+        assert not settler._refusals, "a wait is no refusal"
     a_second_later(settler)
     settler.tick()
     assert rows.state(locked) == "finished"
+    impatient.dispose()

@@ -9,6 +9,7 @@ from flask import Response, abort, current_app, request
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from spoils.db.engine import was_rolled_back
 from spoils.models import db
 from spoils.queue import keys
 from spoils.web.api import answers, body, tokens
@@ -43,21 +44,27 @@ def given() -> str | None:
 def once(act: Callable[[Connection], Answer]) -> Response:
     """Do `act` in one transaction and answer; where the request came before with its key, answer as then."""
     key = given()
-    if key is None:
-        with db.engine.begin() as connection:
-            answer = act(connection)
-            if answer.status >= 400:
-                connection.rollback()
-        return told(answer)
-    sent = _digest(request.method.encode(), request.full_path.encode(errors="replace"), body.sent())
     for tries_left in (2, 1, 0):
         try:
-            return _once(key, sent, act)
+            return _plainly(act) if key is None else _once(key, _sent(), act)
         except DBAPIError as exc:
             # Whether a commit that was not answered counted is what the key tells.
-            if not exc.connection_invalidated or not tries_left:
+            again = was_rolled_back(exc) or (key is not None and exc.connection_invalidated)
+            if not again or not tries_left:
                 raise
     raise AssertionError
+
+
+def _sent() -> str:
+    return _digest(request.method.encode(), request.full_path.encode(errors="replace"), body.sent())
+
+
+def _plainly(act: Callable[[Connection], Answer]) -> Response:
+    with db.engine.begin() as connection:
+        answer = act(connection)
+        if answer.status >= 400:
+            connection.rollback()
+    return told(answer)
 
 
 def _once(key: str, sent: str, act: Callable[[Connection], Answer]) -> Response:

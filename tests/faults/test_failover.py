@@ -1,0 +1,125 @@
+"""A standby is promoted and the name leads to it, while the old primary keeps its connections and only reads."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from spoils.config import Settings
+from spoils.db import embedded_server
+from spoils.db.embedded import EmbeddedPostgres
+from spoils.db.embedded_files import USER, Files, find_files
+from spoils.db.engine import make_engine
+from spoils.db.migrate import migrate
+from spoils.jobs import load as load_jobs
+from spoils.models import db
+from spoils.web import create_app
+from tests.conftest import THROW_AWAY
+from tests.faults import invariants
+from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
+from tests.faults.jobs import WorkJob
+from tests.faults.proxy import Proxy
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob
+
+pytestmark = pytest.mark.process
+
+FETCH = "/api/jobs/fetch-product"
+
+
+@dataclass
+class Pair:
+    """A primary and its standby, as the URLs of one database."""
+
+    primary: str
+    standby: str
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    postgres = EmbeddedPostgres(tmp_path / "server", settings=THROW_AWAY)
+    with ExitStack() as stack:
+        url = postgres.start()
+        stack.callback(postgres.remove)
+        engine = make_engine(url, connections=1, application_name="tests")
+        migrate(engine)
+        engine.dispose()
+        standby = standby_of(find_files(tmp_path / "server" / "16", 16))
+        embedded_server.ensure_running(standby, THROW_AWAY)
+        stack.callback(embedded_server.halt, standby, "immediate")
+        yield Pair(url, standby.url)
+
+
+def standby_of(primary: Files) -> Files:
+    """Copy a running server as one that follows it."""
+    place = primary.place / "standby"
+    standby = replace(primary, place=place, data=place / "data", socket=primary.socket / "s")
+    for folder, mode in ((place, 0o711), (standby.data, 0o700), (standby.socket, 0o700)):
+        folder.mkdir()
+        primary.give(folder, mode)
+    subprocess.run(
+        [
+            primary.programs / "pg_basebackup",
+            *("--host", str(primary.socket), "--username", USER, "--pgdata", str(standby.data)),
+            *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+        ],
+        env={"PATH": os.defpath, "LC_ALL": "C"},
+        cwd="/",
+        check=True,
+        user=primary.account.pw_uid if primary.account else None,
+        group=primary.account.pw_gid if primary.account else None,
+        extra_groups=[] if primary.account else None,
+    )
+    return standby
+
+
+def rows_at(stack: ExitStack, url: str) -> Rows:
+    engine = make_engine(url, connections=3, application_name="tests", autocommit=True)
+    stack.callback(engine.dispose)
+    return Rows(stack.enter_context(engine.connect()))
+
+
+def fail_over(old: Rows, new: Rows, proxy: Proxy, pair: Pair) -> None:
+    """Promote the standby once it has all that the primary accepted, and let the name lead to it."""
+    written = old.value("SELECT pg_current_wal_lsn()::text")
+    comes_true(lambda: new.value("SELECT pg_last_wal_replay_lsn() >= CAST(:lsn AS pg_lsn)", lsn=written))
+    assert new.value("SELECT pg_promote()")
+    proxy.switch(pair.standby)
+
+
+def test_after_a_failover_without_a_closed_socket_all_works_again_and_no_job_counts_it_as_its_failure(
+    pair: Pair,
+) -> None:
+    load_jobs()
+    with ExitStack() as stack:
+        proxy = stack.enter_context(Proxy(pair.primary))
+        old, new = rows_at(stack, pair.primary), rows_at(stack, pair.standby)
+        invariants.install(old.connection)
+        program = stack.enter_context(worker(proxy.url, WORKER_THREADS="4"))
+        app = create_app(Settings.from_env({"DATABASE_URL": proxy.url}))
+        client = app.test_client()
+        attends(old, 1)
+        accepted = enqueue_all(
+            old.connection, [WorkJob(number=one, seconds=1, transactional=one % 2 == 0) for one in range(24)]
+        )
+        in_flight(old, 3)
+        assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 200
+        old.connection.exec_driver_sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        old.connection.exec_driver_sql("SELECT pg_reload_conf()")
+        # The heartbeat, a claim or a job has met it.
+        program.says("read-only transaction")
+        assert client.post(FETCH, json={"barcode": "4006381333931"}).status_code == 503
+        fail_over(old, new, proxy, pair)
+        assert client.post(FETCH, json={"barcode": "4006381333931"}).status_code == 200
+        assert client.get("/api/jobs/status").status_code == 200
+        all_end(new, enqueue_all(new.connection, [SampleJob()]), timeout=10)
+        all_end(new, accepted, timeout=60)
+        assert new.value("SELECT max(retries) + max(crashes) FROM fang_tasks WHERE task_type = 'work'") == 0
+        assert program.process.poll() is None
+        invariants.check(new, accepted)
+        with app.app_context():
+            db.engine.dispose()
