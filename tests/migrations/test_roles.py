@@ -63,8 +63,7 @@ def rusty(engine_as: MakeEngine, owned: Engine, owner: str, other: str) -> Engin
         connection.exec_driver_sql(
             f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {owner}.fang_tasks TO {other}"
         )
-        engine = engine_as(other)
-    return engine
+    return engine_as(other)
 
 
 def counts(connection: Connection) -> dict[str, int]:

@@ -48,12 +48,13 @@ def full_url() -> Iterator[str]:
 def fill(url: str) -> None:
     connection = psycopg2.connect(url)
     connection.autocommit = True
-    with (
-        connection.cursor() as cursor,
-        pytest.raises(psycopg2.OperationalError, match="too many notifications"),
-    ):
-        for number in range(1000):
-            cursor.execute("SELECT pg_notify('other', repeat('x', 7000) || %s)", (number,))
+    # Each in a transaction of its own.
+    one_by_one = (
+        "DO $$ BEGIN FOR number IN 1..1000 LOOP "
+        "PERFORM pg_notify('other', repeat('x', 7000) || number); COMMIT; END LOOP; END $$"
+    )
+    with connection.cursor() as cursor, pytest.raises(psycopg2.OperationalError, match="too many"):
+        cursor.execute(one_by_one)
     connection.close()
 
 
