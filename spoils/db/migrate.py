@@ -1,11 +1,14 @@
 """Bringing a database to the schema of this release."""
 
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from psycopg2.errors import LockNotAvailable
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from spoils.db import sharing
 from spoils.errors import SpoilsError
 from spoils.migrations import versions
 
@@ -24,7 +27,7 @@ class TableBusy(SpoilsError):
 def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> None:
     """Bring the schema to `revision` in one transaction; safe to call from several processes at once.
 
-    Raises TableBusy, with nothing changed.
+    A table that is `shared_with_fang` gets its guard, until `sharing.end`. Raises TableBusy, with nothing changed.
     """
     # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
@@ -32,13 +35,24 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
 
     config = Config()
     config.set_main_option("script_location", "spoils:migrations")
+    with changing(engine) as connection:
+        config.attributes.update(
+            connection=connection, shared_with_fang=shared_with_fang, adopted=_adopts(connection)
+        )
+        command.upgrade(config, revision)
+        if shared_with_fang:
+            sharing.begin(connection)
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that changes the schema, by one process at a time. Raises TableBusy, with nothing changed."""
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             # Behind one who waits for a table all others wait too: not for as long as a dump takes.
             connection.execute(text("SET LOCAL lock_timeout = '3s'"))
-            config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
-            command.upgrade(config, revision)
+            yield connection
     except OperationalError as exc:
         if isinstance(exc.orig, LockNotAvailable):
             raise TableBusy(
@@ -46,6 +60,14 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
                 "run it again when that is over."
             ) from exc
         raise
+
+
+def _adopts(connection: Connection) -> bool | None:
+    """Whether the first revision takes over a table that is there; None where it has been applied already."""
+    found: bool | None = connection.scalar(
+        text("SELECT to_regclass('fang_tasks') IS NOT NULL WHERE to_regclass('spoils_version') IS NULL")
+    )
+    return found
 
 
 def check_schema(engine: Engine) -> None:
