@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from spoils.db import sharing
 from spoils.db.engine import make_engine, transaction
 from spoils.db.migrate import check_schema, migrate
 from spoils.queue.counts import count_tasks, recount
@@ -50,7 +51,7 @@ def engine_as(owner: str, other: str, empty_database_url: str) -> Iterator[MakeE
 def owned(engine_as: MakeEngine, owner: str) -> Engine:
     """The owner's engine, whose tables are in its own schema."""
     engine = engine_as(owner)
-    migrate(engine)
+    migrate(engine.execution_options(isolation_level="READ COMMITTED"))
     check_schema(engine)
     return engine
 
@@ -82,10 +83,17 @@ def test_a_role_with_rights_on_the_table_alone_inserts_claims_and_deletes(
         look_in(theirs, owner)
         for _ in range(3):
             theirs.execute(text(FANG_INSERT), {"metadata": '{"type": "Nightly"}', "task_type": "common"})
-        theirs.exec_driver_sql("UPDATE fang_tasks SET state = 'in_progress', updated_at = now()")
+        claim = "UPDATE fang_tasks SET state = 'in_progress', updated_at = now()"
+        theirs.exec_driver_sql(claim)
         assert counts(connection) == {"in_progress": 3}
+        with transaction(owned) as migrating:
+            sharing.begin(migrating)
+        assert theirs.exec_driver_sql(claim).rowcount == 0
+        theirs.exec_driver_sql("UPDATE fang_tasks SET uniq_hash = 'x'")
+        theirs.exec_driver_sql("UPDATE fang_tasks SET state = 'retried'")
+        assert counts(connection) == {"retried": 3}
         theirs.exec_driver_sql("DELETE FROM fang_tasks WHERE id IN (SELECT id FROM fang_tasks LIMIT 1)")
-        assert counts(connection) == {"in_progress": 2}
+        assert counts(connection) == {"retried": 2}
         theirs.exec_driver_sql("TRUNCATE fang_tasks")
         assert counts(connection) == {}
 
