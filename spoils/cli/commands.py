@@ -10,10 +10,11 @@ from spoils.cli.start import begin, check_worker_settings, guarded, starting_eng
 from spoils.config import environment_with
 from spoils.database_url import without_password
 from spoils.db import sharing
-from spoils.db.migrate import check_schema, migrate
+from spoils.db.migrate import changing, check_schema, migrate
 from spoils.db.url import database_url, psql
 from spoils.errors import SettingError
 from spoils.job.registry import registry
+from spoils.queue.counts import recount
 from spoils.queue.rescue import rescue_foreign
 
 
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         required=True,
         help="say that no worker of that system runs any more",
     )
+    commands.add_parser(
+        "recount", help="correct the counts by type and state, as after a restore of data alone"
+    )
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.command != "psql":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "check": _check,
         "psql": lambda: _psql(rest),
         "adopt": _adopt,
+        "recount": _recount,
     }
     sys.exit(guarded(actions[chosen.command]))
 
@@ -79,10 +84,27 @@ def _psql(arguments: Sequence[str]) -> int:
 
 def _adopt() -> int:
     settings = begin()
+    if settings.shared_with_fang:
+        raise SettingError(
+            "SPOILS_SHARED_WITH_FANG is set: the next migrate would share the table again. Unset it first."
+        )
+    engine = starting_engine(database_url(settings))
+    check_schema(engine)
+    with changing(engine) as connection:
+        # First, so that no two of those that go back have one hash.
+        sharing.end(connection)
+        given_back = rescue_foreign(connection, timeout_seconds=0)
+    print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
+    return 0
+
+
+def _recount() -> int:
+    settings = begin()
     engine = starting_engine(database_url(settings))
     check_schema(engine)
     with engine.begin() as connection:
-        given_back = rescue_foreign(connection, timeout_seconds=0)
-        sharing.end(connection)
-    print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
+        corrections = recount(connection)
+    for correction in corrections:
+        print(correction)
+    print(f"Corrected {len(corrections)} counts." if corrections else "The counts were right.")
     return 0

@@ -1,11 +1,14 @@
 """Bringing a database to the schema of this release."""
 
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from psycopg2.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from spoils.db import sharing
 from spoils.errors import SpoilsError
 from spoils.migrations import versions
 
@@ -24,8 +27,8 @@ class TableBusy(SpoilsError):
 def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> str | None:
     """Bring the schema to `revision` in one transaction; safe to call from several processes at once.
 
-    A schema that is newer than this release stays as it is: its revision is returned. Raises TableBusy, with nothing
-    changed.
+    A table that is `shared_with_fang` gets its guard, until `sharing.end`. A schema that is newer than this release stays
+    as it is: its revision is returned. Raises TableBusy, with nothing changed.
     """
     # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
@@ -33,16 +36,28 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
 
     config = Config()
     config.set_main_option("script_location", "spoils:migrations")
+    with changing(engine) as connection:
+        standing = _standing(connection)
+        if _is_newer(standing):
+            return standing
+        config.attributes.update(
+            connection=connection, shared_with_fang=shared_with_fang, adopted=_adopts(connection)
+        )
+        command.upgrade(config, revision)
+        if shared_with_fang:
+            sharing.begin(connection)
+    return None
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that changes the schema, by one process at a time. Raises TableBusy, with nothing changed."""
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            standing = _standing(connection)
-            if _is_newer(standing):
-                return standing
             # Behind one who waits for a table all others wait too: not for as long as a dump takes.
             connection.execute(text("SET LOCAL lock_timeout = '3s'"))
-            config.attributes.update(connection=connection, shared_with_fang=shared_with_fang)
-            command.upgrade(config, revision)
+            yield connection
     except OperationalError as exc:
         if isinstance(exc.orig, LockNotAvailable):
             raise TableBusy(
@@ -50,7 +65,14 @@ def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "
                 "run it again when that is over."
             ) from exc
         raise
-    return None
+
+
+def _adopts(connection: Connection) -> bool | None:
+    """Whether the first revision takes over a table that is there; None where it has been applied already."""
+    found: bool | None = connection.scalar(
+        text("SELECT to_regclass('fang_tasks') IS NOT NULL WHERE to_regclass('spoils_version') IS NULL")
+    )
+    return found
 
 
 def check_schema(engine: Engine) -> None:

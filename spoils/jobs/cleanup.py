@@ -7,6 +7,7 @@ from spoils.config import current_settings
 from spoils.job import Job, Queue
 from spoils.models import TaskState, db
 from spoils.queue import prune
+from spoils.queue.counts import recount
 
 KEYS_KEPT_DAYS = 1.0
 Batch = Callable[[], int]
@@ -15,7 +16,7 @@ TRASH_DAYS = 1.0
 
 
 class CleanupJob(Job):
-    """Deletes finished and failed jobs beyond their retention, and the side records of what is gone."""
+    """Deletes finished and failed jobs beyond their retention, and the side records of what is gone; then recounts."""
 
     task_type = "cleanup"
     uniq = True
@@ -47,3 +48,8 @@ class CleanupJob(Job):
             for name, batch in batches.items():
                 while (gone := batch()) and not queue.stopping:
                     queue.log.info("Pruned %d %s", gone, name)
+        # A restore of data alone counts each row twice, and a delete beyond a plan's capacity counts none.
+        with db.engine.begin() as connection:
+            corrections = recount(connection)
+        if corrections:
+            queue.log.warning("Corrected the counts: %s", "; ".join(map(str, corrections)))

@@ -203,14 +203,16 @@ def claim(
     worker_id: UUID,
     cursors: Cursors,
     kinds: Sequence[str],
+    only_known: bool = False,
     limit: int,
     paused: frozenset[str] = frozenset(),
 ) -> tuple[list[Claim], bool]:
     """Take up to `limit` due tasks of the cursors' types, those of the highest priority first; and whether there may
     be more at once.
 
-    In each type the oldest come first; types of equal priority take turns. Of type `common`, only those whose class is
-    among `kinds`. Types that are `paused` are left out, and so are suspects; see `claim_suspect`.
+    In each type the oldest come first; types of equal priority take turns. Of type `common`, and with `only_known` of
+    all types, only those whose class is among `kinds`. Types that are `paused` are left out, and so are suspects; see
+    `claim_suspect`.
     """
     started = time.monotonic()
     reach = cursors.reach(started, limit, paused)
@@ -218,7 +220,13 @@ def claim(
         return [], False
     rows = (_CLAIM_BY_AGE if reach.by_age else _CLAIM).rows(
         connection,
-        {"worker_id": str(worker_id), "kinds": list(kinds), "most_of_all": limit, **_arrays(reach)},
+        {
+            "worker_id": str(worker_id),
+            "kinds": list(kinds),
+            "only_known": only_known,
+            "most_of_all": limit,
+            **_arrays(reach),
+        },
     )
     claims = _claims(rows)
     found = _found(claims, behind=rows[0][0])
@@ -231,11 +239,20 @@ class ClaimOne:
     due. Its commit waits for the disk unless the session says that it need not."""
 
     def __init__(
-        self, connection: Connection, *, worker_id: UUID, task_types: Sequence[str], kinds: Sequence[str]
+        self,
+        connection: Connection,
+        *,
+        worker_id: UUID,
+        task_types: Sequence[str],
+        kinds: Sequence[str],
+        only_known: bool = False,
     ) -> None:
         values = {
-            "worker_id": str(worker_id), "types": arrays.quoted(task_types), "kinds": arrays.quoted(kinds),
-        }  # fmt: skip
+            "worker_id": str(worker_id),
+            "types": arrays.quoted(task_types),
+            "kinds": arrays.quoted(kinds),
+            "only_known": only_known,
+        }
         self._bound = _CLAIM_ONE.bound(connection, values, but="named")
 
     def take(self, key: str) -> list[Claim]:
@@ -244,10 +261,20 @@ class ClaimOne:
 
 
 def claim_suspect(
-    connection: Connection, *, worker_id: UUID, task_types: Sequence[str], kinds: Sequence[str]
+    connection: Connection,
+    *,
+    worker_id: UUID,
+    task_types: Sequence[str],
+    kinds: Sequence[str],
+    only_known: bool = False,
 ) -> list[Claim]:
     """Take the one oldest due task that was running at two deaths. The caller must have nothing else in flight."""
-    values = {"worker_id": str(worker_id), "types": list(task_types), "kinds": list(kinds)}
+    values = {
+        "worker_id": str(worker_id),
+        "types": list(task_types),
+        "kinds": list(kinds),
+        "only_known": only_known,
+    }
     return _claims(_CLAIM_SUSPECT.rows(connection, values))
 
 

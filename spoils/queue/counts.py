@@ -1,10 +1,11 @@
 """`spoils_counts`: the exact number of tasks by type and state, from the deltas that triggers write."""
 
 from collections import defaultdict
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, String, bindparam, cast, delete, func, insert, select, text, union_all
 
-from spoils.models import Count, TaskState
+from spoils.models import Count, Task, TaskState
 from spoils.queue import folding
 
 _gone = delete(Count).returning(Count.task_type, Count.state, Count.delta).cte("gone")
@@ -17,6 +18,49 @@ _FOLD = insert(Count).from_select(
 FEW = 200
 _ONE_MORE = select(Count.id).offset(bindparam("few")).limit(1)
 _COUNTS = select(Count.task_type, Count.state, func.sum(Count.delta)).group_by(Count.task_type, Count.state)
+
+# One statement sees one moment: a transaction's changes of tasks and its deltas, or neither.
+_both = union_all(
+    select(
+        cast(Task.task_type, String).label("task_type"),
+        cast(Task.state, String).label("state"),
+        func.count().label("delta"),
+    ).group_by(Task.task_type, Task.state),
+    select(Count.task_type, Count.state, -Count.delta),
+).subquery("both")
+_missing = func.sum(_both.c.delta)
+_CORRECT = (
+    insert(Count)
+    .from_select(
+        ["task_type", "state", "delta"],
+        select(_both.c.task_type, _both.c.state, _missing)
+        .group_by(_both.c.task_type, _both.c.state)
+        .having(_missing != 0),
+    )
+    .returning(Count.task_type, Count.state, Count.delta)
+)
+
+
+class Correction(NamedTuple):
+    """How many tasks of a type and state the count lacked; less than none where it had too many."""
+
+    task_type: str
+    state: str
+    delta: int
+
+    def __str__(self) -> str:
+        return f"{self.task_type} {self.state} {self.delta:+d}"
+
+
+def recount(connection: Connection) -> list[Correction]:
+    """Count the tasks, and correct the counts where they differ; part of the connection's transaction.
+
+    Nobody waits for it but a TRUNCATE, and others that recount or fold.
+    """
+    # In this order: a TRUNCATE, which waits for the second lock, holds one that excludes the first.
+    connection.execute(text("LOCK TABLE fang_tasks IN ACCESS SHARE MODE"))
+    connection.execute(select(func.pg_advisory_xact_lock(folding.COUNTS_LOCK)))
+    return sorted(Correction(*row) for row in connection.execute(_CORRECT))
 
 
 def fold_counts(connection: Connection, *, few: int = FEW) -> None:

@@ -224,6 +224,7 @@ def beat(
     draining: bool,
     task_types: Sequence[str],
     kinds: Sequence[str],
+    only_known: bool = False,
     since: Mapping[Pair, Place] | None = None,
 ) -> Pulse:
     """Say that the worker lives, and learn in the same statement what concerns it.
@@ -242,6 +243,7 @@ def beat(
             "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),
+            "only_known": only_known,
             "looked_types": arrays.quoted([task_type for task_type, _ in looked]),
             "looked_levels": arrays.plain([priority for _, priority in looked]),
             "looked_since": arrays.quoted([since[pair][0] if since else None for pair in looked]),

@@ -28,6 +28,8 @@ from spoils.models import WAITING, Task, TaskState
 CANCELLED = "Cancelled by an operator."
 STATES = Task.__table__.c.state.type
 
+# PostgreSQL refuses a commit with notifications while their queue is full. Workers poll as well.
+may_notify = func.pg_notification_queue_usage() < 0.5
 cancel_requested = Task.cancel_requested_at.is_not(None)
 _twin = aliased(Task, name="twin")
 _twin_waits = exists(
@@ -114,4 +116,4 @@ def release_strays(connection: Connection, *, worker_id: UUID, held: Iterable[st
 
 def wake(connection: Connection) -> None:
     """Wake the idle workers: tasks are due that no insert has told of."""
-    connection.execute(select(func.pg_notify("spoils_tasks", "0")))
+    connection.execute(select(func.pg_notify("spoils_tasks", "0")).where(may_notify))

@@ -30,6 +30,7 @@ from spoils.queue.release import (
     STATES,
     cancel_requested,
     hash_in_waiting,
+    may_notify,
     state_in_waiting,
     wake,
 )
@@ -151,7 +152,11 @@ _minutes = (
     .cte("minutes")
 )
 # Overdue, so that claims look from the head: where a lock held this statement up, they have passed its moment already.
-_notified = select(func.pg_notify("spoils_tasks", "-60")).where(exists(select(_rescued.c.id))).cte("notified")
+_notified = (
+    select(func.pg_notify("spoils_tasks", "-60"))
+    .where(exists(select(_rescued.c.id)), may_notify)
+    .cte("notified")
+)
 _RESCUE = select(
     select(func.count()).select_from(_dead).scalar_subquery().label("ended"),
     select(func.count()).select_from(_rescued).scalar_subquery().label("tasks"),

@@ -29,6 +29,10 @@ SENTENCES = {
 TOO_SLOW = (
     "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
 )
+NO_RIGHT = (
+    "The database refuses this: its role lacks the right to do it. A host takes the right to write away where a "
+    "database exceeds its plan."
+)
 
 
 def init_app(app: Flask) -> None:
@@ -90,6 +94,9 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
         or code == errorcodes.READ_ONLY_SQL_TRANSACTION
     ):
         return _database_away(error)
+    if code == errorcodes.INSUFFICIENT_PRIVILEGE:
+        log.error("The database refuses a statement: %s", error.orig, extra={"action": "answer"})
+        return answer(503, NO_RIGHT)
     return _unforeseen(error)
 
 

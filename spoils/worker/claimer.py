@@ -37,6 +37,7 @@ class Claimer:
         worker_id: UUID,
         task_types: Sequence[str],
         kinds: Sequence[str],
+        only_known: bool = False,
         in_flight: InFlight,
         listener: Listener,
         hand_over: Callable[[list[Claim]], None],
@@ -46,6 +47,7 @@ class Claimer:
         self._worker_id = worker_id
         self._task_types = task_types
         self._kinds = kinds
+        self._only_known = only_known
         self._in_flight = in_flight
         self._listener = listener
         self._hand_over = hand_over
@@ -65,6 +67,7 @@ class Claimer:
                 worker_id=self._worker_id,
                 cursors=self.cursors,
                 kinds=self._kinds,
+                only_known=self._only_known,
                 limit=self._pace.most(room),
                 paused=paused,
             )
@@ -76,7 +79,11 @@ class Claimer:
         """Claim the one that was running at two deaths; whether there was one."""
         with self._claiming() as connection:
             claims = claim_suspect(
-                connection, worker_id=self._worker_id, task_types=self._but(paused), kinds=self._kinds
+                connection,
+                worker_id=self._worker_id,
+                task_types=self._but(paused),
+                kinds=self._kinds,
+                only_known=self._only_known,
             )
             self._take_in_hand(claims)
         return bool(claims)
@@ -97,6 +104,7 @@ class Claimer:
                 worker_id=self._worker_id,
                 task_types=self._but(paused),
                 kinds=self._kinds,
+                only_known=self._only_known,
             )
         except BaseException:
             self.disconnect()

@@ -42,6 +42,7 @@ class Presence:
         threads: int,
         task_types: Sequence[str],
         kinds: Sequence[str],
+        only_known: bool = False,
         running: Callable[[], int],
         performing: Callable[[], Sequence[UUID]],
         since: Callable[[], Mapping[Pair, Place] | None],
@@ -59,6 +60,7 @@ class Presence:
         self._threads = threads
         self._task_types = task_types
         self._kinds = kinds
+        self._only_known = only_known
         self._running = running
         self._performing = performing
         self._since = since
@@ -137,6 +139,7 @@ class Presence:
             # What is paused falls due for nobody, and a suspect of it must not hold the others up.
             task_types=[name for name in self._task_types if name not in self._paused],
             kinds=self._kinds,
+            only_known=self._only_known,
             since=self._since(),
         )
         self._beat_at = time.monotonic()

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine
 
+from spoils.db import sharing
+from spoils.db.engine import transaction
 from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
 from tests.faults.fleet import all_end, comes_true, held_by, worker
@@ -20,15 +22,10 @@ LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def shared(connection: Connection) -> None:
-    """The index as the migration makes it with SPOILS_SHARED_WITH_FANG."""
-    connection.execute(text("DROP INDEX fang_tasks_active_hash_idx"))
-    connection.execute(
-        text(
-            "CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash) "
-            "WHERE state IN ('new', 'retried')"
-        )
-    )
+def shared(engine: Engine) -> None:
+    """The table as `migrate` leaves it with SPOILS_SHARED_WITH_FANG."""
+    with transaction(engine) as connection:
+        sharing.begin(connection)
 
 
 def twins(connection: Connection, rows: Rows, job: UniqueTroubleJob, pid: int) -> tuple[UUID, UUID]:
@@ -72,3 +69,11 @@ def test_a_task_whose_worker_died_or_stopped_goes_back_though_its_twin_waits(
     assert (row.state, row.crashes, row.attempts) == ("new", 1, 2)
     assert rows.state(waits) == "new"
     invariants.check(rows, [runs, waits])
+
+
+def test_a_class_that_a_worker_lacks_is_left_to_the_rust_workers(database_url: str, rows: Rows) -> None:
+    strange = rows.task(metadata={"type": "OfRust"}, priority=2)
+    known = rows.task()
+    with worker(database_url, SPOILS_SHARED_WITH_FANG="1"):
+        all_end(rows, [known], timeout=20)
+    assert (rows.state(strange), rows.one(strange).attempts) == ("new", 0)

@@ -33,6 +33,9 @@ CREATE TABLE fang_tasks (
 );
 """
 
+# As somebody has it who lets the server fill in the times.
+GUIDE_WITH_TIMES = GUIDE.replace("TIME ZONE NOT NULL", "TIME ZONE DEFAULT now() NOT NULL")
+
 # With the uuid_generate_v4() of an extension, or where the server does not ship that, our own.
 CRATE = """
 CREATE TYPE fang_task_state AS ENUM ('new', 'in_progress', 'failed', 'finished', 'retried');
@@ -79,6 +82,20 @@ INSERT INTO fang_tasks (metadata, task_type, uniq_hash, scheduled_at, created_at
 VALUES (:metadata, :task_type, :uniq_hash, now(), now(), now()) RETURNING *
 """
 
+# How fang claims: the first in a transaction of its own, the second with the id that it found.
+FANG_SELECT = """
+SELECT * FROM fang_tasks
+WHERE task_type = :task_type AND state IN ('new', 'retried') AND scheduled_at <= now()
+ORDER BY created_at ASC, scheduled_at ASC LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+FANG_CLAIM = "UPDATE fang_tasks SET state = 'in_progress', updated_at = now() WHERE id = :id RETURNING *"
+FANG_FINISH = "UPDATE fang_tasks SET state = 'finished', updated_at = now() WHERE id = :id RETURNING *"
+FANG_RETRY = """
+UPDATE fang_tasks
+SET state = 'retried', error_message = 'it broke', retries = retries + 1, scheduled_at = now(), updated_at = now()
+WHERE id = :id RETURNING *
+"""
+
 FANG_COLUMNS = (
     "id, metadata, error_message, state, task_type, uniq_hash, retries, scheduled_at, created_at, updated_at"
 )
@@ -87,9 +104,9 @@ BEGAN = datetime(2025, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 
 
 def make(connection: Connection, which: str) -> None:
-    """Make one of the three tables: `guide`, `crate` or `older crate`."""
-    if which == "guide":
-        connection.exec_driver_sql(GUIDE)
+    """Make one of the old tables: `guide`, `guide with times`, `crate` or `older crate`."""
+    if which in ("guide", "guide with times"):
+        connection.exec_driver_sql(GUIDE if which == "guide" else GUIDE_WITH_TIMES)
         return
     shipped = connection.execute(
         text("SELECT count(*) FROM pg_available_extensions WHERE name = 'uuid-ossp'")

@@ -70,7 +70,7 @@ def hashes(connection: Connection) -> dict[UUID, str | None]:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("which", ["guide", "crate", "older crate"])
+@pytest.mark.parametrize("which", ["guide", "guide with times", "crate", "older crate"])
 def test_every_row_type_and_default_of_the_old_table_stays_as_it_was(
     old: Engine, which: str, shared: bool
 ) -> None:
@@ -91,6 +91,17 @@ def test_every_row_type_and_default_of_the_old_table_stays_as_it_was(
             )
         )
         assert ours.all() == [(None, None, 0, 0, 0, None)]
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_whether_the_table_was_adopted_is_kept(old: Engine, adopted: bool) -> None:
+    if adopted:
+        with old.begin() as connection:
+            old_tables.make(connection, "guide")
+    for _ in range(2):
+        migrate(old)
+        with old.connect() as connection:
+            assert connection.scalars(text("SELECT adopted FROM spoils_version")).all() == [adopted]
 
 
 def test_the_counts_are_those_of_the_rows_and_stay_so_whoever_changes_them(adopted: Engine) -> None:

@@ -116,6 +116,40 @@ def test_adopt_without_the_word_that_no_worker_runs_changes_nothing(database_url
     assert rows.state(task_id) == "in_progress"
 
 
+def test_adopt_is_refused_where_the_next_migrate_would_share_the_table_again(
+    database_url: str, rows: Rows
+) -> None:
+    task_id = rows.task(state="in_progress")
+    shared = {"DATABASE_URL": database_url, "SPOILS_SHARED_WITH_FANG": "1"}
+    code, output = run("adopt", "--no-rust-workers", **shared)
+    assert (code, output) == (
+        2,
+        "SPOILS_SHARED_WITH_FANG is set: the next migrate would share the table again. Unset it first.",
+    )
+    assert rows.state(task_id) == "in_progress"
+
+
+def test_adopt_gives_back_two_running_duplicates(database_url: str, rows: Rows) -> None:
+    assert run("migrate", DATABASE_URL=database_url, SPOILS_SHARED_WITH_FANG="1")[0] == 0
+    left = [rows.task(state="in_progress", uniq_hash="a" * 64) for _ in range(2)]
+    assert run("adopt", "--no-rust-workers", DATABASE_URL=database_url) == (
+        0,
+        "Gave back 2 tasks that another system had left in progress.",
+    )
+    assert [rows.state(task_id) for task_id in left] == ["new", "new"]
+
+
+def test_recount_corrects_the_counts_and_tells_how(database_url: str, rows: Rows) -> None:
+    rows.task(state="failed")
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_counts (task_type, state, delta) SELECT task_type, state, 2 FROM spoils_counts"
+        )
+    )
+    assert run("recount", DATABASE_URL=database_url) == (0, "sample failed -2\nCorrected 1 counts.")
+    assert run("recount", DATABASE_URL=database_url) == (0, "The counts were right.")
+
+
 def test_adopt_before_migrate_says_what_to_run_first(empty_database_url: str) -> None:
     code, output = run("adopt", "--no-rust-workers", DATABASE_URL=empty_database_url)
     assert (code, output) == (

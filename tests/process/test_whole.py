@@ -11,11 +11,13 @@ from uuid import UUID
 import pytest
 import requests
 from aiosmtpd.controller import Controller
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from spoils.jobs.cleanup import CleanupJob
 from spoils.jobs.fetch_product import FetchProductJob
 from spoils.jobs.send_notification import SendNotificationJob
+from spoils.models import TaskState
+from spoils.queue.counts import count_tasks
 from spoils.queue.enqueue import enqueue
 from tests.programs import Program, Web, free_port
 from tests.rows import Rows
@@ -269,3 +271,17 @@ def test_the_cleanup_deletes_what_is_older_than_its_retention_and_nothing_else(
     left = {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks")}
     assert left == {*kept, job}
     assert not left & gone
+
+
+def test_the_cleanup_corrects_counts_that_differ_from_the_table(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    rows.task(state="failed")
+    connection.execute(
+        text("INSERT INTO spoils_counts (task_type, state, delta) VALUES ('sample', 'failed', 5)")
+    )
+    job = enqueue(connection, CleanupJob()).id
+    with the_worker(database_url) as worker:
+        ends(rows, job)
+        worker.says("Corrected the counts: sample failed -5")
+    assert count_tasks(connection)["sample"][TaskState.FAILED] == 1

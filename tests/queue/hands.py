@@ -24,8 +24,16 @@ def take(
     *,
     task_types: Sequence[str] = TYPES,
     kinds: Sequence[str] = KINDS,
+    only_known: bool = False,
 ) -> list[Claim]:
-    claims, _ = claim(connection, worker_id=worker_id, cursors=Cursors(task_types), kinds=kinds, limit=limit)
+    claims, _ = claim(
+        connection,
+        worker_id=worker_id,
+        cursors=Cursors(task_types),
+        kinds=kinds,
+        only_known=only_known,
+        limit=limit,
+    )
     return claims
 
 

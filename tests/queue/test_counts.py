@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.queue import folding
-from spoils.queue.counts import count_tasks, fold_counts
+from spoils.queue.counts import Correction, count_tasks, fold_counts, recount
 from tests.locks import at_once, held, meanwhile
 from tests.rows import Rows
 
@@ -111,14 +111,17 @@ def test_every_state_of_a_known_type_is_told(connection: Connection, rows: Rows)
     assert count_tasks(connection) == {"sample": {**dict.fromkeys(TaskState, 0), TaskState.FAILED: 1}}
 
 
-def test_counts_are_exact_while_others_change_and_fold(engine: Engine, rows: Rows) -> None:
+def test_counts_are_exact_while_others_change_fold_and_recount(engine: Engine, rows: Rows) -> None:
     rows.connection.execute(text(SEEDED))
 
     def hand(number: int) -> None:
         chance = random.Random(number)
         for _ in range(25):
-            if number < 2:
+            if number == 0:
                 fold(engine)
+            elif number == 1:
+                with transaction(engine) as connection:
+                    assert recount(connection) == []
             else:
                 statement = chance.choice(STATEMENTS[:2] + STATEMENTS[7:8])
                 with transaction(engine) as connection:
@@ -174,3 +177,78 @@ def test_few_rows_are_not_worth_folding(engine: Engine, rows: Rows) -> None:
     with transaction(engine) as connection:
         fold_counts(connection, few=2)
     assert rows.value("SELECT count(*) FROM spoils_counts") == 1
+
+
+def restored_without_the_schema(rows: Rows) -> None:
+    """As after a restore of data alone: the triggers have counted, and the counts were restored too."""
+    rows.connection.execute(text(SEEDED))
+    rows.task(state="failed")
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_counts (task_type, state, delta) SELECT task_type, state, delta FROM spoils_counts"
+        )
+    )
+
+
+def test_a_recount_corrects_counts_that_are_wrong_once(engine: Engine, rows: Rows) -> None:
+    restored_without_the_schema(rows)
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_counts (task_type, state, delta) VALUES ('gone', 'new', 3), ('sample', 'retried', -2)"
+        )
+    )
+    for expected in (
+        [
+            Correction("gone", "new", -3),
+            Correction("sample", "failed", -1),
+            Correction("sample", "new", -10),
+            Correction("sample", "retried", 2),
+        ],
+        [],
+    ):
+        with transaction(engine) as connection:
+            assert recount(connection) == expected
+        assert counted(rows) == true_counts(rows) == {("sample", "new"): 10, ("sample", "failed"): 1}
+
+
+def test_a_recount_waits_for_nobody_who_writes_and_nobody_for_it(engine: Engine, rows: Rows) -> None:
+    restored_without_the_schema(rows)
+    with held(engine) as writing, held(engine) as recounting:
+        writing.execute(text(SEEDED))
+        recount(recounting)
+        writing.execute(text("DELETE FROM fang_tasks WHERE state = 'failed'"))
+        recounting.commit()
+        writing.commit()
+    assert counted(rows) == true_counts(rows) == {("sample", "new"): 20}
+
+
+def test_of_two_recounts_at_the_same_time_one_corrects(engine: Engine, rows: Rows) -> None:
+    restored_without_the_schema(rows)
+    with held(engine) as first:
+        recount(first)
+        with meanwhile(engine, recount) as second:
+            first.commit()
+        assert second.result() == []
+    assert counted(rows) == true_counts(rows)
+
+
+def test_a_recount_that_meets_a_truncate_leaves_nothing_counted(engine: Engine, rows: Rows) -> None:
+    def truncate(connection: Connection) -> None:
+        connection.execute(text("TRUNCATE fang_tasks"))
+
+    restored_without_the_schema(rows)
+    with held(engine) as truncating:
+        # As far as a truncate comes before its trigger.
+        truncating.execute(text("LOCK TABLE fang_tasks IN ACCESS EXCLUSIVE MODE"))
+        with meanwhile(engine, recount) as recounting:
+            truncate(truncating)
+            truncating.commit()
+        assert recounting.result() == []
+    assert counted(rows) == true_counts(rows) == {}
+    restored_without_the_schema(rows)
+    with held(engine) as recounting_first:
+        recount(recounting_first)
+        with meanwhile(engine, truncate) as truncating_second:
+            recounting_first.commit()
+        truncating_second.result()
+    assert counted(rows) == true_counts(rows) == {}

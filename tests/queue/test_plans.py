@@ -71,8 +71,12 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
     with by_index.connect() as connection:
         claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=100)
         values = {
-            "worker_id": str(me), "kinds": list(KINDS), "most_of_all": 100, **claiming._arrays(cursors.reach(0, 100)),
-        }  # fmt: skip
+            "worker_id": str(me),
+            "kinds": list(KINDS),
+            "only_known": False,
+            "most_of_all": 100,
+            **claiming._arrays(cursors.reach(0, 100)),
+        }
         found = plan(connection, statement, values)
     assert "Seq Scan" not in found, found
     assert "Index Scan using fang_tasks_claim_idx" in found
@@ -85,8 +89,12 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
 @pytest.mark.usefixtures("many")
 def test_a_task_that_is_named_is_looked_up_by_its_key_alone(by_index: Engine, me: UUID, rows: Rows) -> None:
     values = {
-        "worker_id": str(me), "named": str(rows.task()), "types": ["sample"], "kinds": list(KINDS),
-    }  # fmt: skip
+        "worker_id": str(me),
+        "named": str(rows.task()),
+        "types": ["sample"],
+        "kinds": list(KINDS),
+        "only_known": False,
+    }
     with by_index.connect() as connection:
         found = plan(connection, claiming._CLAIM_ONE, values)
     scans = [line.partition("Scan using ")[2].split()[0] for line in found.splitlines() if "Scan" in line]
@@ -131,6 +139,7 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
         "performing": arrays.plain([uuid4()]),
         "types": ["sample"],
         "kinds": list(KINDS),
+        "only_known": False,
         "looked_types": "{sample}",
         "looked_levels": "{0}",
         "looked_since": "{NULL}",

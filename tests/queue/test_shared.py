@@ -1,0 +1,209 @@
+"""A table shared with fang's workers, which claim by a SELECT and a later UPDATE, and know no fence."""
+
+import threading
+import time
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from spoils.db import sharing
+from spoils.db.engine import transaction
+from spoils.queue import control
+from spoils.queue.claim import ClaimOne, claim_suspect
+from spoils.queue.enqueue import enqueue
+from spoils.queue.presence import beat
+from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from tests.locks import at_once, held, meanwhile
+from tests.migrations.old_tables import FANG_CLAIM, FANG_FINISH, FANG_RETRY, FANG_SELECT
+from tests.queue.hands import KINDS, TYPES, end, take
+from tests.rows import Rows
+from tests.sample_jobs import UniqueSampleJob
+
+HASH = "a" * 64
+LONG_AGO = "2025-03-01T00:00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def shared(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        sharing.begin(connection)
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
+
+
+class Rust:
+    """A worker of fang's on a connection of its own; each of its statements is a transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def select(self, task_type: str = "sample") -> UUID | None:
+        found: UUID | None = self._connection.scalar(text(FANG_SELECT), {"task_type": task_type})
+        return found
+
+    def claim(self, task_id: UUID) -> bool:
+        """Whether it has the task: fang looks for another one where no row comes back."""
+        return self._does(FANG_CLAIM, task_id)
+
+    def finish(self, task_id: UUID) -> bool:
+        return self._does(FANG_FINISH, task_id)
+
+    def retry(self, task_id: UUID) -> bool:
+        return self._does(FANG_RETRY, task_id)
+
+    def _does(self, statement: str, task_id: UUID) -> bool:
+        return self._connection.execute(text(statement), {"id": task_id}).one_or_none() is not None
+
+
+@pytest.fixture
+def rust(connection: Connection) -> Rust:
+    return Rust(connection)
+
+
+def test_a_task_that_another_has_claimed_since_it_was_selected_is_not_claimed_twice(
+    engine: Engine, rust: Rust, rows: Rows, me: UUID
+) -> None:
+    ours, theirs = rows.task(due_in=-20), rows.task(due_in=-10, task_type="of_rust")
+    assert rust.select() == ours
+    assert rust.select("of_rust") == theirs
+    (claim,) = take(rows.connection, me)
+    with engine.connect() as second:
+        assert Rust(second).claim(theirs)
+    before = rows.all("SELECT fang_tasks::text FROM fang_tasks ORDER BY id")
+    assert not rust.claim(ours)
+    assert not rust.claim(theirs)
+    assert rows.all("SELECT fang_tasks::text FROM fang_tasks ORDER BY id") == before
+    assert end(rows.connection, me, claim) == {ours}
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "in_progress"])
+def test_what_no_longer_waits_is_not_claimed(rust: Rust, rows: Rows, state: str) -> None:
+    task_id = rows.task(state=state)
+    assert not rust.claim(task_id)
+    assert rows.state(task_id) == state
+
+
+def test_a_claim_that_waits_for_another_one_of_the_same_task_loses(
+    engine: Engine, rust: Rust, rows: Rows
+) -> None:
+    task_id = rows.task()
+    with held(engine) as first:
+        assert Rust(first).claim(task_id)
+        with meanwhile(engine, lambda connection: Rust(connection).claim(task_id)) as second:
+            first.commit()
+        assert not second.result()
+    assert rust.finish(task_id)
+
+
+def test_who_settled_a_task_before_is_not_the_owner_of_a_claim_by_fang(
+    rust: Rust, rows: Rows, me: UUID
+) -> None:
+    gone = rows.worker(ended=True)
+    ids = [
+        rows.task(state=state, claimed_by=owner, claimed_at=LONG_AGO)
+        for state, owner in (("new", me), ("retried", gone))
+    ]
+    for task_id in ids:
+        assert rust.claim(task_id)
+        row = rows.one(task_id)
+        assert (row.state, row.claimed_by, row.claimed_at) == ("in_progress", None, None)
+    assert rescue_orphans(rows.connection) == []
+    assert sorted(rescue_foreign(rows.connection, timeout_seconds=0)) == sorted(ids)
+
+
+def test_an_operator_may_ask_a_running_task_to_stop_whoever_runs_it(rust: Rust, rows: Rows, me: UUID) -> None:
+    theirs = rows.task()
+    assert rust.claim(theirs)
+    ours = rows.task()
+    take(rows.connection, me)
+    for task_id in (ours, theirs):
+        before = rows.one(task_id)
+        assert control.cancel(rows.connection, task_id).sentence == "1 running job was asked to stop."
+        after = rows.one(task_id)
+        assert after.cancel_requested_at is not None
+        assert (after.state, after.claimed_by) == ("in_progress", before.claimed_by)
+
+
+def test_a_task_that_fang_tries_again_loses_its_hash_where_a_duplicate_waits(rust: Rust, rows: Rows) -> None:
+    runs = enqueue(rows.connection, UniqueSampleJob(number=1)).id
+    assert rust.claim(runs)
+    waits = enqueue(rows.connection, UniqueSampleJob(number=1)).id
+    other = enqueue(rows.connection, UniqueSampleJob(number=2)).id
+    assert rust.claim(other)
+    assert rust.retry(runs)
+    assert rust.retry(other)
+    assert (rows.one(runs).uniq_hash, rows.one(runs).state) == (None, "retried")
+    assert None not in {rows.one(waits).uniq_hash, rows.one(other).uniq_hash}
+
+
+def test_two_running_duplicates_go_back_in_one_statement(rows: Rows) -> None:
+    ids = [rows.task(state="in_progress", uniq_hash=HASH) for _ in range(2)]
+    assert sorted(rescue_foreign(rows.connection, timeout_seconds=0)) == sorted(ids)
+    assert Counter(rows.one(task_id).uniq_hash for task_id in ids) == {HASH: 1, None: 1}
+
+
+def test_a_class_that_is_not_known_here_is_left_to_fang(rows: Rows, me: UUID) -> None:
+    connection = rows.connection
+    strange = rows.task(metadata={"type": "OfRust"})
+    suspect = rows.task(metadata={"type": "OfRust"}, crashes=2)
+    mine = {"worker_id": me, "task_types": TYPES, "kinds": KINDS}
+    heart = {"rss": None, "running": 0, "performing": [], "draining": False}
+    one = ClaimOne(connection, **mine, only_known=True)
+    assert take(connection, me, 10, only_known=True) == []
+    assert one.take(str(strange)) == []
+    assert claim_suspect(connection, **mine, only_known=True) == []
+    assert not beat(connection, **mine, **heart, only_known=True).suspect_due
+    known = rows.task()
+    assert [claim.id for claim in take(connection, me, 10, only_known=True)] == [known]
+    # Elsewhere it is claimed, and failed with a sentence.
+    assert beat(connection, **mine, **heart).suspect_due
+    assert [claim.id for claim in claim_suspect(connection, **mine)] == [suspect]
+    assert [claim.id for claim in take(connection, me, 10)] == [strange]
+
+
+def test_four_workers_of_fang_and_four_of_ours_run_each_task_once(engine: Engine, rows: Rows) -> None:
+    number = 400
+    rows.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type) "
+            "SELECT '{\"type\": \"SampleJob\"}', 'sample' FROM generate_series(1, :number)"
+        ),
+        {"number": number},
+    )
+    workers = [rows.worker() for _ in range(4)]
+    claimed: list[UUID] = []
+    finished: list[UUID] = []
+    done = threading.Event()
+    deadline = time.monotonic() + 60
+
+    def work(hand: int) -> None:
+        with engine.connect() as connection:
+            while not done.is_set() and time.monotonic() < deadline:
+                if hand < 4:
+                    work_as_fang(Rust(connection))
+                else:
+                    work_as_we_do(connection, workers[hand - 4])
+                if len(finished) >= number:
+                    done.set()
+
+    def work_as_fang(rust: Rust) -> None:
+        task_id = rust.select()
+        if task_id is not None and rust.claim(task_id):
+            claimed.append(task_id)
+            if rust.finish(task_id):
+                finished.append(task_id)
+
+    def work_as_we_do(connection: Connection, worker_id: UUID) -> None:
+        claims = take(connection, worker_id, 3)
+        claimed.extend(claim.id for claim in claims)
+        finished.extend(end(connection, worker_id, *claims))
+
+    at_once(8, work)
+    assert {task_id: times for task_id, times in Counter(claimed).items() if times > 1} == {}
+    assert len(claimed) == len(set(finished)) == len(finished) == number
+    assert rows.all("SELECT state::text, count(*) FROM fang_tasks GROUP BY 1") == [("finished", number)]
