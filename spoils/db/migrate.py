@@ -27,8 +27,8 @@ class TableBusy(SpoilsError):
 def migrate(engine: Engine, *, shared_with_fang: bool = False, revision: str = "head") -> str | None:
     """Bring the schema to `revision` in one transaction; safe to call from several processes at once.
 
-    A table that is `shared_with_fang` gets its guard, until `sharing.end`. A schema that is newer than this release stays
-    as it is: its revision is returned. Raises TableBusy, with nothing changed.
+    A table that is `shared_with_fang` gets its guard, until `sharing.end`. A schema that is newer than this release
+    stays as it is: its revision is returned. Raises TableBusy, with nothing changed.
     """
     # Imported here: a worker only looks at the schema, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
