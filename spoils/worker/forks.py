@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import traceback
 from typing import NoReturn
 from weakref import WeakSet
@@ -64,5 +63,4 @@ def end_forked_process(error: BaseException | None) -> NoReturn:
     elif error is not None:
         traceback.print_exception(error)
         code = 1
-    sys.stdout.flush()
-    os._exit(code)
+    os._exit(code)  # without flushing what the worker had not written yet

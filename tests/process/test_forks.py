@@ -24,30 +24,33 @@ def effects(connection: Connection) -> None:
     connection.execute(text(EFFECTS))
 
 
-@pytest.mark.parametrize(
-    ("then", "ending"),
-    [
-        ("return", "0 done"),
-        ("exit", "3 "),
-        ("raise", "1 "),
-        ("sleep until it is told to end", f"{-signal.SIGTERM} "),
-        ("connect", "0 its own"),
-        ("use its session", f"0 {REFUSAL}"),
-        ("use a session that it had", f"0 {REFUSAL}"),
-        ("use the connection beside sockets of its own", "0 refused, 0 written to"),
-    ],
-)
+ENDINGS = {
+    "return": "0 done",
+    "exit": "3 ",
+    "raise": "1 ",
+    "sleep until it is told to end": f"{-signal.SIGTERM} ",
+    "connect": "0 its own",
+    "use its session": f"0 {REFUSAL}",
+    "use a session that it had": f"0 {REFUSAL}",
+    "use the connection beside sockets of its own": "0 refused, 0 written to",
+}
+"""What a forked process does, and its exit code with what it says."""
+
+
 def test_a_forked_process_has_no_session_and_its_job_and_worker_go_on(
-    database_url: str, connection: Connection, rows: Rows, then: str, ending: str
+    database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    task_id = enqueue(connection, ForkingJob(then=then)).id
-    with worker(database_url, WORKER_TASK_TYPES="forking,sample") as program:
-        comes(rows, task_id, "finished")
+    forking = {enqueue(connection, ForkingJob(then=then)).id: then for then in ENDINGS}
+    with worker(database_url, WORKER_TASK_TYPES="forking,sample", WORKER_THREADS="1") as program:
+        for task_id in forking:
+            comes(rows, task_id, "finished")
         after = enqueue(connection, SampleJob()).id
         comes(rows, after, "finished")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    assert rows.all("SELECT name FROM effects WHERE name NOT LIKE 'child %'") == [(ending,)]
+    effects = rows.all("SELECT task_id, name FROM effects WHERE name NOT LIKE 'child %'")
+    assert {forking[task_id]: name for task_id, name in effects} == ENDINGS
+    assert len(effects) == len(ENDINGS)
 
 
 def test_a_forked_process_keeps_no_session_of_a_worker_that_was_killed(
