@@ -223,11 +223,7 @@ def _begin_with_rules(engine: Engine) -> None:
         connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
         rules = first_in_transaction(connection)
-        if (
-            rules
-            and cursor.name is None
-            and cursor.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        ):
+        if rules and not cursor.name and cursor.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             statement = rules + statement
         return statement, parameters
 

@@ -117,3 +117,27 @@ def test_a_body_beyond_its_bounds_or_of_another_form_is_refused(client: FlaskCli
 def test_it_is_closed_while_no_token_is_set(client_with: MakeClient, rows: Rows) -> None:
     assert client_with().post(BATCH, json=[fetch(1)]).status_code == 401
     assert count(rows) == 0
+
+
+@pytest.mark.parametrize(
+    "headers", [DOOR, {**DOOR, "Idempotency-Key": "a-batch"}], ids=["plain", "with a key"]
+)
+def test_a_batch_that_the_server_rolled_back_for_another_transaction_is_tried_again(
+    client: FlaskClient, rows: Rows, headers: dict[str, str]
+) -> None:
+    # A sequence counts the inserts that failed, too.
+    rows.connection.exec_driver_sql(
+        """
+        CREATE SEQUENCE undone;
+        CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('undone') <= 2 THEN
+                RAISE EXCEPTION 'injected' USING ERRCODE = '40001';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER undo BEFORE INSERT ON fang_tasks FOR EACH ROW EXECUTE FUNCTION undo();
+        """
+    )
+    response = client.post(BATCH, json=[fetch(1), fetch(2)], headers=headers)
+    assert (response.status_code, response.get_json()["enqueued"], count(rows)) == (200, 2, 2)
