@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -139,6 +140,17 @@ def test_a_handler_passes_on_what_its_filters_let_pass(capfd: pytest.CaptureFixt
         handler.handle(logging.makeLogRecord({"msg": message, "levelno": 20, "levelname": "INFO"}))
     handler.flush()
     assert re.fullmatch(STAMP + "INFO fine\n", capfd.readouterr().out)
+
+
+def test_a_handler_has_no_lock_that_a_thread_could_leave_locked(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LineHandler(LineFormatter())
+    for act in (handler.acquire, lambda: handler.handle(logging.makeLogRecord({"msg": "on", "levelno": 20}))):
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    handler.flush()
+    assert capfd.readouterr().out.endswith(" on\n")
 
 
 def program(text: str) -> subprocess.Popen[bytes]:

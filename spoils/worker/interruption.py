@@ -23,6 +23,8 @@ LOCKING = (
 )
 """Modules whose functions hold locks or state of the whole process. One that is interrupted between taking a lock and
 the `try` that gives it back leaves it locked: all threads of the worker would wait for it, and for ever."""
+ACQUIRING = ("acquire", "_acquireLock", "_acquire_restore", "__enter__")
+"""Functions in which a lock of the standard library is taken and not guarded yet."""
 
 
 class Interruption:
@@ -56,15 +58,15 @@ class Interruption:
     def interrupt(self, kind: type[Interrupted], *, anywhere: bool = False) -> bool:
         """Raise `kind` in the user code, once; whether that was done.
 
-        It is not done outside user code, nor while the user code is in one of the `LOCKING` modules, unless `anywhere`.
-        Then the caller asks again soon, and `raise_postponed` may come first.
+        It is not done outside user code, nor while the user code is in one of the `LOCKING` modules; with `anywhere`
+        not while it takes a lock. Then the caller asks again soon, and `raise_postponed` may come first.
         """
         # A thread that has waited keeps the interpreter for 5 ms (`sys.getswitchinterval`) before another one may have
         # it. So the other thread stays where it is between the look at its stack and the sending.
         time.sleep(0.001)
         with self._lock:
             self._postponed = kind
-            if self._thread is not None and not self._sent and (anywhere or not self._may_hold_lock()):
+            if self._thread is not None and not self._sent and self._may_be_sent(anywhere=anywhere):
                 self._sent = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(kind)
@@ -81,8 +83,11 @@ class Interruption:
             self._sent = True
         raise self._postponed
 
-    def _may_hold_lock(self) -> bool:
-        return may_hold_lock(sys._current_frames().get(self._thread or 0), self._caller)
+    def _may_be_sent(self, *, anywhere: bool) -> bool:
+        frame = sys._current_frames().get(self._thread or 0)
+        if anywhere:
+            return frame is None or frame.f_code.co_name not in ACQUIRING
+        return not may_hold_lock(frame, self._caller)
 
 
 def may_hold_lock(frame: FrameType | None, caller: CodeType | None) -> bool:

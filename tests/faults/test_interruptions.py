@@ -192,8 +192,11 @@ def test_a_process_whose_threads_perform_nothing_ends(
 ) -> None:
     if not thorough:
         pytest.skip("The watchdog looks on for more than a minute: --thorough.")
-    with worker(database_url, LOG_LEVEL="INFO") as program:
-        enqueue_all(connection, [StuckLogJob(), *(SampleJob(number=number) for number in range(20))])
-        assert program.ends(timeout=100) in (1, 70)
-    with worker(database_url):
-        all_end(rows, [task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks")], timeout=60)
+    with worker(database_url) as program:
+        others = enqueue_all(
+            connection, [StuckLogJob(), *(SampleJob(number=number) for number in range(20))]
+        )[1:]
+        # Its last line does not get through either; the timer that is armed before it ends the process.
+        assert program.ends(timeout=100) == 1
+    with worker(database_url, WORKER_TASK_TYPES="sample"):
+        all_end(rows, others, timeout=60)

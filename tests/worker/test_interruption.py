@@ -82,6 +82,35 @@ def test_a_thread_that_may_hold_a_lock_is_interrupted_where_it_holds_none() -> N
     job.interruption.raise_postponed()
 
 
+def test_a_thread_that_takes_a_lock_is_interrupted_nowhere() -> None:
+    class Lock:
+        def __init__(self) -> None:
+            self.gate = threading.Lock()
+            self.gate.acquire()
+
+        def acquire(self) -> None:
+            self.gate.acquire()
+
+    lock, interruption = Lock(), Interruption()
+
+    def perform() -> None:
+        interruption.enter()
+        lock.acquire()
+        interruption.leave()
+
+    thread = threading.Thread(target=perform)
+    thread.start()
+
+    def acquires() -> None:
+        assert sys._current_frames()[thread.ident or 0].f_code.co_name == "acquire"
+
+    eventually(acquires)
+    assert not interruption.interrupt(TimedOut, anywhere=True)
+    lock.gate.release()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
 def test_a_thread_that_nobody_interrupts_raises_nothing() -> None:
     job = InAnEvent()
     job.wait_until_it_waits()
