@@ -2,16 +2,22 @@
 
 import json
 import logging
+import os
 import re
-import sys
+import select
+import threading
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from queue import SimpleQueue
 
 from spoils.masking import masked_text
 
 FIELDS = ("action", "task_id", "task_type", "attempt", "worker_id", "ran_ms", "delay_seconds")
+STANDARD_OUTPUT = 1
+MOST_LINES = 10_000
+"""How many lines may wait to be written; further ones are dropped, and counted."""
+FLUSH_SECONDS = 2.0
 
 _PLAIN = re.compile(r'[^\s="]+')
 # CR, LF, ESC and their kin: text from outside must not look like a line of ours. Half a character (a lone
@@ -21,54 +27,121 @@ _UNWRITABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff
 
 def set_up(level: str) -> None:
     """Send everything at `level` and above to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(LineFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [LineHandler(LineFormatter())]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
     # No line of ours names a thread, a process or a line of source, and to find them out costs each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
+    _output.start()
 
 
-def tell(log: logging.Logger, message: str, fields: Mapping[str, object]) -> None:
-    """Log a message as it stands, at INFO, for the lines of each job and each request.
+def flush() -> None:
+    """Wait until all lines logged so far are written, at most `FLUSH_SECONDS`. `logging` does so when Python ends."""
+    _output.flush()
 
-    Where the line goes to the handler of `set_up` and nowhere else, no record is made of it, which would cost more than
-    the line itself.
+
+class Output:
+    """Writes lines to standard output, in their order, in a thread of its own.
+
+    The thread that logs takes no lock here, so an interruption cannot leave one locked, and it does not wait for the
+    reader of standard output, who may have stopped reading.
     """
-    if not log.isEnabledFor(logging.INFO):
-        return
-    handler = only_handler(log)
-    if handler is None or type(handler.formatter) is not LineFormatter:
-        log.info("%s", message, extra=fields)
-    else:
-        write(handler, f"{line_of(time.time(), 'INFO', message)}{_fields_of(fields)}")
+
+    def __init__(self) -> None:
+        self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+        os.register_at_fork(after_in_child=self._start_over)
+
+    def start(self) -> None:
+        """Start the thread. Without it, as in a forked child, each line is written by the thread that logs it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Write `line` soon, or drop it where too many wait already."""
+        if self._thread is None:
+            _write(f"{line}\n")
+        elif self._lines.qsize() < MOST_LINES:
+            self._lines.put(line)
+        else:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until the lines so far are written, at most `FLUSH_SECONDS`."""
+        if self._thread is not None:
+            written = threading.Event()
+            self._lines.put(written)
+            written.wait(FLUSH_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            first = self._lines.get()
+            waiting = [first, *(self._lines.get() for _ in range(self._lines.qsize()))]
+            lines = [one for one in waiting if isinstance(one, str)]
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                message = f"Dropped {dropped} log lines: standard output is read too slowly"
+                lines.append(f"{line_of(time.time(), 'WARNING', message)} action=log")
+            _write("".join([f"{line}\n" for line in lines]))
+            for one in waiting:
+                if isinstance(one, threading.Event):
+                    one.set()
+
+    def _start_over(self) -> None:
+        # The thread and the lines are the parent's.
+        self._lines, self._dropped, self._thread = SimpleQueue(), 0, None
 
 
-def only_handler(log: logging.Logger) -> "logging.StreamHandler[Any] | None":
-    """The handler that would write what `log` says, as it is and to a stream, where nobody else hears of it."""
-    one, found = log, [*log.handlers]
-    while one.propagate and one.parent is not None:
-        one = one.parent
-        found += one.handlers
-    if log.filters or len(found) != 1 or type(handler := found[0]) is not logging.StreamHandler:
-        return None
-    return handler if not handler.filters and handler.level <= logging.INFO else None
+def _write(text: str) -> None:
+    # Not by sys.stdout: while nobody reads, its buffer and its lock would keep Python from ending.
+    left = memoryview(text.encode("utf-8", "backslashreplace"))
+    while left:
+        try:
+            left = left[os.write(STANDARD_OUTPUT, left) :]
+        except BlockingIOError:
+            select.select([], [STANDARD_OUTPUT], [])
+        except OSError:
+            return  # it is closed, and there is no other place to write to
 
 
-def write(handler: "logging.StreamHandler[Any]", line: str) -> None:
-    """Write a line as `handler` would. Where it cannot, it says so as `logging` does, and nothing is raised."""
-    handler.acquire()
-    try:
-        handler.stream.write(f"{line}\n")
-        handler.stream.flush()
-    except Exception:  # noqa: BLE001 - as logging's own
-        handler.handleError(logging.makeLogRecord({"msg": line}))
-    finally:
-        handler.release()
+_output = Output()
+
+
+class LineHandler(logging.Handler):
+    """Formats each record in the thread that logs it, and leaves the writing to the one `Output`."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Have none: an interruption that comes while a job logs would leave it locked for all threads."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As logging's, without the lock."""
+        passed: object = self.filter(record)
+        if isinstance(passed, logging.LogRecord):
+            record = passed  # from Python 3.12 on, a filter may replace it
+        if passed:
+            self.emit(record)
+        return bool(passed)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it soon."""
+        try:
+            _output.put(self.format(record))
+        except Exception:  # noqa: BLE001 - as logging's own handlers
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until what was logged is written, for a moment."""
+        _output.flush()
 
 
 class LineFormatter(logging.Formatter):

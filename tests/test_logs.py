@@ -2,33 +2,20 @@
 
 import io
 import logging
-import os
 import re
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoils.logs import LineFormatter, one_line, set_up, tell, write
-
-
-class Heard(logging.Handler):
-    """Keeps what it is given, as a handler or as a filter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def filtered(self, record: logging.LogRecord) -> bool:
-        self.records.append(record)
-        return True
-
+from spoils import logs
+from spoils.logs import LineFormatter, LineHandler, one_line, set_up
+from tests.programs import ROOT
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 
@@ -120,99 +107,130 @@ def root_logger() -> Iterator[logging.Logger]:
 
 
 def test_everything_at_the_level_and_above_goes_to_standard_output(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with root_logger():
         set_up("WARNING")
         set_up("WARNING")  # once more is still one handler
         logging.getLogger("somewhere").info("quiet")
         logging.getLogger("somewhere").warning("loud")
-    written = capsys.readouterr()
+        logs.flush()
+    written = capfd.readouterr()
     assert re.fullmatch(STAMP + "WARNING loud\n", written.out)
     assert written.err == ""
 
 
-def test_a_line_without_a_record_is_what_one_with_a_record_is(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("spoils.somewhere")
-    fields = {"action": "settle", "task_type": "a b", "password": "hunter2"}
-    with root_logger():
-        set_up("INFO")
-        tell(log, "50 % of\nit", fields)
-        log.info("%s", "50 % of\nit", extra=fields)
-        log.setLevel("WARNING")
-        tell(log, "quiet", {})
-        log.setLevel("NOTSET")
-    first, second = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(STAMP + r'INFO 50 % of\\x0ait action=settle task_type="a b"', first)
-    assert re.sub(STAMP, "", first) == re.sub(STAMP, "", second)
-
-
-def listened_to(log: logging.Logger, heard: Heard) -> None:
-    log.addHandler(heard)
-
-
-def filtered(log: logging.Logger, heard: Heard) -> None:
-    log.addFilter(heard.filtered)
-
-
-def beside_another(_log: logging.Logger, heard: Heard) -> None:
-    logging.getLogger().addHandler(heard)
-
-
-def by_its_parent(_log: logging.Logger, heard: Heard) -> None:
-    logging.getLogger("spoils").addHandler(heard)
-
-
-def at_the_handler(_log: logging.Logger, heard: Heard) -> None:
-    logging.getLogger().handlers[0].addFilter(heard.filtered)
-
-
-def in_another_form(_log: logging.Logger, heard: Heard) -> None:
-    class Form(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            heard.emit(record)
-            return super().format(record)
-
-    logging.getLogger().handlers[0].setFormatter(Form())
-
-
-@pytest.mark.parametrize(
-    "hear", [listened_to, filtered, beside_another, by_its_parent, at_the_handler, in_another_form]
-)
-def test_who_listens_for_records_gets_one(hear: Callable[[logging.Logger, Heard], None]) -> None:
-    log, heard = logging.getLogger("spoils.elsewhere"), Heard()
-    with root_logger():
-        set_up("INFO")
-        hear(log, heard)
-        tell(log, "Finished CleanupJob", {"action": "settle"})
-        for one in (log, logging.getLogger("spoils")):
-            one.handlers.clear()
-            one.filters.clear()
-    [record] = heard.records
-    assert (record.getMessage(), vars(record)["action"]) == ("Finished CleanupJob", "settle")
-
-
-def test_a_logger_that_keeps_to_itself_is_not_overheard(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("spoils.aloof")
-    log.propagate = False
-    with root_logger():
-        set_up("INFO")
-        tell(log, "to nobody", {})
-    assert capsys.readouterr().out == ""
-
-
-def test_a_line_that_nobody_reads_any_more_stops_nothing_and_is_complained_of(
-    capsys: pytest.CaptureFixture[str],
+def test_a_line_that_cannot_be_made_is_complained_of_and_stops_nothing(
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    handler = logging.StreamHandler(os.fdopen(writer, "w"))
-    write(handler, "lost")
-    assert "BrokenPipeError" in capsys.readouterr().err
-    with pytest.raises(BrokenPipeError):
-        handler.stream.close()
-    write(handler, "lost too")
-    assert "closed file" in capsys.readouterr().err
+    with root_logger():
+        set_up("INFO")
+        logging.getLogger("somewhere").info("%d", "no number")
+        logging.getLogger("somewhere").info("next")
+        logs.flush()
+    written = capfd.readouterr()
+    assert re.fullmatch(STAMP + "INFO next\n", written.out)
+    assert "TypeError" in written.err
+
+
+def test_a_handler_passes_on_what_its_filters_let_pass(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LineHandler(LineFormatter())
+    handler.addFilter(lambda record: record.msg != "secret")
+    for message in ("secret", "fine"):
+        handler.handle(logging.makeLogRecord({"msg": message, "levelno": 20, "levelname": "INFO"}))
+    handler.flush()
+    assert re.fullmatch(STAMP + "INFO fine\n", capfd.readouterr().out)
+
+
+def test_a_handler_has_no_lock_that_a_thread_could_leave_locked(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LineHandler(LineFormatter())
+    for act in (handler.acquire, lambda: handler.handle(logging.makeLogRecord({"msg": "on", "levelno": 20}))):
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    handler.flush()
+    assert capfd.readouterr().out.endswith(" on\n")
+
+
+def program(text: str) -> subprocess.Popen[bytes]:
+    """A program of its own that sets up its log, and then does what `text` says."""
+    begin = "import logging, os, sys\nfrom spoils import logs\nlogs.set_up('INFO')\nlog = logging.getLogger('x')\n"
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{begin}{text}\n"], stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT
+    )
+
+
+def messages(output: bytes) -> list[str]:
+    return [line.split(" INFO ")[1] for line in output.decode().splitlines() if " INFO " in line]
+
+
+def test_a_program_that_ends_at_once_has_written_all_its_lines_in_their_order() -> None:
+    with program("for number in range(9000): log.info('%d', number)") as ended:
+        output, errors = ended.communicate(timeout=60)
+    assert messages(output) == [str(number) for number in range(9000)]
+    assert (ended.returncode, errors) == (0, b"")
+
+
+def test_a_forked_child_writes_its_own_lines_and_none_of_its_parent_s() -> None:
+    text = """
+for number in range(100): log.info('parent %d', number)
+if os.fork() == 0:
+    log.info('child')
+    os._exit(0)
+os.wait()
+log.info('end')
+"""
+    with program(text) as ended:
+        output, _ = ended.communicate(timeout=60)
+    told = messages(output)
+    assert told.count("child") == 1
+    assert [one for one in told if one != "child"] == [*(f"parent {number}" for number in range(100)), "end"]
+
+
+FLOOD = f"for number in range({3 * logs.MOST_LINES}): log.info('%d %s', number, 'x' * 100)"
+
+
+def test_while_nobody_reads_standard_output_lines_are_dropped_and_counted_and_the_program_works_on() -> None:
+    text = f"""
+{FLOOD}
+print('done', file=sys.stderr, flush=True)
+sys.stdin.read()
+for _ in range(60): logs.flush()
+log.info('and on')
+"""
+    with program(text) as working:
+        assert working.stderr is not None
+        assert working.stderr.readline() == b"done\n"
+        output, _ = working.communicate(timeout=60)
+    *told, last = messages(output)
+    (dropped,) = re.findall(r"WARNING Dropped (\d+) log lines", output.decode())
+    assert int(dropped) > 0
+    assert [one.split()[0] for one in told] == [str(number) for number in range(len(told))]
+    assert len(told) + int(dropped) == 3 * logs.MOST_LINES
+    assert last == "and on"
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["unread", "closed"])
+def test_a_program_ends_though_nobody_reads_its_standard_output(closed: bool) -> None:
+    with program(f"sys.stdin.read()\n{FLOOD}") as ended:
+        assert ended.stdin is not None
+        assert ended.stdout is not None
+        assert ended.stderr is not None
+        if closed:
+            ended.stdout.close()
+        ended.stdin.close()
+        assert ended.wait(60) == 0
+        assert ended.stderr.read() == b""
+
+
+def test_standard_output_that_does_not_block_is_waited_for() -> None:
+    text = "os.set_blocking(1, False)\nfor number in range(5000): log.info('%d %s', number, 'x' * 100)"
+    with program(f"{text}\nfor _ in range(60): logs.flush()") as ended:
+        output, errors = ended.communicate(timeout=60)
+    assert errors == b""
+    assert [one.split()[0] for one in messages(output)] == [str(number) for number in range(5000)]
 
 
 def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:

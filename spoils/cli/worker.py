@@ -1,10 +1,12 @@
 """The worker program. Without the web's modules, which would stay in each worker's memory."""
 
 import argparse
+import logging
 import sys
 
 from spoils.cli.start import await_schema, begin, check_worker_settings, guarded, ready_url, starting_engine
 from spoils.job.registry import registry
+from spoils.worker.attempt import interrupt_at_line
 from spoils.worker.family import PARENT_OPTION, Family
 from spoils.worker.supervisor import Supervisor
 
@@ -19,6 +21,8 @@ def worker_program() -> int:
 
     def program() -> int:
         settings = begin(development=given.development)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(interrupt_at_line)
         check_worker_settings(settings)
         url = ready_url(settings)
         engine = starting_engine(url)

@@ -30,7 +30,6 @@ from spoils.db.engine import was_rolled_back
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job
 from spoils.job.registry import registry
-from spoils.logs import tell
 from spoils.models import Task, TaskState
 from spoils.queue.ids import new_key
 from spoils.queue.reach import active, waits
@@ -191,8 +190,9 @@ def _find(engine: Engine, key: str) -> Enqueued | None:
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:
     """Tell of it, once it is committed."""
-    tell(
-        log,
-        f"{'Already enqueued' if enqueued.duplicate else 'Enqueued'} {type(job).__name__}",
-        {"action": "enqueue", "task_id": enqueued.key, "task_type": job.task_type},
+    log.info(
+        "%s %s",
+        "Already enqueued" if enqueued.duplicate else "Enqueued",
+        type(job).__name__,
+        extra={"action": "enqueue", "task_id": enqueued.key, "task_type": job.task_type},
     )

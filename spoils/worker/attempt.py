@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,10 +18,13 @@ from sqlalchemy.orm import Session
 from spoils.db.explicit import ExplicitTransaction
 from spoils.job import Job
 from spoils.models import db
+from spoils.models.base import running_unit
 from spoils.outcome import Cancelled, GivenBack, Interrupted
 from spoils.queue.claim import Claim
 from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
+
+_log = logging.getLogger("spoils.job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,18 @@ class Attempt:
         self.started_at = time.monotonic()
         self.cancelled_at: float | None = None
         self.interruption = Interruption()
-        self.interrupted_at: float | None = None
+        self.interrupted_at = 0.0
         self.interrupted_by: type[Interrupted] | None = None
         self.given_up = False
+        self.in_job = False
+        """Whether the thread is in the job's own code, or commits what it wrote."""
         self.thread = threading.get_ident()
         self._process = os.getpid()
         self._engine = engine
         self._stopping = stopping
         self._transaction: ExplicitTransaction | None = None
+        # Held while the connection goes back and while it is cut: a cut that came later would hit another job's.
+        self._giving_back = threading.Lock()
 
     @property
     def task_id(self) -> UUID:
@@ -77,9 +85,7 @@ class Attempt:
 
     @property
     def log(self) -> "logging.LoggerAdapter[Any]":
-        return logging.LoggerAdapter(
-            logging.getLogger("spoils.job"), {"task_id": self.claim.key, "attempt": self.claim.attempts}
-        )
+        return logging.LoggerAdapter(_log, {"task_id": self.claim.key, "attempt": self.claim.attempts})
 
     def checkpoint(self) -> None:
         if self.cancelled:
@@ -126,18 +132,30 @@ class Attempt:
         if self.cancelled_at is None:
             self.cancelled_at = time.monotonic()
 
-    def interrupt(self) -> None:
-        """Abort the statement that the session is executing, from another thread."""
-        transaction = self._transaction
-        if transaction is not None and not transaction.driver.closed:
-            transaction.driver.cancel()
+    def interrupt(self, kind: type[Interrupted]) -> None:
+        """End it, from another thread: whatever its session does from now on fails, and nothing of it is committed."""
+        self.interrupted_at, self.interrupted_by = time.monotonic(), kind
+        self.cut()
 
     def cut(self) -> None:
-        """Close the session's socket under the job, from another thread: what it waits for then fails."""
-        transaction = self._transaction
-        if transaction is not None and not transaction.driver.closed:
-            with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
+        """Close the session's socket under the job, from another thread: what it waits for fails at once.
+
+        The server ends the statement when it notices, within a second (`spoils.db.engine`). To ask it to cancel the
+        statement takes a connection more, which may hang.
+        """
+        with self._giving_back, suppress(OSError):
+            transaction = self._transaction
+            if transaction is not None and not transaction.driver.closed:
+                with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:
+                    ours.shutdown(socket.SHUT_RDWR)
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """What ended the attempt where its job or its commit raised `error`: its interruption, if there was one."""
+        if self.interrupted_by is None or isinstance(error, Interrupted):
+            return error
+        cause = self.interrupted_by().with_traceback(error.__traceback__)
+        cause.__cause__ = error
+        return cause
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
@@ -146,5 +164,16 @@ class Attempt:
         try:
             db.session.remove()
         finally:
-            transaction, self._transaction = self._transaction, None
+            with self._giving_back:
+                transaction, self._transaction = self._transaction, None
+            if self.interrupted_by is not None:
+                transaction.connection.invalidate()
             transaction.close()
+
+
+def interrupt_at_line(_record: logging.LogRecord) -> bool:
+    """A filter for the log's handler: a job that does nothing but log is interrupted at one of its lines."""
+    unit = running_unit.get()
+    if isinstance(unit, Attempt):
+        unit.interruption.raise_postponed()
+    return True

@@ -1,9 +1,30 @@
 """Raising an exception in another thread, but only while that thread is in a job's own code."""
 
 import ctypes
+import sys
 import threading
+import time
+from types import CodeType, FrameType
 
 from spoils.outcome import Interrupted
+
+LOCKING = (
+    *(
+        "logging",
+        "threading",
+        "queue",
+        "importlib",
+        "concurrent",
+        "sqlalchemy",
+        "flask_sqlalchemy",
+        "psycopg2",
+    ),
+    *("spoils.logs", "spoils.models", "spoils.db", "spoils.queue", "spoils.worker"),
+)
+"""Modules whose functions hold locks or state of the whole process. One that is interrupted between taking a lock and
+the `try` that gives it back leaves it locked: all threads of the worker would wait for it, and for ever."""
+ACQUIRING = ("acquire", "_acquireLock", "_acquire_restore", "__enter__")
+"""Functions in which a lock of the standard library is taken and not guarded yet."""
 
 
 class Interruption:
@@ -16,12 +37,15 @@ class Interruption:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: int | None = None
+        self._caller: CodeType | None = None
         self._sent = False
+        self._postponed: type[Interrupted] | None = None
 
     def enter(self) -> None:
-        """This thread goes into user code."""
+        """This thread goes into user code, which the function that calls this calls next."""
         with self._lock:
             self._thread = threading.get_ident()
+            self._caller = sys._getframe(1).f_code
 
     def leave(self) -> None:
         """This thread is back. Call it again where it was itself interrupted: that happens once at most."""
@@ -31,14 +55,48 @@ class Interruption:
                 # What was sent and not heard yet would hit code of ours.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
 
-    def interrupt(self, kind: type[Interrupted]) -> bool:
-        """Raise `kind` in the user code, once; whether it is in user code now."""
+    def interrupt(self, kind: type[Interrupted], *, anywhere: bool = False) -> bool:
+        """Raise `kind` in the user code, once; whether that was done.
+
+        It is not done outside user code, nor while the user code is in one of the `LOCKING` modules; with `anywhere`
+        not while it takes a lock. Then the caller asks again soon, and `raise_postponed` may come first.
+        """
+        # A thread that has waited keeps the interpreter for 5 ms (`sys.getswitchinterval`) before another one may have
+        # it. So the other thread stays where it is between the look at its stack and the sending.
+        time.sleep(0.001)
         with self._lock:
-            if self._thread is None:
-                return False
-            if not self._sent:
+            self._postponed = kind
+            if self._thread is not None and not self._sent and self._may_be_sent(anywhere=anywhere):
                 self._sent = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(self._thread), ctypes.py_object(kind)
                 )
+            return self._sent
+
+    def raise_postponed(self) -> None:
+        """Raise what was postponed, in this thread, which is at a place where that does no harm."""
+        if self._postponed is None:
+            return
+        with self._lock:
+            if self._thread != threading.get_ident() or self._sent:
+                return
+            self._sent = True
+        raise self._postponed
+
+    def _may_be_sent(self, *, anywhere: bool) -> bool:
+        frame = sys._current_frames().get(self._thread or 0)
+        if anywhere:
+            return frame is None or frame.f_code.co_name not in ACQUIRING
+        return not may_hold_lock(frame, self._caller)
+
+
+def may_hold_lock(frame: FrameType | None, caller: CodeType | None) -> bool:
+    """Whether a stack down to the function `caller` has a frame of one of the `LOCKING` modules."""
+    while frame is not None and frame.f_code is not caller:
+        if f"{frame.f_globals.get('__name__')}.".startswith(_PREFIXES):
             return True
+        frame = frame.f_back
+    return False
+
+
+_PREFIXES = tuple(f"{name}." for name in LOCKING)

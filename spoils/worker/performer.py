@@ -15,11 +15,10 @@ from sqlalchemy.orm import Session
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
-from spoils.logs import tell
 from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
-from spoils.outcome import FINISHED, Ending, Interrupted, Verdict
+from spoils.outcome import FINISHED, Ending, GivenBack, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish, finish_and_commit
@@ -112,23 +111,25 @@ class Performer:
         """What is being performed now."""
         return list(self._running.values())
 
+    @property
+    def in_job(self) -> int:
+        """How many threads are in a job's own code, or commit what it wrote."""
+        return sum(attempt.in_job for attempt in self.running())
+
     def give_up(self, attempt: Attempt, error: Interrupted) -> None:
         """Settle an attempt whose job does not end; its thread may come back whenever it likes, and is not heard."""
         attempt.given_up = True
+        attempt.cut()
         self._running.pop(attempt.claim.token, None)
         job = self._decode(attempt.claim)
         ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
         verdict = verdicts.of_failure(job, error, attempt.claim.retries)
         self._settle_plainly(attempt.claim, verdict, ran_ms, type(job).__name__)
-        try:
-            attempt.cut()
-        except OSError as exc:
-            log.info("The session was gone already: %s", exc, extra=_fields("interrupt", attempt.claim))
 
     def interrupt(self, token: Token) -> None:
-        """Abort what the job's session is executing, because the task is given back now."""
+        """Fail what the job's session does from now on, because the task is released now."""
         if attempt := self._running.get(token):
-            attempt.interrupt()
+            attempt.interrupt(GivenBack)
 
     def _decode(self, claim: Claim) -> Job:
         if claim.kind is None:
@@ -141,9 +142,10 @@ class Performer:
     def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
         claim, name = attempt.claim, type(job).__name__
         if log.isEnabledFor(logging.INFO):
-            tell(log, f"Processing {name}", _fields("perform", claim))
+            log.info("Processing %s", name, extra=_fields("perform", claim))
         started = time.monotonic()
         token = running_unit.set(attempt)
+        attempt.in_job = True
         try:
             verdict = self._run(job, attempt)
             ran_ms = round((time.monotonic() - started) * 1000)
@@ -160,6 +162,7 @@ class Performer:
                 log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
             running_unit.reset(token)
             _clear_away()
+            attempt.in_job = False
         if not attempt.given_up:
             self._settle_plainly(claim, verdict, ran_ms, name)
 
@@ -174,12 +177,13 @@ class Performer:
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
             attempt.interruption.leave()
-            return self._failure(job, exc, attempt.claim)
+            return self._failure(job, exc, attempt)
         return verdict
 
-    def _failure(self, job: Job, error: BaseException, claim: Claim) -> Verdict:
-        uncounted = self._uncounted(claim) if is_transient(error) else 0
-        return verdicts.of_failure(job, error, claim.retries, uncounted)
+    def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
+        cause = attempt.cause_of(error)
+        uncounted = self._uncounted(attempt.claim) if is_transient(cause) else 0
+        return verdicts.of_failure(job, cause, attempt.claim.retries, uncounted)
 
     def _uncounted(self, claim: Claim) -> int:
         try:
@@ -207,7 +211,8 @@ class Performer:
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
             # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
-            return self._failure(job, exc, claim)
+            return self._failure(job, exc, attempt)
+        attempt.in_job = False
         for noted, enqueued in entered:
             log_enqueued(noted, enqueued)
         log_ending(claim, FINISHED, ran_ms, type(job).__name__)
@@ -256,7 +261,7 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
     match verdict.ending:
         case Ending.FINISHED:
-            tell(log, f"Finished {name}", fields)
+            log.info("Finished %s", name, extra=fields)
         case Ending.RELEASED:
             log.info("Gave back %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields)
         case Ending.SNOOZED:

@@ -56,6 +56,8 @@ class Pool:
         self._performed = 1
         self._performing_seconds = UNKNOWN_SECONDS
         self._last_start = 0.0
+        self.moved_at = 0.0
+        """When a thread last began or ended to perform a claim."""
         self._lost: set[int] = set()
         self._asks_at = threads
         self._started = 0
@@ -153,13 +155,14 @@ class Pool:
     def _run(self) -> None:
         with self._at_work():
             while (claim := self._next()) is not None:
-                started = self._last_start = time.monotonic()
+                started = self._last_start = self.moved_at = time.monotonic()
                 try:
                     self._perform(claim)
                 except BaseException:
                     # The performer makes an outcome of all that user code raises; this is a fault of our own.
                     log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.key})
-                if not self._done(time.monotonic() - started):
+                self.moved_at = time.monotonic()
+                if not self._done(self.moved_at - started):
                     return
                 # To look after each job what is wanted would take a twentieth of the time of a short one.
                 if self._outstanding <= self._asks_at and self.room:

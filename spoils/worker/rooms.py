@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
@@ -25,7 +26,7 @@ from spoils.worker.rescuer import Rescuer
 from spoils.worker.scheduler import Scheduler
 from spoils.worker.settler import Settler
 from spoils.worker.timekeeper import Timekeeper
-from spoils.worker.watchdog import Watchdog
+from spoils.worker.watchdog import Performing, Watchdog
 
 log = logging.getLogger("spoils.worker")
 
@@ -58,6 +59,7 @@ class Rooms:
         self.progress = threading.Event()
         self._settings = settings
         self._on_crippled = on_crippled
+        self._settled_at = 0.0
         self._task_types = task_types = _task_types(settings, registry)
         kinds = [job_class.__name__ for job_class in registry if job_class.task_type in task_types]
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
@@ -144,7 +146,9 @@ class Rooms:
             wait_seconds=settings.alert_wait_seconds,
             turn=turn,
         )
-        self.watchdog = Watchdog(loops=[self.presence.loop, self.settler.loop, self.dispatcher.loop])
+        self.watchdog = Watchdog(
+            loops=[self.presence.loop, self.settler.loop, self.dispatcher.loop], performing=self._performing
+        )
 
     def start(self) -> None:
         """Presence first: nothing is claimed before the worker can be seen to live."""
@@ -162,7 +166,16 @@ class Rooms:
             room.loop.start()
         self.watchdog.start()
 
+    def _performing(self) -> Performing:
+        in_job = self.performer.in_job
+        return Performing(
+            moved_at=max(self.pool.moved_at, self._settled_at),
+            waiting=len(self.in_flight) - in_job - self.settler.waiting,
+            free=self._settings.worker_threads - in_job,
+        )
+
     def _settled(self, tokens: Sequence[Token]) -> None:
+        self._settled_at = time.monotonic()
         self.in_flight.drop(tokens)
         self.progress.set()
         self.dispatcher.loop.wake()

@@ -66,9 +66,14 @@ class Settler:
         return APART_SECONDS if self._batch else 0.0
 
     @property
+    def waiting(self) -> int:
+        """How many settlements wait to be written."""
+        return len(self._batch) + self._given.qsize()
+
+    @property
     def empty(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._batch and self._given.empty()
+        return not self.waiting
 
     def _gather(self) -> None:
         while len(self._batch) < MOST:

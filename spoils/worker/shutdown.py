@@ -1,7 +1,6 @@
 """Stopping a worker process: what can end ends, what cannot goes back, and nothing hangs."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +8,8 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.outcome import Ending, Verdict
-from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
+from spoils.worker import force
 from spoils.worker.rooms import Rooms
 
 log = logging.getLogger("spoils.worker")
@@ -19,6 +18,8 @@ SETTLE_SECONDS = 1.5
 """How long the last outcomes may take to be written once the jobs have ended."""
 FORCE_SECONDS = 2.0
 """How long beyond the grace the process may take to end, whatever hangs."""
+LAST_WORDS_SECONDS = 0.3
+"""How long before that a line is logged that says so."""
 
 
 class Shutdown:
@@ -31,13 +32,13 @@ class Shutdown:
 
     def run(self) -> None:
         """The order matters: each room outlives those that need it."""
+        self._end_by_force(self._seconds + FORCE_SECONDS)  # first: even the log may hang
         deadline = time.monotonic() + self._seconds
         log.info(
             "Worker pool stopping: %d jobs in hand",
             len(self._rooms.in_flight),
             extra={"action": "stop", "worker_id": self._rooms.worker_id},
         )
-        self._end_by_force(deadline + FORCE_SECONDS)
         self._rooms.presence.draining = True
         self._rooms.stopping.set()
         self._rooms.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
@@ -63,15 +64,15 @@ class Shutdown:
         self._rooms.sessions.dispose()
         log.info("Worker pool stopped", extra={"action": "stop", "worker_id": self._rooms.worker_id})
 
-    def _end_by_force(self, moment: float) -> None:
-        """End the process at `moment` whatever hangs: a database call, or a thread that a job has left behind."""
+    def _end_by_force(self, seconds: float) -> None:
+        """End the process in `seconds` whatever hangs: a database call, or a thread that a job has left behind."""
+        force.end_within(seconds)
 
-        def end() -> None:
-            time.sleep(max(0.0, moment - time.monotonic()))
-            log.critical("Stopping took too long: this process ends now", extra={"action": "stop"})
-            os._exit(1)
+        def tell() -> None:
+            time.sleep(seconds - LAST_WORDS_SECONDS)
+            log.critical("Stopping takes too long: this process ends now", extra={"action": "stop"})
 
-        threading.Thread(target=end, name="force", daemon=True).start()
+        threading.Thread(target=tell, name="force", daemon=True).start()
 
     def _give_back_unstarted(self) -> None:
         try:
@@ -95,18 +96,7 @@ class Shutdown:
             )
         # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
         for claim in held:
-            # In a thread: a cancellation makes a connection of its own, which may hang.
-            threading.Thread(target=self._interrupt, args=[claim], daemon=True).start()
-
-    def _interrupt(self, claim: Claim) -> None:
-        try:
             self._rooms.performer.interrupt(claim.token)
-        except Exception as exc:  # noqa: BLE001 - the session's end does it too, when the process ends
-            log.info(
-                "The session could not be interrupted: %s",
-                exc,
-                extra={"action": "release", "task_id": claim.key},
-            )
 
     def _leave(self) -> None:
         try:

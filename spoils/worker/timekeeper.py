@@ -14,11 +14,15 @@ COOPERATION_SECONDS = 5.0
 """How long a job may take to notice `queue.cancelled` by itself."""
 OBEDIENCE_SECONDS = 5.0
 """How long an interrupted job may take to end before its thread is given up."""
+POSTPONED_SECONDS = 2.0
+"""How long the exception waits for a moment in which the job is in no module that holds locks. Few of them hold one at
+any moment, and a job that does nothing but log has to end as well."""
+AGAIN_SECONDS = 0.005
 IDLE_SECONDS = 60.0
 
 
 class Timekeeper:
-    """Interrupts first, in the job's own code and in its query; gives up the thread of a job that ignores it."""
+    """Interrupts first, the job's session and its own code; gives up the thread of a job that ignores it."""
 
     def __init__(
         self, *, running: Callable[[], Sequence[Attempt]], give_up: Callable[[Attempt, Interrupted], None]
@@ -33,7 +37,7 @@ class Timekeeper:
         return min((self._look_safely(attempt, now) for attempt in self._running()), default=IDLE_SECONDS)
 
     def _look_safely(self, attempt: Attempt, now: float) -> float:
-        # A session that cannot be cancelled any more must not keep the others from their end.
+        # A job whose class fails when its thread is given up must not keep the others from their end.
         try:
             return self._look(attempt, now)
         except Exception:
@@ -41,22 +45,25 @@ class Timekeeper:
             return 1.0
 
     def _look(self, attempt: Attempt, now: float) -> float:
-        if attempt.interrupted_at is not None:
-            left = attempt.interrupted_at + OBEDIENCE_SECONDS - now
-            if left <= 0 and attempt.interrupted_by is not None:
-                self._give_up(attempt, attempt.interrupted_by())
-                return IDLE_SECONDS
-            return max(left, 0.01)
+        if attempt.interrupted_by is not None:
+            return self._press(attempt, attempt.interrupted_by, now - attempt.interrupted_at)
         moment, kind = _end_of(attempt)
         if moment > now:
             return min(moment - now, IDLE_SECONDS)
-        if attempt.interruption.interrupt(kind):
-            attempt.interrupted_at, attempt.interrupted_by = now, kind
-            attempt.interrupt()
-            log.warning(
-                "Interrupting: %s", kind.__doc__, extra={"action": "interrupt", "task_id": attempt.task_id}
-            )
-        return OBEDIENCE_SECONDS
+        attempt.interrupt(kind)
+        log.warning(
+            "Interrupting: %s", kind.__doc__, extra={"action": "interrupt", "task_id": attempt.task_id}
+        )
+        return self._press(attempt, kind, 0.0)
+
+    def _press(self, attempt: Attempt, kind: type[Interrupted], seconds: float) -> float:
+        """See to it that an attempt ends which was interrupted so many `seconds` ago."""
+        if seconds >= OBEDIENCE_SECONDS:
+            self._give_up(attempt, kind())
+            return IDLE_SECONDS
+        attempt.cut()  # a session that it has opened meanwhile, too
+        sent = attempt.interruption.interrupt(kind, anywhere=seconds >= POSTPONED_SECONDS)
+        return OBEDIENCE_SECONDS - seconds if sent else AGAIN_SECONDS
 
 
 def _end_of(attempt: Attempt) -> tuple[float, type[Interrupted]]:

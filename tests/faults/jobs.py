@@ -1,6 +1,7 @@
 """Job classes that the fault suite performs."""
 
 import ctypes
+import logging
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from pydantic import model_validator
 from sqlalchemy import text
 
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.models import Product
 from tests.sample_jobs import claims
 
 
@@ -210,3 +212,84 @@ class UniqueTroubleJob(Job):
     def run(self, queue: Queue) -> None:
         time.sleep(self.milliseconds / 1000)
         raise ValueError("trouble")
+
+
+class ChattyJob(Job):
+    """Computes and logs without a rest, and is tried again at once whenever it has timed out."""
+
+    number: int
+    timeout = 0.05
+    max_retries = 10_000
+
+    def backoff(self, attempt: int) -> float:
+        return 0
+
+    def run(self, queue: Queue) -> None:
+        _compute_and_log(queue)
+
+
+class EndlessJob(Job):
+    """The same without a timeout: an operator has to cancel it."""
+
+    number: int
+
+    def run(self, queue: Queue) -> None:
+        _compute_and_log(queue)
+
+
+def _compute_and_log(queue: Queue) -> None:
+    logger = logging.getLogger("somebody's")
+    number = 0
+    while True:
+        number += sum(range(50))
+        queue.log.info("Working on %d", number)
+        logger.info("Still at %d", number)
+
+
+class LastMomentJob(Job):
+    """Its writes wait for somebody else's lock, when its session is flushed or at the commit."""
+
+    barcode: str
+    at: str
+    timeout = 1.0
+    max_retries = 0
+
+    def run(self, queue: Queue) -> None:
+        _write_in_the_last_moment(queue, self.barcode, self.at)
+
+
+class PatientLastMomentJob(Job):
+    """The same without a timeout."""
+
+    barcode: str
+    at: str
+
+    def run(self, queue: Queue) -> None:
+        _write_in_the_last_moment(queue, self.barcode, self.at)
+
+
+def _write_in_the_last_moment(queue: Queue, barcode: str, at: str) -> None:
+    if at == "flush":
+        queue.session.add(Product(barcode=barcode, document={}))
+    else:
+        queue.session.execute(text("INSERT INTO deferred VALUES (1)"))
+
+
+class SleepingStatementJob(Job):
+    """Sleeps in the database, longer than it may."""
+
+    timeout = 1.0
+    max_retries = 0
+
+    def run(self, queue: Queue) -> None:
+        queue.session.execute(text("SELECT pg_sleep(120)"))
+
+
+class StuckLogJob(Job):
+    """Leaves the log in such a state that no thread that logs comes back."""
+
+    def run(self, queue: Queue) -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(lambda _: lock.acquire())

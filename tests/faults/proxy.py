@@ -51,6 +51,8 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self._rules: list[Rule] = []
         self._refusing = False
+        self._mute = False
+        self._unanswered: list[socket.socket] = []
         self._closed = False
         self.delay_seconds = 0.0
         self.flowing = threading.Event()
@@ -84,6 +86,10 @@ class Proxy:
             for pair in self._pairs:
                 pair.deafen()
 
+    def mute(self) -> None:
+        """Take new connections and answer nothing, as a stuck balancer or pooler; what is open passes on."""
+        self._mute = True
+
     def delay(self, seconds: float) -> None:
         """Hold each message of a client's for so long."""
         self.delay_seconds = seconds
@@ -104,7 +110,7 @@ class Proxy:
             _undeafen(self._listening)
             for pair in self._pairs:
                 pair.abandon_if_deaf()
-        self._refusing = False
+        self._refusing = self._mute = False
         self.delay_seconds = 0.0
         self.flowing.set()
 
@@ -141,6 +147,8 @@ class Proxy:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._thread.join(10)
+        for client in self._unanswered:
+            client.close()
         for pair in self._copy():
             pair.cut()
         for pair in self._copy():
@@ -164,6 +172,9 @@ class Proxy:
                 return
             if self._refusing or self._closed:
                 _rst(client)
+                continue
+            if self._mute:
+                self._unanswered.append(client)
                 continue
             server = socket.socket(socket.AF_UNIX)
             try:

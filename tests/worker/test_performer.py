@@ -13,7 +13,7 @@ from flask import Flask, current_app, g
 from flask.ctx import AppContext
 from pydantic import field_validator
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from spoils.config import Settings
@@ -523,7 +523,7 @@ def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_wo
     assert rows.state(claim.id) == "finished"
 
 
-def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows) -> None:
+def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:
     begun: list[UUID] = []
 
     class LongStatementJob(Job):
@@ -537,12 +537,50 @@ def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows)
     _when_sleeping(rows, lambda: hands.performer.interrupt(claim.token))
     performing.join(60)
     assert not performing.is_alive()
-    assert hands.settlements[0].verdict.ending is Ending.RETRIED
+    assert hands.settlements[0].verdict.ending is Ending.RELEASED
+
+    def nobody_sleeps() -> None:
+        assert _sleeping(rows) == 0
+
+    eventually(nobody_sleeps)
+
+
+def test_a_job_that_raises_because_its_session_was_cut_has_timed_out(hands: Hands, rows: Rows) -> None:
+    class SwallowingJob(Job):
+        def run(self, queue: Queue) -> None:
+            try:
+                queue.session.execute(text("SELECT pg_sleep(60)"))
+            except DBAPIError as exc:
+                raise LookupError("What I asked for is not there.") from exc
+
+    claim = hands.take(SwallowingJob())
+    performing = threading.Thread(target=hands.perform_claim, args=(claim,))
+    performing.start()
+
+    def time_out() -> None:
+        (attempt,) = hands.performer.running()
+        attempt.interrupt(TimedOut)
+
+    _when_sleeping(rows, time_out)
+    performing.join(60)
+    assert not performing.is_alive()
+    verdict = hands.settlements[0].verdict
+    assert verdict.ending is Ending.TIMED_OUT
+    assert verdict.report is not None
+    assert (verdict.report.error_class, verdict.report.message) == (
+        "TimedOut",
+        "It took longer than its timeout.",
+    )
+    assert "What I asked for is not there." in (verdict.report.traceback or "")
+
+
+def _sleeping(rows: Rows) -> int:
+    return int(rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
 
 
 def _when_sleeping(rows: Rows, act: Callable[[], None]) -> None:
     def sleeping() -> None:
-        assert rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1
+        assert _sleeping(rows) == 1
 
     eventually(sleeping)
     act()

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+from flask import Flask
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.db.explicit import Driver
@@ -13,7 +15,14 @@ from spoils.job import Queue
 from spoils.outcome import Cancelled, GivenBack, Interrupted, TimedOut
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
-from spoils.worker.timekeeper import COOPERATION_SECONDS, IDLE_SECONDS, OBEDIENCE_SECONDS, Timekeeper
+from spoils.worker.timekeeper import (
+    AGAIN_SECONDS,
+    COOPERATION_SECONDS,
+    IDLE_SECONDS,
+    OBEDIENCE_SECONDS,
+    POSTPONED_SECONDS,
+    Timekeeper,
+)
 
 
 class Ear:
@@ -22,9 +31,11 @@ class Ear:
     def __init__(self, *, inside: bool) -> None:
         self.inside = inside
         self.heard: list[type[Interrupted]] = []
+        self.anywhere = False
 
-    def interrupt(self, kind: type[Interrupted]) -> bool:
+    def interrupt(self, kind: type[Interrupted], *, anywhere: bool = False) -> bool:
         self.heard.append(kind)
+        self.anywhere = anywhere
         return self.inside
 
 
@@ -32,7 +43,7 @@ class Bench:
     """A timekeeper over attempts that the test makes older than they are."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self.running: list[Attempt] = []
         self.given_up: list[tuple[Attempt, Interrupted]] = []
         self.stopping = threading.Event()
@@ -42,7 +53,7 @@ class Bench:
 
     def attempt(self, timeout: float | None = None, *, inside: bool = True) -> tuple[Attempt, Ear]:
         claim = Claim(str(uuid4()), "sample", "SampleJob", "{}", 0, 1, 0, 0, "", "")
-        made = Attempt(claim, engine=self._engine, stopping=self.stopping, timeout=timeout)
+        made = Attempt(claim, engine=self.engine, stopping=self.stopping, timeout=timeout)
         ear = Ear(inside=inside)
         made.interruption = ear  # type: ignore[assignment]
         self.running.append(made)
@@ -54,6 +65,11 @@ def bench(database_url: str) -> Iterator[Bench]:
     engine = make_engine(database_url, connections=1, application_name="tests", connection_factory=Driver)
     yield Bench(engine)
     engine.dispose()
+
+
+def close(attempt: Attempt) -> None:
+    with Flask("tests").app_context():
+        attempt.close()
 
 
 def test_it_sleeps_until_the_next_moment_that_matters(bench: Bench) -> None:
@@ -72,9 +88,8 @@ def test_a_job_past_its_timeout_is_interrupted_once_and_given_up_where_it_does_n
     attempt.started_at -= 40
     assert bench.timekeeper.tick() == OBEDIENCE_SECONDS
     assert 0 < bench.timekeeper.tick() <= OBEDIENCE_SECONDS
-    assert ear.heard == [TimedOut]
+    assert set(ear.heard) == {TimedOut}
     assert bench.given_up == []
-    assert attempt.interrupted_at is not None
     attempt.interrupted_at -= OBEDIENCE_SECONDS
     assert bench.timekeeper.tick() == IDLE_SECONDS
     ((given_up, error),) = bench.given_up
@@ -96,20 +111,26 @@ def test_a_cancelled_job_has_a_while_to_listen(bench: Bench) -> None:
     assert ear.heard == [Cancelled]
 
 
-def test_what_is_not_in_its_own_code_any_more_is_looked_at_again_later(bench: Bench) -> None:
+def test_what_cannot_be_interrupted_now_is_asked_again_soon_and_then_wherever_it_is(bench: Bench) -> None:
     attempt, ear = bench.attempt(1, inside=False)
     attempt.started_at -= 1
-    assert bench.timekeeper.tick() == OBEDIENCE_SECONDS
-    assert attempt.interrupted_at is None
-    assert ear.heard == [TimedOut]
+    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert attempt.interrupted_by is TimedOut
+    attempt.interrupted_at -= POSTPONED_SECONDS - 1
+    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert not ear.anywhere
+    attempt.interrupted_at -= 1
+    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert ear.anywhere
+    assert bench.given_up == []
 
 
-def test_a_session_that_cannot_be_cancelled_does_not_keep_others_from_their_end(
+def test_an_attempt_that_fails_to_end_does_not_keep_others_from_their_end(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Torn(Attempt):
-        def interrupt(self) -> None:
-            raise ConnectionResetError("gone")
+        def interrupt(self, kind: type[Interrupted]) -> None:
+            raise KeyError("gone")
 
     torn, _ = bench.attempt(1)
     torn.__class__ = Torn
@@ -133,14 +154,31 @@ def test_a_checkpoint_tells_a_job_to_stop(bench: Bench) -> None:
         queue.checkpoint()
 
 
-def test_a_session_that_is_cut_fails_what_waits_for_it(bench: Bench) -> None:
+def test_an_interruption_fails_what_its_session_waits_for_and_its_connection_is_nobody_else_s(
+    bench: Bench,
+) -> None:
     attempt, _ = bench.attempt()
-    attempt.interrupt()
     attempt.cut()
-    connection = attempt.connection
+    connection, driver = attempt.connection, attempt.transaction.driver
     assert attempt.opened
-    attempt.cut()
-    with pytest.raises(Exception, match="connection"):
+    attempt.interrupt(TimedOut)
+    with pytest.raises(DBAPIError, match="connection") as failed:
         connection.execute(text("SELECT 1"))
-    attempt.interrupt()
     attempt.cut()
+    close(attempt)
+    assert driver.closed
+    assert bench.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    cause = attempt.cause_of(failed.value)
+    assert isinstance(cause, TimedOut)
+    assert cause.__cause__ is failed.value
+    assert attempt.cause_of(cause) is cause
+
+
+def test_the_connection_of_an_attempt_that_was_interrupted_in_its_last_moment_is_not_given_back(
+    bench: Bench,
+) -> None:
+    attempt, _ = bench.attempt()
+    driver = attempt.transaction.driver
+    attempt.interrupted_by = TimedOut  # and its socket is not cut yet
+    close(attempt)
+    assert driver.closed

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from spoils.worker import watchdog
 from spoils.worker.loop import Loop
-from spoils.worker.watchdog import Watchdog
+from spoils.worker.watchdog import HANGS_SECONDS, LOOK_SECONDS, Performing, Stall, Watchdog
 from tests.support import eventually
 
 
@@ -15,13 +14,21 @@ def quiet() -> float:
     return 3600.0
 
 
+WELL = Performing(moved_at=0.0, waiting=0, free=5)
+STUCK = Performing(moved_at=0.0, waiting=1, free=1)
+
+
+def watchdog_of(*loops: Loop) -> Watchdog:
+    return Watchdog(loops=loops, performing=lambda: WELL)
+
+
 def test_loops_that_tick_are_nothing_to_complain_of() -> None:
     loop, still = Loop(name="one", tick=quiet), Loop(name="never started", tick=quiet)
-    watching = Watchdog(loops=[loop, still])
+    watching = watchdog_of(loop, still)
     loop.start()
-    assert watching.complaint(awake=True) is None
+    assert watching.complaint(0.0, awake=True) is None
     assert loop.stop(60)
-    assert watching.complaint(awake=True) is None, "who was stopped has not fallen"
+    assert watching.complaint(0.0, awake=True) is None, "who was stopped has not fallen"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -30,11 +37,11 @@ def test_a_thread_that_has_ended_by_itself_is_told_at_once() -> None:
         raise SystemExit
 
     loop = Loop(name="one", tick=quiet, wait=fall, interrupt=lambda: None)
-    watching = Watchdog(loops=[Loop(name="another", tick=quiet), loop])
+    watching = watchdog_of(Loop(name="another", tick=quiet), loop)
     loop.start()
 
     def told() -> None:
-        assert watching.complaint(awake=False) == "The thread of the one has ended"
+        assert watching.complaint(0.0, awake=False) == "The thread of the one has ended"
 
     eventually(told)
 
@@ -51,12 +58,63 @@ def test_a_call_that_hangs_is_told_unless_the_process_itself_was_frozen() -> Non
     for loop in loops:
         loop.start()
         assert inside.acquire(timeout=60)
-    watching = Watchdog(loops=[Loop(name="idle", tick=quiet), *loops])
-    assert watching.complaint(awake=True) is None
+    watching = watchdog_of(Loop(name="idle", tick=quiet), *loops)
+    assert watching.complaint(0.0, awake=True) is None
     for loop in loops:
-        loop._ticking_since = time.monotonic() - watchdog.HANGS_SECONDS - 1
-    assert watching.complaint(awake=True) == "Database calls of the one and the other hang for more than 60 s"
-    assert watching.complaint(awake=False) is None
+        loop._ticking_since = time.monotonic() - HANGS_SECONDS - 1
+    assert (
+        watching.complaint(0.0, awake=True)
+        == "Database calls of the one and the other hang for more than 60 s"
+    )
+    assert watching.complaint(0.0, awake=False) is None
     gate.set()
     for loop in loops:
         assert loop.stop(60)
+
+
+def stalled_at(*looks: Performing, awake: bool = True) -> float:
+    """How long it has stood still at the last of these looks, which are a minute and a bit apart in all."""
+    stall, now, seconds = Stall(), 1000.0, 0.0
+    for look in looks:
+        seconds = stall.seconds(look, now, awake=awake)
+        now += LOOK_SECONDS
+    return seconds
+
+
+MINUTE = round(HANGS_SECONDS / LOOK_SECONDS) + 2
+
+
+def test_claims_that_wait_beside_free_threads_for_a_minute_are_told() -> None:
+    now = 1000.0
+    watching = Watchdog(loops=[], performing=lambda: STUCK)
+    told = [watching.complaint(now + look * LOOK_SECONDS, awake=True) for look in range(MINUTE)]
+    assert told == [None] * (MINUTE - 1) + [
+        "Claimed tasks have waited beside free threads for more than 60 s"
+    ]
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        Performing(moved_at=0.0, waiting=3, free=0),
+        Performing(moved_at=0.0, waiting=0, free=4),
+        Performing(moved_at=0.0, waiting=0, free=0),
+    ],
+    ids=["long jobs on all threads", "a long job alone", "long jobs and nothing else"],
+)
+def test_long_jobs_are_well(well: Performing) -> None:
+    assert stalled_at(*[well] * MINUTE * 3) == 0
+
+
+def test_what_begins_ends_or_is_settled_meanwhile_shows_that_the_worker_is_well() -> None:
+    moving = [STUCK._replace(moved_at=float(look)) for look in range(MINUTE)]
+    assert stalled_at(*moving) == 0
+    assert stalled_at(*[STUCK] * MINUTE, *moving, STUCK) < HANGS_SECONDS
+
+
+def test_a_claim_that_has_just_come_to_a_worker_with_a_long_job_waits_since_then_only() -> None:
+    assert stalled_at(*[WELL] * MINUTE, STUCK) < HANGS_SECONDS
+
+
+def test_a_process_that_was_frozen_has_not_stalled() -> None:
+    assert stalled_at(*[STUCK] * MINUTE, awake=False) == 0
