@@ -29,6 +29,7 @@ from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.in_flight import Token
 from spoils.worker.transient import is_transient
+from spoils.worker.trouble import logged_as_outage
 
 log = logging.getLogger("spoils.worker")
 
@@ -155,9 +156,10 @@ class Performer:
         finally:
             try:
                 attempt.close()
-            except Exception:
+            except Exception as exc:
                 # The server ends the transaction when it notices that the connection is gone.
-                log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
+                if not logged_as_outage("performer", exc):
+                    log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
             running_unit.reset(token)
             _clear_away()
         if not attempt.given_up:

@@ -449,6 +449,20 @@ def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_wo
     assert rows.state(claim.id) == "finished"
 
 
+def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_the_outage(
+    hands: Hands, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    class DyingAndRaisingJob(Job):
+        def run(self, queue: Queue) -> None:
+            pid = queue.session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            raise ValueError
+
+    hands.perform(DyingAndRaisingJob())
+    assert "Database unavailable (performer): " in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_an_interrupt_aborts_what_the_session_executes(hands: Hands, rows: Rows) -> None:
     begun: list[UUID] = []
 
