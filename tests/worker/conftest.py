@@ -7,13 +7,7 @@ import pytest
 from spoils.worker import trouble
 from spoils.worker.trouble import Trouble
 from tests.classes import throw_away_classes
-from tests.conftest import a_database
 from tests.databases import emptied
-
-
-@pytest.fixture(scope="module")
-def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
-    yield from a_database(postgres_url, f"TEMPLATE {template}")
 
 
 @pytest.fixture
