@@ -5,9 +5,10 @@ import psycopg2
 from spoils.models import db
 from tests.support import eventually
 
-OTHERS = (
-    "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ''"
-)
+OTHERS = """
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ''
+"""
 
 
 def emptied(url: str, *, pooled: bool = False) -> None:

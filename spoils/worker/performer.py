@@ -154,12 +154,7 @@ class Performer:
                     return
                 verdict = failure
         finally:
-            try:
-                attempt.close()
-            except Exception as exc:
-                # The server ends the transaction when it notices that the connection is gone.
-                if not logged_as_outage("performer", exc):
-                    log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
+            self._close(attempt)
             running_unit.reset(token)
             _clear_away()
         if not attempt.given_up:
@@ -175,17 +170,29 @@ class Performer:
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
             attempt.interruption.leave()
-            return self._failure(job, exc, attempt.claim)
+            return self._failure(job, exc, attempt)
         return verdict
 
-    def _failure(self, job: Job, error: BaseException, claim: Claim) -> Verdict:
-        uncounted = self._uncounted(claim) if is_transient(error) else 0
-        return verdicts.of_failure(job, error, claim.retries, uncounted)
+    def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
+        uncounted = self._uncounted(attempt) if is_transient(error) else 0
+        return verdicts.of_failure(job, error, attempt.claim.retries, uncounted)
 
-    def _uncounted(self, claim: Claim) -> int:
+    def _close(self, attempt: Attempt) -> None:
+        try:
+            attempt.close()
+        except Exception as exc:
+            # The server ends the transaction when it notices that the connection is gone.
+            if not logged_as_outage("performer", exc):
+                log.warning(
+                    "Closing a session failed", exc_info=True, extra=_fields("perform", attempt.claim)
+                )
+
+    def _uncounted(self, attempt: Attempt) -> int:
+        # Attempts that fail together would else hold every connection of the pool and each wait for one more.
+        self._close(attempt)
         try:
             with self._engine.connect() as connection:
-                return uncounted_failures(connection, claim.id)
+                return uncounted_failures(connection, attempt.task_id)
         except SQLAlchemyError:
             return 0  # the database that failed the job is not back yet
 
@@ -208,7 +215,7 @@ class Performer:
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
             # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
-            return self._failure(job, exc, claim)
+            return self._failure(job, exc, attempt)
         for noted, enqueued in entered:
             log_enqueued(noted, enqueued)
         log_ending(claim, FINISHED, ran_ms, type(job).__name__)
