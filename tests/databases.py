@@ -30,8 +30,9 @@ def emptied(url: str, *, pooled: bool = False) -> None:
 
         if pooled:
             eventually(gone)
-        cursor.execute("DROP TABLE IF EXISTS effects")
         # Deleting a few rows is faster than truncating a dozen tables; the counts go after their trigger has written.
-        for table in sorted(tables, key=lambda name: name == "spoils_counts"):
-            cursor.execute(f"DELETE FROM {table}")
+        emptying = [
+            f"DELETE FROM {table}" for table in sorted(tables, key=lambda name: name == "spoils_counts")
+        ]
+        cursor.execute("; ".join(["DROP TABLE IF EXISTS effects", *emptying]))
     connection.close()
