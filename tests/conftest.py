@@ -17,7 +17,6 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Engine, make_url, text
 
 from spoils.config import Settings
-from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.job.registry import registry
@@ -25,14 +24,8 @@ from spoils.jobs import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.rows import Rows
+from tests.servers import VERSIONS, a_server, programs_of
 
-# These data need to survive nothing.
-THROW_AWAY = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "200",
-}
 SERVERS = pytest.StashKey[Path]()
 
 registry.compares_payloads = True
@@ -42,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pooler", action="store_true", help="the queue's tests through PgBouncer in transaction mode"
     )
+    parser.addoption(
+        "--postgres", type=int, choices=VERSIONS, default=16, help="the version of the tests' own server"
+    )
     parser.addoption("--thorough", action="store_true", help="the long forms of the tests that count")
 
 
@@ -50,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SERVERS] = Path(config.workerinput["spoils_servers"])
     else:
         config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="spoils-tests-"))
+        programs_of(config.getoption("--postgres"))  # fetched here, before several processes need it
         # By itself SIGTERM ends Python at once, and the servers would be left behind.
         signal.signal(signal.SIGTERM, _interrupt)
 
@@ -68,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or SERVERS not in config.stash:
         return
     for home in config.stash[SERVERS].iterdir():
-        EmbeddedPostgres(home).remove()
+        a_server(home, config.getoption("--postgres")).remove()
     shutil.rmtree(config.stash[SERVERS])
 
 
@@ -84,7 +81,7 @@ def postgres_url(pytestconfig: pytest.Config) -> str:
     if given := os.environ.get("SPOILS_TEST_DATABASE_URL"):
         return given
     process = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return EmbeddedPostgres(pytestconfig.stash[SERVERS] / process, settings=THROW_AWAY).start()
+    return a_server(pytestconfig.stash[SERVERS] / process, pytestconfig.getoption("--postgres")).start()
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +110,12 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str, template: str) -> Iterator[str]:
     """Make a migrated database of this test's own, gone afterwards whoever still uses it."""
+    yield from a_database(postgres_url, f"TEMPLATE {template}")
+
+
+@pytest.fixture(scope="module")
+def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
+    """Make a migrated database for all tests of a file, where a folder's `database_url` empties it after each."""
     yield from a_database(postgres_url, f"TEMPLATE {template}")
 
 

@@ -3,6 +3,12 @@
 import psycopg2
 
 from spoils.models import db
+from tests.support import eventually
+
+OTHERS = """
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ''
+"""
 
 
 def emptied(url: str, *, pooled: bool = False) -> None:
@@ -15,12 +21,18 @@ def emptied(url: str, *, pooled: bool = False) -> None:
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT pg_terminate_backend(pid, {5000 if pooled else 0}) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> ''"
-        )
-        cursor.execute("DROP TABLE IF EXISTS effects")
+        # All at once: with a timeout pg_terminate_backend would wait 100 ms for each of them.
+        cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+
+        def gone() -> None:
+            cursor.execute(f"SELECT {OTHERS}")
+            assert not cursor.rowcount
+
+        if pooled:
+            eventually(gone)
         # Deleting a few rows is faster than truncating a dozen tables; the counts go after their trigger has written.
-        for table in sorted(tables, key=lambda name: name == "spoils_counts"):
-            cursor.execute(f"DELETE FROM {table}")
+        emptying = [
+            f"DELETE FROM {table}" for table in sorted(tables, key=lambda name: name == "spoils_counts")
+        ]
+        cursor.execute("; ".join(["DROP TABLE IF EXISTS effects", *emptying]))
     connection.close()

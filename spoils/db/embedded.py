@@ -31,18 +31,29 @@ class EmbeddedPostgres:
     however it dies; so whoever leaves and finds nobody else holding it stops the server.
     """
 
-    def __init__(self, home: Path, *, version: int = 16, settings: Mapping[str, str] = NO_SETTINGS) -> None:
-        """Name the server; `settings` are PostgreSQL's, and count for whoever really starts it."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        version: int = 16,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        programs: Path | None = None,
+    ) -> None:
+        """Name the server; `settings` are PostgreSQL's, and count for whoever really starts it.
+
+        `programs` is the folder of its programs where they do not come with the package.
+        """
         self._home = home.resolve() / str(version)
         self._version = version
         self._settings = dict(settings)
+        self._programs = programs
         self._mutex = threading.RLock()
         self._use: _Use | None = None
 
     def start(self) -> str:
         """Have the server running and return the URL of its database."""
         with self._mutex, _alone(self._home):
-            files = find_files(self._home, self._version)
+            files = find_files(self._home, self._version, self._programs)
             use = self._my_use() or _Use(self._home, files)
             try:
                 if left_by_former_clone(self._home, files):
@@ -87,7 +98,7 @@ class EmbeddedPostgres:
             if not self._home.is_dir():
                 return
             with _alone(self._home):
-                files = find_files(self._home, self._version)
+                files = find_files(self._home, self._version, self._programs)
                 server.halt(files, mode="immediate")
                 for folder in (files.data, files.socket, files.place, self._home):
                     shutil.rmtree(folder, ignore_errors=True)

@@ -62,9 +62,14 @@ class Files:
             os.chown(path, self.account.pw_uid, self.account.pw_gid)
 
 
-def find_files(home: Path, version: int) -> Files:
-    """Return the files of the server with this home, their folders made."""
-    return _files_for_root(home, version) if os.geteuid() == 0 else _files_at_home(home, version)
+def find_files(home: Path, version: int, programs: Path | None = None) -> Files:
+    """Return the files of the server with this home, their folders made.
+
+    `programs` are others than the package's; for root they are where `nobody` can run them.
+    """
+    if os.geteuid() == 0:
+        return _files_for_root(home, programs or _copy_of_programs(version))
+    return _files_at_home(home, programs or find_programs(version))
 
 
 def find_programs(version: int) -> Path:
@@ -113,21 +118,20 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _files_at_home(home: Path, version: int) -> Files:
+def _files_at_home(home: Path, programs: Path) -> Files:
     socket = home / "socket"
     # libpq and the server both split a list of folders at commas, so only plain names go to them.
     plain = re.fullmatch(r"[\w./@+-]+", str(socket))
     if not plain or len(os.fsencode(socket / f".s.PGSQL.{PORT}")) > SOCKET_PATH_BYTES:
         socket = SHORT_FOLDER / f"spoils-{_short_hash(home)}"
-    programs = find_programs(version)
     return Files(place=home, programs=programs, data=home / "data", socket=own_folder(socket, 0o700))
 
 
-def _files_for_root(home: Path, version: int) -> Files:
+def _files_for_root(home: Path, programs: Path) -> Files:
     place = own_folder(SHARED_FOLDER / f"spoils-{_short_hash(home)}", 0o711)
     files = Files(
         place=place,
-        programs=_copy_of_programs(version),
+        programs=programs,
         data=place / "data",
         socket=place / "socket",
         account=pwd.getpwnam("nobody"),

@@ -1,12 +1,11 @@
 """Rounds of one thread at a time: `tick()` does one and returns the seconds until the next."""
 
-import logging
 import random
 import threading
 import time
 from collections.abc import Callable
 
-log = logging.getLogger("spoils.worker")
+from spoils.worker.trouble import Trouble, log_error, log_success
 
 FIRST_ERROR_SECONDS = 0.1
 LONGEST_ERROR_SECONDS = 5.0
@@ -35,6 +34,7 @@ class Loop:
         self._interrupt = interrupt or self._wake
         self._longest_error_seconds = longest_error_seconds
         self._errors = 0
+        self._trouble = Trouble(name)
         self._delay = 0.0
         self._let_go = False
         self._thread: threading.Thread | None = None
@@ -104,22 +104,14 @@ class Loop:
         """Do one step; what it raises is logged, and waited out unless it is the waiting itself that fails."""
         try:
             delay = step(*arguments)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it is logged
             self._errors += 1
             pause = min(FIRST_ERROR_SECONDS * 2.0 ** min(self._errors - 1, 10), self._longest_error_seconds)
-            # The first of a row of equal troubles tells it all; the rest would only fill the log of an outage.
-            known = self._errors > 1
-            log.warning(
-                "%s: %s: %s",
-                self.name,
-                type(exc).__name__,
-                exc,
-                extra={"action": "error"},
-                exc_info=not known,
-            )
+            log_error(self._trouble, exc)
             return pause * (1 + 0.2 * random.random()) if step == self._tick else 0.0  # noqa: S311 - jitter
         if step == self._tick:
             self._errors = 0
+            log_success(self._trouble)
         return delay
 
     def _wake(self) -> None:

@@ -28,6 +28,7 @@ from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.in_flight import Token
 from spoils.worker.transient import is_transient
+from spoils.worker.trouble import logged_as_outage
 
 log = logging.getLogger("spoils.worker")
 
@@ -155,11 +156,7 @@ class Performer:
                     return
                 verdict = failure
         finally:
-            try:
-                attempt.close()
-            except Exception:
-                # The server ends the transaction when it notices that the connection is gone.
-                log.warning("Closing a session failed", exc_info=True, extra=_fields("perform", claim))
+            self._close(attempt)
             running_unit.reset(token)
             _clear_away()
             attempt.in_job = False
@@ -182,13 +179,25 @@ class Performer:
 
     def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
         cause = attempt.cause_of(error)
-        uncounted = self._uncounted(attempt.claim) if is_transient(cause) else 0
+        uncounted = self._uncounted(attempt) if is_transient(cause) else 0
         return verdicts.of_failure(job, cause, attempt.claim.retries, uncounted)
 
-    def _uncounted(self, claim: Claim) -> int:
+    def _close(self, attempt: Attempt) -> None:
+        try:
+            attempt.close()
+        except Exception as exc:
+            # The server ends the transaction when it notices that the connection is gone.
+            if not logged_as_outage("performer", exc):
+                log.warning(
+                    "Closing a session failed", exc_info=True, extra=_fields("perform", attempt.claim)
+                )
+
+    def _uncounted(self, attempt: Attempt) -> int:
+        # Attempts that fail together would else hold every connection of the pool and each wait for one more.
+        self._close(attempt)
         try:
             with self._engine.connect() as connection:
-                return uncounted_failures(connection, claim.id)
+                return uncounted_failures(connection, attempt.task_id)
         except SQLAlchemyError:
             return 0  # the database that failed the job is not back yet
 

@@ -12,10 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from spoils.db.engine import is_direct
-from spoils.errors import SpoilsError
+from spoils.errors import DatabaseAway
 from spoils.queue import presence
 from spoils.queue.cursors import Pair, Place
 from spoils.worker.loop import Loop
+from spoils.worker.trouble import database_answers
 from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
 
@@ -26,7 +27,7 @@ BEAT_SECONDS = 1.0
 LONGEST_ERROR_SECONDS = 1.0
 
 
-class StillThere(SpoilsError):
+class StillThere(DatabaseAway):
     """The lock of this worker's former session is still held: the server has not noticed yet that it is gone."""
 
 
@@ -143,6 +144,7 @@ class Presence:
             since=self._since(),
         )
         self._beat_at = time.monotonic()
+        database_answers()
         if not pulse.alive:
             self._on_ended()
             return

@@ -38,7 +38,8 @@ class Rescuer:
             with self._turn, self._engine.connect() as connection:
                 done = rescue(connection, worker_id=dead.id, beat=dead.beat)
             if done.ended:
-                log.warning(
+                log.log(
+                    logging.WARNING if done.tasks else logging.INFO,
                     "Rescued %d tasks of a dead worker",
                     done.tasks,
                     extra={"action": "rescue", "worker_id": dead.id},

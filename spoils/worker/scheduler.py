@@ -15,6 +15,7 @@ from spoils.job import Job
 from spoils.models import TickEnding
 from spoils.queue import ticks
 from spoils.worker.loop import Loop
+from spoils.worker.trouble import Trouble, log_error, log_success
 
 log = logging.getLogger("spoils.worker")
 
@@ -39,7 +40,11 @@ class Scheduler:
         self._engine = engine
         self._turn = turn
         self._jobs = [
-            (job_class, Cron(job_class.cron, job_class.cron_timezone or default_zone))
+            (
+                job_class,
+                Cron(job_class.cron, job_class.cron_timezone or default_zone),
+                Trouble(f"scheduler, {job_class.__name__}"),
+            )
             for job_class in jobs
             if job_class.cron is not None
         ]
@@ -47,18 +52,18 @@ class Scheduler:
 
     def tick(self) -> float:
         """Enter what is due. Returns the seconds until the next slot, half a minute at most."""
-        return min(
-            (self._tell_safely(job_class, cron) for job_class, cron in self._jobs), default=LOOK_SECONDS
-        )
+        return min((self._tell_safely(*entry) for entry in self._jobs), default=LOOK_SECONDS)
 
-    def _tell_safely(self, job_class: type[Job], cron: Cron) -> float:
+    def _tell_safely(self, job_class: type[Job], cron: Cron, trouble: Trouble) -> float:
         # One class that cannot be entered must not keep the others from their slots.
         try:
             with self._turn:
-                return self._tell(job_class, cron)
-        except Exception:
-            log.exception("Telling the slots of %s failed", job_class.__name__, extra={"action": "tick"})
+                left = self._tell(job_class, cron)
+        except Exception as exc:  # noqa: BLE001 - it is logged
+            log_error(trouble, exc)
             return ERROR_SECONDS
+        log_success(trouble)
+        return left
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
         with self._engine.connect() as connection:

@@ -118,7 +118,10 @@ class SqlStateJob(Job):
             text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
         )
         # A sequence keeps its count when the transaction that asked it fails.
-        if queue.session.scalar(text("SELECT nextval('session_faults')")) <= self.attempts:
+        times = queue.session.scalar(
+            text("SELECT nextval(:name)"), {"name": f"session_faults_{self.code.lower()}"}
+        )
+        if times <= self.attempts:
             queue.session.execute(text("SELECT raise_state(:code)"), {"code": self.code})
 
 

@@ -78,7 +78,7 @@ def test_a_black_hole_is_seen_and_the_worker_recovers_when_it_is_gone(
         )
         in_flight(rows, 4)
         proxy.drop()
-        program.says("(presence|settler|dispatcher): OperationalError", timeout=25)
+        program.says("Database unavailable \\((presence|settler|dispatcher)\\)", timeout=25)
         proxy.heal()
         all_end(rows, accepted, timeout=75)
         attends(rows, 1)

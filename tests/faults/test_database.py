@@ -21,12 +21,12 @@ from spoils.queue.cursors import Cursors
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settlement import Settlement
 from spoils.worker.settler import Settler
-from tests.conftest import THROW_AWAY
 from tests.faults import invariants
 from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
 from tests.faults.jobs import ChainJob, WorkJob
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
+from tests.servers import THROW_AWAY
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
@@ -108,7 +108,7 @@ def test_a_database_that_is_shot_and_comes_back_costs_no_job_and_no_worker(serve
                 )
                 in_flight(rows, 10)
             server.stop_at_once()
-            programs[0].says("OperationalError", timeout=30)
+            programs[0].says("Database unavailable", timeout=30)
             if down_seconds:
                 # The pauses of the workers' loops grow to their longest.
                 programs[0].process.poll()
@@ -124,6 +124,10 @@ def test_a_database_that_is_shot_and_comes_back_costs_no_job_and_no_worker(serve
         # Long enough for a healthy worker to be taken for dead, were it judged.
         assert rows.all("SELECT pg_sleep(5)")
         assert [program.process.poll() for program in programs] == [None, None, None]
+        for program in programs:
+            # One line an outage, of all that its loops meet; the two may have been one.
+            assert len([line for line in program.lines if "Database unavailable" in line]) <= 2
+            assert not any("|   File" in line and "/worker/loop.py" in line for line in program.lines)
         assert invariants.taken_for_dead(rows) == []
         assert rows.value("SELECT max(crashes) FROM fang_tasks") == 0
         invariants.check(rows, accepted)

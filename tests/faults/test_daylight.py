@@ -16,11 +16,11 @@ from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
-from tests.conftest import THROW_AWAY
 from tests.faults.faketime import faked
 from tests.faults.fleet import comes_true
 from tests.programs import Program
 from tests.rows import Rows
+from tests.servers import THROW_AWAY
 from tests.support import eventually
 
 pytestmark = pytest.mark.process

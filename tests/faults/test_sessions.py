@@ -1,5 +1,8 @@
 """Errors of the database's inside a job's own session: which of them count, and which give the task back."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 import pytest
 from sqlalchemy import Connection, text
 
@@ -16,28 +19,33 @@ CREATE FUNCTION raise_state(code text) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'injected' USING ERRCODE = code;
 END $$;
-CREATE SEQUENCE session_faults;
 """
 
 
-@pytest.mark.parametrize("code", ["40001", "40P01", "57P01", "08006", "53300"])
-def test_a_session_that_meets_a_trouble_of_the_database_s_gives_the_task_back_uncounted(
-    database_url: str, connection: Connection, rows: Rows, code: str
-) -> None:
+def one_for_each(connection: Connection, codes: Sequence[str], **fields: int) -> dict[str, UUID]:
+    """Enqueue a job for each code that its session is to meet; one worker performs them all."""
     connection.execute(text(RAISE_STATE))
-    task_id = enqueue(connection, SqlStateJob(code=code, attempts=2)).id
+    for code in codes:
+        connection.execute(text(f"CREATE SEQUENCE session_faults_{code}"))
+    return {code: enqueue(connection, SqlStateJob(code=code, **fields)).id for code in codes}
+
+
+def test_a_session_that_meets_a_trouble_of_the_database_s_gives_the_task_back_uncounted(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    tasks = one_for_each(connection, ["40001", "40P01", "57P01", "08006", "53300"], attempts=2)
     with worker(database_url):
-        all_end(rows, [task_id], timeout=30)
-    row = rows.one(task_id)
-    assert (row.retries, row.attempts, row.crashes) == (0, 3, 0)
-    invariants.check(rows, [task_id])
+        all_end(rows, tasks.values(), timeout=30)
+    for code, task_id in tasks.items():
+        row = rows.one(task_id)
+        assert (row.retries, row.attempts, row.crashes) == (0, 3, 0), code
+    invariants.check(rows, list(tasks.values()))
 
 
 def test_a_session_that_never_gets_over_its_trouble_counts_as_failed_from_the_sixth_time_on(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    connection.execute(text(RAISE_STATE))
-    task_id = enqueue(connection, SqlStateJob(code="40001")).id
+    task_id = one_for_each(connection, ["40001"])["40001"]
     with worker(database_url):
         all_end(rows, [task_id], timeout=40, state="retried")
         comes_true(lambda: rows.one(task_id).retries == 1)
@@ -46,17 +54,17 @@ def test_a_session_that_never_gets_over_its_trouble_counts_as_failed_from_the_si
     invariants.check(rows, [task_id])
 
 
-@pytest.mark.parametrize("code", ["57014", "55P03", "53100", "25006"])
 def test_a_session_that_meets_an_error_of_the_job_s_own_making_is_a_failure(
-    database_url: str, connection: Connection, rows: Rows, code: str
+    database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    connection.execute(text(RAISE_STATE))
-    task_id = enqueue(connection, SqlStateJob(code=code)).id
+    tasks = one_for_each(connection, ["57014", "55P03", "53100", "25006"])
     with worker(database_url):
-        all_end(rows, [task_id], timeout=30, state="retried")
-        comes_true(lambda: rows.one(task_id).retries == 1)
-    assert rows.all("SELECT outcome FROM spoils_attempts") == [("retried",)]
-    invariants.check(rows, [task_id])
+        all_end(rows, tasks.values(), timeout=30, state="retried")
+    for code, task_id in tasks.items():
+        assert rows.one(task_id).retries == 1, code
+        outcomes = rows.all("SELECT outcome FROM spoils_attempts WHERE task_id = :id", id=task_id)
+        assert outcomes == [("retried",)], code
+    invariants.check(rows, list(tasks.values()))
 
 
 def test_two_jobs_whose_sessions_lock_each_other_out_both_finish_and_neither_is_counted_as_failed(

@@ -248,25 +248,23 @@ def test_a_job_that_kills_its_worker_is_failed_at_the_third_death(
     )
 
 
-@pytest.mark.parametrize(
-    ("what", "error"),
-    [
-        ("exit", "SystemExit: 3"),
-        ("interrupt", "KeyboardInterrupt: KeyboardInterrupt"),
-        ("recursion", "RecursionError: maximum recursion depth exceeded"),
-        ("nul", "ValueError: a\\x00b\\ud800c"),
-        ("unprintable", "Unprintable: (its text could not be had: RuntimeError)"),
-    ],
-)
-def test_whatever_a_job_raises_is_an_outcome(
-    database_url: str, connection: Connection, rows: Rows, what: str, error: str
+def test_whatever_a_job_raises_is_an_outcome_and_ends_no_thread(
+    database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    task_id = enqueue(connection, RaisingJob(what=what)).id
+    raised = {
+        "exit": "SystemExit: 3",
+        "interrupt": "KeyboardInterrupt: KeyboardInterrupt",
+        "recursion": "RecursionError: maximum recursion depth exceeded",
+        "nul": "ValueError: a\\x00b\\ud800c",
+        "unprintable": "Unprintable: (its text could not be had: RuntimeError)",
+    }
     with worker(database_url, WORKER_THREADS="1"):
-        comes(rows, task_id, "retried")
-        assert rows.one(task_id).error_message.startswith(error)
-        after = enqueue(connection, SampleJob()).id
-        comes(rows, after, "finished")
+        for what, error in raised.items():
+            task_id = enqueue(connection, RaisingJob(what=what)).id
+            comes(rows, task_id, "retried")
+            assert rows.one(task_id).error_message.startswith(error), what
+            after = enqueue(connection, SampleJob()).id
+            comes(rows, after, "finished")
 
 
 def test_each_tick_is_entered_once_however_many_workers_run(database_url: str, rows: Rows) -> None:

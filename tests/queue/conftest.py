@@ -7,16 +7,10 @@ from sqlalchemy import Engine
 
 from spoils.db.engine import make_engine
 from tests.classes import throw_away_classes
-from tests.conftest import a_database
 from tests.databases import emptied
 from tests.pooler import Pooler, a_pooler
 
 SESSIONS = 30
-
-
-@pytest.fixture(scope="module")
-def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
-    yield from a_database(postgres_url, f"TEMPLATE {template}")
 
 
 @pytest.fixture

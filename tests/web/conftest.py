@@ -1,4 +1,4 @@
-"""Web applications with settings of a test's own."""
+"""Web applications with settings of a test's own; one database for each file, emptied after each test."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,8 +10,15 @@ from spoils.config import Settings
 from spoils.jobs import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
+from tests.databases import emptied
 
 MakeClient = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def database_url(database_of_the_file: str) -> Iterator[str]:
+    yield database_of_the_file
+    emptied(database_of_the_file)
 
 
 @pytest.fixture

@@ -106,14 +106,14 @@ def test_a_database_that_goes_away_is_told_as_503_and_used_again_once_it_is_back
 
 def test_a_database_that_only_reads_is_told_as_503(client_with: MakeClient, rows: Rows) -> None:
     # As during a failover: the follower answers, and takes no writes yet.
-    rows.connection.execute(
-        text(
-            f"ALTER DATABASE {rows.value('SELECT current_database()')} SET default_transaction_read_only = on"
-        )
-    )
-    client = client_with()
-    assert client.get("/api/jobs/status").status_code == 200
-    assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 503
+    database = rows.value("SELECT current_database()")
+    rows.connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_read_only = on"))
+    try:
+        client = client_with()
+        assert client.get("/api/jobs/status").status_code == 200
+        assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 503
+    finally:
+        rows.connection.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
 
 
 def test_a_database_without_the_schema_is_told_without_a_traceback(

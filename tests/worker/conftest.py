@@ -4,14 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from spoils.worker import trouble
+from spoils.worker.trouble import Trouble
 from tests.classes import throw_away_classes
-from tests.conftest import a_database
 from tests.databases import emptied
-
-
-@pytest.fixture(scope="module")
-def database_of_the_file(postgres_url: str, template: str) -> Iterator[str]:
-    yield from a_database(postgres_url, f"TEMPLATE {template}")
 
 
 @pytest.fixture
@@ -24,3 +20,11 @@ def database_url(database_of_the_file: str) -> Iterator[str]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
+
+
+@pytest.fixture(autouse=True)
+def outage(monkeypatch: pytest.MonkeyPatch) -> Trouble:
+    """An outage that an earlier test has met is not this test's."""
+    fresh = Trouble("database")
+    monkeypatch.setattr(trouble, "OUTAGE", fresh)
+    return fresh

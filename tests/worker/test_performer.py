@@ -523,6 +523,33 @@ def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_wo
     assert rows.state(claim.id) == "finished"
 
 
+def test_an_attempt_that_fails_for_the_database_s_sake_holds_one_connection_at_a_time(hands: Hands) -> None:
+    class ConflictJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.session.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$"))
+
+    held: list[int] = []
+    event.listen(hands.engine, "checkout", lambda *_: held.append(hands.engine.pool.checkedout()))  # type: ignore[attr-defined]
+    hands.perform(ConflictJob())
+    assert hands.settlements[0].verdict.ending is Ending.RELEASED
+    # Else as many that fail at once as there are connections wait for each other, for as long as the pool lets them.
+    assert held == [1, 1]
+
+
+def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_the_outage(
+    hands: Hands, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    class DyingAndRaisingJob(Job):
+        def run(self, queue: Queue) -> None:
+            pid = queue.session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            raise ValueError
+
+    hands.perform(DyingAndRaisingJob())
+    assert "Database unavailable (performer): " in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:
     begun: list[UUID] = []
 

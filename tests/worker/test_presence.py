@@ -1,5 +1,7 @@
 """The thread that beats: what it hears with a beat, what it does where its lock is taken, and how it leaves."""
 
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +12,7 @@ from sqlalchemy import Engine, text
 from spoils.db.engine import make_engine
 from spoils.queue import presence as statements
 from spoils.worker.presence import Presence, StillThere
+from spoils.worker.trouble import Trouble
 from tests.queue.hands import KINDS, TYPES, take
 from tests.rows import Rows
 from tests.support import eventually
@@ -107,6 +110,17 @@ def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken
         eventually(taken)
         assert ears.presence.attending.is_set()
         former.invalidate()
+
+
+def test_a_heartbeat_ends_the_outage_that_any_loop_has_met(
+    ears: Ears, outage: Trouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    outage.met(time.monotonic() - 60)
+    ears.presence.tick()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Database available again after 1 error in 0 s"
+    ]
+    assert caplog.records[0].levelno == logging.WARNING
 
 
 def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears, rows: Rows) -> None:

@@ -208,7 +208,7 @@ def test_eight_schedulers_that_run_beside_each_other_enter_each_second_once_thou
 
 
 def test_a_slot_and_its_task_come_together_or_not_at_all(
-    engine: Engine, connection: Connection, rows: Rows
+    engine: Engine, connection: Connection, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = scheduler(engine, EverySecondJob)
     one.tick()
@@ -217,6 +217,8 @@ def test_a_slot_and_its_task_come_together_or_not_at_all(
     connection.execute(text("ALTER TABLE spoils_ticks ADD CONSTRAINT no CHECK (task_id IS NULL)"))
     try:
         assert one.tick() == ERROR_SECONDS
+        assert one.tick() == ERROR_SECONDS
+        assert [bool(record.exc_info) for record in caplog.records] == [True]  # logged once, not at each try
     finally:
         connection.execute(text("ALTER TABLE spoils_ticks DROP CONSTRAINT no"))
     assert told(rows) == {}

@@ -46,7 +46,7 @@ def nice_top(largest: float) -> tuple[float, float]:
         return 4.0, 1.0
     power = 10.0 ** math.floor(math.log10(largest / 4))
     step = next(power * each for each in (1, 2, 4, 5, 10) if power * each * 4 >= largest * 0.999)
-    return step * max(1, math.ceil(largest / step - 0.001)), step
+    return step * max(1, math.ceil(largest * 0.999 / step)), step
 
 
 def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
