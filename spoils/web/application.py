@@ -9,7 +9,7 @@ from flask import Flask
 from spoils.config import ROOT, Settings
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
-from spoils.web import api, dashboard, errors, headers, proxy
+from spoils.web import api, dashboard, errors, headers, proxy, static_files
 from spoils.web.sessions import Sessions
 
 MAX_BODY_BYTES = 64 * 1024
@@ -26,7 +26,7 @@ class Web(Flask):
 
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
-    app = Web("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
+    app = Web("spoils", root_path=str(ROOT), template_folder="templates", static_folder=None)
     # A redirect that only folds slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
     app.session_interface = Sessions()
@@ -50,7 +50,9 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     headers.init_app(app)
     errors.init_app(app)
     api.init_app(app)
+    static_files.init_app(app)
     # Around the API, whose plainest requests never reach Flask, and before what the dashboard asks.
     proxy.init_app(app)
     dashboard.init_app(app)
+    app.wsgi_app = headers.SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -21,7 +21,7 @@ from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue.enqueue import enqueue_surely, log_enqueued
-from spoils.web import headers, proxy
+from spoils.web import proxy
 from spoils.web.api import answers, body, tokens
 from spoils.web.api.order import read_job
 from spoils.web.plain import MAY_HOLD
@@ -77,7 +77,6 @@ class Straight:
             [
                 ("Content-Type", JSON),
                 ("Content-Length", str(len(data))),
-                *headers.always(secure=environ["wsgi.url_scheme"] == "https").items(),
                 ("Cache-Control", "no-store"),
             ],
         )
