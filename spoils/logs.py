@@ -85,7 +85,7 @@ class LineFormatter(logging.Formatter):
     def message(self, record: logging.LogRecord) -> str:
         """What happened; masked where others have a word in it: where it went wrong, and in addresses."""
         text = record.getMessage()
-        foreign = record.levelno >= logging.WARNING or record.name == "werkzeug"
+        foreign = record.levelno >= logging.WARNING or record.name in ("werkzeug", "gunicorn.access")
         return masked_text(text) if foreign else text
 
 
