@@ -9,7 +9,7 @@ import sys
 from spoils.cli.start import check_database, guarded
 from spoils.config import Settings
 from spoils.errors import SettingError
-from spoils.web import balance
+from spoils.web import body_deadline
 
 try:
     _settings = Settings.from_env()
@@ -23,16 +23,13 @@ bind = f"0.0.0.0:{_settings.port}"
 # Two processes, so that one that restarts leaves the other to answer.
 workers = _settings.web_concurrency
 
-# Requests wait for the database and not for the processor, so threads are the cheap way to more of them. The worker is
-# gunicorn's own of threads, except that it waits for a slow client without one, reads plain requests itself, and leaves
-# a new connection to a process that has fewer.
-worker_class = "spoils.web.patient.PatientWorker"
+# Requests wait for the database and not for the processor. Half of the threads may be held by clients that wait for a
+# job's end (spoils/web/api/bounds.py), without a connection.
+worker_class = "gthread"
+threads = 16
 
-# Half of them may be held by clients that wait for a job's end (spoils/web/api/bounds.py), without a connection.
-threads = 8
-
-# The platform's router gives a request up after 30 seconds; work past that is for nobody.
-timeout = 30
+# Each connection is a file: a process stays below the usual limit of 1,024, at which accepting ends it.
+worker_connections = 500
 
 # The platform kills 30 seconds after SIGTERM; requests under way are to end before that.
 graceful_timeout = 25
@@ -43,11 +40,6 @@ keepalive = 95
 # A slow leak in a dependency ends with its process; the jitter keeps the processes from restarting together.
 max_requests = 10_000
 max_requests_jitter = 1_000
-
-# Enough for every URL and cookie of ours, and no room for one that only costs memory.
-limit_request_line = 4094
-limit_request_fields = 60
-limit_request_field_size = 8190
 
 # The heartbeat file on a disk that stalls would have healthy workers killed; memory does not stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -61,17 +53,25 @@ secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 # By default a proxy may say where the application begins; behind a router that passes everything on, so could anybody.
 forwarder_headers = ""
 
-# The platform collects standard output. The moment stands at the head of each line already.
+# All lines go to standard output in the form of our own programs, which masks what a client wrote.
 accesslog = "-"
-errorlog = "-"
-logger_class = "spoils.web.server_log.ServerLog"
-loglevel = _settings.log_level.lower()
+access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms "%(f)s" "%(a)s"'
+logconfig_dict = {
+    "formatters": {"line": {"()": "spoils.logs.LineFormatter"}},
+    "handlers": {
+        "output": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
+    },
+    "root": {"level": _settings.log_level, "handlers": ["output"]},
+    "loggers": {
+        "gunicorn.error": {"level": _settings.log_level, "propagate": True},
+        "gunicorn.access": {"level": "INFO", "propagate": True},
+    },
+}
 
 # Nobody steers a running gunicorn here, and its socket would be a file in the home folder.
 control_socket_disable = True
 
-# The worker waits for whole requests, long bodies aside: those a thread reads, and it waits so long for each piece,
-# as it does for a client that does not take its answer.
+# A thread waits this long for each piece of a request's head, and for a client that does not take its answer.
 SLOWEST_PIECE_SECONDS = 10
 
 
@@ -88,9 +88,14 @@ def when_ready(server):
             listener.sock.setsockopt(socket.SOL_SOCKET, bound, struct.pack("ll", SLOWEST_PIECE_SECONDS, 0))
 
 
-def child_exit(_server, worker):
-    """Count a process that has ended no more, however it did."""
-    balance.forget(worker.age)
+def pre_request(_worker, req):
+    """Give the client a time in which to send the request's body."""
+    body_deadline.begin(req)
+
+
+def post_request(_worker, req, _environ, _resp):
+    """Wait no more for what is left of the body."""
+    body_deadline.end(req)
 
 
 def post_worker_init(_worker):

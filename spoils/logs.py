@@ -156,10 +156,10 @@ class LineFormatter(logging.Formatter):
         return line
 
     def message(self, record: logging.LogRecord) -> str:
-        """What happened; masked where others have a word in it: where it went wrong, and in addresses."""
+        """The message, masked where it may hold what others wrote. Lines of plain progress of our own hold nothing."""
         text = record.getMessage()
-        foreign = record.levelno >= logging.WARNING or record.name == "werkzeug"
-        return masked_text(text) if foreign else text
+        ours = record.name.startswith("spoils") and record.name != "spoils.job"
+        return text if ours and record.levelno < logging.WARNING else masked_text(text)
 
 
 def line_of(created: float, level: str, message: str) -> str:

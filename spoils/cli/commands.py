@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from spoils.cli.development import run_development
 from spoils.cli.start import begin, check_worker_settings, guarded, starting_engine
+from spoils.cli.web import serve
 from spoils.config import environment_with
 from spoils.database_url import without_password
 from spoils.db import sharing
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("migrate", help="bring the schema up to this release; adopts fang's own table")
     commands.add_parser("dev", help="database, web and worker at once, for development on this machine")
+    commands.add_parser("web", help="the web program under gunicorn, as in production")
     commands.add_parser("check", help="check the settings and the job classes, and start nothing")
     commands.add_parser("psql", help="open psql on the database; what follows is psql's", add_help=False)
     adopt = commands.add_parser("adopt", help="take over for good from the system that had the table before")
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     actions: dict[str, Callable[[], int]] = {
         "migrate": _migrate,
         "dev": run_development,
+        "web": serve,
         "check": _check,
         "psql": lambda: _psql(rest),
         "adopt": _adopt,

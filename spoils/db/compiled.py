@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
-from spoils.db import held
 from spoils.db.engine import BY_INDEX, DIRECT, is_direct, is_planned_once, refused_by_read_only_server
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -97,15 +96,10 @@ class Compiled:
         else:
             execute(connection, f"{self.text}; COMMIT", {**self._constants, **values})
 
-    def rows_alone(
-        self, engine: Engine, values: Mapping[str, Any], *, hold: bool = False
-    ) -> list[tuple[Any, ...]]:
-        """Execute it in a transaction of its own, which is one round trip to the server; errors as above.
-
-        Told to `hold`, this thread may keep the connection until `held.let_go`.
-        """
+    def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
         try:
-            pooled = held.take(engine)
+            pooled = engine.raw_connection()
         except psycopg2.Error as exc:
             gone = engine.dialect.is_disconnect(exc, None, None)  # type: ignore[arg-type]
             raise _error(exc, self.prepared, engine.dialect, gone=gone) from exc
@@ -124,7 +118,7 @@ class Compiled:
                     if not driver.closed:
                         driver.autocommit = before
         finally:
-            held.give_back(engine, pooled, hold=hold and direct)
+            pooled.close()
         # Behind a pooler the statement timeout, which is set for one transaction, needs one.
         with engine.begin() as connection:
             return self.rows(connection, values)

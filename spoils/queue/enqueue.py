@@ -24,7 +24,6 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spoils import wire
-from spoils.db import held
 from spoils.db.compiled import Compiled
 from spoils.db.engine import was_rolled_back
 from spoils.errors import PayloadError, SpoilsError
@@ -144,28 +143,23 @@ def _digest(job: Job, metadata: wire.Metadata, canonical: str) -> str | None:
     return digest
 
 
-def enqueue_surely(
-    engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0, hold: bool = False
-) -> Enqueued:
+def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0) -> Enqueued:
     """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it.
 
-    One round trip to the server. Told to `hold`, this thread may keep the connection until `held.let_go`.
+    One round trip to the server.
     """
     key = new_key()
     values = row(job, at=at, priority=priority, key=key)
     for tries_left in (2, 1, 0):
         try:
             found = _find(engine, key) if tries_left < 2 else None
-            found = found or _put_in(
-                values, lambda statement: statement.rows_alone(engine, values, hold=hold)
-            )
+            found = found or _put_in(values, lambda statement: statement.rows_alone(engine, values))
             return found._replace(duplicate=found.key != key) if found.duplicate else found
         except DBAPIError as exc:
             # An earlier try of ours that was still under way shows as a row of the same id.
             again = exc.connection_invalidated or isinstance(exc, IntegrityError) or was_rolled_back(exc)
             if not again or not tries_left:
                 raise
-            held.let_go()
     raise TwinVanished()
 
 

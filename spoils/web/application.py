@@ -1,35 +1,23 @@
 """The application factory."""
 
 import secrets
-from collections.abc import Callable
-from typing import Any
 
 from flask import Flask
 
 from spoils.config import ROOT, Settings
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
-from spoils.web import api, dashboard, errors, headers, proxy
-from spoils.web.sessions import Sessions
+from spoils.web import api, dashboard, errors, headers, proxy, static_files
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
 
 
-class Web(Flask):
-    """The application, which does not look for coroutines at each call of a request: there are none."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function as it is."""
-        return func
-
-
 def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
-    app = Web("spoils", root_path=str(ROOT), template_folder="templates", static_folder="static")
+    app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder=None)
     # A redirect that only folds slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
-    app.session_interface = Sessions()
     app.config.update(
         SPOILS=settings,
         # Without one, sessions and form tokens hold as long as this process: enough where nobody logs in.
@@ -50,7 +38,9 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     headers.init_app(app)
     errors.init_app(app)
     api.init_app(app)
-    # Around the API, whose plainest requests never reach Flask, and before what the dashboard asks.
+    static_files.init_app(app)
+    # Before what the dashboard asks.
     proxy.init_app(app)
     dashboard.init_app(app)
+    app.wsgi_app = headers.SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app

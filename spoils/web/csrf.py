@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from flask import Request
+from flask import Request, abort
 from flask_wtf.csrf import CSRFProtect
 
 csrf = CSRFProtect()
@@ -10,9 +10,16 @@ csrf = CSRFProtect()
 
 
 def foreign(request: Request) -> bool:
-    """Whether the browser says that another origin made this request; others still need a token."""
+    """Whether the browser says that another origin made this request; others still need a token.
+
+    Aborts with 400 where the Origin header cannot be parsed.
+    """
     origin = request.headers.get("Origin")
     if origin is not None:
+        try:
+            host = urlsplit(origin).netloc
+        except ValueError:
+            abort(400, "The Origin header is not a valid origin.")
         # Only the host is compared: behind a proxy that ends TLS our own scheme is not the browser's.
-        return urlsplit(origin).netloc.lower() != request.host.lower()
+        return host.lower() != request.host.lower()
     return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadHost, HTTPException
 
 from spoils.errors import UnsuitableDatabase
 from spoils.queue.enqueue import TwinVanished
@@ -26,6 +26,7 @@ SENTENCES = {
     500: "Something went wrong here. It is in the log.",
     503: "The database does not answer. Try again in a moment.",
 }
+BAD_HOST = "The Host header is not a valid host name."
 TOO_SLOW = (
     "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
 )
@@ -56,7 +57,8 @@ def wants_json() -> bool:
 def answer(status: int, sentence: str | None = None, **more: object) -> ResponseReturnValue:
     """The one shape of an error."""
     text = sentence or _sentence(status) or "The request cannot be served."
-    if wants_json():
+    # Under a host name that is not valid no page can be rendered: it could not link to another.
+    if wants_json() or isinstance(request.routing_exception, BadHost):
         response = jsonify({"error": text, **more})
         response.headers["Cache-Control"] = "no-store"
         return response, status
@@ -70,6 +72,8 @@ def _sentence(status: int) -> str | None:
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if isinstance(error, BadHost):
+        return answer(400, BAD_HOST)
     status = error.code or 500
     if error.response is not None or 300 <= status < 400:
         return error

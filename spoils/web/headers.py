@@ -1,9 +1,12 @@
 """The headers that every answer carries, errors too."""
 
-from flask import Flask, Response, current_app, request
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from spoils.web.assets import FOR_EVER
-from spoils.web.compression import compress
+from flask import Flask, Response, request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -15,30 +18,31 @@ ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
+SECURE = {**ALWAYS, "Strict-Transport-Security": "max-age=31536000"}
 NOT_KEPT = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
 
 
-def always(*, secure: bool) -> dict[str, str]:
-    """What no answer goes without; `secure` is one that came by TLS."""
-    return {**ALWAYS, "Strict-Transport-Security": "max-age=31536000"} if secure else ALWAYS
+class SecurityHeaders:
+    """WSGI middleware around everything that answers: Flask, and what answers before it."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        more = [*(SECURE if environ["wsgi.url_scheme"] == "https" else ALWAYS).items()]
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, [*headers, *more], *exc_info)
+
+        return self._app(environ, start)
 
 
 def init_app(app: Flask) -> None:
-    """Set them after each request of `app`."""
+    """Say after each request of `app` whether its answer may be kept."""
 
     @app.after_request
-    def secure(response: Response) -> Response:
-        response.headers.update(always(secure=request.is_secure))
-        if request.endpoint == "static":
-            response.headers["Cache-Control"] = FOR_EVER if _names_content() else "public, no-cache"
-            response = compress(response)
-        elif "Cache-Control" not in response.headers:
+    def cache(response: Response) -> Response:
+        if "Cache-Control" not in response.headers:
             kept = request.endpoint not in NOT_KEPT
             response.headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
         return response
-
-
-def _names_content() -> bool:
-    name = (request.view_args or {}).get("filename", "")
-    fingerprint = current_app.extensions["spoils_assets"].fingerprint(name)
-    return fingerprint is not None and request.args.get("v") == fingerprint

@@ -242,8 +242,9 @@ def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -
         ["-m", "spoils", "migrate"],
         ["-m", "spoils", "check"],
         ["-m", "spoils", "psql"],
+        ["-m", "spoils", "web"],
     ],
-    ids=["gunicorn as a module", "gunicorn", "worker", "app", "dev", "migrate", "check", "psql"],
+    ids=["gunicorn as a module", "gunicorn", "worker", "app", "dev", "migrate", "check", "psql", "web"],
 )
 def test_no_program_starts_with_a_wrong_setting(program: list[str]) -> None:
     several = "postgresql://spoils:s3cret@one,other/spoils"
@@ -412,6 +413,23 @@ def test_on_heroku_a_missing_database_stops_every_program_with_a_sentence(progra
     with Program(*program, DYNO="web.1", PORT=str(free_port()), DATABASE_URL="") as started:
         assert started.ends() == 2
     assert started.output == "DATABASE_URL is not set: attach a PostgreSQL database to the app."
+
+
+@pytest.mark.parametrize(("name", "value"), [("WEB_CONCURRENCY", "many"), ("FORWARDED_ALLOW_IPS", "x")])
+def test_the_web_command_names_a_setting_that_gunicorn_would_fail_on(name: str, value: str) -> None:
+    code, output = run("web", DATABASE_URL=NOWHERE, **{name: value})
+    assert code == 2
+    assert re.fullmatch(rf"{name} is wrong: .*\.", output)
+
+
+def test_the_web_command_serves_until_it_is_told_to_end(database_url: str) -> None:
+    port = free_port()
+    with Program("-m", "spoils", "web", DATABASE_URL=database_url, PORT=str(port)) as web:
+        web.says("Booting worker", timeout=40)
+        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=30).json() == {"status": "ok"}
+        web.send(signal.SIGTERM)
+        assert web.ends() == 0
+    assert "Traceback" not in web.output
 
 
 def test_gunicorn_ends_with_0_when_it_is_told_to(database_url: str) -> None:

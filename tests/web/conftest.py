@@ -27,8 +27,9 @@ def client_with(database_url: str) -> Iterator[MakeClient]:
     load_jobs()
     apps: list[Flask] = []
 
-    def make(**environment: str) -> FlaskClient:
-        app = create_app(Settings.from_env({"DATABASE_URL": database_url, **environment}))
+    def make(*, development: bool = False, **environment: str) -> FlaskClient:
+        given = {"DATABASE_URL": database_url, **environment}
+        app = create_app(Settings.from_env(given, development=development))
         apps.append(app)
         return app.test_client()
 

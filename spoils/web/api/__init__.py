@@ -15,7 +15,6 @@ from spoils.web.api import (  # noqa: F401
     products,
     reading,
     status,
-    straight,
     tokens,
     verbs,
     why,
@@ -65,5 +64,3 @@ def init_app(app: Flask) -> None:
         log.warning(OPEN, extra={"action": "start"})
     app.context_processor(lambda: {"api_is_open": open_to_all})
     app.register_blueprint(api)
-    if settings.api_tokens:
-        app.wsgi_app = straight.Straight(app, app.wsgi_app)  # type: ignore[method-assign]

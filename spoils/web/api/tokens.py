@@ -67,21 +67,15 @@ def check() -> None:
 
 def carried(authorization: str, tokens: tuple[str, ...]) -> Caller | None:
     """Whose token stands in that header; None where it is none of `tokens`."""
-    token = token_in(authorization, tokens)
-    if token is None:
-        return None
-    name, colon, _ = token.partition(":")
-    return Caller(name.strip() if colon else None, hashlib.sha256(_bytes_of(token)).hexdigest())
-
-
-def token_in(authorization: str, tokens: tuple[str, ...]) -> str | None:
-    """Which of `tokens` stands in that header."""
     scheme, _, given = authorization.partition(" ")
     # WSGI hands a header over as Latin-1, whatever its bytes were meant to be.
     secret = given.strip().encode("latin-1")
     # Every token is compared, so that the time taken tells nothing.
     found = [token for token in tokens if hmac.compare_digest(secret, _bytes_of(token))]
-    return found[0] if found and scheme.lower() == "bearer" else None
+    if not found or scheme.lower() != "bearer":
+        return None
+    name, colon, _ = found[0].partition(":")
+    return Caller(name.strip() if colon else None, hashlib.sha256(_bytes_of(found[0])).hexdigest())
 
 
 def unauthorized(sentence: str | None = None) -> Unauthorized:

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from flask import Flask
 
-from spoils.web import assets
 from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
     api_routes,
@@ -31,7 +30,6 @@ def init_app(app: Flask) -> None:
     """Mount them on `app`."""
     app.config["PERMANENT_SESSION_LIFETIME"] = SESSION_LIFETIME
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    assets.init_app(app)
     guard.init_app(app)
     app.jinja_env.globals["flashes"] = flashes.heard
     app.context_processor(lambda: {"role": access.current_role(), "has_doors": access.has_doors()})

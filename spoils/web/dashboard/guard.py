@@ -43,8 +43,9 @@ def logins() -> Limiter:
 def _guard() -> ResponseReturnValue | None:
     if request.blueprint == bp.name and (refusal := _refusal()) is not None:
         return refusal
-    # What is not the API's, which is called with tokens of its own and without a session, needs a form's token.
-    if API not in request.blueprints:
+    # What is not the API's, which is called with tokens of its own and without a session, needs a form's token. Where
+    # no route takes the request, its body is not read.
+    if request.routing_exception is None and API not in request.blueprints:
         csrf.protect(apply_exemptions=True)
     return None
 

@@ -77,29 +77,3 @@ def test_every_page_keeps_its_headers(admin: Visitor) -> None:
         headers = admin.client.get(path).headers
         assert "script-src 'self'" in headers["Content-Security-Policy"]
         assert headers["Cache-Control"] == "private, no-cache"
-
-
-def test_a_static_file_is_kept_for_ever_under_the_name_of_its_content_only(admin: Visitor) -> None:
-    urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', admin.see("/jobs").text))
-    assert {url.partition("?")[0].rpartition("/")[2] for url in urls} == {
-        *("spoils.css", "pages.css", "spoils.js", "live.js", "theme.js", "glyphs.svg", "mark.svg"),
-        *("operators.css", "select.js"),
-    }
-    for url in urls:
-        path = url.partition("?")[0]
-        assert kept(admin, url) == "public, max-age=31536000, immutable"
-        assert kept(admin, path) == "public, no-cache"
-        assert kept(admin, f"{path}?v=old") == "public, no-cache"
-
-
-def test_static_files_need_no_login_and_lead_nowhere_else(stranger: Visitor) -> None:
-    assert kept(stranger, "/static/spoils.css")
-    assert stranger.client.get("/static/../app.py").status_code == 404
-    assert stranger.client.get("/static/nothing.css?v=1").status_code == 404
-
-
-def kept(visitor: Visitor, url: str) -> str:
-    """How long a static file may be kept."""
-    with visitor.client.get(url) as response:
-        assert response.status_code == 200
-        return response.headers["Cache-Control"]

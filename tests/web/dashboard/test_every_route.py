@@ -18,7 +18,7 @@ from tests.web.dashboard.scenes import Scenes
 
 TOKEN = "t0ken"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-OPEN_TO_ALL = {"static", "api.health.health"}
+OPEN_TO_ALL = {"api.health.health"}
 OPEN_IN_THE_GUIDE = {"api.jobs.create", "api.jobs.status", "api.products.show"}
 SESSION = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
 FOREIGN = (
@@ -284,8 +284,6 @@ def check_headers(client: FlaskClient, route: Route, method: str, headers: dict[
         assert "no-store" in cache, place
     elif route.path.startswith("/api/") and route.path != "/api/docs":
         assert cache == "no-store", place
-    elif route.endpoint == "static" and response.status_code < 400:
-        assert cache.startswith("public"), place
     else:
         assert "no-cache" in cache or "no-store" in cache, place
     assert "Set-Cookie" not in told or "Secure; HttpOnly" in told["Set-Cookie"], place

@@ -1,18 +1,14 @@
 """A page that refreshes itself, the keys, what it weighs, and the version by which a refresh costs nothing."""
 
-import gzip
 import re
 
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import text
 
-from spoils.config import ROOT
 from tests.web.dashboard.pages import Visitor
 from tests.web.dashboard.scenes import Scenes
 from tests.web.dashboard.windows import Windows
-
-STYLES = ROOT / "static" / "spoils.css"
 
 
 def again(visitor: Visitor, path: str, etag: str) -> int:
@@ -49,18 +45,10 @@ def test_the_first_page_is_light_and_stays_on_its_origin(admin: Visitor, scenes:
     urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', page.text))
     assert len(urls) == 7
     for url in urls:
-        with admin.client.get(url, headers={"Accept-Encoding": "gzip"}) as answer:
+        with admin.client.get(url) as answer:
             weight += len(answer.data)
-            if url.startswith("/static/spoils.css"):
-                assert answer.headers["Content-Encoding"] == "gzip"
-                assert gzip.decompress(answer.data) == STYLES.read_bytes()
-    assert weight <= 60_000
+    assert weight <= 100_000
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page.text)
-
-
-def test_nobody_who_does_not_take_it_gets_a_compressed_file(admin: Visitor) -> None:
-    with admin.client.get("/static/spoils.css") as answer:
-        assert "Content-Encoding" not in answer.headers
 
 
 @pytest.mark.browser

@@ -1,0 +1,35 @@
+"""Static files, answered by WhiteNoise before Flask: it lists the folder once, and opens no file that is not in it."""
+
+import hashlib
+from pathlib import Path
+
+from flask import Flask, request
+from whitenoise import WhiteNoise
+
+from spoils.config import ROOT
+
+FOLDER = ROOT / "static"
+
+
+def init_app(app: Flask) -> None:
+    """Serve the folder of `app`, and give its templates the function `asset(name)`.
+
+    Under the fingerprint of the whole folder a browser may keep a file for ever; under its plain name it asks again.
+    """
+    fingerprinted = f"static/{_fingerprint(FOLDER)}"
+    served = WhiteNoise(
+        app.wsgi_app, max_age=0, allow_all_origins=False, immutable_file_test=f"^/{fingerprinted}/"
+    )
+    served.add_files(FOLDER, "static")
+    served.add_files(FOLDER, fingerprinted)
+    app.wsgi_app = served  # type: ignore[method-assign]
+    app.jinja_env.globals["asset"] = lambda name: f"{request.script_root}/{fingerprinted}/{name}"
+
+
+def _fingerprint(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(folder)} {len(content)}\n".encode())
+        found.update(content)
+    return found.hexdigest()[:12]

@@ -1,0 +1,90 @@
+"""Every header that is taken apart: one that cannot be is refused with a sentence, and is never a 500."""
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import create_environ, run_wsgi_app
+
+from tests.web.conftest import MakeClient
+
+LONG = "a" * 300
+ODD = {
+    "HTTP_HOST": (
+        *("..", "a..b", ".a", "a.", f"{'a' * 64}.b", LONG, "[", "[::1", "]", "[::1]:x", "a:b", "a:99999", "a:-1"),
+        *("", "a b", "a/b", "a@b", ":80", "\x7f", "127.0.0.1:8000:9", "%zz", "xn--a", "xn--\xff", "\xe9.b"),
+    ),
+    "HTTP_ORIGIN": (
+        *("http://[", "http://]", "http://[::1", "http://[1.2.3]", "http://[v1.x]", "http://a:b", "http://a:99999"),
+        *("//", "null", "\xff", "", "http://\xe2\x84\x80.com"),
+    ),
+    "HTTP_SEC_FETCH_SITE": ("\xff", ""),
+    "HTTP_X_FORWARDED_FOR": ("[", ",", "a,,b", "1.2.3.4:80", "\xff", " "),
+    "HTTP_X_FORWARDED_PROTO": ("x", "\xff"),
+    "HTTP_AUTHORIZATION": ("Basic x", "Bearer", "Bearer \xff", "Digest a=", "Basic \xff", "\x7f", ""),
+    "HTTP_COOKIE": ("session=a.b.c", "a;b;;", "\xff=\xff", 'session="', "=", "session=.", f"session=eyJ.{LONG}"),
+    "HTTP_ACCEPT": ("*", "q=x", ";", "text/html;q=nan"),
+    "HTTP_ACCEPT_ENCODING": ("gzip;q=x", "\xff"),
+    "HTTP_IF_NONE_MATCH": ("W/", '"', "*", "\xff"),
+    "HTTP_IF_MODIFIED_SINCE": ("x", "Mon, 99 Feb 99999 99:99:99 GMT"),
+    "HTTP_RANGE": ("bytes=", "bytes=-", "bytes=9-1", "bytes=a-b", "x", "bytes=0-0,1-1", "bytes=--5", "bytes=\xb2-"),
+    "HTTP_IDEMPOTENCY_KEY": ("", "\xff", "a" * 9999, "\x01"),
+    "HTTP_REFERER": ("http://[",),
+    "HTTP_X_CSRFTOKEN": ("\xff",),
+    "CONTENT_TYPE": (
+        *("application/json; charset=x", "multipart/form-data", "multipart/form-data; boundary=", "/", ";"),
+        *("multipart/form-data; boundary=\xff", "application/x-www-form-urlencoded; charset=utf-99"),
+    ),
+    "CONTENT_LENGTH": ("x", "-1", "\xb2", "9" * 21),
+}  # fmt: skip
+ASKED = [
+    *(("GET", path) for path in ("/", "/jobs", "/login", "/nothing", "/health", "/openapi.json", "/api/docs")),
+    *(("GET", path) for path in ("/api/jobs/status", "/static/spoils.css", "/static/nothing")),
+    *(("POST", path) for path in ("/login", "/logout", "/bulk", "/nothing", "/api/jobs", "/api/jobs/batch")),
+    ("POST", "/api/jobs/fetch-product"),
+]  # fmt: skip
+
+
+@pytest.fixture(params=["development", "behind a proxy, with passwords"])
+def client(request: pytest.FixtureRequest, client_with: MakeClient) -> FlaskClient:
+    if request.param == "development":
+        return client_with(development=True)
+    return client_with(
+        SPOILS_ADMIN_PASSWORD="correct horse",
+        SECRET_KEY="not much of a secret",
+        FORWARDED_ALLOW_IPS="*",
+        SPOILS_API_TOKEN="t0ken",
+    )
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_header_is_never_a_500(client: FlaskClient, name: str) -> None:
+    for value in ODD[name]:
+        for method, path in ASKED:
+            environ = create_environ(path, method=method, data=b"{}" if method == "POST" else None)
+            # Not by the client, which takes the Host header apart itself.
+            body, status, _ = run_wsgi_app(client.application, {**environ, name: value})
+            if hasattr(body, "close"):
+                body.close()
+            # A closed dashboard answers 503.
+            assert status[:3] == "503" or status < "500", (method, path, value, status)
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/jobs/fetch-product"])
+@pytest.mark.parametrize("origin", ["http://[", "http://]", "http://[::1"])
+def test_an_origin_that_is_none_is_refused_with_a_sentence(
+    client: FlaskClient, path: str, origin: str
+) -> None:
+    answer = client.post(
+        path, headers={"Origin": origin, "Authorization": "Bearer t0ken"}, base_url="http://127.0.0.1"
+    )
+    assert answer.status_code == 400
+    assert "The Origin header is not a valid origin." in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/nothing", "/static/nothing", "/health", "/api/jobs/status"]
+)
+@pytest.mark.parametrize("host", ["..", "a..b", f"{'a' * 64}.b"])
+def test_a_host_that_is_none_is_refused_with_a_sentence(client: FlaskClient, path: str, host: str) -> None:
+    answer = client.get(path, environ_overrides={"HTTP_HOST": host})
+    assert answer.status_code == 400
+    assert answer.get_json() == {"error": "The Host header is not a valid host name."}
