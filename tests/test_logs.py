@@ -243,6 +243,12 @@ def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:
         assert "hunter2" not in told("It broke", level=logging.ERROR, error=True)
 
 
+def test_a_secret_that_a_job_or_a_library_logs_is_masked_at_each_level() -> None:
+    for name in ("spoils.job", "requests", "shop.jobs"):
+        record = logging.LogRecord(name, logging.INFO, "", 0, "login with token=hunter2", None, None)
+        assert "hunter2" not in LineFormatter().format(record)
+
+
 def test_a_secret_in_an_address_is_masked_for_a_developer_too() -> None:
     line = told('127.0.0.1 "GET /jobs?token=hunter2 HTTP/1.1" 200 -', name="werkzeug")
     assert "hunter2" not in line
