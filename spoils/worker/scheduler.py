@@ -9,10 +9,10 @@ from itertools import islice
 from sqlalchemy import Engine
 
 from spoils.cron import Cron
-from spoils.db.engine import transaction
 from spoils.job import Job
 from spoils.models import TickEnding
 from spoils.queue import ticks
+from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -53,14 +53,13 @@ class Scheduler:
     def _tell_safely(self, job_class: type[Job], cron: Cron) -> float:
         # One class that cannot be entered must not keep the others from their slots.
         try:
-            with self._turn:
-                return self._tell(job_class, cron)
+            return self._tell(job_class, cron)
         except Exception:
             log.exception("Telling the slots of %s failed", job_class.__name__, extra={"action": "tick"})
             return ERROR_SECONDS
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
-        with self._engine.connect() as connection:
+        with housework(self._engine, self._turn) as connection:
             standing = ticks.standing(
                 connection,
                 job=job_class.__name__,
@@ -80,7 +79,7 @@ class Scheduler:
         late = [slot for slot in slots if standing.now - slot > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
-            with self._engine.connect() as connection:
+            with housework(self._engine, self._turn) as connection:
                 told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
             if told:
                 log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
@@ -94,7 +93,7 @@ class Scheduler:
             return slots
         skipped = [slot for slot in slots if slot >= standing.paused_at]
         if skipped:
-            with self._engine.connect() as connection:
+            with housework(self._engine, self._turn) as connection:
                 told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
             if told:
                 log.info(
@@ -107,7 +106,7 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        with transaction(self._engine) as connection:
+        with housework(self._engine, self._turn) as connection:
             told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(

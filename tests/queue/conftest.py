@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import make_engine
 from tests.classes import throw_away_classes
@@ -55,3 +55,22 @@ def direct(database_url: str) -> Iterator[Engine]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
+
+
+@pytest.fixture
+def beside_rust(connection: Connection) -> Iterator[None]:
+    """Let the unique index leave out what runs, as while Rust workers share the table."""
+
+    def index(states: str) -> None:
+        connection.execute(text("DROP INDEX fang_tasks_active_hash_idx"))
+        connection.execute(
+            text(
+                "CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash) "
+                f"WHERE state IN ({states}) AND uniq_hash IS NOT NULL"
+            )
+        )
+
+    index("'new', 'retried'")
+    yield
+    connection.execute(text("DELETE FROM fang_tasks"))
+    index("'new', 'retried', 'in_progress'")

@@ -32,6 +32,8 @@ class Bench:
         self.in_flight = InFlight()
         self.attending = threading.Event()
         self.attending.set()
+        self.writing = threading.Event()
+        self.writing.set()
         self.gate = threading.Semaphore(0)
         self.led_by: list[int] = []
         self.performed_by: list[int] = []
@@ -47,6 +49,7 @@ class Bench:
             pool=self.pool,
             in_flight=self.in_flight,
             attending=self.attending,
+            writing=self.writing,
         )
         self.pool.start()
 
