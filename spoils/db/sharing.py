@@ -4,12 +4,20 @@ from sqlalchemy import Connection, text
 
 _FREE_HASHES = text(
     """
-    UPDATE fang_tasks AS waiting
+    WITH ranked AS (
+        SELECT id, row_number() OVER (
+            PARTITION BY uniq_hash
+            ORDER BY state = 'in_progress' DESC, created_at, id
+        ) AS place
+        FROM fang_tasks
+        WHERE uniq_hash IS NOT NULL
+          AND state IN ('new', 'retried', 'in_progress')
+    )
+    UPDATE fang_tasks
     SET uniq_hash = NULL
-    FROM fang_tasks AS running
-    WHERE running.uniq_hash = waiting.uniq_hash
-      AND running.state = 'in_progress'
-      AND waiting.state IN ('new', 'retried')
+    FROM ranked
+    WHERE fang_tasks.id = ranked.id
+      AND ranked.place > 1
     """
 )
 _WIDEN = text(
@@ -28,7 +36,7 @@ _WIDEN = text(
 def end(connection: Connection) -> None:
     """Make the unique index cover what runs too, which fang's workers could not bear. Changes nothing a second time.
 
-    A waiting twin of a running task loses its hash and still runs.
+    Of several duplicates one keeps the hash, a running one if there is any; the others still run.
     """
     connection.execute(text("LOCK TABLE fang_tasks IN SHARE ROW EXCLUSIVE MODE"))
     covers = connection.scalar(
