@@ -12,6 +12,8 @@ from tests.databases import emptied
 from tests.pooler import Pooler, a_pooler
 
 SESSIONS = 30
+LOCK_TIMEOUT_MS = 20_000
+"""A statement that waits for a lock although it must not fails its test, and does not hang."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,13 @@ def pooler(pytestconfig: pytest.Config, postgres_url: str) -> Iterator[Pooler | 
 def engine(database_url: str, pooler: Pooler | None) -> Iterator[Engine]:
     """Connect to the test's database, each statement its own transaction; with --pooler, through PgBouncer."""
     url = pooler.to(database_url) if pooler else database_url
-    made = make_engine(url, connections=SESSIONS, application_name="tests", autocommit=True)
+    made = make_engine(
+        url,
+        connections=SESSIONS,
+        application_name="tests",
+        autocommit=True,
+        lock_timeout_ms=LOCK_TIMEOUT_MS,
+    )
     yield made
     made.dispose()
 
