@@ -67,6 +67,8 @@ class EffectJob(Job):
             case "enqueue and raise":
                 queue.enqueue(SampleJob(number=8))
                 raise ValueError("after the note")
+            case "deallocate":
+                queue.session.execute(text("DEALLOCATE ALL"))
             case "abort":
                 try:
                     queue.session.execute(text("SELECT 1 / 0"))

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import psycopg2
+from psycopg2.errorcodes import INVALID_SQL_STATEMENT_NAME
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt, encodings
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
@@ -32,11 +33,18 @@ class Compiled:
     Its constants go with it; what is given at a call reaches the driver as it is, and what comes back is as the
     driver reads it. A connection that plans once prepares it under its `name`, at its first use. One that goes
     `anywhere` is prepared on the connections of jobs and pages too, whose own statements are planned as they were. One
-    that `chooses` nothing, as an INSERT of one row, has but one plan there, without settings for it.
+    that `chooses` nothing, as an INSERT of one row, has but one plan there, without settings for it. With
+    `lock_timeout_ms` no statement waits longer than that for a lock, from there to the end of the transaction.
     """
 
     def __init__(
-        self, statement: ClauseElement, name: str, *, anywhere: bool = False, chooses: bool = True
+        self,
+        statement: ClauseElement,
+        name: str,
+        *,
+        anywhere: bool = False,
+        chooses: bool = True,
+        lock_timeout_ms: int | None = None,
     ) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text = str(compiled)
@@ -63,7 +71,10 @@ class Compiled:
         self._preparing_within = (
             f"{_SAVEPOINT}; {self._preparing_alone}; ROLLBACK TO {_SAVEPOINT}; RELEASE {_SAVEPOINT}"
         )
-        self._executing_alone = f"{_GENERIC}; {self.executing}" if chooses else self.executing
+        # In the text of the statement, for a pooler too: what outlives the transaction would be somebody else's.
+        waiting = f"SET LOCAL lock_timeout = {lock_timeout_ms}; " if lock_timeout_ms else ""
+        self._text_within = waiting + self.text
+        self._executing_alone = waiting + (f"{_GENERIC}; {self.executing}" if chooses else self.executing)
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
@@ -72,7 +83,7 @@ class Compiled:
         if self._anywhere and _may_prepare(connection):
             preparing = self._preparing_alone if _is_alone(connection) else self._preparing_within
             return self._prepared(connection, connection.dialect, values, preparing, self._executing_alone)
-        with connection.exec_driver_sql(self.text, {**self._constants, **values}) as result:
+        with connection.exec_driver_sql(self._text_within, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
     def bound(self, connection: Connection, values: Mapping[str, Any], *, but: str) -> "Bound":
@@ -94,7 +105,7 @@ class Compiled:
             executing = f"{self._executing_alone}; COMMIT"
             self._prepared(connection, connection.dialect, values, self._preparing_within, executing)
         else:
-            execute(connection, f"{self.text}; COMMIT", {**self._constants, **values})
+            execute(connection, f"{self._text_within}; COMMIT", {**self._constants, **values})
 
     def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
@@ -143,6 +154,8 @@ class Compiled:
                 cursor.execute(executing, values)
                 return cursor.fetchall() if cursor.description else []
             except psycopg2.Error as exc:
+                if exc.pgcode == INVALID_SQL_STATEMENT_NAME:
+                    prepared.clear()  # a job has executed DEALLOCATE ALL or DISCARD ALL in this session
                 raise _told(exc, self.prepared, owner, dialect, driver) from exc
 
 

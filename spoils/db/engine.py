@@ -294,11 +294,11 @@ def _moment(value: str | bytes | None, cursor: Any) -> datetime | None:
     try:
         moment: datetime | None = PYDATETIMETZ(value, cursor)
     except ValueError:
-        return _FIRST if str(value).endswith("BC") else _LAST
+        return FIRST_MOMENT if str(value).endswith("BC") else LAST_MOMENT
     return moment
 
 
-_FIRST = datetime.min.replace(tzinfo=UTC)
-_LAST = datetime.max.replace(tzinfo=UTC)
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 # A row put in with psql may hold any moment; one that cannot be read would end every claim that comes upon it.
 _MOMENT = new_type((1184,), "MOMENT", _moment)

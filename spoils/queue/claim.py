@@ -33,7 +33,10 @@ from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState, Worker
 from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
 from spoils.queue.reach import SUSPECT_CRASHES, known_here, types, waits
+from spoils.queue.settlement import Token
 
+MOST_ATTEMPTS = 2**31 - 2
+"""One more than that is the last number that the column holds."""
 LATE_SECONDS = 2.0
 """How much later than its moment an insert may be committed, and still be found without a look from the head."""
 
@@ -50,7 +53,7 @@ class Claim(NamedTuple):
     kind: str | None  # metadata.type, where metadata is an object that has one
     metadata: str  # JSON text
     retries: int
-    attempts: int  # with the worker's id, the fencing token
+    attempts: int
     crashes: int
     priority: int
     scheduled_at: str
@@ -62,9 +65,9 @@ class Claim(NamedTuple):
         return UUID(self.key)
 
     @property
-    def token(self) -> tuple[str, int]:
-        """What tells this claim from every other, of the same task too."""
-        return self.key, self.attempts
+    def token(self) -> Token:
+        """With the worker's id, the fence."""
+        return self.key, self.attempts, self.claimed_at
 
     @property
     def suspect(self) -> bool:
@@ -161,7 +164,8 @@ _taking = (
         state=TaskState.IN_PROGRESS,
         claimed_by=cast(bindparam("worker_id", type_=Text), Uuid),
         claimed_at=func.now(),
-        attempts=Task.attempts + 1,
+        # An odd row must not end the claims of all.
+        attempts=func.least(Task.attempts, MOST_ATTEMPTS) + 1,
         updated_at=func.now(),
     )
     .returning(

@@ -1,16 +1,20 @@
 """Writing the one outcome that has nothing to tell: finished."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
-from psycopg2.errors import InvalidTextRepresentation
+from psycopg2.errors import InvalidTextRepresentation, LockNotAvailable
 from sqlalchemy import (
     CTE,
     BigInteger,
+    ColumnElement,
     Connection,
+    DateTime,
     Integer,
     SmallInteger,
     Text,
+    Update,
     Uuid,
     bindparam,
     case,
@@ -24,7 +28,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
@@ -32,8 +35,11 @@ from spoils.db.explicit import ExplicitTransaction
 from spoils.errors import SpoilsError
 from spoils.models import Task, TaskState
 from spoils.outcome import Ending
-from spoils.queue import minutes
+from spoils.queue import fence, minutes
 from spoils.queue.settlement import Settlement
+
+LOCK_TIMEOUT_MS = 5_000
+"""How long a job that has finished in its own session waits while another transaction holds its task's row locked."""
 
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
@@ -41,60 +47,51 @@ _given = (
     func.unnest(
         arrays.parameter("ids", Uuid),
         arrays.parameter("fences", Integer),
+        arrays.parameter("moments", DateTime(timezone=True)),
         arrays.parameter("times", BigInteger),
         arrays.parameter("buckets", SmallInteger),
     )
     .table_valued(
         column("id", Uuid),
         column("attempts", Integer),
+        column("claimed_at", DateTime(timezone=True)),
         column("ran_ms", BigInteger),
         column("bucket", SmallInteger),
     )
     .render_derived(name="given")
 )
-
-
-def _finishing(
-    key: ColumnElement[UUID],
-    fence: ColumnElement[int],
-    ran_ms: ColumnElement[int],
-    bucket: ColumnElement[int],
-) -> CTE:
-    return (
-        update(Task)
-        .where(
-            Task.id == key,
-            # As text, the comparison cannot use the index of running tasks: it is full of dead entries while one of its
-            # own rows after the other ends, and the primary key is not.
-            cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
-            Task.claimed_by == cast(bindparam("worker_id", type_=Text), Uuid),
-            Task.attempts == fence,
-        )
-        .values(
-            state=TaskState.FINISHED,
-            error_message=null(),
-            cancel_requested_at=null(),
-            updated_at=_now,
-        )
-        .returning(
-            cast(Task.id, Text).label("id"),
-            Task.task_type,
-            literal(Ending.FINISHED.value).label("outcome"),
-            ran_ms.label("ran_ms"),
-            bucket.label("bucket"),
-        )
-        .cte("settled")
-    )
-
-
-_finished = _finishing(_given.c.id, _given.c.attempts, _given.c.ran_ms, _given.c.bucket)
-_FINISH = Compiled(
-    select(_finished.c.id).add_cte(minutes.counted(_finished, true(), _now)), "finish", anywhere=True
+_finishing = update(Task).values(
+    state=TaskState.FINISHED,
+    error_message=null(),
+    cancel_requested_at=null(),
+    updated_at=_now,
 )
+
+
+def _settled(statement: Update, ran_ms: ColumnElement[int], bucket: ColumnElement[int]) -> CTE:
+    return statement.returning(
+        cast(Task.id, Text).label("id"),
+        Task.task_type,
+        literal(Ending.FINISHED.value).label("outcome"),
+        ran_ms.label("ran_ms"),
+        bucket.label("bucket"),
+    ).cte("settled")
+
+
+_held = fence.unlocked(select(Task.id, _given.c.ran_ms, _given.c.bucket).where(fence.of(_given.c))).cte(
+    "held"
+)
+_finished = _settled(_finishing.where(Task.id == _held.c.id), _held.c.ran_ms, _held.c.bucket)
+_FINISH = Compiled(select(_finished.c.id).add_cte(minutes.counted(_finished, true(), _now)), "finish")
 _LOST = "the claim is lost"
-_finished_one = _finishing(
-    cast(bindparam("key", type_=Text), Uuid),
-    cast(bindparam("fence"), Integer),
+_finished_one = _settled(
+    _finishing.where(
+        fence.fence(
+            cast(bindparam("key", type_=Text), Uuid),
+            cast(bindparam("fence"), Integer),
+            cast(bindparam("moment", type_=Text), DateTime(timezone=True)),
+        )
+    ),
     cast(bindparam("ran_ms"), BigInteger),
     cast(bindparam("bucket"), SmallInteger),
 )
@@ -105,6 +102,7 @@ _FINISH_ONE = Compiled(
     .add_cte(minutes.counted(_finished_one, true(), _now)),
     "finish_one",
     anywhere=True,
+    lock_timeout_ms=LOCK_TIMEOUT_MS,
 )
 
 
@@ -112,14 +110,19 @@ class ClaimLost(SpoilsError):
     """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
 
 
+class TaskLocked(SpoilsError):
+    """The job has ended, but another transaction holds a row locked that its completion writes."""
+
+
 def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID) -> set[str]:
     """Write that these attempts of this worker have finished; the ids that were written, as in `settle`."""
-    ids, fences, _, _, times = zip(*settlements, strict=True)
+    ids, fences, _, moments, times = zip(*settlements, strict=True)
     rows = _FINISH.rows(
         connection,
         {
             "ids": arrays.plain(ids),
             "fences": arrays.plain(fences),
+            "moments": arrays.quoted(moments),
             "times": arrays.plain(times),
             "buckets": arrays.plain(map(minutes.bucket, times)),
             "worker_id": str(worker_id),
@@ -128,21 +131,36 @@ def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_
     return {task_id for (task_id,) in rows}
 
 
-def finish_and_commit(transaction: ExplicitTransaction, settlement: Settlement, *, worker_id: UUID) -> None:
-    """Write that this attempt has finished, and commit all of its transaction; raises ClaimLost with nothing committed.
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Where a job's own transaction is completed: what the server answers is raised as ClaimLost or TaskLocked."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if isinstance(exc.orig, InvalidTextRepresentation) and _LOST in str(exc.orig):
+            raise ClaimLost from exc
+        if isinstance(exc.orig, LockNotAvailable):
+            raise TaskLocked from exc
+        raise
 
-    One round trip to the server.
-    """
-    values = {
+
+def finish_one(connection: Connection, settlement: Settlement, *, worker_id: UUID) -> None:
+    """Write that this attempt has finished. A locked row, here and later in the transaction, is waited for 5 s."""
+    _FINISH_ONE.rows(connection, _values(settlement, worker_id))
+
+
+def finish_and_commit(transaction: ExplicitTransaction, settlement: Settlement, *, worker_id: UUID) -> None:
+    """What `finish_one` does, and commit all of its transaction. One round trip to the server."""
+    with finishing():
+        transaction.commit_after(_FINISH_ONE, _values(settlement, worker_id))
+
+
+def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:
+    return {
         "key": settlement.key,
         "fence": settlement.attempts,
+        "moment": settlement.claimed_at,
         "ran_ms": settlement.ran_ms,
         "bucket": minutes.bucket(settlement.ran_ms),
         "worker_id": str(worker_id),
     }
-    try:
-        transaction.commit_after(_FINISH_ONE, values)
-    except DBAPIError as exc:
-        if isinstance(exc.orig, InvalidTextRepresentation) and _LOST in str(exc.orig):
-            raise ClaimLost from exc
-        raise

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, select, tuple_, union_all
+from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_, union_all
+from sqlalchemy.orm import aliased
 
+from spoils.db.engine import FIRST_MOMENT, LAST_MOMENT
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue.brief import brief_tasks
 from spoils.queue.inspect import Session
@@ -19,6 +21,7 @@ FAR = 10_000
 
 Key = tuple[datetime, UUID]
 """A task's place in a list: when it changed, and its id."""
+_itself = aliased(Task, name="itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,11 @@ class _Stretch:
         """What of `statement` lies in it, in its order."""
         key = tuple_(of.updated_at, of.id)
         if self.older_than is not None:
-            statement = statement.where(key < tuple_(*self.older_than))
+            statement = statement.where(key < _place(self.older_than))
         if self.newer_than is not None:
-            statement = statement.where(key > tuple_(*self.newer_than))
+            statement = statement.where(key > _place(self.newer_than))
         if self.horizon is not None:
-            end = tuple_(*self.horizon)
+            end = _place(self.horizon)
             statement = statement.where(key <= end if self.backwards else key >= end)
         return self.ordered(statement, of)
 
@@ -110,6 +113,15 @@ class _Stretch:
         if self.backwards:
             return Page(rows, newer=self.horizon, older=last or self.newer_than, cut_off=True)
         return Page(rows, newer=newer, older=self.horizon, cut_off=True)
+
+
+def _place(key: Key) -> ColumnElement[Any]:
+    moment, task_id = key
+    if moment not in (FIRST_MOMENT, LAST_MOMENT):
+        return tuple_(moment, task_id)
+    # A moment beyond Python's years was read as its first or last one: the row has the true one.
+    true_moment = select(_itself.updated_at).where(_itself.id == task_id).scalar_subquery()
+    return tuple_(func.coalesce(true_moment, moment), task_id)
 
 
 def _narrowed(task_type: str | None, words: Sequence[str]) -> list[ColumnElement[bool]]:

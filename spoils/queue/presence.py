@@ -35,6 +35,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
+from spoils.queue.backends import terminate
 from spoils.queue.cursors import Pair, Place
 from spoils.queue.reach import LEVELS, SUSPECT_CRASHES, known_here, types, waits
 
@@ -76,7 +77,7 @@ def take_lock(connection: Connection, worker_id: UUID) -> bool:
 
 def evict(connection: Connection, worker_id: UUID) -> None:
     """End the session that holds the worker's lock: its own former one, of whose end the server has not heard yet."""
-    connection.execute(_EVICT, {"key": lock_key(worker_id)})
+    terminate(connection, _EVICT, {"key": lock_key(worker_id)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,38 @@
 """Giving back what this worker holds in the table but not in its hands, or has not begun."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     Connection,
-    Integer,
+    ScalarSelect,
+    Select,
+    Text,
     Uuid,
     all_,
     and_,
     bindparam,
     case,
     cast,
-    column,
     exists,
     func,
+    literal_column,
     null,
+    or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.models import WAITING, Task, TaskState
+from spoils.queue import fence
+from spoils.queue.settlement import Token
 
 CANCELLED = "Cancelled by an operator."
 STATES = Task.__table__.c.state.type
@@ -35,9 +44,28 @@ _twin = aliased(Task, name="twin")
 _twin_waits = exists(
     select(_twin.id).where(_twin.uniq_hash == Task.uniq_hash, _twin.state.in_(WAITING), _twin.id != Task.id)
 )
-# Only beside Rust workers, where the unique index leaves out what runs: a twin may have come to wait meanwhile.
-# It keeps the hash, and this task waits without one.
-hash_in_waiting = case((and_(Task.uniq_hash.is_not(None), _twin_waits), null()), else_=Task.uniq_hash)
+_LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
+LOOK_BACK_SECONDS = 2
+
+
+def ranked(held: CTE, *, among: ColumnElement[bool] | None = None) -> CTE:
+    """Tasks that a statement has locked, and of each whether it is the first of its hash among those that go back.
+
+    `held` has the columns id, uniq_hash and created_at. PostgreSQL locks no rows where it numbers them, hence a part of
+    its own.
+    """
+    partition = [held.c.uniq_hash] if among is None else [held.c.uniq_hash, among]
+    place = func.row_number().over(partition_by=partition, order_by=[held.c.created_at, held.c.id])
+    return select(held, (place == 1).label("first_of_hash")).cte("ranked")
+
+
+def hash_in_waiting(ranked: CTE) -> ColumnElement[Any]:
+    """The hash of a task that goes back: NULL where a duplicate waits already, or goes back in the same statement.
+
+    Only beside Rust workers, where the unique index leaves out what runs, duplicates run, or come to wait meanwhile.
+    """
+    taken = and_(Task.uniq_hash.is_not(None), or_(~ranked.c.first_of_hash, _twin_waits))
+    return case((taken, null()), else_=Task.uniq_hash)
 
 
 def state_in_waiting(retries: ColumnElement[int] | InstrumentedAttribute[int]) -> ColumnElement[TaskState]:
@@ -49,69 +77,79 @@ def state_in_waiting(retries: ColumnElement[int] | InstrumentedAttribute[int]) -
     )
 
 
-GIVEN_BACK = {
-    "state": state_in_waiting(Task.retries),
-    "uniq_hash": hash_in_waiting,
-    "error_message": case((cancel_requested, CANCELLED), else_=Task.error_message),
-    "scheduled_at": func.now(),
-    "claimed_by": null(),
-    "claimed_at": null(),
-    "cancel_requested_at": null(),
-    "updated_at": func.now(),
-}
-"""The columns of a task that goes back uncounted: due now, its retries as they were."""
+def waking(given_back: CTE, condition: ColumnElement[bool] | None = None) -> ScalarSelect[Any]:
+    """The part of a statement that wakes idle workers for what it gave back, by the column scheduled_at.
 
-_given = (
-    func.unnest(bindparam("ids", type_=ARRAY(Uuid)), bindparam("fences", type_=ARRAY(Integer)))
-    .table_valued(column("id", Uuid), column("attempts", Integer), name="given")
-    .render_derived()
-)
-_RELEASE = (
-    update(Task)
-    .where(
-        Task.id == _given.c.id,
-        Task.state == TaskState.IN_PROGRESS,
-        Task.claimed_by == bindparam("worker_id"),
-        Task.attempts == _given.c.attempts,
+    The tasks keep their place. So the notification says how long ago the oldest fell due, and claims look there: in
+    seconds below zero, and two at the least, since claims may have passed what fell due just now.
+    """
+    oldest = func.greatest(
+        func.min(given_back.c.scheduled_at), _LONG_AGO
+    )  # infinity less a moment is an error
+    age = func.least(func.extract("epoch", oldest - func.clock_timestamp()), -LOOK_BACK_SECONDS)
+    found = (
+        select(age.label("age"))
+        .select_from(given_back)
+        .where(true() if condition is None else condition)
+        .having(and_(func.count() > 0, may_notify))
+        .subquery()
     )
-    .values(GIVEN_BACK)
-    .returning(Task.id)
-)
-_RELEASE_STRAYS = (
-    update(Task)
-    .where(
-        Task.state == TaskState.IN_PROGRESS,
-        Task.claimed_by == bindparam("worker_id"),
-        Task.id != all_(bindparam("held", type_=ARRAY(Uuid))),
+    return select(func.count(func.pg_notify("spoils_tasks", cast(found.c.age, Text)))).scalar_subquery()
+
+
+def giving_back(held: CTE) -> Select[Any]:
+    """Tasks that a statement has locked go back uncounted: due when they were, and their retries as they were.
+
+    One row, whose first column is the array of their ids, or NULL.
+    """
+    of = ranked(held)
+    back = (
+        update(Task)
+        .where(Task.id == of.c.id)
+        .values(
+            state=state_in_waiting(Task.retries),
+            uniq_hash=hash_in_waiting(of),
+            error_message=case((cancel_requested, CANCELLED), else_=Task.error_message),
+            claimed_by=null(),
+            claimed_at=null(),
+            cancel_requested_at=null(),
+            updated_at=func.now(),
+        )
+        .returning(Task.id, Task.scheduled_at)
+        .cte("back")
     )
-    .values(GIVEN_BACK)
-    .returning(Task.id)
+    return select(func.array_agg(back.c.id).label("ids"), waking(back)).select_from(back)
+
+
+_held = fence.unlocked(select(Task.id, Task.uniq_hash, Task.created_at).where(fence.of(fence.tokens.c)))
+_RELEASE = giving_back(_held.cte("held"))
+_stray = and_(
+    Task.state == TaskState.IN_PROGRESS,
+    Task.claimed_by == fence.me,
+    Task.id != all_(bindparam("held_ids", type_=ARRAY(Uuid))),
 )
+_RELEASE_STRAYS = giving_back(
+    fence.unlocked(select(Task.id, Task.uniq_hash, Task.created_at).where(_stray)).cte("held")
+).add_columns(select(func.count()).select_from(Task).where(_stray).scalar_subquery().label("number"))
 
 
-def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[tuple[str, int]]) -> list[UUID]:
-    """Give back claims (id, attempts) of this worker that were never started; the ids that were still its own."""
-    values = {
-        "ids": [UUID(task_id) for task_id, _ in tokens],
-        "fences": [attempts for _, attempts in tokens],
-        "worker_id": worker_id,
-    }
-    given_back = list(connection.execute(_RELEASE, values).scalars())
-    if given_back:
-        wake(connection)
-    return given_back
+def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[Token]) -> list[UUID]:
+    """Give back claims of this worker that were never started; the ids of those that were its own and not locked."""
+    return connection.scalar(_RELEASE, fence.values(tokens, worker_id)) or []
 
 
-def release_strays(connection: Connection, *, worker_id: UUID, held: Iterable[str]) -> list[UUID]:
-    """Give back every task that is claimed by this worker and not among `held`; their ids.
+def release_strays(
+    connection: Connection, *, worker_id: UUID, held: Iterable[str]
+) -> tuple[list[UUID], bool]:
+    """Give back every task that is claimed by this worker and not among `held`: their ids, and whether any is left
+    since its row is locked.
 
     A claim whose answer was lost leaves such tasks: the row says ours, and nobody performs it.
     """
-    values = {"worker_id": worker_id, "held": [UUID(task_id) for task_id in held]}
-    given_back = list(connection.execute(_RELEASE_STRAYS, values).scalars())
-    if given_back:
-        wake(connection)
-    return given_back
+    values = {"worker_id": str(worker_id), "held_ids": [UUID(task_id) for task_id in held]}
+    row = connection.execute(_RELEASE_STRAYS, values).one()
+    ids = row.ids or []
+    return ids, len(ids) < row.number
 
 
 def wake(connection: Connection) -> None:

@@ -1,5 +1,6 @@
 """Giving back what a dead worker held."""
 
+import logging
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Connection,
     SmallInteger,
     String,
+    and_,
     bindparam,
     case,
     cast,
@@ -23,70 +25,97 @@ from sqlalchemy import (
 
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
 from spoils.outcome import Ending
+from spoils.queue.backends import terminate
+from spoils.queue.fence import unlocked
 from spoils.queue.reach import SUSPECT_CRASHES
 from spoils.queue.release import (
     CANCELLED,
-    GIVEN_BACK,
     STATES,
     cancel_requested,
+    giving_back,
     hash_in_waiting,
-    may_notify,
+    ranked,
     state_in_waiting,
-    wake,
+    waking,
 )
+
+log = logging.getLogger("spoils.worker")
 
 CONDEMNED = (
     "The worker died during three attempts of this task, the last time with nothing else in its hands."
 )
+MOST_CRASHES = 2**15 - 2
+"""One more than that is the last number that the column holds: an odd row must not end the statement of all."""
 
-# An open transaction of a frozen worker would block both the rescue and the rerun, so its backends go first.
-_TERMINATE = text(
-    """
-    SELECT pg_terminate_backend(activity.pid)
-    FROM pg_stat_activity AS activity
-    JOIN spoils_workers AS worker ON activity.application_name = 'spoils:' || worker.id
-    WHERE worker.id = :worker_id
-      AND worker.ended_at IS NULL
-      AND worker.beat_at::text = :beat
-      AND activity.pid <> pg_backend_pid()
-    """
-)
-
-_dead = (
+_END = (
     update(Worker)
     .where(
-        Worker.id == bindparam("worker_id"),
-        Worker.ended_at.is_(None),
-        cast(Worker.beat_at, String) == bindparam("beat"),
+        Worker.id
+        == select(Worker.id)
+        .where(
+            Worker.id == bindparam("worker_id"),
+            Worker.ended_at.is_(None),
+            cast(Worker.beat_at, String) == bindparam("beat"),
+        )
+        .with_for_update(skip_locked=True, key_share=True)
+        .scalar_subquery()
     )
     .values(ended_at=func.clock_timestamp(), ended_how="killed", running=0)
-    .returning(Worker.id, Worker.release)
-    .cte("dead")
+    .returning(Worker.id)
 )
-_held = (
-    select(Task.id, Task.claimed_at, _dead.c.id.label("worker_id"), _dead.c.release)
-    .join(_dead, Task.claimed_by == _dead.c.id)
-    .where(Task.state == TaskState.IN_PROGRESS)
-    .with_for_update(of=Task)
-    .cte("held")
+# An open transaction of a frozen worker would block both the rescue and the rerun.
+_END_SESSIONS = text(
+    """
+    SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE application_name = 'spoils:' || :worker_id
+      AND pid <> pg_backend_pid()
+    """
 )
-_alone = select(func.count()).select_from(_held).scalar_subquery() == 1
+_running = and_(
+    Task.state == TaskState.IN_PROGRESS,
+    Task.claimed_by == bindparam("worker_id"),
+    Worker.ended_at.is_not(None),
+)
+_held = unlocked(
+    select(
+        Task.id,
+        Task.uniq_hash,
+        Task.created_at,
+        Task.claimed_at,
+        Task.crashes,
+        Worker.id.label("worker_id"),
+        Worker.release,
+    )
+    .join(Worker, Task.claimed_by == Worker.id)
+    .where(_running)
+).cte("held")
+_number = (
+    select(func.count())
+    .select_from(Task)
+    .join(Worker, Task.claimed_by == Worker.id)
+    .where(_running)
+    .scalar_subquery()
+)
 # Only a death in solitude condemns: who was claimed beside the culprit stays below the third crash for ever.
-_crashes = case((_alone, Task.crashes + 1), else_=func.least(Task.crashes + 1, SUSPECT_CRASHES))
-_condemned = _crashes > SUSPECT_CRASHES
+_alone = and_(_number == 1, bindparam("at_once"))
+_crashes = func.least(_held.c.crashes, MOST_CRASHES) + 1
+_deaths = case((_alone, _crashes), else_=func.least(_crashes, SUSPECT_CRASHES))
+_judged = select(_held, _deaths.label("deaths"), (_deaths > SUSPECT_CRASHES).label("condemned")).cte("judged")
+_ranked = ranked(_judged, among=_judged.c.condemned)
+_condemned = _ranked.c.condemned
 _rescued = (
     update(Task)
-    .where(Task.id == _held.c.id)
+    .where(Task.id == _ranked.c.id)
     .values(
-        crashes=cast(_crashes, SmallInteger),
+        crashes=cast(_ranked.c.deaths, SmallInteger),
         state=case(
             (_condemned, cast(TaskState.FAILED.value, STATES)),
             else_=state_in_waiting(Task.retries),
         ),
-        uniq_hash=case((_condemned, Task.uniq_hash), else_=hash_in_waiting),
+        uniq_hash=case((_condemned, Task.uniq_hash), else_=hash_in_waiting(_ranked)),
         error_message=case((_condemned, CONDEMNED), (cancel_requested, CANCELLED), else_=Task.error_message),
         cancel_requested_at=null(),
-        scheduled_at=case((_condemned, Task.scheduled_at), else_=func.now()),
         claimed_by=case((_condemned, Task.claimed_by), else_=null()),
         claimed_at=case((_condemned, Task.claimed_at), else_=null()),
         updated_at=func.now(),
@@ -95,10 +124,10 @@ _rescued = (
         Task.id,
         Task.attempts,
         Task.task_type,
-        Task.state,
-        _held.c.claimed_at,
-        _held.c.worker_id,
-        _held.c.release,
+        Task.scheduled_at,
+        _ranked.c.claimed_at,
+        _ranked.c.worker_id,
+        _ranked.c.release,
     )
     .cte("rescued")
 )
@@ -128,7 +157,13 @@ _attempts = (
             _rescued.c.release,
             _rescued.c.claimed_at,
             func.now(),
-            cast(func.extract("epoch", func.now() - _rescued.c.claimed_at) * 1000, BigInteger),
+            # Infinity less a moment is an error.
+            case(
+                (
+                    func.isfinite(_rescued.c.claimed_at),
+                    cast(func.extract("epoch", func.now() - _rescued.c.claimed_at) * 1000, BigInteger),
+                )
+            ),
             literal("Crashed"),
             literal("The worker died while it performed this task."),
             "crashed:" + _rescued.c.task_type,
@@ -151,70 +186,89 @@ _minutes = (
     )
     .cte("minutes")
 )
-# Overdue, so that claims look from the head: where a lock held this statement up, they have passed its moment already.
-_notified = (
-    select(func.pg_notify("spoils_tasks", "-60"))
-    .where(exists(select(_rescued.c.id)), may_notify)
-    .cte("notified")
-)
 _RESCUE = select(
-    select(func.count()).select_from(_dead).scalar_subquery().label("ended"),
     select(func.count()).select_from(_rescued).scalar_subquery().label("tasks"),
-    select(func.count()).select_from(_notified).scalar_subquery(),
+    _number.label("number"),
+    waking(_rescued),
 ).add_cte(_attempts, _minutes)
 
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Whether this call was the one that ended the worker, and how many tasks it gave back or failed."""
+    """Whether this call was the one that ended the worker, how many tasks it gave back or failed, and how many it has
+    left since their rows are locked.
+    """
 
     ended: bool
     tasks: int
+    left: int = 0
 
 
 def rescue(connection: Connection, *, worker_id: UUID, beat: str) -> Rescue:
     """End a worker that has not beaten since `beat`, and give back its tasks with `crashes + 1`.
 
-    On an autocommit connection: its backends are told to go before its rows are touched, whose locks then come free.
+    On an autocommit connection. Its row comes first: while it can still beat, its sessions must not be touched. They
+    are told to end before its tasks are locked; what they hold locked until they have, `rescue_rest` gives back.
     """
-    connection.execute(_TERMINATE, {"worker_id": worker_id, "beat": beat})
-    row = connection.execute(_RESCUE, {"worker_id": worker_id, "beat": beat}).one()
-    return Rescue(bool(row.ended), row.tasks)
+    if connection.execute(_END, {"worker_id": worker_id, "beat": beat}).one_or_none() is None:
+        return Rescue(False, 0)
+    if refused := terminate(connection, _END_SESSIONS, {"worker_id": str(worker_id)}):
+        # The fence alone protects then: what the worker may still write of its tasks is refused.
+        log.warning(
+            "The sessions of a dead worker could not be ended: %s",
+            refused,
+            extra={"action": "rescue", "worker_id": worker_id},
+        )
+    return _rescue_tasks(connection, worker_id, at_once=True)
 
 
-_ORPHANS = (
-    update(Task)
+def rescue_rest(connection: Connection, *, worker_id: UUID) -> Rescue:
+    """Give back what `rescue` has left of a worker. It condemns none: of what was held beside, some may be back."""
+    return _rescue_tasks(connection, worker_id, at_once=False)
+
+
+def _rescue_tasks(connection: Connection, worker_id: UUID, *, at_once: bool) -> Rescue:
+    row = connection.execute(_RESCUE, {"worker_id": worker_id, "at_once": at_once}).one()
+    return Rescue(at_once, row.tasks, row.number - row.tasks)
+
+
+# The owners first: a row that has been claimed anew since the statement's snapshot has another one, which this snapshot
+# may not know.
+_gone = (
+    select(Task.claimed_by.label("id"))
+    .distinct()
     .where(
         Task.state == TaskState.IN_PROGRESS,
         Task.claimed_by.is_not(None),
         ~exists(select(Worker.id).where(Worker.id == Task.claimed_by, Worker.ended_at.is_(None))),
     )
-    .values(GIVEN_BACK)
-    .returning(Task.id)
+    .cte("gone")
+    .prefix_with("MATERIALIZED", dialect="postgresql")
+)
+_ORPHANS = giving_back(
+    unlocked(
+        select(Task.id, Task.uniq_hash, Task.created_at)
+        .join(_gone, Task.claimed_by == _gone.c.id)
+        .where(Task.state == TaskState.IN_PROGRESS)
+    ).cte("held")
+)
+_FOREIGN = giving_back(
+    unlocked(
+        select(Task.id, Task.uniq_hash, Task.created_at).where(
+            Task.state == TaskState.IN_PROGRESS,
+            Task.claimed_by.is_(None),
+            Task.updated_at
+            <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("timeout_seconds")),
+        )
+    ).cte("held")
 )
 
 
 def rescue_orphans(connection: Connection) -> list[UUID]:
     """Give back tasks whose owner's row has ended: claimed in the very moment of its rescue. Their ids."""
-    given_back = list(connection.execute(_ORPHANS).scalars())
-    if given_back:
-        wake(connection)
-    return given_back
+    return connection.scalar(_ORPHANS) or []
 
 
 def rescue_foreign(connection: Connection, *, timeout_seconds: float) -> list[UUID]:
     """Give back tasks that a worker of another system (no `claimed_by`) took longer than this ago. Their ids."""
-    statement = (
-        update(Task)
-        .where(
-            Task.state == TaskState.IN_PROGRESS,
-            Task.claimed_by.is_(None),
-            Task.updated_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, timeout_seconds),
-        )
-        .values(GIVEN_BACK)
-        .returning(Task.id)
-    )
-    given_back = list(connection.execute(statement).scalars())
-    if given_back:
-        wake(connection)
-    return given_back
+    return connection.scalar(_FOREIGN, {"timeout_seconds": timeout_seconds}) or []

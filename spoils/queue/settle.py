@@ -29,12 +29,22 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from spoils.models import Attempt, Task, TaskState
 from spoils.outcome import FINISHED, Ending
-from spoils.queue import minutes
+from spoils.queue import fence, minutes
 from spoils.queue.finish import finish
-from spoils.queue.release import CANCELLED, STATES, cancel_requested, hash_in_waiting, state_in_waiting
+from spoils.queue.release import (
+    CANCELLED,
+    STATES,
+    cancel_requested,
+    hash_in_waiting,
+    ranked,
+    state_in_waiting,
+    waking,
+)
 from spoils.queue.settlement import Settlement
 
 MAX_DELAY_SECONDS = 3650 * 24 * 3600.0
+MOST_RETRIES = 2**31 - 2
+"""One more than that is the last number that the column holds: an odd row must not end the statement of all."""
 
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
@@ -59,38 +69,39 @@ _given = (
     )
     .render_derived(with_types=True)
 )
-_retries = Task.retries + case((_given.c.counts_as_retry, 1), else_=0)
 _waits = _given.c.state == "waiting"
-_state = case((_waits, state_in_waiting(_retries)), else_=cast(_given.c.state, STATES))
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
+_held = fence.unlocked(
+    select(*_given.c, Task.uniq_hash, Task.created_at, _waits.label("waits")).where(fence.of(_given.c))
+).cte("held")
+_ranked = ranked(_held, among=_held.c.waits)
+_retries = func.least(Task.retries, MOST_RETRIES) + case((_ranked.c.counts_as_retry, 1), else_=0)
+_given_back = and_(_ranked.c.outcome == Ending.RELEASED, _ranked.c.delay == 0)
 
 _settled = (
     update(Task)
-    .where(
-        Task.id == _given.c.id,
-        # As text, the comparison cannot use the index of running tasks: it is full of dead entries while one of its own
-        # rows after the other ends, and the primary key is not.
-        cast(Task.state, Text) == TaskState.IN_PROGRESS.value,
-        Task.claimed_by == bindparam("worker_id"),
-        Task.attempts == _given.c.attempts,
-    )
+    .where(Task.id == _ranked.c.id)
     .values(
-        state=_state,
+        state=case((_ranked.c.waits, state_in_waiting(_retries)), else_=cast(_ranked.c.state, STATES)),
         retries=_retries,
+        # What is given back keeps its place in the line.
         scheduled_at=case(
-            (_waits, _now + _given.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1)),
+            (
+                and_(_ranked.c.waits, ~_given_back),
+                _now + _ranked.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1),
+            ),
             else_=Task.scheduled_at,
         ),
-        uniq_hash=case((_waits, hash_in_waiting), else_=Task.uniq_hash),
+        uniq_hash=case((_ranked.c.waits, hash_in_waiting(_ranked)), else_=Task.uniq_hash),
         error_message=case(
-            (_given.c.outcome == Ending.FINISHED, null()),
-            (and_(_waits, cancel_requested), CANCELLED),
-            else_=func.coalesce(_given.c.error_message, Task.error_message),
+            (_ranked.c.outcome == Ending.FINISHED, null()),
+            (and_(_ranked.c.waits, cancel_requested), CANCELLED),
+            else_=func.coalesce(_ranked.c.error_message, Task.error_message),
         ),
         # Kept on ended tasks: they tell who did it, and when it began.
-        claimed_by=case((_waits, null()), else_=Task.claimed_by),
-        claimed_at=case((_waits, null()), else_=Task.claimed_at),
+        claimed_by=case((_ranked.c.waits, null()), else_=Task.claimed_by),
+        claimed_at=case((_ranked.c.waits, null()), else_=Task.claimed_at),
         cancel_requested_at=null(),
         updated_at=_now,
     )
@@ -98,15 +109,17 @@ _settled = (
         Task.id,
         Task.task_type,
         Task.attempts,
-        _given.c.claimed_at,
-        _given.c.outcome,
-        _given.c.delay,
-        _given.c.ran_ms,
-        _given.c.bucket,
-        _given.c.error_class,
-        _given.c.message,
-        _given.c.traceback,
-        _given.c.fingerprint,
+        Task.scheduled_at,
+        _given_back.label("given_back"),
+        _ranked.c.claimed_at,
+        _ranked.c.outcome,
+        _ranked.c.delay,
+        _ranked.c.ran_ms,
+        _ranked.c.bucket,
+        _ranked.c.error_class,
+        _ranked.c.message,
+        _ranked.c.traceback,
+        _ranked.c.fingerprint,
     )
     .cte("settled")
 )
@@ -134,7 +147,7 @@ _attempts = (
             _settled.c.attempts,
             _settled.c.task_type,
             _settled.c.outcome,
-            cast(bindparam("worker_id"), Uuid),
+            fence.me,
             bindparam("release", type_=String),
             _settled.c.claimed_at,
             _now,
@@ -151,7 +164,9 @@ _attempts = (
 _minutes = minutes.counted(
     _settled, and_(_settled.c.outcome != Ending.RELEASED, _settled.c.outcome != Ending.SNOOZED), _now
 )
-_SETTLE = select(_settled.c.id).add_cte(_attempts, _minutes)
+_SETTLE = select(cast(_settled.c.id, Text), waking(_settled, _settled.c.given_back)).add_cte(
+    _attempts, _minutes
+)
 
 
 def settle(
@@ -159,15 +174,20 @@ def settle(
 ) -> set[str]:
     """Write the verdicts of this worker's own attempts; the ids that were written.
 
-    What is missing from the answer was lost: it was rescued, deleted or settled before, and nothing of it is written.
-    Finished ones go in a statement of their own, which is a part of this one and costs a third.
+    Of what is missing from the answer nothing is written. Either another transaction has its row locked, and
+    `fence.still_ours` names it, or the claim is lost: the task was rescued, deleted or settled before. Finished ones go
+    in a statement of their own, which is a part of this one and costs a third.
     """
     finished = [item for item in settlements if item.verdict is FINISHED]
     others = [item for item in settlements if item.verdict is not FINISHED]
     written = finish(connection, finished, worker_id=worker_id) if finished else set()
     if others:
-        given = {"settlements": [_row(item) for item in others], "worker_id": worker_id, "release": release}
-        written |= {str(task_id) for task_id in connection.execute(_SETTLE, given).scalars()}
+        given = {
+            "settlements": [_row(item) for item in others],
+            "worker_id": str(worker_id),
+            "release": release,
+        }
+        written |= set(connection.execute(_SETTLE, given).scalars())
     return written
 
 

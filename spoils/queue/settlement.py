@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 from spoils.outcome import Verdict
 
+Token = tuple[str, int, str]
+"""What tells one claim from every other, of the same task and by the same worker too: id, attempts, claimed_at."""
+
 
 class Settlement(NamedTuple):
-    """The verdict on one claimed attempt; `attempts` is the fence together with the worker's id."""
+    """The verdict on one claimed attempt."""
 
     key: str  # the task's id, as the claim had it
     attempts: int
@@ -15,6 +18,6 @@ class Settlement(NamedTuple):
     ran_ms: int
 
     @property
-    def token(self) -> tuple[str, int]:
+    def token(self) -> Token:
         """The claim that this settles."""
-        return self[:2]
+        return self.key, self.attempts, self.claimed_at

@@ -6,8 +6,8 @@ import threading
 from sqlalchemy import Engine
 
 from spoils.clients.notifications import NotificationRefused, deliver
-from spoils.db.engine import transaction
 from spoils.queue import alerts
+from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -32,9 +32,9 @@ class Alerts:
         """One round of it. No connection is held while a message is on its way."""
         if self._url is None:
             return 3600.0
-        with self._turn, transaction(self._engine) as connection:
+        with housework(self._engine, self._turn) as connection:
             alerts.look(connection, wait_seconds=self._wait_seconds)
-        with self._turn, transaction(self._engine) as connection:
+        with housework(self._engine, self._turn) as connection:
             untold = alerts.claim_untold(connection)
         if untold:
             self._tell(self._url, dict(untold))
@@ -53,6 +53,6 @@ class Alerts:
             # They stay untold, and are tried again after a pause that doubles, by whichever worker comes first.
             log.warning("Told nobody of %s: %s", count, exc, extra={"action": "alert"})
             return
-        with self._turn, transaction(self._engine) as connection:
+        with housework(self._engine, self._turn) as connection:
             alerts.told(connection, list(untold))
         log.info("Told of %s", count, extra={"action": "alert"})

@@ -13,7 +13,8 @@ from spoils.db.engine import is_direct
 from spoils.queue.claim import Claim, ClaimOne, claim, claim_suspect
 from spoils.queue.cursors import Cursors
 from spoils.queue.release import release, release_strays
-from spoils.worker.in_flight import InFlight, Token
+from spoils.queue.settlement import Token
+from spoils.worker.in_flight import InFlight
 from spoils.worker.listener import Listener
 from spoils.worker.pace import Pace
 
@@ -137,12 +138,15 @@ class Claimer:
         unsure, self._unsure = self._unsure, True
         tokens = [one.token for one in claims]
         try:
-            self._release(tokens)
+            given_back = self._release(tokens)
         except DBAPIError as exc:
             if not exc.connection_invalidated:
                 raise
-            self._release(tokens)  # by another connection: this one had died while nobody used it
-        self._unsure = unsure
+            given_back = self._release(
+                tokens
+            )  # by another connection: this one had died while nobody used it
+        # What is missing is locked or lost: a locked one is a stray from now on.
+        self._unsure = unsure or given_back < len(claims)
 
     def disconnect(self) -> None:
         """End the connection."""
@@ -180,13 +184,15 @@ class Claimer:
         return connection
 
     def _take_in_hand(self, claims: list[Claim]) -> None:
-        self._in_flight.add(claims)
+        now = self._in_flight.add(claims)
         self._unsure = False
-        self._hand_over(claims)
+        self._hand_over(now)
 
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]
-        strays = release_strays(connection, worker_id=self._worker_id, held=held)
+        strays, locked = release_strays(connection, worker_id=self._worker_id, held=held)
+        if locked:
+            self._strays_until = max(self._strays_until, time.monotonic() + LATE_SECONDS)
         if strays:
             log.warning(
                 "Gave back %d tasks whose claim was not answered",
@@ -194,9 +200,9 @@ class Claimer:
                 extra={"action": "release"},
             )
 
-    def _release(self, tokens: Sequence[Token]) -> None:
+    def _release(self, tokens: Sequence[Token]) -> int:
         with self._engine.connect() as connection:
-            release(connection, worker_id=self._worker_id, tokens=tokens)
+            return len(release(connection, worker_id=self._worker_id, tokens=tokens))
 
     def _but(self, paused: frozenset[str]) -> list[str]:
         return [name for name in self._task_types if name not in paused]

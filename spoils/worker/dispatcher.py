@@ -50,11 +50,14 @@ class Dispatcher:
         pool: Pool,
         in_flight: InFlight,
         attending: threading.Event,
+        writing: threading.Event,
     ) -> None:
+        """Nothing is claimed unless both are set: presence is `attending`, and outcomes are `writing`."""
         self.since: Mapping[Pair, Place] | None = None
         self._pool = pool
         self._in_flight = in_flight
         self._attending = attending
+        self._writing = writing
         self._draining = False
         self._paused: frozenset[str] = frozenset()
         self._suspect_due = False
@@ -118,8 +121,9 @@ class Dispatcher:
         named, self._named = self._named, None
         self._at_rest = False
         self.since = None
-        if not self._attending.is_set():
+        if not self._is_ready:
             return POLL_SECONDS
+        self._pool.submit(self._in_flight.come_free())
         self._claimer.give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
         if self._draining:
             return POLL_SECONDS
@@ -148,6 +152,10 @@ class Dispatcher:
         """Give the connection back. The loop has been stopped, and nobody wakes it any more."""
         self._claimer.disconnect()
         self._listener.close()
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._attending.is_set() and self._writing.is_set()
 
     @property
     def _room(self) -> int:
@@ -217,7 +225,7 @@ class Dispatcher:
         # There was room, and what has ended since has made more.
         return (
             not self._listener.woken
-            and self._attending.is_set()
+            and self._is_ready
             and not self._draining
             and not self._suspect_due
             and self._claimer.is_ready(self._paused)

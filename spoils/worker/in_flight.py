@@ -6,40 +6,56 @@ from operator import itemgetter
 
 from spoils.queue.claim import Claim
 from spoils.queue.reach import SUSPECT_CRASHES
+from spoils.queue.settlement import Token
 
-Token = tuple[str, int]
-
-# Without a call of Python's for each of hundreds; the first is `Claim.token`.
-_TOKEN = itemgetter(Claim._fields.index("key"), Claim._fields.index("attempts"))
+# Without a call of Python's for each of hundreds.
+_KEY = itemgetter(Claim._fields.index("key"))
 _CRASHES = itemgetter(Claim._fields.index("crashes"))
 
 
 class InFlight:
-    """The claims in this worker's hands, from the claim's answer to the settlement's."""
+    """The claims in this worker's hands, from the claim's answer to the settlement's; of each task one is performed.
+
+    A crash of the server can undo a claim, since claims commit asynchronously. When this worker claims the task again
+    while it still performs the first claim, the second one waits until the first is dropped.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._claims: dict[Token, Claim] = {}
+        self._claims: dict[str, Claim] = {}
+        self._again: dict[str, Claim] = {}
         self._suspects = 0
 
-    def add(self, claims: list[Claim]) -> None:
-        """Take them in hand, before anybody performs them."""
+    def add(self, claims: list[Claim]) -> list[Claim]:
+        """Take them in hand; those that may be performed now."""
         with self._lock:
-            if len(claims) == 1:  # somebody may wait for it: with fewer calls
-                self._claims[_TOKEN(claims[0])] = claims[0]
-                self._suspects += _CRASHES(claims[0]) >= SUSPECT_CRASHES
-                return
-            self._claims.update(zip(map(_TOKEN, claims), claims, strict=True))
-            if max(map(_CRASHES, claims), default=0) >= SUSPECT_CRASHES:
-                self._suspects += sum(claim.suspect for claim in claims)
+            if not self._claims.keys().isdisjoint(map(_KEY, claims)):
+                self._again |= {one.key: one for one in claims if one.key in self._claims}
+                claims = [one for one in claims if one.key not in self._claims]
+            self._add(claims)
+        return claims
 
     def drop(self, tokens: Iterable[Token]) -> None:
         """Settled, given back, or lost."""
         with self._lock:
             for token in tokens:
-                claim = self._claims.pop(token, None)
-                if self._suspects and claim is not None and claim.suspect:
+                claim = self._claims.get(token[0])
+                if claim is None or claim.claimed_at != token[2]:
+                    continue  # another claim of the same task
+                del self._claims[token[0]]
+                if self._suspects and claim.suspect:
                     self._suspects -= 1
+
+    def come_free(self) -> list[Claim]:
+        """The claims that waited for an earlier one of the same task, and may be performed now."""
+        if not self._again:
+            return []
+        with self._lock:
+            free = [one for one in self._again.values() if one.key not in self._claims]
+            for one in free:
+                del self._again[one.key]
+            self._add(free)
+        return free
 
     @property
     def suspect(self) -> bool:
@@ -49,7 +65,16 @@ class InFlight:
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""
         with self._lock:
-            return list(self._claims.values())
+            return [*self._claims.values(), *self._again.values()]
 
     def __len__(self) -> int:
-        return len(self._claims)
+        return len(self._claims) + len(self._again)
+
+    def _add(self, claims: list[Claim]) -> None:
+        if len(claims) == 1:  # somebody may wait for it: with fewer calls
+            self._claims[_KEY(claims[0])] = claims[0]
+            self._suspects += _CRASHES(claims[0]) >= SUSPECT_CRASHES
+            return
+        self._claims.update(zip(map(_KEY, claims), claims, strict=True))
+        if max(map(_CRASHES, claims), default=0) >= SUSPECT_CRASHES:
+            self._suspects += sum(claim.suspect for claim in claims)

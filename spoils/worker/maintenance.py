@@ -5,11 +5,11 @@ import threading
 
 from sqlalchemy import Engine
 
-from spoils.db.engine import transaction
 from spoils.queue.counts import fold_counts
 from spoils.queue.minutes import fold_minutes
 from spoils.queue.quarters import fold_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -30,9 +30,9 @@ class Maintenance:
     def tick(self) -> float:
         """One round of it. The folding comes first: it must go on whatever hinders the rest."""
         for fold in (fold_counts, fold_minutes, fold_quarters):
-            with self._turn, transaction(self._engine) as connection:
+            with housework(self._engine, self._turn) as connection:
                 fold(connection)
-        with self._turn, self._engine.connect() as connection:
+        with housework(self._engine, self._turn) as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(
                     "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}

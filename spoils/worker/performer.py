@@ -21,12 +21,11 @@ from spoils.models.base import running_unit
 from spoils.outcome import FINISHED, Ending, GivenBack, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
-from spoils.queue.finish import ClaimLost, finish, finish_and_commit
+from spoils.queue.finish import ClaimLost, finish_and_commit, finish_one, finishing
 from spoils.queue.inspect import uncounted_failures
-from spoils.queue.settlement import Settlement
+from spoils.queue.settlement import Settlement, Token
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
-from spoils.worker.in_flight import Token
 from spoils.worker.transient import is_transient
 from spoils.worker.trouble import logged_as_outage
 
@@ -230,14 +229,14 @@ class Performer:
 
     def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         connection = attempt.connection
-        # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
-        if not finish(connection, [settlement], worker_id=self._worker_id):
-            raise ClaimLost
-        # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-        return [
-            (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
-            for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
-        ]
+        with finishing():
+            # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
+            finish_one(connection, settlement, worker_id=self._worker_id)
+            # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
+            return [
+                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+                for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
+            ]
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)

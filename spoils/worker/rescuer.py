@@ -1,29 +1,34 @@
-"""Rescuing what presence found dead, on another connection: a locked row may hold a rescue up, never a beat."""
+"""Rescuing what presence found dead, on another connection than the heartbeat's."""
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from spoils.queue.presence import Neighbour
-from spoils.queue.rescue import rescue
+from spoils.queue.rescue import Rescue, rescue, rescue_rest
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
 
 IDLE_SECONDS = 60.0
+REST_SECONDS = 0.5
+"""After this time the tasks of a dead worker are looked at again that were locked: by its own sessions until they have
+ended, or by somebody else."""
 
 
 class Rescuer:
-    """Takes the dead from presence, which names them again at each beat until they are rescued."""
+    """Takes the dead from presence, which names them again at each heartbeat until their rows have ended."""
 
     def __init__(self, *, engine: Engine, turn: threading.Lock) -> None:
         """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
         self._engine = engine
         self._turn = turn
         self._dead: dict[UUID, Neighbour] = {}
+        self._unfinished: deque[UUID] = deque()
         self.loop = Loop(name="rescuer", tick=self.tick)
 
     def found_dead(self, dead: Sequence[Neighbour]) -> None:
@@ -32,16 +37,33 @@ class Rescuer:
         self.loop.wake()
 
     def tick(self) -> float:
-        """Rescue one after the other."""
+        """Rescue one after the other, and what was locked before."""
+        for _ in range(len(self._unfinished)):
+            self._unfinished.rotate(-1)
+            self._rest(self._unfinished[-1])
         while self._dead:
             _, dead = self._dead.popitem()
-            with self._turn, self._engine.connect() as connection:
-                done = rescue(connection, worker_id=dead.id, beat=dead.beat)
-            if done.ended:
-                log.log(
-                    logging.WARNING if done.tasks else logging.INFO,
-                    "Rescued %d tasks of a dead worker",
-                    done.tasks,
-                    extra={"action": "rescue", "worker_id": dead.id},
-                )
-        return IDLE_SECONDS
+            self._rescue(dead)
+        return REST_SECONDS if self._unfinished else IDLE_SECONDS
+
+    def _rescue(self, dead: Neighbour) -> None:
+        self._unfinished.append(dead.id)  # its row has ended even where giving its tasks back then fails
+        with self._turn, self._engine.connect() as connection:
+            done = rescue(connection, worker_id=dead.id, beat=dead.beat)
+        self._take_note(dead.id, done)
+
+    def _rest(self, worker_id: UUID) -> None:
+        with self._turn, self._engine.connect() as connection:
+            done = rescue_rest(connection, worker_id=worker_id)
+        self._take_note(worker_id, done)
+
+    def _take_note(self, worker_id: UUID, done: Rescue) -> None:
+        if not done.left:
+            self._unfinished.remove(worker_id)
+        if done.ended or done.tasks:
+            log.log(
+                logging.WARNING if done.tasks else logging.INFO,
+                "Rescued %d tasks of a dead worker",
+                done.tasks,
+                extra={"action": "rescue", "worker_id": worker_id},
+            )

@@ -12,12 +12,13 @@ from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.outcome import Interrupted
 from spoils.queue.reach import COMMON
+from spoils.queue.settlement import Token
 from spoils.worker.alerts import Alerts
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
 from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
 from spoils.worker.forks import Forks
-from spoils.worker.in_flight import InFlight, Token
+from spoils.worker.in_flight import InFlight
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
 from spoils.worker.pool import Pool
@@ -129,9 +130,10 @@ class Rooms:
             pool=self.pool,
             in_flight=self.in_flight,
             attending=self.presence.attending,
+            writing=self.settler.writing,
         )
-        # Presence and the claim hold a connection each. The third serves the settling and the housework, whose rooms
-        # take turns, so that only one of them is ever in the settling's way.
+        # Presence and the claim hold a connection each. The third serves settling and housework. Its rooms take turns,
+        # so that one of them at a time is in the way of settling, and none waits there for a lock for long.
         turn = threading.Lock()
         self.rescuer = Rescuer(engine=self.engine, turn=turn)
         self.scheduler = Scheduler(

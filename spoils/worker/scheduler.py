@@ -10,10 +10,10 @@ from itertools import islice
 from sqlalchemy import Engine
 
 from spoils.cron import Cron
-from spoils.db.engine import transaction
 from spoils.job import Job
 from spoils.models import TickEnding
 from spoils.queue import ticks
+from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
 from spoils.worker.trouble import Trouble, log_error, log_success
 
@@ -57,8 +57,7 @@ class Scheduler:
     def _tell_safely(self, job_class: type[Job], cron: Cron, trouble: Trouble) -> float:
         # One class that cannot be entered must not keep the others from their slots.
         try:
-            with self._turn:
-                left = self._tell(job_class, cron)
+            left = self._tell(job_class, cron)
         except Exception as exc:  # noqa: BLE001 - it is logged
             log_error(trouble, exc)
             return ERROR_SECONDS
@@ -66,7 +65,7 @@ class Scheduler:
         return left
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
-        with self._engine.connect() as connection:
+        with housework(self._engine, self._turn) as connection:
             standing = ticks.standing(
                 connection,
                 job=job_class.__name__,
@@ -75,7 +74,7 @@ class Scheduler:
                 zone=cron.zone,
             )
         if cron.next_after(standing.now) < standing.settled_until:
-            with transaction(self._engine) as connection:
+            with housework(self._engine, self._turn) as connection:
                 ticks.return_to_present(connection, standing)
             log.warning(
                 "The database's clock was set back: the schedule of %s goes on from %s",
@@ -96,7 +95,7 @@ class Scheduler:
         late = [slot for slot in slots if standing.now - slot > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
-            with self._engine.connect() as connection:
+            with housework(self._engine, self._turn) as connection:
                 told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
             if told:
                 log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
@@ -112,7 +111,7 @@ class Scheduler:
         began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
         skipped = [slot for slot in slots if slot >= began]
         if skipped:
-            with self._engine.connect() as connection:
+            with housework(self._engine, self._turn) as connection:
                 told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
             if told:
                 log.info(
@@ -125,7 +124,7 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        with transaction(self._engine) as connection:
+        with housework(self._engine, self._turn) as connection:
             told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(

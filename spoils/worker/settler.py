@@ -1,35 +1,42 @@
 """Writing outcomes in groups: whatever has gathered while the last commit was under way goes into the next."""
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
-from psycopg2 import errorcodes
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from spoils.outcome import Ending, Report, Verdict
-from spoils.queue.release import wake
+from spoils.queue.fence import still_ours
 from spoils.queue.settle import settle
-from spoils.queue.settlement import Settlement
-from spoils.worker.in_flight import Token
+from spoils.queue.settlement import Settlement, Token
 from spoils.worker.loop import Loop
-from spoils.worker.transient import is_transient
+from spoils.worker.transient import may_be_of_one_row, refuses_the_row
 
 log = logging.getLogger("spoils.worker")
 
 MOST = 500
 IDLE_SECONDS = 60.0
 APART_SECONDS = 1.0
+"""How long an outcome whose row is locked or refused is set aside."""
+LONGEST_APART_SECONDS = 60.0
+"""How long one is set aside whose row is refused again and again."""
 SINGLY_SECONDS = 20.0
 MOST_REFUSALS = 3
+LONGEST_ERROR_SECONDS = 1.0
+"""How soon it is tried again while the server takes no outcomes at all."""
 
 
 class Settler:
-    """Takes settlements from any thread, and keeps each until the database has answered."""
+    """Takes settlements from any thread, and keeps each until the database has answered.
+
+    While the server takes none, `writing` is not set: nothing more is to be claimed.
+    """
 
     def __init__(
         self, *, engine: Engine, worker_id: UUID, release: str, on_settled: Callable[[list[Token]], None]
@@ -41,9 +48,11 @@ class Settler:
         self._given: SimpleQueue[Settlement] = SimpleQueue()
         # By token, so that of two verdicts on one attempt (released, then ended after all) the first one holds.
         self._batch: dict[Token, Settlement] = {}
+        self._apart: dict[Token, tuple[float, Settlement]] = {}  # until when
         self._refusals: Counter[Token] = Counter()
-        self._rests_until: dict[Token, float] = {}
-        self.loop = Loop(name="settler", tick=self.tick)
+        self.writing = threading.Event()
+        self.writing.set()
+        self.loop = Loop(name="settler", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS)
 
     def hand_over(self, settlement: Settlement) -> None:
         """Write it soon."""
@@ -53,22 +62,25 @@ class Settler:
     def tick(self) -> float:
         """Write one group. What the database did not answer for stays in hand, and the loop comes back for it."""
         self._gather()
-        group = self._rested()
-        if not group:
-            return APART_SECONDS if self._batch else IDLE_SECONDS
-        with self._engine.connect() as connection:
-            try:
-                self._write(connection, group)
-            except DBAPIError as exc:
-                if exc.connection_invalidated or is_transient(exc):
-                    raise
-                self._write_singly(connection, group)
-        return APART_SECONDS if self._batch else 0.0
+        if not self._batch:
+            return APART_SECONDS if self._apart else IDLE_SECONDS
+        try:
+            with self._engine.connect() as connection:
+                try:
+                    self._write(connection, self._batch.copy())
+                except DBAPIError as exc:
+                    if not may_be_of_one_row(exc):
+                        raise
+                    self._write_singly(connection)
+        except Exception:
+            self.writing.clear()
+            raise
+        return 0.0
 
     @property
     def waiting(self) -> int:
         """How many settlements wait to be written."""
-        return len(self._batch) + self._given.qsize()
+        return len(self._batch) + len(self._apart) + self._given.qsize()
 
     @property
     def empty(self) -> bool:
@@ -76,65 +88,73 @@ class Settler:
         return not self.waiting
 
     def _gather(self) -> None:
+        now = time.monotonic()
+        for token in [token for token, (until, _) in self._apart.items() if until <= now]:
+            self._batch[token] = self._apart.pop(token)[1]
         while len(self._batch) < MOST:
             try:
                 settlement = self._given.get_nowait()
             except Empty:
                 return
-            self._batch.setdefault(settlement.token, settlement)
-
-    def _rested(self) -> dict[Token, Settlement]:
-        """What may be written now: one that was refused just now is not asked for with each group that comes."""
-        if not self._rests_until:
-            return self._batch.copy()
-        now = time.monotonic()
-        return {
-            token: item for token, item in self._batch.items() if self._rests_until.get(token, 0.0) <= now
-        }
+            if settlement.token not in self._apart:
+                self._batch.setdefault(settlement.token, settlement)
 
     def _write(self, connection: Connection, group: dict[Token, Settlement]) -> None:
         items = list(group.values())
         written = settle(connection, items, worker_id=self._worker_id, release=self._release)
-        if any(item.verdict.ending is Ending.RELEASED for item in items):
-            wake(connection)
-        for token, item in group.items():
-            if item.key not in written:
-                log.warning(
-                    "Lost: the task is no longer this attempt's",
-                    extra={"action": "lost", "task_id": item.key, "attempt": item.attempts},
-                )
+        self.writing.set()
+        if len(written) < len(group):
+            self._set_locked_apart(connection, group, written)
+        for token in group:
             del self._batch[token]
-            if self._rests_until:
+            if self._refusals:
                 self._refusals.pop(token, None)
-                self._rests_until.pop(token, None)
         self._on_settled(list(group))
 
-    def _write_singly(self, connection: Connection, group: dict[Token, Settlement]) -> None:
-        """One row that is locked, or that some rule of the table refuses, must not hold up its neighbours."""
+    def _set_locked_apart(
+        self, connection: Connection, group: dict[Token, Settlement], written: set[str]
+    ) -> None:
+        """What is missing is locked, and leaves the group, or lost."""
+        missing = [token for token in group if token[0] not in written]
+        locked = still_ours(connection, missing, worker_id=self._worker_id) if missing else set()
+        for token in missing:
+            if token[0] in locked:
+                self._set_apart(group.pop(token), APART_SECONDS)
+            else:
+                log.warning(
+                    "Lost: the task is no longer this attempt's",
+                    extra={"action": "lost", "task_id": token[0], "attempt": token[1]},
+                )
+
+    def _write_singly(self, connection: Connection) -> None:
+        """One row that some rule of the table refuses must not hold up its neighbours."""
         until = time.monotonic() + SINGLY_SECONDS
-        for token, item in group.items():
+        for token, item in self._batch.copy().items():
             if time.monotonic() > until:
                 return
             try:
                 self._write(connection, {token: item})
             except DBAPIError as exc:
-                if exc.connection_invalidated or is_transient(exc):
+                if not may_be_of_one_row(exc):
                     raise
-                self._rests_until[token] = time.monotonic() + APART_SECONDS
-                if getattr(exc.orig, "pgcode", None) != errorcodes.LOCK_NOT_AVAILABLE:
-                    self._refused(item, exc)
+                self._refused(item, exc)
 
     def _refused(self, item: Settlement, error: DBAPIError) -> None:
-        """Count it; an outcome that is refused again and again is replaced by a failure that says so."""
+        """Set it aside. An outcome that the row refuses again and again is replaced by a failure that says so."""
         self._refusals[item.token] += 1
+        number = self._refusals[item.token]
         log.error(
             "An outcome could not be written: %s",
             str(error.orig).partition("\n")[0],
             extra={"action": "settle", "task_id": item.key, "attempt": item.attempts},
         )
-        if self._refusals[item.token] >= MOST_REFUSALS:
+        if number == MOST_REFUSALS and refuses_the_row(error):
             sentence = (
                 f"The outcome ({item.verdict.ending.value}) could not be written: the table refused it."
             )
-            verdict = Verdict(Ending.FAILED, report=Report("", sentence))
-            self._batch[item.token] = item._replace(verdict=verdict)
+            item = item._replace(verdict=Verdict(Ending.FAILED, report=Report("", sentence)))
+        self._set_apart(item, min(APART_SECONDS * 2.0 ** (number - 1), LONGEST_APART_SECONDS))
+
+    def _set_apart(self, item: Settlement, seconds: float) -> None:
+        del self._batch[item.token]
+        self._apart[item.token] = time.monotonic() + seconds, item

@@ -3,6 +3,8 @@
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from spoils.queue.finish import TaskLocked
+
 # Classes of the standard and of PostgreSQL's appendix A: nothing is wrong with the job when it meets one of them.
 TRANSIENT = {
     "40001",  # serialization_failure
@@ -14,18 +16,41 @@ TRANSIENT = {
     "08003",  # connection_does_not_exist
     "08006",  # connection_failure
     "53300",  # too_many_connections
+    "26000",  # invalid_sql_statement_name: the job has deallocated what finishes it
 }
+ROW_CLASSES = (
+    "22",  # data exceptions
+    "23",  # integrity constraint violations
+)
+TRIGGER_CLASS = "P0"
+"""Errors that a trigger raises. One may be about the row, or about everything."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether a session failed for a reason that has nothing to do with what the job did."""
-    if isinstance(error, PoolTimeout):
+    if isinstance(error, PoolTimeout | TaskLocked):
         return True
     if not isinstance(error, DBAPIError):
         return False
     code = getattr(error.orig, "pgcode", None)
     # psycopg2 has no code for a connection that broke or could not be made.
     return error.connection_invalidated or code in TRANSIENT or (code is None and _no_connection(error))
+
+
+def refuses_the_row(error: DBAPIError) -> bool:
+    """Whether the server refused what was to be written, and would refuse it again. Any other error is of the server's
+    state: it is read-only, its disk is full, a right is missing.
+    """
+    return not error.connection_invalidated and _class_of(error) in ROW_CLASSES
+
+
+def may_be_of_one_row(error: DBAPIError) -> bool:
+    """Whether the other rows of the statement may be written though it failed."""
+    return refuses_the_row(error) or _class_of(error) == TRIGGER_CLASS
+
+
+def _class_of(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "pgcode", None) or "")[:2]
 
 
 def _no_connection(error: DBAPIError) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import make_engine
 from tests.classes import throw_away_classes
@@ -11,6 +11,8 @@ from tests.databases import emptied
 from tests.pooler import Pooler, a_pooler
 
 SESSIONS = 30
+LOCK_TIMEOUT_MS = 20_000
+"""A statement that waits for a lock although it must not fails its test, and does not hang."""
 
 
 @pytest.fixture
@@ -32,7 +34,13 @@ def pooler(pytestconfig: pytest.Config, postgres_url: str) -> Iterator[Pooler | 
 def engine(database_url: str, pooler: Pooler | None) -> Iterator[Engine]:
     """Connect to the test's database, each statement its own transaction; with --pooler, through PgBouncer."""
     url = pooler.to(database_url) if pooler else database_url
-    made = make_engine(url, connections=SESSIONS, application_name="tests", autocommit=True)
+    made = make_engine(
+        url,
+        connections=SESSIONS,
+        application_name="tests",
+        autocommit=True,
+        lock_timeout_ms=LOCK_TIMEOUT_MS,
+    )
     yield made
     made.dispose()
 
@@ -49,3 +57,22 @@ def direct(database_url: str) -> Iterator[Engine]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
+
+
+@pytest.fixture
+def beside_rust(connection: Connection) -> Iterator[None]:
+    """Let the unique index leave out what runs, as while Rust workers share the table."""
+
+    def index(states: str) -> None:
+        connection.execute(text("DROP INDEX fang_tasks_active_hash_idx"))
+        connection.execute(
+            text(
+                "CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash) "
+                f"WHERE state IN ({states}) AND uniq_hash IS NOT NULL"
+            )
+        )
+
+    index("'new', 'retried'")
+    yield
+    connection.execute(text("DELETE FROM fang_tasks"))
+    index("'new', 'retried', 'in_progress'")

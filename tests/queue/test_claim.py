@@ -109,6 +109,15 @@ def test_a_row_of_a_strange_age_is_taken_and_settled_like_any(
     assert end(connection, me, *claims) == {old, plain}
 
 
+def test_a_row_whose_attempts_are_full_is_taken_and_settled_and_stops_no_other(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    full, plain = rows.task(attempts=2**31 - 1), rows.task()
+    claims = take(connection, me, 10)
+    assert {claim.id: claim.attempts for claim in claims} == {full: 2**31 - 1, plain: 1}
+    assert end(connection, me, *claims) == {full, plain}
+
+
 def test_only_the_types_that_are_asked_for_are_taken(connection: Connection, rows: Rows, me: UUID) -> None:
     rows.task(task_type="elsewhere")
     mine = rows.task(task_type="sample")

@@ -1,6 +1,7 @@
 """Lists of tasks: pages both ways without gaps or repeats, by index, and as far as one page looks."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -160,3 +161,25 @@ def test_what_waits_of_a_rare_type_is_found_at_once_however_much_waits(
             break
         place = page.older
     assert found == expected(rows, "state = 'new' AND task_type = 'type1'")
+
+
+@pytest.mark.parametrize("chosen", [{}, {"state": TaskState.NEW}, {"task_type": "sample"}], ids=str)
+def test_moments_beyond_python_s_years_end_no_paging(
+    session: Session, rows: Rows, chosen: dict[str, Any]
+) -> None:
+    moments = (
+        "infinity", "30000-01-01", "20000-01-01", "9999-12-31 23:59:59.999999+00", "2026-01-01",
+        "0001-01-01 00:00+00", "0044-03-15 BC", "0753-04-21 BC", "-infinity",
+    )  # fmt: skip
+    all_ids = [rows.task(updated_at=moment) for moment in moments]
+    page = listing.page_of_tasks(session, limit=1, **chosen)
+    down = ids(page)
+    while page.older:
+        page = listing.page_of_tasks(session, limit=1, older_than=page.older, **chosen)
+        down += ids(page)
+    assert down == all_ids
+    up = ids(page)
+    while page.newer:
+        page = listing.page_of_tasks(session, limit=1, newer_than=page.newer, **chosen)
+        up += ids(page)
+    assert up == all_ids[::-1]

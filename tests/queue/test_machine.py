@@ -1,8 +1,11 @@
 """Any order of what clients, workers, rescuers, operators and time may do: the promises hold throughout."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import transaction
 from spoils.models import TaskState
@@ -24,7 +28,7 @@ from spoils.queue.counts import count_tasks, fold_counts
 from spoils.queue.enqueue import enqueue
 from spoils.queue.prune import prune_tasks
 from spoils.queue.release import release_strays
-from spoils.queue.rescue import rescue, rescue_orphans
+from spoils.queue.rescue import Rescue, rescue, rescue_orphans, rescue_rest
 from tests.queue.hands import end, take, take_suspect
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
@@ -47,15 +51,20 @@ ANY = st.integers(0, 1000)
 class Machine(RuleBasedStateMachine):
     """Keeps what must be so beside what is: who owns which attempt, and which rows were deleted on purpose."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, beside_rust: bool) -> None:
         super().__init__()
         self.engine = engine
+        self.stands_in_the_way = ("new", "retried") if beside_rust else ("new", "retried", "in_progress")
         self.connection: Connection = engine.connect()
+        # Somebody's open transaction, and the rows that it has locked.
+        self.other: Connection = engine.connect().execution_options(isolation_level="READ COMMITTED")
+        self.locked: set[UUID] = set()
         self.rows = Rows(self.connection)
         self.workers: list[UUID] = []
         self.dead: list[UUID] = []
         self.claims: list[tuple[UUID, Claim]] = []  # every one that was ever made
         self.owned: dict[UUID, tuple[UUID, Claim]] = {}  # by task: the one that counts
+        self.left: set[UUID] = set()  # what was locked when its worker was rescued
         self.removed: set[UUID] = set()
         self.seen: dict[UUID, Row[Any]] = {}
 
@@ -66,6 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.workers = [self.rows.worker() for _ in range(2)]
 
     def teardown(self) -> None:
+        self.other.close()
         self.connection.close()
 
     # What clients do.
@@ -76,7 +86,7 @@ class Machine(RuleBasedStateMachine):
         twin = [
             row.id
             for row in self.tasks().values()
-            if unique and row.uniq_hash == job.uniq_hash() and row.state in ("new", "retried", "in_progress")
+            if unique and row.uniq_hash == job.uniq_hash() and row.state in self.stands_in_the_way
         ]
         enqueued = enqueue(self.connection, job, priority=priority)
         assert enqueued.duplicate is bool(twin)
@@ -106,17 +116,32 @@ class Machine(RuleBasedStateMachine):
     def settle(self, which: int, verdict: Verdict) -> None:
         """Also by a zombie, of an attempt that was lost long ago, or for the second time."""
         worker_id, claim = one = self.claims[-1 - which % len(self.claims)]
-        counts = self.owned.get(claim.id) == one
+        counts = self.owned.get(claim.id) == one and claim.id not in self.locked
         assert end(self.connection, worker_id, claim, verdict=verdict) == ({claim.id} if counts else set())
         if counts:
             del self.owned[claim.id]
 
+    @precondition(lambda self: self.claims)
+    @rule(number=st.integers(2, 5), verdict=VERDICTS)
+    def settle_together(self, number: int, verdict: Verdict) -> None:
+        """Several claims of one worker, duplicates of each other among them."""
+        worker_id = self.claims[-1][0]
+        claims = [claim for owner, claim in self.claims if owner == worker_id][-number:]
+        count = {
+            claim.id
+            for claim in claims
+            if self.owned.get(claim.id) == (worker_id, claim) and claim.id not in self.locked
+        }
+        assert end(self.connection, worker_id, *claims, verdict=verdict) == count
+        self.lost(count)
+
     @rule(which=ANY, keep=st.integers(0, 3))
     def release(self, which: int, keep: int) -> None:
         worker_id = self.workers[which % len(self.workers)]
-        held = [task_id for task_id, (owner, _) in self.owned.items() if owner == worker_id]
-        strays = release_strays(self.connection, worker_id=worker_id, held=map(str, held[:keep]))
-        assert set(strays) == set(held[keep:])
+        held = self.held_by(worker_id)
+        strays, left = release_strays(self.connection, worker_id=worker_id, held=map(str, held[:keep]))
+        assert set(strays) == set(held[keep:]) - self.locked
+        assert left is bool(self.locked.intersection(held[keep:]))
         self.lost(strays)
 
     # What happens to workers.
@@ -125,25 +150,91 @@ class Machine(RuleBasedStateMachine):
     def rescue(self, which: int) -> None:
         worker_id = self.workers.pop(which % len(self.workers))
         beat = self.rows.value("SELECT beat_at::text FROM spoils_workers WHERE id = :id", id=worker_id)
-        held = [task_id for task_id, (owner, _) in self.owned.items() if owner == worker_id]
-        assert rescue(self.connection, worker_id=worker_id, beat=beat).tasks == len(held)
-        assert rescue_orphans(self.connection) == []
-        self.lost(held)
+        held = self.held_by(worker_id)
+        done = rescue(self.connection, worker_id=worker_id, beat=beat)
         self.dead.append(worker_id)
         self.workers.append(self.rows.worker())
+        self.given_back(held, done)
+
+    @precondition(lambda self: self.dead)
+    @rule(which=ANY)
+    def rescue_rest(self, which: int) -> None:
+        worker_id = self.dead[which % len(self.dead)]
+        self.given_back(self.held_by(worker_id), rescue_rest(self.connection, worker_id=worker_id))
+
+    @rule()
+    def rescue_orphans(self) -> None:
+        held = {task_id for worker_id in self.dead for task_id in self.held_by(worker_id)}
+        assert set(rescue_orphans(self.connection)) == held - self.locked
+        self.lost(held - self.locked)
+
+    # What happens to the server.
+
+    @precondition(lambda self: self.owned)
+    @rule(which=ANY)
+    def lose_a_claim_in_a_crash(self, which: int) -> None:
+        """Claims commit asynchronously. Its worker may make it again, with the same attempts."""
+        task_id = list(self.owned)[which % len(self.owned)]
+        if task_id in self.locked:
+            return
+        self.connection.execute(
+            text(
+                "UPDATE fang_tasks SET claimed_by = NULL, claimed_at = NULL, attempts = attempts - 1, "
+                "state = CAST(CASE WHEN retries > 0 THEN 'retried' ELSE 'new' END AS fang_task_state), "
+                "uniq_hash = CASE WHEN EXISTS (SELECT FROM fang_tasks AS other WHERE other.state IN ('new', 'retried') "
+                "AND other.uniq_hash = fang_tasks.uniq_hash) THEN NULL ELSE uniq_hash END WHERE id = :id"
+            ),
+            {"id": task_id},
+        )
+        self.lost([task_id])
+        self.seen.pop(task_id, None)
+
+    @precondition(lambda self: self.claims)
+    @rule(which=ANY, verdict=VERDICTS)
+    def refuse_to_write(self, which: int, verdict: Verdict) -> None:
+        worker_id, claim = self.claims[-1 - which % len(self.claims)]
+        for write in (
+            lambda connection: end(connection, worker_id, claim, verdict=verdict),
+            lambda connection: release_strays(connection, worker_id=worker_id, held=[]),
+            rescue_orphans,
+        ):
+            with pytest.raises(DBAPIError, match="read-only"), self.read_only() as connection:
+                write(connection)
+
+    # What other transactions do.
+
+    @precondition(lambda self: self.seen and not self.locked)
+    @rule(which=ANY, number=st.integers(1, 3))
+    def lock(self, which: int, number: int) -> None:
+        self.locked = {self.some_task(which + place) for place in range(number)}
+        self.other.execute(
+            text("SELECT FROM fang_tasks WHERE id = ANY(CAST(:ids AS uuid[])) FOR UPDATE"),
+            {"ids": list(map(str, self.locked))},
+        )
+
+    @precondition(lambda self: self.locked)
+    @rule()
+    def unlock(self) -> None:
+        self.other.rollback()
+        self.locked = set()
 
     # What operators do.
 
     @precondition(lambda self: self.seen)
     @rule(which=ANY, action=st.sampled_from(["cancel", "retry", "run_now"]))
     def press(self, which: int, action: str) -> None:
+        task_id = self.some_task(which)
+        if task_id in self.locked:
+            return
         with transaction(self.engine) as connection:
-            act(connection, action, self.some_task(which), who="admin")
+            act(connection, action, task_id, who="admin")
 
     @precondition(lambda self: self.seen)
     @rule(which=ANY)
     def delete(self, which: int) -> None:
         task_id = self.some_task(which)
+        if task_id in self.locked:
+            return
         running = self.seen[task_id].state == "in_progress"
         with transaction(self.engine) as connection:
             assert act(connection, "delete", task_id, who="admin").done is not running
@@ -154,6 +245,8 @@ class Machine(RuleBasedStateMachine):
     @rule(which=ANY)
     def delete_in_psql(self, which: int) -> None:
         task_id = self.some_task(which)
+        if task_id in self.locked:
+            return
         self.connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": task_id})
         self.removed.add(task_id)
         self.lost([task_id])
@@ -165,9 +258,9 @@ class Machine(RuleBasedStateMachine):
         self.connection.execute(
             text(
                 "UPDATE fang_tasks SET scheduled_at = scheduled_at - make_interval(secs => :seconds) "
-                "WHERE state IN ('new', 'retried')"
+                "WHERE state IN ('new', 'retried') AND id <> ALL(CAST(:locked AS uuid[]))"
             ),
-            {"seconds": seconds},
+            {"seconds": seconds, "locked": list(map(str, self.locked))},
         )
 
     @rule()
@@ -186,13 +279,14 @@ class Machine(RuleBasedStateMachine):
     def promises(self) -> None:
         tasks = self.tasks()
         active = [row for row in tasks.values() if row.state in ("new", "retried", "in_progress")]
-        hashes = [row.uniq_hash for row in active if row.uniq_hash]
-        assert len(hashes) == len(set(hashes)), "two active rows of one hash"
+        hashes = [row.uniq_hash for row in active if row.uniq_hash and row.state in self.stands_in_the_way]
+        assert len(hashes) == len(set(hashes)), "two rows of one hash"
         running = {row.id: (row.claimed_by, row.attempts) for row in active if row.state == "in_progress"}
         owners = {task_id: (worker_id, claim.attempts) for task_id, (worker_id, claim) in self.owned.items()}
         assert running == owners, "a running row has the owner that claimed it, and no other"
-        assert {owner for owner, _ in running.values()} <= set(self.workers), (
-            "a running row has a living owner"
+        left = {task_id for task_id, (owner, _) in running.items() if owner not in self.workers}
+        assert left <= self.left, (
+            "a running row has a living owner, unless it was locked when that was rescued"
         )
         assert all(row.claimed_by is None for row in active if row.state != "in_progress")
         for task_id, before in self.seen.items():
@@ -231,7 +325,9 @@ class Machine(RuleBasedStateMachine):
         return int(
             self.rows.value(
                 "SELECT count(*) FROM fang_tasks "
-                f"WHERE state IN ('new', 'retried') AND scheduled_at <= now() AND {where}"
+                "WHERE state IN ('new', 'retried') AND scheduled_at <= now() "
+                f"AND id <> ALL(CAST(:locked AS uuid[])) AND {where}",
+                locked=list(map(str, self.locked)),
             )
         )
 
@@ -242,16 +338,41 @@ class Machine(RuleBasedStateMachine):
             self.owned[claim.id] = (worker_id, claim)
             self.claims.append((worker_id, claim))
 
-    def lost(self, task_ids: list[UUID]) -> None:
+    @contextmanager
+    def read_only(self) -> Iterator[Connection]:
+        with transaction(self.engine) as connection:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            yield connection
+
+    def held_by(self, worker_id: UUID) -> list[UUID]:
+        return [task_id for task_id, (owner, _) in self.owned.items() if owner == worker_id]
+
+    def given_back(self, held: list[UUID], done: Rescue) -> None:
+        back = set(held) - self.locked
+        assert (done.tasks, done.left) == (len(back), len(held) - len(back))
+        self.left |= self.locked.intersection(held)
+        self.lost(back)
+
+    def lost(self, task_ids: Iterable[UUID]) -> None:
         for task_id in task_ids:
             self.owned.pop(task_id, None)
 
 
 def test_the_promises_hold_in_any_order_of_events(engine: Engine) -> None:
+    hold(engine, beside_rust=False)
+
+
+def test_the_promises_hold_in_any_order_of_events_beside_rust_workers(
+    engine: Engine, beside_rust: None
+) -> None:
+    hold(engine, beside_rust=True)
+
+
+def hold(engine: Engine, *, beside_rust: bool) -> None:
     run_state_machine_as_test(
-        lambda: Machine(engine),
+        lambda: Machine(engine, beside_rust=beside_rust),
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

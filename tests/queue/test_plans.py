@@ -18,9 +18,9 @@ from spoils.queue import presence
 from spoils.queue.claim import claim
 from spoils.queue.cursors import Cursors
 from spoils.queue.enqueue import enqueue
-from spoils.queue.finish import finish
+from spoils.queue.finish import finish_one
 from spoils.queue.settlement import Settlement
-from tests.queue.hands import KINDS
+from tests.queue.hands import KINDS, take
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 
@@ -109,6 +109,7 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
         values = {
             "ids": arrays.plain([one.key for one in claims]),
             "fences": arrays.plain([str(one.attempts) for one in claims]),
+            "moments": arrays.quoted([one.claimed_at for one in claims]),
             "times": arrays.plain(["1" for _ in claims]),
             "buckets": arrays.plain(["1" for _ in claims]),
             "worker_id": str(me),
@@ -120,7 +121,10 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
 
 @pytest.mark.usefixtures("many")
 def test_finishing_one_looks_it_up_by_its_key(by_index: Engine, me: UUID) -> None:
-    values = {"key": str(uuid4()), "fence": 1, "ran_ms": 5, "bucket": 1, "worker_id": str(me)}
+    values = {
+        "key": str(uuid4()), "fence": 1, "moment": "2026-01-01 00:00:00+00", "ran_ms": 5, "bucket": 1,
+        "worker_id": str(me),
+    }  # fmt: skip
     with by_index.connect() as connection:
         found = plan(connection, finishing._FINISH_ONE, values)
     scans = [
@@ -187,7 +191,11 @@ def test_finishing_in_a_job_s_transaction_is_planned_once_by_index_in_an_empty_t
     with of_jobs.connect() as connection:
         for number in range(3):
             before = settings(connection)
-            finish(connection, [Settlement(str(uuid4()), 1, FINISHED, "", 1)], worker_id=me)
+            rows.task()
+            (one,) = take(rows.connection, me)
+            finish_one(
+                connection, Settlement(one.key, one.attempts, FINISHED, one.claimed_at, 1), worker_id=me
+            )
             assert settings(connection) == (*before[:3], "force_generic_plan")
             if number == 0:
                 connection.execute(text("SELECT 1"))  # the transaction goes on
@@ -196,7 +204,7 @@ def test_finishing_in_a_job_s_transaction_is_planned_once_by_index_in_an_empty_t
             connection.rollback()
         connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         found = connection.execute(
-            text(f"EXPLAIN EXECUTE {finishing._FINISH.prepared}(NULL, NULL, NULL, NULL, NULL)")
+            text(f"EXPLAIN EXECUTE {finishing._FINISH_ONE.prepared}(NULL, NULL, NULL, NULL, NULL, NULL)")
         )
         assert "Seq Scan on fang_tasks" not in "\n".join(row[0] for row in found)
         counts = connection.execute(text("SELECT generic_plans, custom_plans FROM pg_prepared_statements"))

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, Engine, text
 from spoils.outcome import FINISHED, Ending, Report, Verdict
 from spoils.queue import actions, rescue
 from spoils.queue.claim import Claim
-from spoils.queue.release import release_strays
+from spoils.queue.fence import still_ours
+from spoils.queue.finish import ClaimLost, finish_one, finishing
+from spoils.queue.release import release, release_strays
 from spoils.queue.settle import MAX_DELAY_SECONDS, settle
 from spoils.queue.settlement import Settlement
 from tests.locks import held, meanwhile
-from tests.queue.hands import end, moment, take
+from tests.queue.hands import end, heard, moment, take
 from tests.rows import Rows
 
 REPORT = Report("ValueError", "boom", "Traceback …", "f1f1")
@@ -73,7 +75,7 @@ def test_each_ending_writes_its_own(
     assert row.error_message == message
     assert (row.claimed_by, row.claimed_at) == ((None, None) if waits else (me, before.claimed_at))
     assert row.updated_at > before.updated_at
-    if waits:
+    if waits and verdict.ending is not Ending.RELEASED:
         assert (row.scheduled_at - row.updated_at).total_seconds() == pytest.approx(verdict.delay_seconds)
     else:
         assert row.scheduled_at == before.scheduled_at
@@ -149,7 +151,7 @@ def rescued(rows: Rows, claim: Claim) -> None:
 
 
 def released(rows: Rows, claim: Claim) -> None:
-    assert release_strays(rows.connection, worker_id=rows.one(claim.id).claimed_by, held=[])
+    assert release_strays(rows.connection, worker_id=rows.one(claim.id).claimed_by, held=[])[0]
 
 
 def released_and_claimed_again_by_itself(rows: Rows, claim: Claim) -> None:
@@ -269,36 +271,32 @@ def deleting(me: UUID) -> Callable[[Connection], Any]:
 
 
 def releasing(me: UUID) -> Callable[[Connection], Any]:
-    return lambda connection: len(release_strays(connection, worker_id=me, held=[]))
+    return lambda connection: len(release_strays(connection, worker_id=me, held=[])[0])
 
 
 @pytest.mark.parametrize(
-    ("verdict", "state"),
-    [
-        (FINISHED, "finished"),
-        (Verdict(Ending.FAILED, report=REPORT), "failed"),
-        (Verdict(Ending.RETRIED, 60, REPORT), "retried"),
-    ],
+    "verdict",
+    [FINISHED, Verdict(Ending.FAILED, report=REPORT), Verdict(Ending.RETRIED, 60, REPORT)],
+    ids=lambda verdict: verdict.ending,
 )
 @pytest.mark.parametrize("act", [rescuing, releasing])
-def test_who_comes_while_a_settlement_is_being_written_finds_it_settled(
+def test_a_rescue_or_a_release_does_not_wait_for_a_settlement_and_leaves_its_task_alone(
     *,
     engine: Engine,
     rows: Rows,
     me: UUID,
     act: Callable[[UUID], Callable[[Connection], Any]],
     verdict: Verdict,
-    state: str,
 ) -> None:
     task_id = rows.task()
     (claim,) = take(rows.connection, me)
-    with held(engine) as settling:
+    with held(engine) as settling, engine.connect() as other:
         assert end(settling, me, claim, verdict=verdict) == {task_id}
-        with meanwhile(engine, act(me)) as other:
-            settling.commit()
-        assert other.result() == 0
-    row = rows.one(task_id)
-    assert (row.state, row.crashes) == (state, 0)
+        settled = settling.execute(text("SELECT * FROM fang_tasks")).one()
+        assert act(me)(other) == 0
+        settling.commit()
+        assert act(me)(other) == 0
+    assert rows.one(task_id) == settled
     assert rows.value("SELECT count(*) FROM spoils_attempts WHERE outcome IN ('crashed', 'released')") == 0
     assert rows.value("SELECT sum(count) FROM spoils_minutes") == 1
 
@@ -316,24 +314,141 @@ def test_a_delete_while_a_settlement_is_being_written_deletes_what_has_ended(
     assert rows.value("SELECT task ->> 'state' FROM spoils_trash") == "finished"
 
 
-@pytest.mark.parametrize("lose", [rescuing, releasing, "psql"])
-def test_a_settlement_that_comes_while_the_task_is_taken_away_is_lost(
-    engine: Engine, rows: Rows, me: UUID, lose: Any
-) -> None:
-    task_id = rows.task()
+def in_psql(me: UUID) -> Callable[[Connection], Any]:
+    return lambda connection: connection.execute(text("DELETE FROM fang_tasks")).rowcount
+
+
+VERDICTS = [
+    FINISHED, Verdict(Ending.FAILED, report=REPORT), Verdict(Ending.RETRIED, 1, REPORT),
+    Verdict(Ending.RELEASED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.ending)
+@pytest.mark.parametrize("lose", [rescuing, releasing, in_psql])
+def test_a_settlement_of_a_task_that_is_being_taken_away_does_not_wait_and_is_lost_after_that(
+    *, engine: Engine, rows: Rows, me: UUID, lose: Callable[[UUID], Callable[[Connection], Any]],
+    verdict: Verdict,
+) -> None:  # fmt: skip
+    rows.task()
     (claim,) = take(rows.connection, me)
-    with held(engine) as losing:
-        if lose == "psql":
-            losing.execute(text("DELETE FROM fang_tasks"))
-        else:
-            assert lose(me)(losing) == 1
-        with meanwhile(engine, lambda connection: end(connection, me, claim)) as settling:
-            losing.commit()
-        assert settling.result() == set()
+    with held(engine) as losing, engine.connect() as other:
+        assert lose(me)(losing) == 1
+        assert end(other, me, claim, verdict=verdict) == set()
+        assert still_ours(other, [claim.token], worker_id=me) == {claim.key}, "so far it is only locked"
+        losing.commit()
+        assert end(other, me, claim, verdict=verdict) == set()
+        assert still_ours(other, [claim.token], worker_id=me) == set()
     assert rows.value("SELECT count(*) FROM spoils_minutes WHERE outcome = 'finished'") == 0
-    if lose != "psql":
-        row = rows.one(task_id)
-        assert (row.state, row.claimed_by) == ("new", None)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.ending)
+@pytest.mark.parametrize("lock", ["UPDATE", "NO KEY UPDATE", "SHARE"])
+def test_a_locked_row_is_left_and_its_neighbours_are_written(
+    *, engine: Engine, connection: Connection, rows: Rows, me: UUID, verdict: Verdict, lock: str
+) -> None:
+    locked, *free = [rows.task(due_in=-number) for number in range(4, 0, -1)]
+    claims = take(connection, me, 4)
+    with held(engine) as other:
+        other.execute(text(f"SELECT FROM fang_tasks WHERE id = :id FOR {lock}"), {"id": locked})
+        assert end(connection, me, *claims, verdict=verdict) == set(free)
+        tokens = [claim.token for claim in claims]
+        assert still_ours(connection, tokens, worker_id=me) == {str(locked)}
+    assert end(connection, me, *claims, verdict=verdict) == {locked}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.ending)
+def test_a_claim_that_a_crash_of_the_server_has_undone_does_not_settle_the_one_that_follows_it(
+    connection: Connection, rows: Rows, me: UUID, verdict: Verdict
+) -> None:
+    """Claims commit asynchronously: when one is lost, the same worker can make it again with the same attempts."""
+    task_id = rows.task()
+    (lost,) = take(connection, me)
+    connection.execute(
+        text("UPDATE fang_tasks SET state = 'new', claimed_by = NULL, claimed_at = NULL, attempts = 0")
+    )
+    (again,) = take(connection, me)
+    assert (again.key, again.attempts) == (lost.key, lost.attempts)
+    before = everything(rows)
+    assert end(connection, me, lost, verdict=verdict) == set()
+    assert still_ours(connection, [lost.token, again.token], worker_id=me) == {str(task_id)}
+    assert release(connection, worker_id=me, tokens=[lost.token]) == []
+    with pytest.raises(ClaimLost), finishing():
+        finish_one(
+            connection, Settlement(lost.key, lost.attempts, FINISHED, lost.claimed_at, 1), worker_id=me
+        )
+    assert everything(rows) == before
+    assert end(connection, me, again, verdict=verdict) == {task_id}
+
+
+def test_what_is_released_keeps_its_place_and_a_pause_counts_from_now(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    released, paused = rows.task(due_in=-100), rows.task(due_in=-50)
+    before = rows.one(released).scheduled_at
+    one, other = take(connection, me, 2)
+    end(connection, me, one, verdict=Verdict(Ending.RELEASED))
+    end(connection, me, other, verdict=Verdict(Ending.RELEASED, 1.0, REPORT))
+    assert rows.one(released).scheduled_at == before
+    assert rows.one(paused).scheduled_at > rows.one(paused).updated_at
+
+
+def test_idle_workers_hear_how_far_back_what_was_released_lies(
+    direct: Engine, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    for due_in in (-100, -50, 0):
+        rows.task(due_in=due_in)
+    claims = take(connection, me, 3)
+    with direct.connect() as listening:
+        listening.execute(text("LISTEN spoils_tasks"))
+        end(connection, me, claims[0])
+        end(connection, me, claims[1], verdict=Verdict(Ending.RETRIED, 5, REPORT))
+        connection.execute(text("SELECT pg_notify('spoils_tasks', 'nothing so far')"))
+        assert heard(listening, 1) == ["nothing so far"]
+        end(connection, me, claims[2], verdict=Verdict(Ending.RELEASED))
+        assert float(heard(listening, 2)[1]) == -2
+        rows.task(due_in=-70, state="in_progress", claimed_by=me)
+        release_strays(connection, worker_id=me, held=[])
+        assert -80 < float(heard(listening, 3)[2]) < -70
+
+
+def test_of_duplicates_that_go_back_together_the_oldest_keeps_the_hash(
+    connection: Connection, rows: Rows, me: UUID, beside_rust: None
+) -> None:
+    running = {"uniq_hash": "a" * 64, "state": "in_progress", "claimed_by": me}
+    ids = [rows.task(created_at=f"2026-01-0{day}", **running) for day in (2, 1, 3)]
+    rows.task(uniq_hash="b" * 64)
+    rows.task(**{**running, "uniq_hash": "b" * 64})
+    connection.execute(text("UPDATE fang_tasks SET claimed_at = now() WHERE claimed_by IS NOT NULL"))
+    tokens = rows.all(
+        "SELECT id::text, attempts, claimed_at::text FROM fang_tasks WHERE claimed_by IS NOT NULL"
+    )
+    settlements = [Settlement(key, n, Verdict(Ending.RETRIED, 5, REPORT), at, 1) for key, n, at in tokens]
+    assert len(settle(connection, settlements, worker_id=me, release="v1")) == 4
+    assert rows.all("SELECT id FROM fang_tasks WHERE uniq_hash = repeat('a', 64)") == [(ids[1],)]
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE uniq_hash = repeat('b', 64)") == 1
+
+
+def test_a_duplicate_that_ends_beside_one_that_goes_back_takes_no_hash_from_it(
+    connection: Connection, rows: Rows, me: UUID, beside_rust: None
+) -> None:
+    running = {"uniq_hash": "a" * 64, "state": "in_progress", "claimed_by": me}
+    failed, back = (rows.task(created_at=f"2026-01-0{day}", **running) for day in (1, 2))
+    connection.execute(text("UPDATE fang_tasks SET claimed_at = now()"))
+    at = rows.value("SELECT min(claimed_at)::text FROM fang_tasks")
+    verdicts = {failed: Verdict(Ending.FAILED, report=REPORT), back: Verdict(Ending.SNOOZED, 5)}
+    settlements = [Settlement(str(key), 0, verdict, at, 1) for key, verdict in verdicts.items()]
+    assert len(settle(connection, settlements, worker_id=me, release="v1")) == 2
+    assert rows.value("SELECT count(*) FROM fang_tasks WHERE uniq_hash IS NOT NULL") == 2
+
+
+def test_a_number_of_retries_that_is_full_stays_so_and_spoils_no_batch(
+    connection: Connection, rows: Rows, me: UUID
+) -> None:
+    ids = {rows.task(retries=2**31 - 1), rows.task()}
+    claims = take(connection, me, 2)
+    assert end(connection, me, *claims, verdict=Verdict(Ending.RETRIED, 5, REPORT)) == ids
+    assert rows.value("SELECT max(retries) FROM fang_tasks") == 2**31 - 1
 
 
 @pytest.mark.parametrize("ending", [Ending.RETRIED, Ending.TIMED_OUT, Ending.SNOOZED, Ending.RELEASED])

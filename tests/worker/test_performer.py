@@ -4,6 +4,7 @@ import functools
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,12 +23,14 @@ from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.job.registry import registry
 from spoils.models import Worker, db
 from spoils.outcome import Ending, TimedOut
+from spoils.queue import finish
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settle import settle
-from spoils.queue.settlement import Settlement
+from spoils.queue.settlement import Settlement, Token
 from spoils.worker.application import application_name, create_worker_app
 from spoils.worker.performer import Performer
+from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
 from tests.sample_jobs import EFFECTS, EffectJob, RaisingJob, SampleJob, UniqueSampleJob
@@ -41,7 +44,7 @@ class Hands:
         self.worker_id = worker_id
         self.connection = connection
         self.settlements: list[Settlement] = []
-        self.dropped: list[tuple[str, int]] = []
+        self.dropped: list[Token] = []
         self.stopping = threading.Event()
         with app.app_context():
             self.engine: Engine = db.engine
@@ -120,6 +123,60 @@ def test_writes_and_notes_and_the_completion_are_committed_as_one(hands: Hands, 
     assert max(writers) - min(writers) <= 1
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'sample'") == 1
     assert rows.one(claim.id).state == "finished"
+
+
+@pytest.mark.parametrize("then", ["finish", "enqueue"])
+def test_a_job_whose_task_stays_locked_at_its_end_is_given_back_uncounted_and_frees_its_connection(
+    *, hands: Hands, engine: Engine, rows: Rows, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    soon = finish._FINISH_ONE._executing_alone.replace(
+        f"lock_timeout = {finish.LOCK_TIMEOUT_MS}", "lock_timeout = 50"
+    )
+    monkeypatch.setattr(finish._FINISH_ONE, "_executing_alone", soon)
+    claim = hands.take(EffectJob(name="a", then=then))
+    with held(engine) as other:
+        other.execute(text("SELECT FROM fang_tasks FOR UPDATE"))
+        hands.perform_claim(claim)
+        assert hands.idle
+        (settlement,) = hands.settlements
+        assert settlement.verdict.ending is Ending.RELEASED
+        assert hands.settle() == set()
+    assert hands.settle() == {claim.id}
+    assert (rows.state(claim.id), rows.one(claim.id).retries, effects(rows)) == ("new", 0, 0)
+
+
+def test_a_job_that_waits_for_its_own_locked_task_finishes_once_it_is_free(
+    hands: Hands, engine: Engine, rows: Rows
+) -> None:
+    claim = hands.take(EffectJob(name="a"))
+    with held(engine) as other, ThreadPoolExecutor(1) as thread:
+        other.execute(text("SELECT FROM fang_tasks FOR UPDATE"))
+        performing = thread.submit(hands.perform_claim, claim)
+
+        def waits() -> None:
+            assert rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1
+
+        eventually(waits)
+        other.rollback()
+        performing.result(60)
+    assert rows.state(claim.id) == "finished"
+    assert hands.settlements == []
+
+
+def test_a_job_that_deallocates_prepared_statements_is_given_back_and_its_connection_finishes_others(
+    hands: Hands, rows: Rows
+) -> None:
+    hands.perform(EffectJob(name="a"))  # the statement that finishes it is prepared now
+    claim = hands.perform(EffectJob(name="b", then="deallocate"))
+    (settlement,) = hands.settlements
+    assert settlement.verdict.ending is Ending.RELEASED
+    others = [
+        hands.perform(EffectJob(name=name, then=then))
+        for name, then in (("c", "deallocate"), ("d", "finish"))
+    ]
+    assert [rows.state(one.id) for one in (claim, *others)] == ["in_progress", "finished", "finished"]
+    assert hands.settle() == {claim.id}
+    assert rows.one(claim.id).retries == 0
 
 
 @pytest.mark.parametrize("then", ["raise", "commit and raise", "enqueue and raise", "abort", "snooze"])

@@ -1,20 +1,87 @@
-"""Rescuing the workers that presence found dead."""
+"""The rescuer rescues who is named, and comes back for what was locked."""
 
 import logging
 import threading
+from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event, text
 
 from spoils.queue.presence import Neighbour
-from spoils.worker.rescuer import IDLE_SECONDS, Rescuer
+from spoils.worker.rescuer import IDLE_SECONDS, REST_SECONDS, Rescuer
+from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
 
 
+@pytest.fixture
+def rescuer(engine: Engine) -> Rescuer:
+    return Rescuer(engine=engine, turn=threading.Lock())
+
+
+def neighbour(rows: Rows, worker_id: UUID) -> Neighbour:
+    beat = rows.value("SELECT beat_at::text FROM spoils_workers WHERE id = :id", id=worker_id)
+    return Neighbour(worker_id, beat, holds_lock=False)
+
+
+def test_a_locked_task_is_given_back_within_a_second_of_its_coming_free(
+    rescuer: Rescuer, engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    dead = rows.worker()
+    locked, free = rows.task(), rows.task()
+    take(connection, dead, 2)
+    with held(engine) as other:
+        other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
+        rescuer.found_dead([neighbour(rows, dead)])
+        for _ in range(2):
+            assert rescuer.tick() == REST_SECONDS <= 1
+            assert (rows.state(locked), rows.state(free)) == ("in_progress", "new")
+    assert rescuer.tick() == IDLE_SECONDS
+    assert rows.state(locked) == "new"
+
+
+def test_a_worker_whose_row_is_locked_is_rescued_when_presence_names_it_again(
+    rescuer: Rescuer, engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    dead = rows.worker()
+    task_id = rows.task()
+    take(connection, dead)
+    with held(engine) as other:
+        other.execute(text("SELECT FROM spoils_workers FOR UPDATE"))
+        rescuer.found_dead([neighbour(rows, dead)])
+        assert rescuer.tick() == IDLE_SECONDS
+    assert rows.state(task_id) == "in_progress"
+    rescuer.found_dead([neighbour(rows, dead)])
+    rescuer.tick()
+    assert rows.state(task_id) == "new"
+
+
+def test_an_error_after_a_worker_s_row_has_ended_does_not_leave_its_tasks(
+    rescuer: Rescuer, engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    dead, other = rows.worker(), rows.worker()
+    ids = [rows.task() for _ in range(2)]
+    for worker_id in (dead, other):
+        take(connection, worker_id)
+
+    def break_down(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "spoils_attempts" in statement:
+            raise ConnectionResetError("the connection is gone")
+
+    event.listen(engine, "before_cursor_execute", break_down)
+    rescuer.found_dead([neighbour(rows, worker_id) for worker_id in (dead, other)])
+    for _ in range(3):
+        with pytest.raises(ConnectionResetError):
+            rescuer.tick()
+    event.remove(engine, "before_cursor_execute", break_down)
+    assert rescuer.tick() == IDLE_SECONDS
+    assert [rows.state(task_id) for task_id in ids] == ["new", "new"]
+    assert rows.value("SELECT count(*) FROM spoils_workers WHERE ended_how = 'killed'") == 2
+
+
 @pytest.mark.parametrize(("tasks", "level"), [(0, logging.INFO), (1, logging.WARNING)])
 def test_a_rescue_is_a_warning_where_it_gave_tasks_back(
-    engine: Engine, rows: Rows, caplog: pytest.LogCaptureFixture, tasks: int, level: int
+    rescuer: Rescuer, rows: Rows, caplog: pytest.LogCaptureFixture, tasks: int, level: int
 ) -> None:
     caplog.set_level(logging.INFO)
     dead = rows.worker(silent_for=60)
@@ -22,7 +89,6 @@ def test_a_rescue_is_a_warning_where_it_gave_tasks_back(
         rows.task()
     take(rows.connection, dead)
     beat = str(rows.value("SELECT beat_at::text FROM spoils_workers WHERE id = :id", id=dead))
-    rescuer = Rescuer(engine=engine, turn=threading.Lock())
     rescuer.found_dead([Neighbour(dead, beat, holds_lock=False)])
     assert rescuer.tick() == IDLE_SECONDS
     (record,) = caplog.records

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db.engine import make_engine
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
@@ -38,9 +37,30 @@ def verdict_on(claim: Claim, verdict: Verdict = FINISHED) -> Settlement:
     return Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, 5)
 
 
-def a_second_later(settler: Settler) -> None:
-    """What was refused may be asked for again."""
-    settler._rests_until = dict.fromkeys(settler._rests_until, 0.0)
+def later(settler: Settler) -> None:
+    """What was set aside may be written now."""
+    settler._apart = {token: (0.0, item) for token, (_, item) in settler._apart.items()}
+
+
+def locked_by(other: Connection, task_id: UUID) -> None:
+    other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+
+
+def trigger(rows: Rows, event: str, body: str) -> None:
+    head = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+    rows.connection.execute(text(f"{head} $$ BEGIN {body} RETURN NEW; END $$"))
+    rows.connection.execute(
+        text(f"CREATE TRIGGER refuse BEFORE {event} FOR EACH ROW EXECUTE FUNCTION refuse()")
+    )
+
+
+def refusing(rows: Rows, code: str) -> None:
+    """Let the server refuse every outcome with this SQLSTATE."""
+    trigger(rows, "INSERT ON spoils_minutes", f"RAISE EXCEPTION 'no' USING ERRCODE = '{code}';")
+
+
+def accepting(rows: Rows) -> None:
+    rows.connection.execute(text("DROP FUNCTION refuse CASCADE"))
 
 
 def test_what_has_gathered_is_written_in_one_group(
@@ -78,27 +98,48 @@ def test_a_group_is_bounded(
     assert len(settled) == MOST + 3
 
 
-def test_an_error_leaves_the_group_in_hand_and_it_is_written_later(
-    settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
+@pytest.mark.parametrize("code", ["25006", "53100", "42501", "40001", "40P01", "55P03", "57014"])
+def test_while_the_server_takes_no_outcomes_they_stay_in_hand_and_become_no_failure(
+    *, code: str, settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token]
 ) -> None:
     first, second = rows.task(due_in=-1), rows.task()
     one, other = take(connection, me, 2)
     settler.hand_over(verdict_on(one))
-    connection.execute(text("ALTER TABLE spoils_minutes RENAME TO away"))
+    refusing(rows, code)
     try:
-        for _ in range(MOST_REFUSALS - 1):
-            assert settler.tick() == APART_SECONDS
-            assert not settler.empty
-            a_second_later(settler)
+        for _ in range(MOST_REFUSALS + 2):
+            with pytest.raises(DBAPIError):
+                settler.tick()
+            assert not settler.writing.is_set(), "nothing more is claimed meanwhile"
         assert settled == []
-        assert rows.state(first) == "in_progress"
+        assert not settler.empty
         settler.hand_over(verdict_on(other, Verdict(Ending.RETRIED, 60)))
     finally:
-        connection.execute(text("ALTER TABLE away RENAME TO spoils_minutes"))
+        accepting(rows)
     settler.tick()
-    assert settled == [one.token, other.token]
+    assert settler.writing.is_set()
+    assert set(settled) == {one.token, other.token}
     assert (rows.state(first), rows.state(second)) == ("finished", "retried")
     assert rows.value("SELECT count(*) FROM spoils_minutes") == 2
+
+
+def test_what_a_trigger_refuses_stays_in_hand_and_holds_up_nobody(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    refused, other = rows.task(due_in=-1), rows.task()
+    for claim in take(connection, me, 2):
+        settler.hand_over(verdict_on(claim))
+    body = f"IF NEW.id = '{refused}' THEN RAISE EXCEPTION 'no'; END IF;"
+    trigger(rows, "UPDATE ON fang_tasks", body)
+    try:
+        for _ in range(MOST_REFUSALS + 2):
+            settler.tick()
+            later(settler)
+        assert (rows.state(refused), rows.state(other)) == ("in_progress", "finished")
+    finally:
+        accepting(rows)
+    settler.tick()
+    assert rows.state(refused) == "finished"
 
 
 def test_its_loop_comes_back_for_what_could_not_be_written(
@@ -106,17 +147,17 @@ def test_its_loop_comes_back_for_what_could_not_be_written(
 ) -> None:
     task_id = rows.task()
     (claim,) = take(connection, me)
-    connection.execute(text("ALTER TABLE spoils_minutes RENAME TO away"))
+    refusing(rows, "53100")
     settler.loop.start()
     try:
         settler.hand_over(verdict_on(claim))
 
         def tried() -> None:
-            assert settler._batch
+            assert not settler.writing.is_set()
 
         eventually(tried)
     finally:
-        connection.execute(text("ALTER TABLE away RENAME TO spoils_minutes"))
+        accepting(rows)
 
     def written() -> None:
         assert rows.state(task_id) == "finished"
@@ -134,7 +175,7 @@ def test_what_is_lost_is_told_and_let_go(
         settler.hand_over(verdict_on(claim))
     connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": gone})
     settler.tick()
-    assert [key for key, _ in settled] == [str(gone), str(kept)]
+    assert [token[0] for token in settled] == [str(gone), str(kept)]
     (record,) = caplog.records
     assert record.message.startswith("Lost: ")
     assert record.__dict__["task_id"] == str(gone)
@@ -152,14 +193,34 @@ def test_an_outcome_that_the_table_refuses_again_and_again_becomes_a_failure_and
     )
     settler.tick()
     assert (rows.state(refused), rows.state(other)) == ("in_progress", "finished")
-    settler.tick()
-    assert not settler.empty, "it rests for a second"
+    assert settler.tick() == APART_SECONDS
+    assert not settler.empty, "it is set aside for a second"
     for _ in range(MOST_REFUSALS):
-        a_second_later(settler)
+        later(settler)
         settler.tick()
     assert settler.empty
     assert rows.state(refused) == "failed"
     assert rows.one(refused).error_message.startswith("The outcome (finished) could not be written")
+
+
+def test_a_refused_outcome_is_replaced_once_and_the_failure_names_the_first_one(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    refused = rows.task()
+    (claim,) = take(connection, me)
+    settler.hand_over(verdict_on(claim, Verdict(Ending.RETRIED, 60)))
+    rule = text(
+        f"ALTER TABLE fang_tasks ADD CONSTRAINT refuse CHECK (id <> '{refused}' OR attempts = 0) NOT VALID"
+    )
+    connection.execute(rule)
+    for _ in range(2 * MOST_REFUSALS):
+        settler.tick()
+        later(settler)
+    connection.execute(text("ALTER TABLE fang_tasks DROP CONSTRAINT refuse"))
+    settler.tick()
+    assert rows.one(refused).error_message == (
+        "The outcome (retried) could not be written: the table refused it."
+    )
 
 
 def test_of_two_verdicts_on_one_attempt_the_first_one_holds(
@@ -195,22 +256,67 @@ def test_a_session_that_ends_is_no_refusal_and_the_group_is_written_on_another(
     assert rows.state(task_id) == "finished"
 
 
-def test_a_row_that_is_locked_waits_and_its_neighbours_do_not(
-    database_url: str, engine: Engine, connection: Connection, rows: Rows, me: UUID
-) -> None:
-    impatient = make_engine(
-        database_url, connections=1, application_name="tests", autocommit=True, lock_timeout_ms=200
-    )
-    settler = Settler(engine=impatient, worker_id=me, release="v1", on_settled=lambda _: None)
+def test_a_row_that_is_locked_is_set_aside_and_its_neighbours_are_written(
+    *, settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID, settled: list[Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     locked, free = rows.task(due_in=-1), rows.task()
-    for claim in take(connection, me, 2):
+    one, other = take(connection, me, 2)
+    for claim in (one, other):
         settler.hand_over(verdict_on(claim))
-    with held(engine) as other:
-        other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
-        assert settler.tick() == APART_SECONDS
+    with held(engine) as operator:
+        locked_by(operator, locked)
+        settler.tick()
         assert (rows.state(locked), rows.state(free)) == ("in_progress", "finished")
-        assert not settler._refusals, "a wait is no refusal"
-    a_second_later(settler)
+        assert settled == [other.token]
+        assert not settler.empty
+        later_verdict = Verdict(Ending.FAILED)
+        settler.hand_over(verdict_on(one, later_verdict))
+        assert settler.tick() == APART_SECONDS, "it is set aside, and its first verdict holds"
+    later(settler)
     settler.tick()
     assert rows.state(locked) == "finished"
-    impatient.dispose()
+    assert settler.empty
+    assert caplog.records == []
+
+
+def test_more_locked_rows_than_a_group_holds_do_not_keep_back_what_comes_after_them(
+    settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type) SELECT '{}', 'sample' FROM generate_series(1, :n)"
+        ),
+        {"n": MOST},
+    )
+    for claim in take(connection, me, MOST):
+        settler.hand_over(verdict_on(claim))
+    with held(engine) as operator:
+        operator.execute(text("SELECT FROM fang_tasks FOR UPDATE"))
+        settler.tick()
+        free = rows.task()
+        settler.hand_over(verdict_on(*take(connection, me)))
+        settler.tick()
+        assert rows.state(free) == "finished"
+    later(settler)
+    settler.tick()
+    assert settler.empty
+
+
+def test_a_locked_row_whose_claim_is_lost_meanwhile_is_lost(
+    *, settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    task_id = rows.task()
+    (claim,) = take(connection, me)
+    settler.hand_over(verdict_on(claim))
+    with held(engine) as rescuer:
+        locked_by(rescuer, task_id)
+        rescuer.execute(text("UPDATE fang_tasks SET state = 'new', claimed_by = NULL"))
+        settler.tick()
+        assert not settler.empty
+        rescuer.commit()
+    later(settler)
+    settler.tick()
+    assert settler.empty
+    assert [record.message for record in caplog.records] == ["Lost: the task is no longer this attempt's"]
