@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.errors import SpoilsError
-from spoils.queue.counts import count_tasks
+from spoils.queue.counts import count_tasks, recount
 from tests.migrations import old_tables
 from tests.migrations.old_tables import CRATE_INDEXES, FANG_INSERT, FANG_INSERT_UNIQUE
 from tests.programs import Program
@@ -102,6 +102,22 @@ def test_whether_the_table_was_adopted_is_kept(old: Engine, adopted: bool) -> No
         migrate(old)
         with old.connect() as connection:
             assert connection.scalars(text("SELECT adopted FROM spoils_version")).all() == [adopted]
+
+
+def test_a_database_that_is_older_than_that_record_keeps_rows_counts_and_defaults(old: Engine) -> None:
+    with old.begin() as connection:
+        old_tables.make(connection, "guide")
+        old_tables.fill(connection, 50)
+    migrate(old, revision="0009")
+    with old.connect() as connection:
+        rows, columns = old_tables.contents(connection), old_tables.columns(connection)
+        counted = count_tasks(connection)
+    migrate(old)
+    with old.begin() as connection:
+        assert connection.scalars(text("SELECT adopted FROM spoils_version")).all() == [None]
+        assert (old_tables.contents(connection), old_tables.columns(connection)) == (rows, columns)
+        assert count_tasks(connection) == counted
+        assert recount(connection) == []
 
 
 def test_the_counts_are_those_of_the_rows_and_stay_so_whoever_changes_them(adopted: Engine) -> None:
