@@ -64,3 +64,9 @@ def heard(connection: Connection, number: int) -> list[str]:
         return [note.payload for note in driver.notifies]
 
     return eventually(all_heard)
+
+
+def explaining(statement: str) -> str:
+    """Ask for the plan instead. Behind a pooler the rules of the connection come first in the text."""
+    rules, semicolon, rest = statement.rpartition("; ")
+    return f"{rules}{semicolon}EXPLAIN {rest}"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from spoils.models import TaskState
 from tests.locks import held
-from tests.queue.hands import KINDS, end, moment, take, take_suspect
+from tests.queue.hands import KINDS, end, explaining, moment, take, take_suspect
 from tests.rows import Rows
 
 
@@ -227,12 +227,11 @@ def test_the_claim_never_scans_the_table(engine: Engine, rows: Rows, me: UUID) -
     rows.connection.execute(text("ANALYZE fang_tasks"))
     plans: list[str] = []
 
-    # Before the rules, which come first in the text behind a pooler.
-    @event.listens_for(engine, "before_cursor_execute", retval=True, insert=True)
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
     def explained(
         _c: object, _u: object, statement: str, parameters: object, *_: object
     ) -> tuple[str, object]:
-        return (f"EXPLAIN {statement}" if "fang_tasks" in statement else statement), parameters
+        return (explaining(statement) if "fang_tasks" in statement else statement), parameters
 
     @event.listens_for(engine, "after_cursor_execute")
     def collect(_c: object, cursor: object, statement: str, *_: object) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from spoils.models import WAITING, TaskState
 from spoils.queue import listing
+from tests.queue.hands import explaining
 from tests.rows import Rows
 
 
@@ -93,7 +94,7 @@ def test_a_page_of_a_state_is_read_from_its_index(
 
     @event.listens_for(engine, "before_cursor_execute")
     def explain(_c: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
-        cursor.execute(f"EXPLAIN {statement}", parameters)  # type: ignore[attr-defined]
+        cursor.execute(explaining(statement), parameters)  # type: ignore[attr-defined]
         plans.append("\n".join(row[0] for row in cursor.fetchall()))  # type: ignore[attr-defined]
 
     page = listing.page_of_tasks(session, state=state)
