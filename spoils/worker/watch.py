@@ -13,16 +13,28 @@ LONGEST_LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What was seen of one neighbour: its last heartbeat, for how long that stands still, whether it was another."""
+    """What an observer saw of one neighbour on its present session."""
 
     beat: str
-    moved: bool
+    alive: bool
+    """Whether it was there on this server: it came, its heartbeat moved, or it held its lock."""
     silent: float = 0.0
+    unlocked: float = 0.0
+    """How much of the silence its lock has been free."""
 
-    def next(self, beat: str, passed: float) -> "_Sight":
-        if beat != self.beat:
-            return _Sight(beat, moved=True)
-        return _Sight(beat, self.moved, self.silent + passed)
+    def next(self, neighbour: Neighbour, passed: float) -> "_Sight":
+        if neighbour.beat != self.beat:
+            return _Sight(neighbour.beat, alive=True)
+        return _Sight(
+            self.beat,
+            alive=self.alive or neighbour.holds_lock is True,
+            silent=self.silent + passed,
+            unlocked=self.unlocked + passed if neighbour.holds_lock is False else 0.0,
+        )
+
+    @property
+    def dead(self) -> bool:
+        return self.silent >= SILENT_SECONDS or (self.alive and self.unlocked >= UNLOCKED_SECONDS)
 
 
 class Watch:
@@ -40,24 +52,18 @@ class Watch:
     def observe(self, pulse: Pulse, now: float) -> list[Neighbour]:
         """The neighbours that are dead as of `now` (monotonic seconds).
 
-        A neighbour is dead once its heartbeat has stood still for 30 s. Where its lock is free, 3 s are enough, but
-        only if this observer has seen it come or its heartbeat move: after a failover every lock is free, and a worker
-        that has just connected cannot know which of the others are about to connect.
+        A neighbour is dead once its heartbeat has stood still for 30 s. Where its lock is free meanwhile, 3 s are
+        enough, but only if this observer has seen it alive on this server: after a failover every lock is free, and a
+        worker that has just connected cannot know which of the others are about to connect.
         """
         first_look = pulse.server != self._server
         before = {} if first_look else self._seen
         passed = min(now - self._looked_at, LONGEST_LOOK_SECONDS)
         self._server, self._looked_at = pulse.server, now
         self._seen = {
-            one.id: known.next(one.beat, passed)
+            one.id: known.next(one, passed)
             if (known := before.get(one.id))
-            else _Sight(one.beat, moved=not first_look)
+            else _Sight(one.beat, alive=not first_look or one.holds_lock is True)
             for one in pulse.neighbours
         }
-        return [one for one in pulse.neighbours if _dead(one, self._seen[one.id])]
-
-
-def _dead(neighbour: Neighbour, sight: _Sight) -> bool:
-    if neighbour.holds_lock is False and sight.moved and sight.silent >= UNLOCKED_SECONDS:
-        return True
-    return sight.silent >= SILENT_SECONDS
+        return [one for one in pulse.neighbours if self._seen[one.id].dead]

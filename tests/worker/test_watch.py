@@ -58,6 +58,15 @@ def test_a_worker_whose_heartbeat_the_observer_never_saw_move_is_dead_after_30_s
     assert observer.condemns_after(one("b1", locked=locked)) == 30
 
 
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_worker_that_was_seen_to_hold_its_lock_and_then_loses_it_is_dead_after_3_seconds(
+    observer: Observer, looks: int
+) -> None:
+    for _ in range(looks):
+        observer.looks(one("b1", locked=True))
+    assert observer.condemns_after(one("b1")) == 3
+
+
 def test_a_fresh_observer_on_a_promoted_server_condemns_nobody_who_is_still_connecting(
     observer: Observer,
 ) -> None:
@@ -91,7 +100,8 @@ def test_a_heartbeat_begins_the_silence_anew(observer: Observer) -> None:
 def test_a_stall_that_delays_every_heartbeat_is_no_silence(observer: Observer) -> None:
     observer.sees_it_move(locked=True)
     assert observer.looks(one("b1", locked=True), after=50) == []
-    assert observer.looks(one("b1"), after=0.9) == []  # 50 s and its lock lost: 2.9 s of them were watched
+    assert observer.looks(one("b1"), after=50) == []
+    assert observer.looks(one("b1"), after=0.9) == []
     assert observer.looks(one("b1"), after=0.2) == [one("b1")]
 
 
@@ -104,11 +114,15 @@ def test_a_worker_that_comes_while_it_is_watched_and_dies_at_once_is_dead(
     assert observer.condemns_after(one("b1", locked=locked)) == seconds
 
 
-def test_a_lock_that_is_lost_during_the_silence_shortens_it(observer: Observer) -> None:
+def test_a_worker_that_was_cut_off_and_takes_its_lock_anew_is_not_dead_in_between(observer: Observer) -> None:
     observer.sees_it_move(locked=True)
-    for _ in range(10):
+    for _ in range(15):
         assert observer.looks(one("b1", locked=True)) == []
-    assert observer.looks(one("b1")) == [one("b1")]
+    # It has had its former session ended, and tries again within a second.
+    assert observer.looks(one("b1")) == []
+    assert observer.looks(one("b1", locked=True)) == []
+    assert observer.looks(one("b1")) == []
+    assert observer.condemns_after(one("b1")) == 2
 
 
 def test_each_neighbour_is_judged_for_itself(observer: Observer) -> None:
