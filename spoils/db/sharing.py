@@ -4,20 +4,12 @@ from sqlalchemy import Connection, text
 
 _FREE_HASHES = text(
     """
-    WITH ranked AS (
-        SELECT id, row_number() OVER (
-            PARTITION BY uniq_hash
-            ORDER BY state = 'in_progress' DESC, created_at, id
-        ) AS place
-        FROM fang_tasks
-        WHERE uniq_hash IS NOT NULL
-          AND state IN ('new', 'retried', 'in_progress')
-    )
-    UPDATE fang_tasks
+    UPDATE fang_tasks AS waiting
     SET uniq_hash = NULL
-    FROM ranked
-    WHERE fang_tasks.id = ranked.id
-      AND ranked.place > 1
+    FROM fang_tasks AS running
+    WHERE running.uniq_hash = waiting.uniq_hash
+      AND running.state = 'in_progress'
+      AND waiting.state IN ('new', 'retried')
     """
 )
 _WIDEN = text(
@@ -36,7 +28,7 @@ _WIDEN = text(
 def end(connection: Connection) -> None:
     """Make the unique index cover what runs too, which fang's workers could not bear. Changes nothing a second time.
 
-    Of several duplicates one keeps the hash, a running one if there is any; the others still run.
+    A waiting twin of a running task loses its hash and still runs.
     """
     connection.execute(text("LOCK TABLE fang_tasks IN SHARE ROW EXCLUSIVE MODE"))
     covers = connection.scalar(

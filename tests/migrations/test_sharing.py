@@ -36,16 +36,6 @@ def test_from_then_on_a_twin_of_what_runs_is_refused(shared: Engine) -> None:
     shared.dispose()
 
 
-def test_of_duplicates_that_run_the_oldest_keeps_the_hash_and_the_index_can_be_made(shared: Engine) -> None:
-    with shared.begin() as connection:
-        rows = Rows(connection)
-        running = {"state": "in_progress", "uniq_hash": HASH}
-        _, oldest, _ = [rows.task(created_at=f"2026-01-0{day}", **running) for day in (2, 1, 3)]
-        sharing.end(connection)
-        assert rows.all("SELECT id FROM fang_tasks WHERE uniq_hash IS NOT NULL") == [(oldest,)]
-    shared.dispose()
-
-
 def test_where_the_table_was_never_shared_nothing_changes(engine: Engine) -> None:
     index = text(
         "SELECT oid, pg_get_indexdef(oid) FROM pg_class WHERE relname = 'fang_tasks_active_hash_idx'"
