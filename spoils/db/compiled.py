@@ -74,12 +74,15 @@ class Compiled:
         # In the text of the statement, for a pooler too: what outlives the transaction would be somebody else's.
         waiting = f"SET LOCAL lock_timeout = {lock_timeout_ms}; " if lock_timeout_ms else ""
         self._text_within = waiting + self.text
+        self._executing_within = waiting + self.executing
         self._executing_alone = waiting + (f"{_GENERIC}; {self.executing}" if chooses else self.executing)
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on `connection`; all rows. Errors are SQLAlchemy's, as for any other statement."""
         if is_planned_once(connection):
-            return self._prepared(connection, connection.dialect, values, self.preparing, self.executing)
+            return self._prepared(
+                connection, connection.dialect, values, self.preparing, self._executing_within
+            )
         if self._anywhere and _may_prepare(connection):
             preparing = self._preparing_alone if _is_alone(connection) else self._preparing_within
             return self._prepared(connection, connection.dialect, values, preparing, self._executing_alone)

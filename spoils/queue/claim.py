@@ -35,8 +35,8 @@ from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
 from spoils.queue.reach import SUSPECT_CRASHES, known_here, types, waits
 from spoils.queue.settlement import Token
 
-MOST_ATTEMPTS = 2**31 - 2
-"""One more than that is the last number that the column holds."""
+MOST_ATTEMPTS = 2**31 - 1
+"""The largest number that the column holds."""
 LATE_SECONDS = 2.0
 """How much later than its moment an insert may be committed, and still be found without a look from the head."""
 
@@ -164,8 +164,8 @@ _taking = (
         state=TaskState.IN_PROGRESS,
         claimed_by=cast(bindparam("worker_id", type_=Text), Uuid),
         claimed_at=func.now(),
-        # An odd row must not end the claims of all.
-        attempts=func.least(Task.attempts, MOST_ATTEMPTS) + 1,
+        # After the largest number comes 1: an error at an odd row would end the claims of all.
+        attempts=func.mod(Task.attempts, MOST_ATTEMPTS) + 1,
         updated_at=func.now(),
     )
     .returning(

@@ -1,9 +1,10 @@
 """The fence: a statement writes only to the running task of the very claim that it was given."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -18,14 +19,21 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from spoils.db import arrays
+from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState
 from spoils.queue.settlement import Token
 
 Selecting = TypeVar("Selecting", bound=GenerativeSelect)
+
+LOCK_TIMEOUT_MS = 200
+"""How long outcomes wait for locked rows before those are skipped. A claim locks, for its few milliseconds, also what
+another claim has just taken."""
 
 me: ColumnElement[UUID] = cast(bindparam("worker_id", type_=Text), Uuid)
 """The worker that executes the statement, as text in the parameter `worker_id`."""
@@ -68,9 +76,29 @@ def of(given: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
     return fence(given.id, given.attempts, given.claimed_at)
 
 
-def unlocked(statement: Selecting) -> Selecting:
-    """Lock the tasks that `statement` finds, but skip those that another transaction has locked."""
-    return statement.with_for_update(of=Task, skip_locked=True, key_share=True)
+def locking(statement: Selecting, *, skip_locked: bool = True) -> Selecting:
+    """Lock the tasks that `statement` finds, but skip those that another transaction has locked, or wait for them."""
+    return statement.with_for_update(of=Task, skip_locked=skip_locked, key_share=True)
+
+
+class Writing:
+    """Two forms of a statement that writes outcomes: one waits for locked rows, the other skips them and costs more."""
+
+    def __init__(self, *, waiting: ClauseElement, skipping: ClauseElement, name: str) -> None:
+        self.waiting = Compiled(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
+        self.skipping = Compiled(skipping, f"{name}_unlocked")
+
+    def rows(
+        self, connection: Connection, values: Mapping[str, Any], *, skip_locked: bool
+    ) -> list[tuple[Any, ...]]:
+        """Execute it on an autocommit connection; it skips what it has waited for in vain."""
+        if not skip_locked:
+            try:
+                return self.waiting.rows(connection, values)
+            except DBAPIError as exc:
+                if not isinstance(exc.orig, LockNotAvailable):
+                    raise
+        return self.skipping.rows(connection, values)
 
 
 def values(given: Iterable[Token], worker_id: UUID) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from psycopg2.errors import InvalidTextRepresentation, LockNotAvailable
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Integer,
+    Select,
     SmallInteger,
     Text,
     Update,
@@ -78,11 +80,16 @@ def _settled(statement: Update, ran_ms: ColumnElement[int], bucket: ColumnElemen
     ).cte("settled")
 
 
-_held = fence.unlocked(select(Task.id, _given.c.ran_ms, _given.c.bucket).where(fence.of(_given.c))).cte(
-    "held"
+def _writing(settled: CTE) -> Select[Any]:
+    return select(settled.c.id).add_cte(minutes.counted(settled, true(), _now))
+
+
+_held = fence.locking(select(Task.id, _given.c.ran_ms, _given.c.bucket).where(fence.of(_given.c))).cte("held")
+_FINISH = fence.Writing(
+    waiting=_writing(_settled(_finishing.where(fence.of(_given.c)), _given.c.ran_ms, _given.c.bucket)),
+    skipping=_writing(_settled(_finishing.where(Task.id == _held.c.id), _held.c.ran_ms, _held.c.bucket)),
+    name="finish",
 )
-_finished = _settled(_finishing.where(Task.id == _held.c.id), _held.c.ran_ms, _held.c.bucket)
-_FINISH = Compiled(select(_finished.c.id).add_cte(minutes.counted(_finished, true(), _now)), "finish")
 _LOST = "the claim is lost"
 _finished_one = _settled(
     _finishing.where(
@@ -114,7 +121,9 @@ class TaskLocked(SpoilsError):
     """The job has ended, but another transaction holds a row locked that its completion writes."""
 
 
-def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID) -> set[str]:
+def finish(
+    connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID, skip_locked: bool = False
+) -> set[str]:
     """Write that these attempts of this worker have finished; the ids that were written, as in `settle`."""
     ids, fences, _, moments, times = zip(*settlements, strict=True)
     rows = _FINISH.rows(
@@ -127,6 +136,7 @@ def finish(connection: Connection, settlements: Sequence[Settlement], *, worker_
             "buckets": arrays.plain(map(minutes.bucket, times)),
             "worker_id": str(worker_id),
         },
+        skip_locked=skip_locked,
     )
     return {task_id for (task_id,) in rows}
 

@@ -42,7 +42,12 @@ may_notify = func.pg_notification_queue_usage() < 0.5
 cancel_requested = Task.cancel_requested_at.is_not(None)
 _twin = aliased(Task, name="twin")
 _twin_waits = exists(
-    select(_twin.id).where(_twin.uniq_hash == Task.uniq_hash, _twin.state.in_(WAITING), _twin.id != Task.id)
+    select(_twin.id).where(
+        _twin.uniq_hash == Task.uniq_hash,
+        # As literals: the predicate of the index, in a statement whose text never changes.
+        _twin.state.in_([literal_column(f"'{state.value}'") for state in WAITING]),
+        _twin.id != Task.id,
+    )
 )
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
 LOOK_BACK_SECONDS = 2
@@ -121,7 +126,7 @@ def giving_back(held: CTE) -> Select[Any]:
     return select(func.array_agg(back.c.id).label("ids"), waking(back)).select_from(back)
 
 
-_held = fence.unlocked(select(Task.id, Task.uniq_hash, Task.created_at).where(fence.of(fence.tokens.c)))
+_held = fence.locking(select(Task.id, Task.uniq_hash, Task.created_at).where(fence.of(fence.tokens.c)))
 _RELEASE = giving_back(_held.cte("held"))
 _stray = and_(
     Task.state == TaskState.IN_PROGRESS,
@@ -129,7 +134,7 @@ _stray = and_(
     Task.id != all_(bindparam("held_ids", type_=ARRAY(Uuid))),
 )
 _RELEASE_STRAYS = giving_back(
-    fence.unlocked(select(Task.id, Task.uniq_hash, Task.created_at).where(_stray)).cte("held")
+    fence.locking(select(Task.id, Task.uniq_hash, Task.created_at).where(_stray)).cte("held")
 ).add_columns(select(func.count()).select_from(Task).where(_stray).scalar_subquery().label("number"))
 
 

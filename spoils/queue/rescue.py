@@ -26,7 +26,7 @@ from sqlalchemy import (
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue.backends import terminate
-from spoils.queue.fence import unlocked
+from spoils.queue.fence import locking
 from spoils.queue.reach import SUSPECT_CRASHES
 from spoils.queue.release import (
     CANCELLED,
@@ -77,7 +77,7 @@ _running = and_(
     Task.claimed_by == bindparam("worker_id"),
     Worker.ended_at.is_not(None),
 )
-_held = unlocked(
+_held = locking(
     select(
         Task.id,
         Task.uniq_hash,
@@ -246,14 +246,14 @@ _gone = (
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _ORPHANS = giving_back(
-    unlocked(
+    locking(
         select(Task.id, Task.uniq_hash, Task.created_at)
         .join(_gone, Task.claimed_by == _gone.c.id)
         .where(Task.state == TaskState.IN_PROGRESS)
     ).cte("held")
 )
 _FOREIGN = giving_back(
-    unlocked(
+    locking(
         select(Task.id, Task.uniq_hash, Task.created_at).where(
             Task.state == TaskState.IN_PROGRESS,
             Task.claimed_by.is_(None),

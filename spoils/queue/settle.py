@@ -1,16 +1,19 @@
 """Writing outcomes: one fenced statement for a batch, with the attempts and the minutes that hang on it."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Boolean,
     Connection,
     DateTime,
     Float,
     Integer,
+    Select,
     String,
     Text,
     Uuid,
@@ -49,7 +52,7 @@ MOST_RETRIES = 2**31 - 2
 
 # A jsonb array as a parameter keeps the statement's text the same for every size of batch.
 _given = (
-    func.jsonb_to_recordset(bindparam("settlements", type_=JSONB))
+    func.jsonb_to_recordset(cast(bindparam("settlements", type_=Text), JSONB))
     .table_valued(
         column("id", Uuid),
         column("attempts", Integer),
@@ -72,122 +75,139 @@ _given = (
 _waits = _given.c.state == "waiting"
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
-_held = fence.unlocked(
-    select(*_given.c, Task.uniq_hash, Task.created_at, _waits.label("waits")).where(fence.of(_given.c))
-).cte("held")
-_ranked = ranked(_held, among=_held.c.waits)
-_retries = func.least(Task.retries, MOST_RETRIES) + case((_ranked.c.counts_as_retry, 1), else_=0)
-_given_back = and_(_ranked.c.outcome == Ending.RELEASED, _ranked.c.delay == 0)
+_claims = select(*_given.c, Task.uniq_hash, Task.created_at, _waits.label("waits")).where(fence.of(_given.c))
 
-_settled = (
-    update(Task)
-    .where(Task.id == _ranked.c.id)
-    .values(
-        state=case((_ranked.c.waits, state_in_waiting(_retries)), else_=cast(_ranked.c.state, STATES)),
-        retries=_retries,
-        # What is given back keeps its place in the line.
-        scheduled_at=case(
-            (
-                and_(_ranked.c.waits, ~_given_back),
-                _now + _ranked.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1),
+
+def _settled(held: CTE) -> CTE:
+    of = ranked(held, among=held.c.waits)
+    retries = func.least(Task.retries, MOST_RETRIES) + case((of.c.counts_as_retry, 1), else_=0)
+    given_back = and_(of.c.outcome == Ending.RELEASED, of.c.delay == 0)
+    return (
+        update(Task)
+        .where(Task.id == of.c.id)
+        .values(
+            state=case((of.c.waits, state_in_waiting(retries)), else_=cast(of.c.state, STATES)),
+            retries=retries,
+            # What is given back keeps its place in the line.
+            scheduled_at=case(
+                (
+                    and_(of.c.waits, ~given_back),
+                    _now + of.c.delay * func.make_interval(0, 0, 0, 0, 0, 0, 1),
+                ),
+                else_=Task.scheduled_at,
             ),
-            else_=Task.scheduled_at,
-        ),
-        uniq_hash=case((_ranked.c.waits, hash_in_waiting(_ranked)), else_=Task.uniq_hash),
-        error_message=case(
-            (_ranked.c.outcome == Ending.FINISHED, null()),
-            (and_(_ranked.c.waits, cancel_requested), CANCELLED),
-            else_=func.coalesce(_ranked.c.error_message, Task.error_message),
-        ),
-        # Kept on ended tasks: they tell who did it, and when it began.
-        claimed_by=case((_ranked.c.waits, null()), else_=Task.claimed_by),
-        claimed_at=case((_ranked.c.waits, null()), else_=Task.claimed_at),
-        cancel_requested_at=null(),
-        updated_at=_now,
+            uniq_hash=case((of.c.waits, hash_in_waiting(of)), else_=Task.uniq_hash),
+            error_message=case(
+                (of.c.outcome == Ending.FINISHED, null()),
+                (and_(of.c.waits, cancel_requested), CANCELLED),
+                else_=func.coalesce(of.c.error_message, Task.error_message),
+            ),
+            # Kept on ended tasks: they tell who did it, and when it began.
+            claimed_by=case((of.c.waits, null()), else_=Task.claimed_by),
+            claimed_at=case((of.c.waits, null()), else_=Task.claimed_at),
+            cancel_requested_at=null(),
+            updated_at=_now,
+        )
+        .returning(
+            Task.id,
+            Task.task_type,
+            Task.attempts,
+            Task.scheduled_at,
+            given_back.label("given_back"),
+            of.c.claimed_at,
+            of.c.outcome,
+            of.c.delay,
+            of.c.ran_ms,
+            of.c.bucket,
+            of.c.error_class,
+            of.c.message,
+            of.c.traceback,
+            of.c.fingerprint,
+        )
+        .cte("settled")
     )
-    .returning(
-        Task.id,
-        Task.task_type,
-        Task.attempts,
-        Task.scheduled_at,
-        _given_back.label("given_back"),
-        _ranked.c.claimed_at,
-        _ranked.c.outcome,
-        _ranked.c.delay,
-        _ranked.c.ran_ms,
-        _ranked.c.bucket,
-        _ranked.c.error_class,
-        _ranked.c.message,
-        _ranked.c.traceback,
-        _ranked.c.fingerprint,
+
+
+def _writing(settled: CTE) -> Select[Any]:
+    attempts = (
+        insert(Attempt)
+        .from_select(
+            [
+                "task_id",
+                "attempt",
+                "task_type",
+                "outcome",
+                "worker_id",
+                "release",
+                "claimed_at",
+                "ended_at",
+                "ran_ms",
+                "delay_ms",
+                "error_class",
+                "message",
+                "traceback",
+                "fingerprint",
+            ],
+            select(
+                settled.c.id,
+                settled.c.attempts,
+                settled.c.task_type,
+                settled.c.outcome,
+                fence.me,
+                bindparam("release", type_=String),
+                settled.c.claimed_at,
+                _now,
+                settled.c.ran_ms,
+                cast(settled.c.delay * 1000, BigInteger),
+                settled.c.error_class,
+                settled.c.message,
+                settled.c.traceback,
+                settled.c.fingerprint,
+            ).where(settled.c.outcome != Ending.FINISHED),
+        )
+        .cte("attempts")
     )
-    .cte("settled")
-)
-_attempts = (
-    insert(Attempt)
-    .from_select(
-        [
-            "task_id",
-            "attempt",
-            "task_type",
-            "outcome",
-            "worker_id",
-            "release",
-            "claimed_at",
-            "ended_at",
-            "ran_ms",
-            "delay_ms",
-            "error_class",
-            "message",
-            "traceback",
-            "fingerprint",
-        ],
-        select(
-            _settled.c.id,
-            _settled.c.attempts,
-            _settled.c.task_type,
-            _settled.c.outcome,
-            fence.me,
-            bindparam("release", type_=String),
-            _settled.c.claimed_at,
-            _now,
-            _settled.c.ran_ms,
-            cast(_settled.c.delay * 1000, BigInteger),
-            _settled.c.error_class,
-            _settled.c.message,
-            _settled.c.traceback,
-            _settled.c.fingerprint,
-        ).where(_settled.c.outcome != Ending.FINISHED),
+    counted = minutes.counted(
+        settled, and_(settled.c.outcome != Ending.RELEASED, settled.c.outcome != Ending.SNOOZED), _now
     )
-    .cte("attempts")
-)
-_minutes = minutes.counted(
-    _settled, and_(_settled.c.outcome != Ending.RELEASED, _settled.c.outcome != Ending.SNOOZED), _now
-)
-_SETTLE = select(cast(_settled.c.id, Text), waking(_settled, _settled.c.given_back)).add_cte(
-    _attempts, _minutes
+    return select(cast(settled.c.id, Text), waking(settled, settled.c.given_back)).add_cte(attempts, counted)
+
+
+_SETTLE = fence.Writing(
+    waiting=_writing(_settled(fence.locking(_claims, skip_locked=False).cte("held"))),
+    skipping=_writing(_settled(fence.locking(_claims).cte("held"))),
+    name="settle",
 )
 
 
 def settle(
-    connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID, release: str
+    connection: Connection,
+    settlements: Sequence[Settlement],
+    *,
+    worker_id: UUID,
+    release: str,
+    skip_locked: bool = False,
 ) -> set[str]:
     """Write the verdicts of this worker's own attempts; the ids that were written.
 
-    Of what is missing from the answer nothing is written. Either another transaction has its row locked, and
-    `fence.still_ours` names it, or the claim is lost: the task was rescued, deleted or settled before. Finished ones go
-    in a statement of their own, which is a part of this one and costs a third.
+    On an autocommit connection. Of what is missing from the answer nothing is written: its row is locked, and
+    `fence.still_ours` names it, or the claim is lost, since the task was rescued, deleted or settled before. Locked
+    rows are waited for, but not for long, or with `skip_locked` not at all. Finished ones go in a statement of their
+    own, which is a part of this one and costs a third.
     """
     finished = [item for item in settlements if item.verdict is FINISHED]
     others = [item for item in settlements if item.verdict is not FINISHED]
-    written = finish(connection, finished, worker_id=worker_id) if finished else set()
+    written = set()
+    if finished:
+        written = finish(connection, finished, worker_id=worker_id, skip_locked=skip_locked)
     if others:
-        given = {
-            "settlements": [_row(item) for item in others],
+        values = {
+            "settlements": json.dumps([_row(item) for item in others]),
             "worker_id": str(worker_id),
             "release": release,
         }
-        written |= set(connection.execute(_SETTLE, given).scalars())
+        rows = _SETTLE.rows(connection, values, skip_locked=skip_locked)
+        written |= {task_id for task_id, _ in rows}
     return written
 
 

@@ -19,6 +19,8 @@ PARTS = 16
 LEAST_SHARE = 1 / 64
 OLDEST = timedelta(days=1)
 """All that is older is one slice."""
+FARTHEST_SECONDS = 30 * 365 * 24 * 3600.0
+"""No detour goes further back; a backlog that was given back may be older than a day."""
 MARGIN = timedelta(seconds=5)
 """So much further back than it was told goes a detour: the moment is that of an insert, and told at its commit."""
 
@@ -49,9 +51,10 @@ class Sweep:
     def window(self, now: datetime) -> tuple[str, str]:
         """From which moment to which the next look goes, as PostgreSQL prints them; `now` by its clock."""
         told, self._told = self._told, 0.0
-        self._on_detour = 0 < told < OLDEST.total_seconds()
+        self._on_detour = told > 0
         if self._on_detour:
-            return _printed(now - timedelta(seconds=told) - MARGIN), "infinity"
+            age = timedelta(seconds=min(told, FARTHEST_SECONDS))
+            return _printed(now - age - MARGIN), "infinity"
         self._begun = self._begun or now
         high = self._begun - self._age
         self._slice = max(self._age / PARTS * self._share, LEAST_SLICE) if self._age < OLDEST else None

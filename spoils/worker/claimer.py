@@ -22,6 +22,8 @@ log = logging.getLogger("spoils.worker")
 
 LATE_SECONDS = 60.0
 """How long after a claim was not answered its statement may still reach the server, and be carried out there."""
+STRAY_SECONDS = 2.0
+"""How long locked strays are looked for at each claim; as long as there are any, again."""
 
 
 class Claimer:
@@ -145,8 +147,9 @@ class Claimer:
             given_back = self._release(
                 tokens
             )  # by another connection: this one had died while nobody used it
-        # What is missing is locked or lost: a locked one is a stray from now on.
-        self._unsure = unsure or given_back < len(claims)
+        self._unsure = unsure
+        if given_back < len(claims):  # the others are lost, or locked, and strays from now on
+            self._look_for_strays(STRAY_SECONDS)
 
     def disconnect(self) -> None:
         """End the connection."""
@@ -159,7 +162,7 @@ class Claimer:
     @contextmanager
     def _claiming(self) -> Iterator[Connection]:
         if self._unsure:
-            self._strays_until = time.monotonic() + LATE_SECONDS
+            self._look_for_strays(LATE_SECONDS)
         try:
             fresh = self._connection is None
             connection = self._connection or self._connect()
@@ -188,11 +191,14 @@ class Claimer:
         self._unsure = False
         self._hand_over(now)
 
+    def _look_for_strays(self, seconds: float) -> None:
+        self._strays_until = max(self._strays_until, time.monotonic() + seconds)
+
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]
         strays, locked = release_strays(connection, worker_id=self._worker_id, held=held)
         if locked:
-            self._strays_until = max(self._strays_until, time.monotonic() + LATE_SECONDS)
+            self._look_for_strays(STRAY_SECONDS)
         if strays:
             log.warning(
                 "Gave back %d tasks whose claim was not answered",

@@ -48,6 +48,7 @@ class Settler:
         self._given: SimpleQueue[Settlement] = SimpleQueue()
         # By token, so that of two verdicts on one attempt (released, then ended after all) the first one holds.
         self._batch: dict[Token, Settlement] = {}
+        self._skips_locked = False  # as long as the batch has what was locked before
         self._apart: dict[Token, tuple[float, Settlement]] = {}  # until when
         self._refusals: Counter[Token] = Counter()
         self.writing = threading.Event()
@@ -89,8 +90,10 @@ class Settler:
 
     def _gather(self) -> None:
         now = time.monotonic()
-        for token in [token for token, (until, _) in self._apart.items() if until <= now]:
+        again = [token for token, (until, _) in self._apart.items() if until <= now]
+        for token in again:
             self._batch[token] = self._apart.pop(token)[1]
+        self._skips_locked = bool(again)
         while len(self._batch) < MOST:
             try:
                 settlement = self._given.get_nowait()
@@ -100,8 +103,13 @@ class Settler:
                 self._batch.setdefault(settlement.token, settlement)
 
     def _write(self, connection: Connection, group: dict[Token, Settlement]) -> None:
-        items = list(group.values())
-        written = settle(connection, items, worker_id=self._worker_id, release=self._release)
+        written = settle(
+            connection,
+            list(group.values()),
+            worker_id=self._worker_id,
+            release=self._release,
+            skip_locked=self._skips_locked,
+        )
         self.writing.set()
         if len(written) < len(group):
             self._set_locked_apart(connection, group, written)

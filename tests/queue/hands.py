@@ -42,10 +42,16 @@ def take_suspect(connection: Connection, worker_id: UUID) -> list[Claim]:
 
 
 def end(
-    connection: Connection, worker_id: UUID, *claims: Claim, verdict: Verdict = FINISHED, ran_ms: int = 5
+    connection: Connection,
+    worker_id: UUID,
+    *claims: Claim,
+    verdict: Verdict = FINISHED,
+    ran_ms: int = 5,
+    skip_locked: bool = False,
 ) -> set[UUID]:
     settlements = [Settlement(one.key, one.attempts, verdict, one.claimed_at, ran_ms) for one in claims]
-    return {UUID(key) for key in settle(connection, settlements, worker_id=worker_id, release="v1")}
+    written = settle(connection, settlements, worker_id=worker_id, release="v1", skip_locked=skip_locked)
+    return {UUID(key) for key in written}
 
 
 def moment(printed: str) -> datetime:

@@ -114,7 +114,7 @@ def test_a_row_whose_attempts_are_full_is_taken_and_settled_and_stops_no_other(
 ) -> None:
     full, plain = rows.task(attempts=2**31 - 1), rows.task()
     claims = take(connection, me, 10)
-    assert {claim.id: claim.attempts for claim in claims} == {full: 2**31 - 1, plain: 1}
+    assert {claim.id: claim.attempts for claim in claims} == {full: 1, plain: 1}
     assert end(connection, me, *claims) == {full, plain}
 
 

@@ -76,7 +76,7 @@ def test_a_row_whose_attempts_are_full_is_taken_like_any(
     connection: Connection, rows: Rows, me: UUID
 ) -> None:
     (claim,) = take_one(connection, me, rows.task(attempts=2**31 - 1))
-    assert claim.attempts == 2**31 - 1
+    assert claim.attempts == 1
 
 
 def test_types_of_any_letters_are_what_they_are(connection: Connection, rows: Rows, me: UUID) -> None:

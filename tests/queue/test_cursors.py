@@ -20,6 +20,7 @@ from spoils.queue.cursors import (
     Found,
     Reach,
 )
+from spoils.queue.sweep import FARTHEST_SECONDS
 from tests.queue.hands import KINDS
 from tests.rows import Rows
 
@@ -222,6 +223,15 @@ def test_word_of_something_earlier_leads_there_and_then_on_with_the_slices() -> 
     back = datetime.fromisoformat(BEHIND[0]) - datetime.fromisoformat(there.since[0][0])
     assert (there.until, back.total_seconds()) == ("infinity", 3605)
     assert looked_back(cursors, next(clock), 0.02).until == before.since[0][0]
+
+
+@pytest.mark.parametrize("seconds", [100_000.0, 8e8, 1e300])
+def test_word_of_something_that_is_older_than_a_day_leads_there_too(seconds: float) -> None:
+    cursors, clock = sliced()
+    cursors.look_back(seconds)
+    there = looked_back(cursors, next(clock), 0.02)
+    back = datetime.fromisoformat(BEHIND[0]) - datetime.fromisoformat(there.since[0][0])
+    assert back.total_seconds() == min(seconds, FARTHEST_SECONDS) + 5
 
 
 def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(

@@ -103,7 +103,10 @@ def test_a_task_that_is_named_is_looked_up_by_its_key_alone(by_index: Engine, me
 
 
 @pytest.mark.usefixtures("many")
-def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> None:
+@pytest.mark.parametrize(
+    "form", [finishing._FINISH.waiting, finishing._FINISH.skipping], ids=["waits", "skips"]
+)
+def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID, form: Compiled) -> None:
     with by_index.connect() as connection:
         claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=300)
         values = {
@@ -114,7 +117,7 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID) -> 
             "buckets": arrays.plain(["1" for _ in claims]),
             "worker_id": str(me),
         }
-        found = plan(connection, finishing._FINISH, values)
+        found = plan(connection, form, values)
     assert "Seq Scan" not in found, found
     assert "Index Scan using fang_tasks_pkey" in found
 
