@@ -189,7 +189,8 @@ log.info('end')
     assert [one for one in told if one != "child"] == [*(f"parent {number}" for number in range(100)), "end"]
 
 
-FLOOD = f"for number in range({3 * logs.MOST_LINES}): log.info('%d %s', number, 'x' * 100)"
+LINES = logs.MOST_CHARACTERS // 40
+FLOOD = f"for number in range({LINES}): log.info('%d %s', number, 'x' * 100)"
 
 
 def test_while_nobody_reads_standard_output_lines_are_dropped_and_counted_and_the_program_works_on() -> None:
@@ -208,7 +209,7 @@ log.info('and on')
     (dropped,) = re.findall(r"WARNING Dropped (\d+) log lines", output.decode())
     assert int(dropped) > 0
     assert [one.split()[0] for one in told] == [str(number) for number in range(len(told))]
-    assert len(told) + int(dropped) == 3 * logs.MOST_LINES
+    assert len(told) + int(dropped) == LINES
     assert last == "and on"
 
 

@@ -183,12 +183,12 @@ class Rooms:
         self.dispatcher.loop.wake()
 
     def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
+        self.performer.give_up(attempt, error)
+        self.pool.replace(attempt.thread)
         log.error(
             "Giving up a thread: its job does not end though interrupted",
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
-        self.performer.give_up(attempt, error)
-        self.pool.replace(attempt.thread)
         if self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1:
             log.error("Half of the threads are lost: this process drains and ends", extra={"action": "stop"})
             self._on_crippled()

@@ -5,15 +5,20 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, text
 
 from spoils.config import Settings
 from spoils.job.registry import Registry
+from spoils.outcome import FINISHED
+from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
+from spoils.queue.settlement import Settlement
 from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
+from spoils.worker.watchdog import LOOK_SECONDS
 from tests.rows import Rows
 from tests.sample_jobs import EFFECTS, EffectJob, SampleJob
 from tests.support import eventually
@@ -110,3 +115,19 @@ def test_ten_threads_start_and_stop_workers_and_leave_no_thread_no_file_no_sessi
 
 def all_are_finished(rows: Rows) -> None:
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state <> 'finished'") == 0
+
+
+def test_a_claim_in_hand_that_no_thread_performs_is_complained_of_until_its_outcome_waits_to_be_written(
+    rooms: Makes,
+) -> None:
+    one = rooms()
+    claim = Claim(str(uuid4()), "sample", "SampleJob", "{}", 0, 1, 0, 0, "", "")
+    one.in_flight.add([claim])
+    told = [one.watchdog.complaint(look * LOOK_SECONDS, awake=True) for look in range(20)]
+    assert told[0] is None
+    assert told[-1] == "Claimed tasks have waited beside free threads for more than 60 s"
+    one.settler.hand_over(Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, 0))
+    assert one.watchdog.complaint(1000.0, awake=True) is None
+    one.dispatcher.close()
+    one.engine.dispose()
+    one.sessions.dispose()
