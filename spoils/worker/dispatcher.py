@@ -211,7 +211,8 @@ class Dispatcher:
 
     def _look_again(self, found: bool) -> None:
         if not found:
-            self._again = AGAIN_SECONDS[-1:]  # who has taken it looks sooner for what was put in beside it
+            # The worker that took it looks first for what was put in beside it, but may have no thread free.
+            self._again = AGAIN_SECONDS[1:]
 
     def _rest(self) -> bool:
         """Make ready for the one task that it may be told of; whether nothing was told meanwhile."""
