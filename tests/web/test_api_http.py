@@ -113,6 +113,14 @@ def still_well(web: Web, rows: Rows) -> None:
     assert "Traceback" not in web.output
 
 
+@pytest.mark.parametrize("trailer", [b"", b"X-Checksum: 1\r\n"], ids=["plain", "with a trailer"])
+def test_a_chunked_request_is_answered_and_so_is_the_one_behind_it(web: Web, trailer: bytes) -> None:
+    chunked = b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(GOOD), GOOD, trailer)
+    kept = f"{FETCH}\r\nHost: spoils\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answers = raw(web, kept.encode() + chunked, request(STATUS, b"\r\n"))
+    assert answers.count(b"HTTP/1.1 200 OK") == 2, answers
+
+
 def test_posts_of_one_barcode_at_once_through_two_processes_leave_one_row(
     database_url: str, rows: Rows
 ) -> None:

@@ -23,12 +23,10 @@ from spoils.web.dashboard import (  # noqa: F401 - the routes register themselve
 )
 from spoils.web.dashboard.blueprint import bp
 
-SESSION_LIFETIME = timedelta(hours=12)
-
 
 def init_app(app: Flask) -> None:
     """Mount them on `app`."""
-    app.config["PERMANENT_SESSION_LIFETIME"] = SESSION_LIFETIME
+    app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=access.SESSION_SECONDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)
     app.jinja_env.globals["flashes"] = flashes.heard

@@ -3,11 +3,15 @@
 import hashlib
 import hmac
 import ipaddress
+import time
 from enum import StrEnum
 
 from flask import Request, current_app, request, session
 
 from spoils.config import Settings, current_settings
+
+SESSION_SECONDS = 12 * 3600
+"""How long a session lasts from its login."""
 
 
 class Role(StrEnum):
@@ -36,6 +40,9 @@ def current_role() -> Role | None:
     """What the client of this request is; never touches the database."""
     if not has_doors():
         return Role.ADMIN if closed_because() is None else None
+    # The cookie's own signature is renewed with each request, so its age says nothing of the login.
+    if time.time() >= session.get("until", 0):
+        return None
     for role, password in _passwords(current_settings()).items():
         if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
             return role
@@ -57,6 +64,7 @@ def enter(role: Role) -> None:
     """Begin a session; what stood in the old one is gone."""
     session.clear()
     session.permanent = True
+    session["until"] = int(time.time()) + SESSION_SECONDS
     session["role"] = role.value
     # A session holds good for the password that it was begun with, and ends when that is changed.
     session["mark"] = _mark(role, _passwords(current_settings())[role])

@@ -1,5 +1,6 @@
 """Who gets in: nobody by default, a viewer to read, an admin to act, and no form from elsewhere."""
 
+import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -158,6 +159,16 @@ def test_the_session_is_closed_to_scripts_other_sites_and_plain_http(stranger: V
 def test_logging_out_ends_the_session(admin: Visitor) -> None:
     assert admin.press("/logout").status_code == 303
     assert admin.client.get("/jobs").status_code == 303
+
+
+def test_a_session_ends_12_hours_after_its_login_whatever_was_asked_meanwhile(admin: Visitor) -> None:
+    with admin.client.session_transaction() as session:
+        session["until"] -= 12 * 3600 - 60
+    admin.see("/jobs")  # a minute is left, and no request adds to it
+    with admin.client.session_transaction() as session:
+        assert session["until"] <= time.time() + 60
+        session["until"] -= 60
+    assert admin.see("/jobs", 303).location.startswith("/login")
 
 
 def test_a_session_ends_when_its_password_is_changed(make_app: MakeApp, admin: Visitor) -> None:
