@@ -32,8 +32,9 @@ SERVER_RULES = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
     "SET tcp_user_timeout = 15000; SET client_min_messages = warning; SET timezone = 'UTC'; SET jit = off; "
     # A statement whose client is gone ends within a second, and its locks with it. Only servers on Linux can see that
-    # while they execute; others refuse the setting.
-    "SELECT set_config('client_connection_check_interval', '1000', false) WHERE version() LIKE '%linux%'"
+    # while they execute; others refuse the setting, and those before PostgreSQL 14 do not have it.
+    "SELECT set_config('client_connection_check_interval', '1000', false) WHERE version() LIKE '%linux%' "
+    "AND current_setting('client_connection_check_interval', true) IS NOT NULL"
 )
 # The queue's own statements find a few hundred rows by their keys. In a table whose statistics are young or old the
 # planner now and then prefers to read all of it: 145 ms were seen for a settlement that takes 3.
