@@ -18,7 +18,7 @@ STANDARD_OUTPUT = 1
 MOST_CHARACTERS = 2_000_000
 """How much may wait to be written, some 10,000 lines; further lines are dropped, and counted."""
 GATHER_SECONDS = 0.005
-"""How long lines gather before they are written: to wake the writer for each would cost a fifth of a short job."""
+"""How long lines gather before they are written: to wake the writer for each would cost an eighth of a short job."""
 FLUSH_SECONDS = 2.0
 
 _PLAIN = re.compile(r'[^\s="]+')
@@ -165,7 +165,7 @@ class LineFormatter(logging.Formatter):
     def message(self, record: logging.LogRecord) -> str:
         """The message, masked where it may hold what others wrote. Lines of plain progress of our own hold nothing."""
         text = record.getMessage()
-        ours = record.name.startswith("spoils") and record.name != "spoils.job"
+        ours = str(record.name).startswith("spoils") and record.name != "spoils.job"
         return text if ours and record.levelno < logging.WARNING else masked_text(text)
 
 

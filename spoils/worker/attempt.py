@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg2 import InterfaceError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
@@ -143,7 +144,7 @@ class Attempt:
         The server ends the statement when it notices, within a second (`spoils.db.engine`). To ask it to cancel the
         statement takes a connection more, which may hang.
         """
-        with self._giving_back, suppress(OSError):
+        with self._giving_back, suppress(OSError, InterfaceError):  # it may be closed already
             transaction = self._transaction
             if transaction is not None and not transaction.driver.closed:
                 with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:

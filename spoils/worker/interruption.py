@@ -9,16 +9,8 @@ from types import CodeType, FrameType
 from spoils.outcome import Interrupted
 
 LOCKING = (
-    *(
-        "logging",
-        "threading",
-        "queue",
-        "importlib",
-        "concurrent",
-        "sqlalchemy",
-        "flask_sqlalchemy",
-        "psycopg2",
-    ),
+    *("logging", "threading", "queue", "importlib", "concurrent"),
+    *("sqlalchemy", "flask_sqlalchemy", "psycopg2"),
     *("spoils.logs", "spoils.models", "spoils.db", "spoils.queue", "spoils.worker"),
 )
 """Modules whose functions hold locks or state of the whole process. One that is interrupted between taking a lock and

@@ -83,6 +83,7 @@ def for_the_worker(url: str) -> Engine:
         settings=Settings.from_env({}),
         registry=registry,
         database_url=url,
+        on_attending=lambda: None,
         on_ended=lambda: None,
         on_crippled=lambda: None,
     )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
-from spoils.queue import control
+from spoils.queue.actions import act
 from spoils.queue.enqueue import enqueue
 from spoils.queue.enqueue_many import enqueue_many
 from spoils.queue.release import release
@@ -84,7 +84,7 @@ def _release(rows: Rows) -> UUID:
 
 def _run_now(rows: Rows) -> UUID:
     task_id = rows.task(due_in=3600)
-    assert control.run_now(rows.connection, task_id).done
+    assert act(rows.connection, "run_now", task_id, who="admin").done
     return task_id
 
 

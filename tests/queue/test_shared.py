@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.db import sharing
 from spoils.db.engine import transaction
-from spoils.queue import control
+from spoils.queue.actions import act
 from spoils.queue.claim import ClaimOne, claim_suspect
 from spoils.queue.enqueue import enqueue
 from spoils.queue.presence import beat
@@ -123,7 +123,10 @@ def test_an_operator_may_ask_a_running_task_to_stop_whoever_runs_it(rust: Rust, 
     take(rows.connection, me)
     for task_id in (ours, theirs):
         before = rows.one(task_id)
-        assert control.cancel(rows.connection, task_id).sentence == "1 running job was asked to stop."
+        assert (
+            act(rows.connection, "cancel", task_id, who="admin").sentence
+            == "1 running job was asked to stop."
+        )
         after = rows.one(task_id)
         assert after.cancel_requested_at is not None
         assert (after.state, after.claimed_by) == ("in_progress", before.claimed_by)

@@ -139,5 +139,8 @@ def test_a_batch_that_the_server_rolled_back_for_another_transaction_is_tried_ag
         CREATE TRIGGER undo BEFORE INSERT ON fang_tasks FOR EACH ROW EXECUTE FUNCTION undo();
         """
     )
-    response = client.post(BATCH, json=[fetch(1), fetch(2)], headers=headers)
-    assert (response.status_code, response.get_json()["enqueued"], count(rows)) == (200, 2, 2)
+    try:
+        response = client.post(BATCH, json=[fetch(1), fetch(2)], headers=headers)
+        assert (response.status_code, response.get_json()["enqueued"], count(rows)) == (200, 2, 2)
+    finally:  # the tests of a file share their database
+        rows.connection.exec_driver_sql("DROP FUNCTION undo CASCADE; DROP SEQUENCE undone")
