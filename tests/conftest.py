@@ -45,8 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[SERVERS] = Path(config.workerinput["spoils_servers"])
     else:
-        config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="spoils-tests-"))
         programs_of(config.getoption("--postgres"))  # fetched here, before several processes need it
+        config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="spoils-tests-"))
         # By itself SIGTERM ends Python at once, and the servers would be left behind.
         signal.signal(signal.SIGTERM, _interrupt)
 

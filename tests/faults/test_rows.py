@@ -60,43 +60,42 @@ def test_rows_of_any_shape_are_failed_with_a_sentence_and_stop_no_other(
     invariants.check(rows, [*misfits, *good, foreign])
 
 
-@pytest.mark.parametrize("moment", ["-infinity", "0044-03-15 12:00:00+00 BC", "0001-01-01 00:00:00+00"])
 def test_a_row_due_since_a_moment_that_python_cannot_tell_runs_like_any_other(
-    database_url: str, connection: Connection, rows: Rows, moment: str
+    database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    odd = rows.task(task_type="sample")
+    moments = ["-infinity", "0044-03-15 12:00:00+00 BC", "0001-01-01 00:00:00+00"]
+    odd = [rows.task(task_type="sample") for _ in moments]
     never = rows.task(task_type="sample", metadata={"type": "SampleJob"})
     far = rows.task(task_type="sample", metadata={"type": "SampleJob"})
     set_moment = text("UPDATE fang_tasks SET scheduled_at = CAST(:moment AS timestamptz) WHERE id = :id")
-    connection.execute(set_moment, {"moment": moment, "id": odd})
+    for moment, task_id in zip(moments, odd, strict=True):
+        connection.execute(set_moment, {"moment": moment, "id": task_id})
     connection.execute(set_moment, {"moment": "infinity", "id": never})
     connection.execute(set_moment, {"moment": "294276-12-31 23:59:59+00", "id": far})
     good = enqueue_all(connection, [SampleJob(number=number) for number in range(5)])
     with worker(database_url):
-        all_end(rows, [odd, *good], timeout=30)
+        all_end(rows, [*odd, *good], timeout=30)
     assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
     states = rows.all("SELECT state::text FROM fang_tasks WHERE id = ANY(:ids)", ids=[never, far])
     assert states == [("new",), ("new",)]
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [{"retries": -1}, {"retries": 2147483647}, {"crashes": -5}],
-    ids=str,
-)
-def test_numbers_at_their_ends_stop_nobody(
-    database_url: str, connection: Connection, rows: Rows, columns: dict[str, int]
-) -> None:
-    odd = rows.task(task_type="raising", metadata={"type": "RaisingJob"}, state="retried", **columns)
+def test_numbers_at_their_ends_stop_nobody(database_url: str, connection: Connection, rows: Rows) -> None:
+    odd = [
+        rows.task(task_type="raising", metadata={"type": "RaisingJob"}, state="retried", **columns)
+        for columns in ({"retries": -1}, {"retries": 2147483647}, {"crashes": -5})
+    ]
     good = enqueue_all(connection, [SampleJob(number=number) for number in range(5)])
     with worker(database_url):
         all_end(rows, good, timeout=20)
 
         def told() -> None:
-            assert rows.value("SELECT count(*) FROM spoils_attempts WHERE task_id = :id", id=odd) == 1
+            for task_id in odd:
+                assert rows.value("SELECT count(*) FROM spoils_attempts WHERE task_id = :id", id=task_id) == 1
 
         eventually(told, 20)
-    assert rows.state(odd) in ("retried", "new", "failed")
+    for task_id in odd:
+        assert rows.state(task_id) in ("retried", "new", "failed")
 
 
 def test_whatever_a_job_says_at_its_end_is_an_outcome(
