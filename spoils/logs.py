@@ -70,7 +70,7 @@ class Output:
         length = len(line)
         if self._thread is None:
             _write(f"{line}\n")
-        elif self._waiting < MOST_CHARACTERS:
+        elif self._lines.empty() or self._waiting < MOST_CHARACTERS:
             self._lines.put(line)
             self._waiting += length
         else:
@@ -86,7 +86,7 @@ class Output:
     def _run(self) -> None:
         while True:
             first = self._lines.get()
-            time.sleep(GATHER_SECONDS)
+            select.select([], [], [], GATHER_SECONDS)
             self._waiting = 0
             waiting = [first, *(self._lines.get() for _ in range(self._lines.qsize()))]
             lines = [one for one in waiting if isinstance(one, str)]

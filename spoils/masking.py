@@ -13,36 +13,17 @@ DEEPEST = 100
 LONGEST_NAME = 100
 """Only so much of a name is read: a client may send a thousand keys of 60 KB."""
 
-# A name's parts, as in userPwd, DB_PASS, signing-key or X-Api-Key: these are secret as a part of their own, since
-# "compass" and "spin" are not.
-_PARTS = frozenset(
-    (
-        "pass",
-        "pw",
-        "pwd",
-        "psw",
-        "auth",
-        "pin",
-        "otp",
-        "totp",
-        "cvv",
-        "cvc",
-        "dsn",
-        "jwt",
-        "psk",
-        "sig",
-        "pat",
-    )
-)
-# These are secret wherever they stand in a name, written without the signs that join its parts.
-_ANYWHERE = re.compile(
-    r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|credential|cookie|signature|bearer|sessionid"
-    r"|(api|private|access|encryption|signing|decrypt(ion)?|master|account|shared|ssh|hmac|crypto|storage|service"
-    r"|license|webhook|consumer|auth|root|admin|server)key"
-    r"|(db|user|usr|my|smtp|imap|pop|mail|ftp|ssh|http|proxy|admin|root|redis|pg|mysql|sql|ldap|key|store)(pass|pwd|auth)"
+# Of a name's parts in small letters, joined by "_": user_pwd, db_pass, signing_key, x_api_key. Short words count as a
+# part of their own, since "compass" and "spin" are no secrets.
+_SECRET = re.compile(
+    r"passw(or)?d|passphrase|passcode|secret|token|authori[sz]ation|credential|cookie|signature|bearer|session_?id"
+    r"|(^|_)(pass|pw|pwd|psw|auth|pin|otp|totp|cvv|cvc|dsn|jwt|psk|sig|pat"
+    r"|(api|private|access|encryption|signing|decryption|master|account|shared|ssh|hmac|crypto|storage|service|license"
+    r"|webhook|consumer|auth|root|admin|server)_?keys?"
+    r"|(db|user|usr|my|smtp|imap|pop|mail|ftp|ssh|http|proxy|admin|root|redis|pg|mysql|sql|ldap|key|store)"
+    r"(pass|pwd|auth))(_|$)"
 )
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_NOT_A_LETTER = re.compile(r"[^a-z]+")
 _NAME = re.compile(r"[A-Za-z_-][A-Za-z0-9_.-]{0,99}")
 
 # A name and the sign between it and its value. The lookbehind lets a search begin once for each word, and not again at
@@ -135,9 +116,7 @@ def secret(key: object) -> bool:
 # Nearly all are the fields of a few classes.
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
-    if _ANYWHERE.search(_NOT_A_LETTER.sub("", name.lower())):
-        return True
-    return not _PARTS.isdisjoint(part.lower() for part in _SPLIT.findall(name))
+    return _SECRET.search("_".join(_SPLIT.findall(name)).lower()) is not None
 
 
 def masked_text(text: str) -> str:
@@ -214,7 +193,10 @@ def _end_of_quoted(text: str, opened: re.Match[str]) -> int:
 
 
 def _end_of_brackets(text: str, start: int) -> int:
-    """After the bracket that closes the one at `start`, quotes aside; the end where there is none."""
+    """After the bracket that closes the one at `start`, quotes aside.
+
+    At the end of the line where none does: a traceback shows the first line of a statement alone.
+    """
     open_ones: list[str] = []
     at = start
     while at < len(text):
@@ -228,4 +210,4 @@ def _end_of_brackets(text: str, start: int) -> int:
             if not open_ones:
                 return at + 1
         at += 1
-    return len(text)
+    return _end_of(_LINE, text, start)

@@ -118,6 +118,18 @@ def test_a_sentence_about_a_secret_is_no_name_of_one(value: object) -> None:
     assert masked(value) == value
 
 
+def test_an_open_bracket_masks_no_more_than_its_line() -> None:
+    shown = masked_text("  File x.py, line 3\n    tokens = [\n  File y.py, line 4\nValueError: boom")
+    assert shown.endswith("\n  File y.py, line 4\nValueError: boom")
+
+
+@pytest.mark.parametrize(
+    "name", ["user_passed", "sql_author", "service_keywords", "server_keyboard", "my_authors"]
+)
+def test_names_that_only_begin_like_a_secret_are_left_alone(name: str) -> None:
+    assert not secret(name)
+
+
 @pytest.mark.parametrize(
     "name", ["key", "value", "user_id", "tokyo", "pinned", "passage", "opt", "signal", "path"]
 )

@@ -119,7 +119,9 @@ def act_on_many(
         if len(tasks) == 1:
             raise
         options: dict[str, Any] = {"who": who, "bulk_id": bulk_id, "deleted_by": deleted_by}
-        return [act_on_many(connection, action, [one], **options)[0] for one in tasks]
+        # In the order in which the statement locks, or two bulks that share tasks would wait for each other.
+        alone = {one[0]: act_on_many(connection, action, [one], **options)[0] for one in sorted(tasks)}
+        return [alone[task_id] for task_id, _ in tasks]
     changes = {row.task_id: _change(action, row) for row in rows}
     if action in MAKES_DUE and any(change.done for change in changes.values()):
         wake(connection)

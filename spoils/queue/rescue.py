@@ -18,6 +18,7 @@ from sqlalchemy import (
     insert,
     literal,
     null,
+    or_,
     select,
     text,
     update,
@@ -41,6 +42,9 @@ from spoils.queue.release import (
 
 log = logging.getLogger("spoils.worker")
 
+KILLED = "killed"
+RESCUE_SECONDS = 10.0
+"""For so long after a rescue has ended a worker's row, its tasks are the rescue's to give back, as crashes."""
 CONDEMNED = (
     "The worker died during three attempts of this task, the last time with nothing else in its hands."
 )
@@ -60,7 +64,7 @@ _END = (
         .with_for_update(skip_locked=True, key_share=True)
         .scalar_subquery()
     )
-    .values(ended_at=func.clock_timestamp(), ended_how="killed", running=0)
+    .values(ended_at=func.clock_timestamp(), ended_how=KILLED, running=0)
     .returning(Worker.id)
 )
 # An open transaction of a frozen worker would block both the rescue and the rerun.
@@ -232,6 +236,11 @@ def _rescue_tasks(connection: Connection, worker_id: UUID, *, at_once: bool) -> 
     return Rescue(at_once, row.tasks, row.number - row.tasks)
 
 
+# Whose tasks a rescue is giving back, and counts the crash.
+_in_rescue = and_(
+    Worker.ended_how == KILLED,
+    Worker.ended_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RESCUE_SECONDS),
+)
 # The owners first: a row that has been claimed anew since the statement's snapshot has another one, which this snapshot
 # may not know.
 _gone = (
@@ -240,7 +249,9 @@ _gone = (
     .where(
         Task.state == TaskState.IN_PROGRESS,
         Task.claimed_by.is_not(None),
-        ~exists(select(Worker.id).where(Worker.id == Task.claimed_by, Worker.ended_at.is_(None))),
+        ~exists(
+            select(Worker.id).where(Worker.id == Task.claimed_by, or_(Worker.ended_at.is_(None), _in_rescue))
+        ),
     )
     .cte("gone")
     .prefix_with("MATERIALIZED", dialect="postgresql")

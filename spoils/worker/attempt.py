@@ -40,11 +40,9 @@ class Note:
 class Attempt:
     """Implements `spoils.job.Queue`, and the unit that `db.session` joins while the job runs."""
 
-    def __init__(
-        self, claim: Claim, *, engine: Engine, stopping: threading.Event, timeout: float | None = None
-    ) -> None:
+    def __init__(self, claim: Claim, job: Job, *, engine: Engine, stopping: threading.Event) -> None:
         self.claim = claim
-        self.timeout = timeout
+        self.job = job
         self.notes: list[Note] = []
         self.started_at = time.monotonic()
         self.cancelled_at: float | None = None

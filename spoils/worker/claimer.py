@@ -22,8 +22,8 @@ log = logging.getLogger("spoils.worker")
 
 LATE_SECONDS = 60.0
 """How long after a claim was not answered its statement may still reach the server, and be carried out there."""
-STRAY_SECONDS = 2.0
-"""How long locked strays are looked for at each claim; as long as there are any, again."""
+STRAY_SECONDS = 0.5
+"""After this time strays are looked for again that were locked: nobody else would give them back."""
 
 
 class Claimer:
@@ -59,6 +59,7 @@ class Claimer:
         self._one_without: frozenset[str] = frozenset()
         self._unsure = False
         self._strays_until = 0.0
+        self._locked_strays_at = float("inf")
         self._pace = Pace()
 
     def claim(self, room: int, paused: frozenset[str]) -> bool:
@@ -149,7 +150,17 @@ class Claimer:
             )  # by another connection: this one had died while nobody used it
         self._unsure = unsure
         if given_back < len(claims):  # the others are lost, or locked, and strays from now on
-            self._look_for_strays(STRAY_SECONDS)
+            self._locked_strays_at = time.monotonic() + STRAY_SECONDS
+
+    def give_back_strays(self) -> None:
+        """Give back strays that were locked, also while nothing is claimed."""
+        if time.monotonic() < self._locked_strays_at:
+            return
+        try:
+            self._release_strays(self._connection or self._connect())
+        except BaseException:
+            self.disconnect()
+            raise
 
     def disconnect(self) -> None:
         """End the connection."""
@@ -162,7 +173,7 @@ class Claimer:
     @contextmanager
     def _claiming(self) -> Iterator[Connection]:
         if self._unsure:
-            self._look_for_strays(LATE_SECONDS)
+            self._strays_until = time.monotonic() + LATE_SECONDS
         try:
             fresh = self._connection is None
             connection = self._connection or self._connect()
@@ -191,14 +202,10 @@ class Claimer:
         self._unsure = False
         self._hand_over(now)
 
-    def _look_for_strays(self, seconds: float) -> None:
-        self._strays_until = max(self._strays_until, time.monotonic() + seconds)
-
     def _release_strays(self, connection: Connection) -> None:
         held = [one.key for one in self._in_flight.claims()]
         strays, locked = release_strays(connection, worker_id=self._worker_id, held=held)
-        if locked:
-            self._look_for_strays(STRAY_SECONDS)
+        self._locked_strays_at = time.monotonic() + STRAY_SECONDS if locked else float("inf")
         if strays:
             log.warning(
                 "Gave back %d tasks whose claim was not answered",

@@ -124,6 +124,7 @@ class Dispatcher:
         if not self._is_ready:
             return POLL_SECONDS
         self._pool.submit(self._in_flight.come_free())
+        self._claimer.give_back_strays()
         self._claimer.give_back(self._pool.take_back(waiting_for=STUCK_SECONDS))
         if self._draining:
             return POLL_SECONDS
@@ -146,7 +147,7 @@ class Dispatcher:
 
     def give_back_unstarted(self) -> None:
         """Return what no thread has begun. The loop has been stopped."""
-        self._claimer.give_back(self._pool.take_back())
+        self._claimer.give_back([*self._pool.take_back(), *self._in_flight.again()])
 
     def close(self) -> None:
         """Give the connection back. The loop has been stopped, and nobody wakes it any more."""

@@ -41,6 +41,9 @@ class InFlight:
             for token in tokens:
                 claim = self._claims.get(token[0])
                 if claim is None or claim.claimed_at != token[2]:
+                    again = self._again.get(token[0])
+                    if again is not None and again.claimed_at == token[2]:
+                        del self._again[token[0]]
                     continue  # another claim of the same task
                 del self._claims[token[0]]
                 if self._suspects and claim.suspect:
@@ -56,6 +59,10 @@ class InFlight:
                 del self._again[one.key]
             self._add(free)
         return free
+
+    def again(self) -> list[Claim]:
+        """The claims that wait for an earlier one of the same task."""
+        return list(self._again.values())
 
     @property
     def suspect(self) -> bool:

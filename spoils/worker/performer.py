@@ -90,7 +90,7 @@ class Performer:
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             self._settle_plainly(claim, verdicts.of_broken_class(exc), 0)
             return
-        attempt = Attempt(claim, engine=self._engine, stopping=self._stopping, timeout=job.timeout)
+        attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
         token = claim.token
         self._running[token] = attempt
         if job.timeout is not None:
@@ -121,7 +121,7 @@ class Performer:
         attempt.given_up = True
         attempt.cut()
         self._running.pop(attempt.claim.token, None)
-        job = self._decode(attempt.claim)
+        job = attempt.job
         ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
         verdict = verdicts.of_failure(job, error, attempt.claim.retries)
         self._settle_plainly(attempt.claim, verdict, ran_ms, type(job).__name__)
@@ -186,7 +186,8 @@ class Performer:
             attempt.close()
         except Exception as exc:
             # The server ends the transaction when it notices that the connection is gone.
-            if not logged_as_outage("performer", exc):
+            # An interruption has cut the session, which is no outage.
+            if attempt.interrupted_by is None and not logged_as_outage("performer", exc):
                 log.warning(
                     "Closing a session failed", exc_info=True, extra=_fields("perform", attempt.claim)
                 )

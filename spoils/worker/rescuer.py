@@ -37,13 +37,14 @@ class Rescuer:
         self.loop.wake()
 
     def tick(self) -> float:
-        """Rescue one after the other, and what was locked before."""
-        for _ in range(len(self._unfinished)):
-            self._unfinished.rotate(-1)
-            self._rest(self._unfinished[-1])
+        """Rescue one after the other, then what was locked before."""
+        # The newly dead first: a row of an earlier one that the table refuses must not keep them waiting.
         while self._dead:
             _, dead = self._dead.popitem()
             self._rescue(dead)
+        for _ in range(len(self._unfinished)):
+            self._unfinished.rotate(-1)
+            self._rest(self._unfinished[-1])
         return REST_SECONDS if self._unfinished else IDLE_SECONDS
 
     def _rescue(self, dead: Neighbour) -> None:

@@ -172,7 +172,7 @@ class Rooms:
         in_job = self.performer.in_job
         return Performing(
             moved_at=max(self.pool.moved_at, self._settled_at),
-            waiting=len(self.in_flight) - in_job - self.settler.waiting,
+            waiting=len(self.in_flight) - len(self.in_flight.again()) - in_job - self.settler.waiting,
             free=self._settings.worker_threads - in_job,
         )
 

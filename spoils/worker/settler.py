@@ -149,6 +149,7 @@ class Settler:
 
     def _refused(self, item: Settlement, error: DBAPIError) -> None:
         """Set it aside. An outcome that the row refuses again and again is replaced by a failure that says so."""
+        self.writing.set()  # the server writes, and refuses this row alone
         self._refusals[item.token] += 1
         number = self._refusals[item.token]
         log.error(

@@ -69,8 +69,8 @@ class Timekeeper:
 def _end_of(attempt: Attempt) -> tuple[float, type[Interrupted]]:
     """When the attempt must end, and for what reason."""
     ends: list[tuple[float, type[Interrupted]]] = [(float("inf"), TimedOut)]
-    if attempt.timeout is not None:
-        ends.append((attempt.started_at + attempt.timeout, TimedOut))
+    if attempt.job.timeout is not None:
+        ends.append((attempt.started_at + attempt.job.timeout, TimedOut))
     if attempt.cancelled_at is not None:
         ends.append((attempt.cancelled_at + COOPERATION_SECONDS, Cancelled))
     return min(ends, key=lambda end: end[0])

@@ -20,7 +20,7 @@ from tests.sample_jobs import SampleJob, UniqueSampleJob
 pytestmark = pytest.mark.process
 
 CLAIM = r"^EXECUTE spoils_claim"
-SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
+SETTLE = r"\bsettled AS|EXECUTE spoils_finish"
 BEAT = r"^EXECUTE spoils_beat"
 ENTER = r"INSERT INTO spoils_workers"
 TICK = r"INSERT INTO spoils_ticks"

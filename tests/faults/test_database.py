@@ -37,7 +37,9 @@ FAULTY = """
 CREATE SEQUENCE {name}_met;
 CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('application_name') LIKE 'spoils:%' AND ({condition}) AND nextval('{name}_met') <= {times} THEN
+    IF current_setting('application_name') LIKE 'spoils:%' AND ({condition})
+        AND nextval('public.{name}_met') <= {times}
+    THEN
         RAISE EXCEPTION 'injected' USING ERRCODE = '{code}';
     END IF;
     RETURN NEW;

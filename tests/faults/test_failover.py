@@ -18,13 +18,13 @@ from spoils.db.migrate import migrate
 from spoils.jobs import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
-from tests.conftest import THROW_AWAY
 from tests.faults import invariants
 from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
 from tests.faults.jobs import WorkJob
 from tests.faults.proxy import Proxy
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
+from tests.servers import THROW_AWAY
 
 pytestmark = pytest.mark.process
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import transaction
-from spoils.queue import control
+from spoils.queue.actions import act
 from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
 from tests.faults.fleet import all_end, enqueue_all, worker
@@ -146,7 +146,7 @@ def test_two_hundred_clients_that_enqueue_the_same_unique_job_at_once_make_one_t
 
 
 @pytest.mark.parametrize("state", ["failed", "finished"])
-@pytest.mark.parametrize("verb", ["retry", "remove"])
+@pytest.mark.parametrize("verb", ["retry", "delete"])
 def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, verb: str, state: str) -> None:
     task_id = rows.task(state=state, retries=3, error_message="boom")
     done: list[bool] = []
@@ -155,16 +155,16 @@ def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, verb: 
     def click() -> None:
         start.wait(60)
         with transaction(engine) as connection:
-            change = getattr(control, verb)(connection, task_id)
+            change = act(connection, verb, task_id, who="admin")
         done.append(change.done)
 
     at_once(click, 50)
     assert len(done) == 50
-    allowed = state == "failed" or verb == "remove"
+    allowed = state == "failed" or verb == "delete"
     assert sum(done) == int(allowed)
     changes = rows.all("SELECT was, becomes FROM audit WHERE was IS NOT NULL")
     assert changes == ([(state, "new" if verb == "retry" else None)] if allowed else [])
-    invariants.check(rows, [task_id], deleted=[task_id] if verb == "remove" else [])
+    invariants.check(rows, [task_id], deleted=[task_id] if verb == "delete" else [])
 
 
 def at_once(target: object, number: int) -> None:

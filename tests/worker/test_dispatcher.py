@@ -347,6 +347,23 @@ def test_what_no_thread_has_begun_is_given_back_at_the_end(bench: Bench, rows: R
     assert len(bench.in_flight) == 2
 
 
+def test_what_is_locked_while_it_is_given_back_is_given_back_though_nothing_is_claimed(
+    bench: Bench, engine: Engine, rows: Rows
+) -> None:
+    task_id = held_ahead(bench, rows)
+    with locks.held(engine) as other:
+        other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+        bench.dispatcher.give_back_unstarted()
+        assert rows.state(task_id) == "in_progress"
+
+    def given_back() -> None:
+        bench.dispatcher.tick()
+        assert rows.state(task_id) == "new"
+
+    assert bench.pool.room == 0, "the threads are busy"
+    eventually(given_back)
+
+
 def test_what_is_locked_while_it_is_given_back_is_given_back_by_a_later_claim(
     bench: Bench, engine: Engine, rows: Rows
 ) -> None:

@@ -49,3 +49,14 @@ def test_a_suspect_is_known_as_long_as_it_is_in_hand() -> None:
         assert in_flight.suspect
         in_flight.drop([suspect.token])
         assert not in_flight.suspect
+
+
+def test_a_claim_that_waits_for_an_earlier_one_can_be_given_back() -> None:
+    in_flight = InFlight()
+    first, again = claim("a"), claim("a", "2")
+    in_flight.add([first])
+    in_flight.add([again])
+    assert in_flight.again() == [again]
+    in_flight.drop([again.token])
+    assert in_flight.again() == []
+    assert in_flight.claims() == [first]

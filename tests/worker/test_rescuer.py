@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.queue.presence import Neighbour
 from spoils.worker.rescuer import IDLE_SECONDS, REST_SECONDS, Rescuer
@@ -94,3 +95,31 @@ def test_a_rescue_is_a_warning_where_it_gave_tasks_back(
     (record,) = caplog.records
     assert (record.getMessage(), record.levelno) == (f"Rescued {tasks} tasks of a dead worker", level)
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new'") == tasks
+
+
+def test_a_dead_worker_whose_task_the_table_refuses_keeps_no_other_from_its_rescue(
+    rescuer: Rescuer, connection: Connection, rows: Rows
+) -> None:
+    cursed, other = rows.worker(), rows.worker()
+    refused, free = rows.task(), rows.task()
+    for worker_id in (cursed, other):
+        take(connection, worker_id)
+    connection.execute(
+        text(
+            f"""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF NEW.id = '{refused}' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE ON fang_tasks FOR EACH ROW EXECUTE FUNCTION refuse();
+            """
+        )
+    )
+    try:
+        rescuer.found_dead([neighbour(rows, cursed)])
+        with pytest.raises(DBAPIError):
+            rescuer.tick()
+        rescuer.found_dead([neighbour(rows, other)])
+        with pytest.raises(DBAPIError):
+            rescuer.tick()
+        assert (rows.state(refused), rows.state(free)) == ("in_progress", "new")
+    finally:
+        connection.execute(text("DROP FUNCTION refuse CASCADE"))

@@ -123,6 +123,25 @@ def test_while_the_server_takes_no_outcomes_they_stay_in_hand_and_become_no_fail
     assert rows.value("SELECT count(*) FROM spoils_minutes") == 2
 
 
+def test_a_row_that_is_refused_after_an_outage_does_not_stop_claims_for_good(
+    settler: Settler, connection: Connection, rows: Rows, me: UUID
+) -> None:
+    rows.task()
+    settler.hand_over(verdict_on(*take(connection, me)))
+    refusing(rows, "25006")
+    with pytest.raises(DBAPIError):
+        settler.tick()
+    accepting(rows)
+    assert not settler.writing.is_set()
+    trigger(rows, "UPDATE ON fang_tasks", "RAISE EXCEPTION 'no';")
+    try:
+        settler.tick()
+        assert settler.writing.is_set()
+        assert not settler.empty
+    finally:
+        accepting(rows)
+
+
 def test_what_a_trigger_refuses_stays_in_hand_and_holds_up_nobody(
     settler: Settler, connection: Connection, rows: Rows, me: UUID
 ) -> None:

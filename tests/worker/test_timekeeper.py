@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -53,7 +54,7 @@ class Bench:
 
     def attempt(self, timeout: float | None = None, *, inside: bool = True) -> tuple[Attempt, Ear]:
         claim = Claim(str(uuid4()), "sample", "SampleJob", "{}", 0, 1, 0, 0, "", "")
-        made = Attempt(claim, engine=self.engine, stopping=self.stopping, timeout=timeout)
+        made = Attempt(claim, SimpleNamespace(timeout=timeout), engine=self.engine, stopping=self.stopping)
         ear = Ear(inside=inside)
         made.interruption = ear  # type: ignore[assignment]
         self.running.append(made)

@@ -139,5 +139,5 @@ def upgrade() -> None:
     adopted = context.config.attributes.get("adopted")
     connection.execute(text(REMEMBER), {"adopted": adopted})
     # Revision 0007 changed that of a guide's table whose three times have the default now(), as ours have.
-    if adopted and connection.scalar(ID_DEFAULT).endswith("spoils_new_id()"):
+    if adopted and (connection.scalar(ID_DEFAULT) or "").endswith("spoils_new_id()"):
         op.execute("ALTER TABLE fang_tasks ALTER COLUMN id SET DEFAULT gen_random_uuid()")

@@ -21,7 +21,7 @@ from tests.support import eventually
 
 ENQUEUE = r"EXECUTE spoils_enqueue"
 CLAIM = r"^EXECUTE spoils_claim"
-SETTLE = r"^WITH settled AS|^EXECUTE spoils_finish"
+SETTLE = r"\bsettled AS|EXECUTE spoils_finish"
 COMMIT = r"COMMIT$"
 ENDS_SECONDS = GRACE_SECONDS + 6
 SOON_KILL = "kill soon after an outage"
