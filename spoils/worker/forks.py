@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import traceback
 from typing import NoReturn
 from weakref import WeakSet
@@ -11,6 +12,9 @@ from psycopg2 import extensions
 from sqlalchemy import Engine, event
 
 from spoils.errors import SpoilsError
+
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class InForkedProcess(SpoilsError):
@@ -27,12 +31,23 @@ class Forks:
     def __init__(self, *engines: Engine) -> None:
         self._engines = engines
         self._connections: WeakSet[extensions.connection] = WeakSet()
+        self._of_thread = threading.local()
         for engine in engines:
             event.listen(engine, "connect", self._connected, insert=True)
 
     def watch(self) -> None:
         """Do so in each process that is forked from now on."""
-        os.register_at_fork(after_in_child=self._in_child)
+        os.register_at_fork(
+            before=self._block_signals, after_in_parent=self._unblock_signals, after_in_child=self._in_child
+        )
+
+    def _block_signals(self) -> None:
+        # One that comes before the forked process has its own handlers would go to the worker, by the wake-up pipe, and
+        # Python would forget it in the forked process.
+        self._of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+    def _unblock_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._of_thread.mask)
 
     def _connected(self, connection: extensions.connection, _record: object) -> None:
         self._connections.add(connection)
@@ -51,8 +66,9 @@ class Forks:
             engine.dispose(close=False)  # code that connects here gets a connection of this process
         # Otherwise `Process.terminate` would stop the worker, through the wake-up pipe that both processes hold.
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             signal.signal(number, signal.SIG_DFL)
+        self._unblock_signals()
 
 
 def end_forked_process(error: BaseException | None) -> NoReturn:

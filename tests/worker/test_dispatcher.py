@@ -304,6 +304,11 @@ def held_ahead(bench: Bench, rows: Rows) -> UUID:
     for _ in range(2):
         rows.task(due_in=-5)
     bench.dispatcher.tick()
+
+    def begun() -> None:
+        assert len(bench.performed_by) == 2
+
+    eventually(begun)
     task_id = rows.task()
     (ahead,) = take(rows.connection, bench.worker_id)
     bench.in_flight.add([ahead])
