@@ -13,7 +13,6 @@ from sqlalchemy import Engine, event
 
 from spoils.errors import SpoilsError
 
-
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
