@@ -262,13 +262,17 @@ class LastMomentJob(Job):
 
 
 class PatientLastMomentJob(Job):
-    """The same without a timeout."""
+    """The same without a timeout. It waits for the operator's request: its commit locks the task's row."""
 
     barcode: str
     at: str
 
     def run(self, queue: Queue) -> None:
         _write_in_the_last_moment(queue, self.barcode, self.at)
+        requested = text("SELECT cancel_requested_at IS NOT NULL FROM fang_tasks WHERE id = :id")
+        with queue.session.no_autoflush:
+            while not queue.session.scalar(requested, {"id": queue.task_id}):
+                queue.session.execute(text("SELECT pg_sleep(0.01)"))
 
 
 def _write_in_the_last_moment(queue: Queue, barcode: str, at: str) -> None:

@@ -153,7 +153,8 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
     }
     with by_index.connect() as connection:
         found = plan(connection, presence._BEAT, values)
-    assert "Index Scan using fang_tasks_pkey" in found, found
+    # Plainly or as a bitmap, as the statistics have it.
+    assert "fang_tasks_pkey" in found, found
     assert "running_idx" not in found, found
     assert "Index Scan using fang_tasks_claim_idx" in found, found
     assert "Seq Scan on fang_tasks" not in found, found
