@@ -255,6 +255,6 @@ def test_behind_nginx_a_form_is_posted_and_a_static_file_compressed(proxied: str
         f"{proxied}/api/jobs/fetch-product", json={"barcode": "10000009"}, headers=origin, timeout=25
     )
     assert posted.status_code == 200
-    styles = requests.get(f"{proxied}/static/spoils.css", timeout=25)
+    styles = requests.get(f"{proxied}/static/base.css", timeout=25)
     assert styles.headers["Content-Encoding"] == "gzip"
     assert "Content-Encoding" not in requests.get(f"{proxied}/api/docs", timeout=25).headers

@@ -37,7 +37,7 @@ ODD = {
 }  # fmt: skip
 ASKED = [
     *(("GET", path) for path in ("/", "/jobs", "/login", "/nothing", "/health", "/openapi.json", "/api/docs")),
-    *(("GET", path) for path in ("/api/jobs/status", "/static/spoils.css", "/static/nothing")),
+    *(("GET", path) for path in ("/api/jobs/status", "/static/base.css", "/static/nothing")),
     *(("POST", path) for path in ("/login", "/logout", "/bulk", "/nothing", "/api/jobs", "/api/jobs/batch")),
     ("POST", "/api/jobs/fetch-product"),
 ]  # fmt: skip

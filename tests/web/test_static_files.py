@@ -18,7 +18,7 @@ from tests.programs import Program, Web, free_port
 from tests.support import eventually
 from tests.web.conftest import MakeClient
 
-STYLES = ROOT / "static" / "spoils.css"
+STYLES = ROOT / "static" / "base.css"
 REFUSED = {"Host": "evil.example"}
 
 _opened: list[str] | None = None
@@ -51,8 +51,8 @@ def spellings(target: str) -> list[str]:
         target,
         f"/{target}",
         target.replace("/", "%2f"),
-        f"spoils.css/{'/'.join(steps)}",
-        f"spoils.css%00{'/..' * 12}{target}",
+        f"base.css/{'/'.join(steps)}",
+        f"base.css%00{'/..' * 12}{target}",
         f"{'../' * 12}{target[1:]}%00.css",
         f"./{'%2f'.join(steps)}",
         f"0123456789ab/{'%2f'.join(steps)}",
@@ -80,7 +80,7 @@ def test_no_spelling_of_an_address_opens_a_file_outside_the_folder(
                 assert answer.status_code in (400, 404), address
                 assert "immutable" not in answer.headers["Cache-Control"]
     assert opened == []
-    with client.get("/static/spoils.css"):
+    with client.get("/static/base.css"):
         assert opened == [str(STYLES)]  # the hook hears of what is opened
 
 
@@ -127,7 +127,7 @@ class serving:  # noqa: N801 - a context
         address = urlsplit(self._url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
         try:
-            connection.request("GET", "/static/spoils.css")
+            connection.request("GET", "/static/base.css")
             answer = connection.getresponse()
             assert (answer.status, answer.read()) == (200, STYLES.read_bytes())
         except OSError as exc:
@@ -141,7 +141,7 @@ class serving:  # noqa: N801 - a context
 
 def test_a_static_file_is_kept_for_ever_under_the_fingerprint_of_the_folder_only(client: FlaskClient) -> None:
     urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', client.get("/nothing").text))
-    assert {url.rpartition("/")[2] for url in urls} >= {"spoils.css", "pages.css", "spoils.js", "mark.svg"}
+    assert {url.rpartition("/")[2] for url in urls} >= {"tokens.css", "base.css", "spoils.js", "mark.svg"}
     for url in urls:
         plain = re.sub("/[0-9a-f]{12}/", "/", url)
         for path, kept in ((url, "max-age=315360000, public, immutable"), (plain, "max-age=0, public")):
@@ -153,7 +153,7 @@ def test_a_static_file_is_kept_for_ever_under_the_fingerprint_of_the_folder_only
         assert client.get(url.replace("/static/", "/static/0")).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/static/spoils.css", "/static/theme.js"])
+@pytest.mark.parametrize("path", ["/static/base.css", "/static/theme.js"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 def test_a_static_file_has_the_security_headers_of_a_page(
     client: FlaskClient, path: str, method: str
@@ -173,4 +173,4 @@ def test_a_static_file_has_the_security_headers_of_a_page(
 
 def test_under_a_prefix_pages_name_static_files_below_it(app: Flask) -> None:
     page = app.test_client().get("/nothing", environ_overrides={"SCRIPT_NAME": "/queue"}).text
-    assert re.search('href="/queue/static/[0-9a-f]{12}/spoils.css"', page)
+    assert re.search('href="/queue/static/[0-9a-f]{12}/base.css"', page)
