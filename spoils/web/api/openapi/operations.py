@@ -60,7 +60,8 @@ def whole(least: int, most: int, otherwise: int) -> Schema:
 
 IDEMPOTENCY_KEY = argument(
     "Idempotency-Key",
-    "A text of your own for this request. Sent again within 24 h, it does nothing again and gets its first answer.",
+    "A text of your own for this request. Sent again within 24 h, it does nothing again and gets its first answer. "
+    "Only with a token: without one it is refused with 400.",
     {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     place="header",
 )
