@@ -105,7 +105,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("api.jobs.create_batch", "POST"): Operation(
         "Enqueue many jobs",
-        description=f"Up to {bounds.BATCH:,} and 8 MiB, as an array or as lines of JSON; all of them or none.",
+        description=f"Up to {bounds.BATCH:,} and 8 MiB, as an array or as lines of JSON; all of them or none. The body "
+        f"has at most {bounds.BATCH_MARKS:,} brackets, braces, commas, quotes and line ends, and each payload 64 KiB.",
         body=MANY_ORDERS,
         answers={200: ("All of them were enqueued, or were there already.", "Batch")},
         errors=(413, 415),
