@@ -14,7 +14,7 @@ DEEPEST = 32
 LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 # The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-# Each value and each key of a JSON text has one of these before it, and each line of JSON ends with one.
+# A JSON text has at least one of these for each of its values, and each line of JSON ends with one.
 _MARKS = (b"[", b"]", b"{", b"}", b",", b'"', b"\n")
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
 
