@@ -117,6 +117,27 @@ def test_a_body_beyond_its_bounds_or_of_another_form_is_refused(client: FlaskCli
     assert count(rows) == 0
 
 
+def test_the_answer_does_not_grow_with_the_number_of_wrong_values(client: FlaskClient, rows: Rows) -> None:
+    with throw_away_classes():
+
+        class SumJob(Job):
+            """Adds numbers up."""
+
+            numbers: list[int]
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        wrong = {"type": "SumJob", "payload": {"numbers": ["a"] * 1_000}}
+        one = client.post("/api/jobs", json=wrong, headers=DOOR)
+        many = client.post(BATCH, json=[wrong] * 200, headers=DOOR)
+    assert (one.status_code, many.status_code, count(rows)) == (422, 422, 0)
+    assert set(one.get_json()["fields"]) == {f"numbers.{index}" for index in range(20)}
+    assert many.get_json()["error"] == "200 of the jobs are wrong, so none was enqueued."
+    assert [error["index"] for error in many.get_json()["errors"]] == list(range(100))
+    assert len(many.data) < 200_000
+
+
 def note(message: str) -> dict:
     payload = {"user_id": 1, "notification_type": "email", "message": message}
     return {"type": "SendNotificationJob", "payload": payload}

@@ -12,6 +12,8 @@ PAYLOAD_BYTES = 64 * 1024
 """Of one job, in a batch too: a worker claims up to 250 at once."""
 BATCH_ERRORS = 100
 """Errors that the answer to a batch tells."""
+FIELD_ERRORS = 20
+"""Wrong fields that are told of one job; each element of a list is one."""
 WAIT_SECONDS = 20
 """How long a client may wait for a job's end: the platform's router gives a request up after 30 seconds, and a
 stopping server waits for 25."""

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -124,5 +125,5 @@ def _class_named(name: str) -> type[Job]:
 
 
 def _refused(error: ValidationError) -> Refused:
-    messages = field_messages(error)
+    messages = dict(islice(field_messages(error).items(), bounds.FIELD_ERRORS))
     return Refused(" ".join(f"{name}: {message}" for name, message in messages.items()), messages)
