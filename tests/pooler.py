@@ -6,20 +6,29 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import make_url
 
 from tests.support import eventually
 
+# The server's own superuser is whoever started it, and for root the pooler runs as another account.
+ROLE = "pooler"
+MAKE_ROLE = f"""
+DO $$ BEGIN
+    CREATE ROLE {ROLE} SUPERUSER LOGIN PASSWORD '{ROLE}';
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$
+"""
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 CONFIG = """
 [databases]
-* = host={socket} port={server_port} user={user}
+* = host={socket} port={server_port} user={user} password={password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
@@ -55,6 +64,8 @@ def a_pooler(database_url: str, sessions: int = 8) -> Iterator[Pooler]:
     # Not below the folder of the tests, which is closed to other users.
     with tempfile.TemporaryDirectory(prefix="spoils-pooler-") as made:
         folder = Path(made)
+        with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(MAKE_ROLE)
         process = _start(database_url, folder, port, sessions)
 
         def answers() -> None:
@@ -80,7 +91,8 @@ def _start(database_url: str, folder: Path, port: int, sessions: int) -> "subpro
         CONFIG.format(
             socket=url.query["host"],
             server_port=url.query["port"],
-            user=url.username,
+            user=ROLE,
+            password=ROLE,
             port=port,
             sessions=sessions,
             folder=folder,

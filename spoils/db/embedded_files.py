@@ -51,6 +51,16 @@ class Files:
         return self.place / "server.log"
 
     @property
+    def hba(self) -> Path:
+        """Who may connect. Beside the data, where the account that the server runs as cannot change it."""
+        return self.place / "pg_hba.conf"
+
+    @property
+    def ident(self) -> Path:
+        """Which account of this machine the superuser of the server is."""
+        return self.place / "pg_ident.conf"
+
+    @property
     def url(self) -> str:
         # The port is said because PGPORT in somebody's environment would otherwise decide it.
         return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self.socket))}&port={PORT}"

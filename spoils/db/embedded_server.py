@@ -1,6 +1,7 @@
 """What is done with the embedded PostgreSQL: make its data, start it, ask it, stop it."""
 
 import os
+import pwd
 import shlex
 import shutil
 import subprocess
@@ -16,6 +17,13 @@ from spoils.errors import DatabaseAway
 
 START_SECONDS = 60
 STOP_SECONDS = 20
+# The superuser is whoever starts the server, and not the account that it runs as: for root that is `nobody`, whose
+# processes are anybody's. Other roles need a password.
+HBA = f"""\
+local all,replication {USER} peer map=spoils
+local all,replication all scram-sha-256
+"""
+IDENT = f'spoils "{{account}}" {USER}\n'
 
 
 def ensure_data(files: Files, *, durable: bool) -> None:
@@ -28,7 +36,7 @@ def ensure_data(files: Files, *, durable: bool) -> None:
     unfinished.mkdir()
     files.give(unfinished, 0o700)
     # Locales differ between machines; C and UTF-8 are the same on all.
-    options = ["--username", USER, "--auth=trust", "--no-locale", "--encoding=UTF8"]
+    options = ["--username", USER, "--auth=reject", "--no-locale", "--encoding=UTF8"]
     if not durable:
         options.append("--no-sync")
     failed, output = _run(files, "initdb", "--pgdata", str(unfinished), *options)
@@ -39,6 +47,8 @@ def ensure_data(files: Files, *, durable: bool) -> None:
 
 def ensure_running(files: Files, settings: Mapping[str, str]) -> None:
     """Return when the server answers, started if need be."""
+    if _running(files) and str(files.hba) not in (files.data / "postmaster.opts").read_text():
+        halt(files)  # an earlier release started it, and let everybody in
     deadline = time.monotonic() + START_SECONDS
     while not _answers(files):
         if not _running(files):
@@ -75,8 +85,16 @@ def _launch(files: Files, settings: Mapping[str, str]) -> None:
         "port": str(PORT),
         "unix_socket_directories": str(files.socket),
         "unix_socket_permissions": "0700",
+        "hba_file": str(files.hba),
+        "ident_file": str(files.ident),
     }
     postgres = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in given.items())
+    for path, text in (
+        (files.hba, HBA),
+        (files.ident, IDENT.format(account=pwd.getpwuid(os.geteuid()).pw_name)),
+    ):
+        path.write_text(text)
+        path.chmod(0o644)
     files.log.write_bytes(b"")
     files.give(files.log, 0o600)
     options = ["--wait", "--timeout", str(START_SECONDS), "--log", str(files.log), "--options", postgres]

@@ -13,6 +13,8 @@ KEYS_KEPT_DAYS = 1.0
 Batch = Callable[[], int]
 TRASH_DAYS = 1.0
 """How long the delete of a task can surely be undone."""
+LOGOUTS_KEPT_DAYS = 1.0
+"""Longer than the 12 h after which a cookie ends by itself."""
 
 
 class CleanupJob(Job):
@@ -43,6 +45,7 @@ class CleanupJob(Job):
                 "entries of the audit trail": partial(prune.prune_audit, connection, days=longest),
                 "deleted tasks": partial(prune.prune_trash, connection, days=TRASH_DAYS),
                 "bulk verbs": partial(prune.prune_bulks, connection, days=longest),
+                "logouts": partial(prune.prune_logouts, connection, days=LOGOUTS_KEPT_DAYS),
                 "incidents": partial(prune.prune_alerts, connection, days=longest),
             }
             for name, batch in batches.items():

@@ -4,7 +4,7 @@ from spoils.models.base import db
 from spoils.models.food import IngredientAnalysis, Product
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.ledger import Attempt, Count, Minute, Quarter
-from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Trash
+from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
 from spoils.models.worker import Worker
@@ -20,6 +20,7 @@ __all__ = [
     "Count",
     "IdempotencyKey",
     "IngredientAnalysis",
+    "Logout",
     "Minute",
     "Pause",
     "PauseKind",

@@ -1,4 +1,4 @@
-"""What operators do: the audit trail, the trash, verbs on many tasks, and the alerts that call operators."""
+"""What operators do: the audit trail, the trash, verbs on many tasks, logouts, and the alerts that call operators."""
 
 from datetime import datetime
 from typing import Any
@@ -92,6 +92,15 @@ class BulkItem(Base):
     place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     task_id: Mapped[UUID] = mapped_column(Uuid)
     newest: Mapped[bool] = mapped_column(Boolean, server_default="true")  # of the list's twins of one hash
+
+
+class Logout(Base):
+    """A login that a logout has ended: no cookie of it counts any more."""
+
+    __tablename__ = "spoils_logouts"
+
+    login: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
 
 
 class Alert(Base):

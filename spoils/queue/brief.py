@@ -1,7 +1,7 @@
 """Tasks as a list shows them: what a row may hold is not bounded, and what a list reads is.
 
-A row that psql or another system wrote may have an error of megabytes, and a payload of 8 MiB may come by the API: a
-page of fifty of them would be hundreds of megabytes in the web process.
+A row that psql or another system wrote may have an error or a payload of megabytes: a page of fifty of them would be
+hundreds of megabytes in the web process.
 """
 
 from collections.abc import Sequence

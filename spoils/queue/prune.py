@@ -13,6 +13,7 @@ from spoils.models import (
     Audit,
     Bulk,
     IdempotencyKey,
+    Logout,
     Minute,
     Quarter,
     Task,
@@ -93,6 +94,11 @@ def prune_bulks(connection: Connection, *, days: float, batch: int = BATCH) -> i
 def prune_alerts(connection: Connection, *, days: float, batch: int = BATCH) -> int:
     """Forget up to `batch` incidents last seen longer than `days` ago."""
     return _prune(connection, Alert.key, Alert.seen_at < _ago(days), batch)
+
+
+def prune_logouts(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Delete up to `batch` logouts made longer than `days` ago."""
+    return _prune(connection, Logout.login, Logout.at < _ago(days), batch)
 
 
 def _prune(

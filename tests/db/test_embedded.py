@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from spoils.db import embedded_files
+from spoils.db import embedded_files, embedded_server
 from spoils.db.embedded import EmbeddedPostgres, development_url, programs
 from spoils.errors import SettingError
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the server runs as another account for root alone")
 
 QUICK = {"fsync": "off"}
 # Another program that uses the server until its standard input closes.
@@ -209,6 +211,84 @@ def test_variables_for_other_servers_do_not_reach_it(home: Path, monkeypatch: py
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGHOST", "/nowhere")
     assert ask(EmbeddedPostgres(home, settings=QUICK).start(), "SELECT 1") == 1
+
+
+def asked_by(account: str | None, home: Path, role: str = "postgres") -> subprocess.CompletedProcess[str]:
+    """Ask the running server for 42, as an account of this machine; None: as ours."""
+    files = files_of(home)
+    where = f"host={files.socket} port=5432 dbname=spoils user={role}"
+    return subprocess.run(
+        [files.programs / "psql", "-XwAt", "-c", "SELECT 42", where],
+        env={"PATH": os.defpath, "LC_ALL": "C"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        user=account,
+        extra_groups=[] if account else None,
+    )
+
+
+def files_of(home: Path) -> embedded_files.Files:
+    return embedded_files.find_files(home.resolve() / "16", 16)
+
+
+@as_root
+def test_the_account_that_the_server_runs_as_is_not_its_superuser(home: Path) -> None:
+    EmbeddedPostgres(home, settings=QUICK).start()
+    assert asked_by(None, home).stdout == "42\n"
+    refused = asked_by("nobody", home)
+    assert refused.returncode == 2
+    assert 'Peer authentication failed for user "postgres"' in refused.stderr
+
+
+@as_root
+def test_the_account_that_the_server_runs_as_cannot_change_who_is_let_in(home: Path) -> None:
+    EmbeddedPostgres(home, settings=QUICK).start()
+    for path in (files_of(home).hba, files_of(home).ident):
+        changed = subprocess.run(
+            ["sh", "-c", 'echo >> "$0"', path],
+            user="nobody",
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+        )
+        assert changed.returncode != 0
+        assert path.parent.stat().st_uid == os.geteuid()
+        assert not path.parent.stat().st_mode & 0o022
+
+
+def test_another_role_needs_its_password(home: Path) -> None:
+    url = EmbeddedPostgres(home, settings=QUICK).start()
+    ask(url, "CREATE ROLE clerk LOGIN PASSWORD 'of the clerk'")
+    assert asked_by(None, home, "clerk").returncode == 2
+    assert asked_by(None, home, "clerk password='of the clerk'").stdout == "42\n"
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["it runs", "it is stopped"])
+def test_a_cluster_that_an_earlier_release_left_open_keeps_its_rows_and_is_closed(
+    home: Path, runs: bool
+) -> None:
+    server = EmbeddedPostgres(home, settings=QUICK)
+    ask(server.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    files = files_of(home)
+    command = shlex.split((files.data / "postmaster.opts").read_text())
+    server.stop()
+    # As an earlier release made its clusters and started them.
+    (files.data / "pg_hba.conf").write_text("local all all trust\n")
+    options = command[1 : next(at for at, one in enumerate(command) if one.startswith("hba_file=")) - 1]
+    started = embedded_server._run(
+        files, "pg_ctl", "start", "--wait", "--pgdata", str(files.data), "--options", shlex.join(options)
+    )
+    assert started[0] == 0, started[1]
+    stranger = "nobody" if os.geteuid() == 0 else None
+    assert asked_by(stranger, home).stdout == "42\n"
+    if not runs:
+        embedded_server.halt(files)
+    assert ask(server.start(), "SELECT number FROM kept") == 42
+    assert ask(files.url, "SHOW hba_file") == str(files.hba)
+    if stranger:
+        assert asked_by(stranger, home).returncode == 2
 
 
 @pytest.mark.parametrize("name", ["a name, with a space", "x" * 120], ids=["space and comma", "long"])

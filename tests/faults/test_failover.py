@@ -12,7 +12,7 @@ import pytest
 from spoils.config import Settings
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
-from spoils.db.embedded_files import USER, Files, find_files
+from spoils.db.embedded_files import Files, find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.jobs import load as load_jobs
@@ -28,6 +28,7 @@ from tests.servers import THROW_AWAY
 
 pytestmark = pytest.mark.process
 
+FOLLOWER = "follower"
 FETCH = "/api/jobs/fetch-product"
 
 
@@ -47,6 +48,8 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         stack.callback(postgres.remove)
         engine = make_engine(url, connections=1, application_name="tests")
         migrate(engine)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {FOLLOWER} REPLICATION LOGIN PASSWORD '{FOLLOWER}'")
         engine.dispose()
         standby = standby_of(find_files(tmp_path / "server" / "16", 16))
         embedded_server.ensure_running(standby, THROW_AWAY)
@@ -64,10 +67,10 @@ def standby_of(primary: Files) -> Files:
     subprocess.run(
         [
             primary.programs / "pg_basebackup",
-            *("--host", str(primary.socket), "--username", USER, "--pgdata", str(standby.data)),
+            *("--host", str(primary.socket), "--username", FOLLOWER, "--pgdata", str(standby.data)),
             *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
         ],
-        env={"PATH": os.defpath, "LC_ALL": "C"},
+        env={"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": FOLLOWER},
         cwd="/",
         check=True,
         user=primary.account.pw_uid if primary.account else None,

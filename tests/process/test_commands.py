@@ -273,8 +273,10 @@ def ends_with_2(*program: str, **environment: str) -> str:
 def stranger(database_url: str, connection: Connection) -> Iterator[str]:
     """The URL of the test's database for a role that has no right to anything in it."""
     role = f"stranger_{uuid4().hex}"
-    connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    yield make_url(database_url).set(username=role).render_as_string(hide_password=False)
+    connection.exec_driver_sql(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'theirs'; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    )
+    yield make_url(database_url).set(username=role, password="theirs").render_as_string(hide_password=False)
     connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 

@@ -7,6 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from spoils.job import Job, Queue
+from spoils.web.api import bounds
+from tests.classes import throw_away_classes
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
 
@@ -112,6 +115,91 @@ def test_a_body_beyond_its_bounds_or_of_another_form_is_refused(client: FlaskCli
     broken = lines(client, f"{json.dumps(fetch(1))}\n{{")
     assert (broken.status_code, broken.get_json()["error"][:7]) == (400, "Line 2:")
     assert count(rows) == 0
+
+
+def test_the_answer_does_not_grow_with_the_number_of_wrong_values(client: FlaskClient, rows: Rows) -> None:
+    with throw_away_classes():
+
+        class SumJob(Job):
+            """Adds numbers up."""
+
+            numbers: list[int]
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        wrong = {"type": "SumJob", "payload": {"numbers": ["a"] * 1_000}}
+        one = client.post("/api/jobs", json=wrong, headers=DOOR)
+        many = client.post(BATCH, json=[wrong] * 200, headers=DOOR)
+    assert (one.status_code, many.status_code, count(rows)) == (422, 422, 0)
+    assert set(one.get_json()["fields"]) == {f"numbers.{index}" for index in range(20)}
+    assert many.get_json()["error"] == "200 of the jobs are wrong, so none was enqueued."
+    assert [error["index"] for error in many.get_json()["errors"]] == list(range(100))
+    assert len(many.data) < 200_000
+
+
+def note(message: str) -> dict:
+    payload = {"user_id": 1, "notification_type": "email", "message": message}
+    return {"type": "SendNotificationJob", "payload": payload}
+
+
+def test_each_payload_of_a_batch_is_bounded_as_one_by_itself(client: FlaskClient, rows: Rows) -> None:
+    with throw_away_classes():
+
+        class LetterJob(Job):
+            """Holds a text of any length."""
+
+            text: str
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        def letter(size: int) -> dict:
+            # Three bytes for each character, and six where it is escaped.
+            return {"type": "LetterJob", "payload": {"text": "\u4e16" * ((size - len('{"text":""}')) // 3)}}
+
+        answer = client.post(BATCH, json=[letter(bounds.PAYLOAD_BYTES)], headers=DOOR)
+        assert (answer.status_code, count(rows)) == (200, 1)
+        given = [fetch(1), letter(bounds.PAYLOAD_BYTES + 3)]
+        answer = client.post(BATCH, json=given, headers=DOOR)
+    assert answer.status_code == 422
+    (error,) = answer.get_json()["errors"]
+    assert error["index"] == 1
+    assert "at most 65,536 are taken" in error["error"]
+    assert count(rows) == 1
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+def test_a_batch_of_too_many_values_is_refused_and_its_parts_are_taken(
+    client: FlaskClient, rows: Rows, kind: str
+) -> None:
+    def post(jobs: list[dict]) -> TestResponse:
+        text = json.dumps(jobs) if kind == "application/json" else "\n".join(map(json.dumps, jobs))
+        return client.post(BATCH, data=text, content_type=kind, headers=DOOR)
+
+    jobs = [note(",[]{}\n" * 1_000) for _ in range(200)]
+    refused = post(jobs)
+    assert refused.status_code == 413
+    assert "Send fewer jobs at a time." in refused.get_json()["error"]
+    assert count(rows) == 0
+    for half in (jobs[:100], jobs[100:]):
+        assert post(half).status_code == 200
+    assert count(rows) == 200
+
+
+def test_too_many_lines_are_refused_without_reading_the_rest(client: FlaskClient, rows: Rows) -> None:
+    answer = lines(client, "1\n" * 10_001 + "{")
+    assert answer.status_code == 422
+    assert answer.get_json()["error"] == "1 to 10,000 jobs are taken at a time; these are more."
+    assert count(rows) == 0
+
+
+def test_a_misspelt_field_of_an_order_is_named_with_those_that_there_are(client: FlaskClient) -> None:
+    answer = client.post("/api/jobs", json={**fetch(1), "prioritty": 1}, headers=DOOR)
+    assert answer.status_code == 422
+    assert answer.get_json()["error"] == (
+        '"prioritty" is no field of an order, whose fields are: type, payload, scheduled_at, priority.'
+    )
 
 
 def test_it_is_closed_while_no_token_is_set(client_with: MakeClient, rows: Rows) -> None:

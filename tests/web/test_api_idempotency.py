@@ -164,6 +164,22 @@ def test_a_key_holds_for_a_day_and_is_pruned_then(client: FlaskClient, rows: Row
     assert prune.prune_keys(rows.connection, days=1) == 1
 
 
+@pytest.mark.parametrize("key", ["k1", ""])
+def test_without_a_token_a_key_is_refused_with_what_to_set_and_no_row_is_kept(
+    client_with: MakeClient, rows: Rows, key: str
+) -> None:
+    open_to_all = client_with()
+    for headers in ({}, {"Authorization": "Bearer t0ken"}):
+        response = open_to_all.post(
+            f"{JOBS}/fetch-product",
+            json={"barcode": "737628064502"},
+            headers={**headers, "Idempotency-Key": key},
+        )
+        assert response.status_code == 400
+        assert "set SPOILS_API_TOKEN" in response.get_json()["error"]
+    assert count(rows) == rows.value("SELECT count(*) FROM spoils_idempotency_keys") == 0
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "a b", "schlüssel"])
 def test_a_key_that_is_none_is_refused(client: FlaskClient, rows: Rows, key: str) -> None:
     assert send(client, key, json=NOTE).status_code == 400

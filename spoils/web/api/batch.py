@@ -25,15 +25,17 @@ def create_batch() -> ResponseReturnValue:
     """Enqueue up to 10,000 jobs in one transaction, each as POST /api/jobs takes it; an answer for each, in order."""
     request.max_content_length = bounds.BATCH_BYTES
     given = body.json_list(bounds.BATCH)
-    orders, errors = [], []
+    orders, errors, wrong = [], [], 0
     for index, one in enumerate(given):
         try:
             orders.append(read_order(one))
         except Refused as exc:
-            errors.append({"index": index, "error": str(exc)})
-    if errors:
-        number = "1 of the jobs is" if len(errors) == 1 else f"{len(errors):,} of the jobs are"
-        return answer(422, f"{number} wrong, so none was enqueued.", errors=errors[: bounds.BATCH_ERRORS])
+            wrong += 1
+            if wrong <= bounds.BATCH_ERRORS:
+                errors.append({"index": index, "error": str(exc)})
+    if wrong:
+        number = "1 of the jobs is" if wrong == 1 else f"{wrong:,} of the jobs are"
+        return answer(422, f"{number} wrong, so none was enqueued.", errors=errors)
     try:
         return idempotency.once(lambda connection: _put(connection, orders))
     except PayloadError as exc:

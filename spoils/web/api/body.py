@@ -2,15 +2,20 @@
 
 import json
 import re
+from io import BytesIO
 from typing import Any, NoReturn
 
 from flask import abort, g, request
 from gunicorn.http.errors import ParseException
 
+from spoils.web.api import bounds
+
 DEEPEST = 32
 LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
 # The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+# A JSON text has at least one of these for each of its values, and each line of JSON ends with one.
+_MARKS = (b"[", b"]", b"{", b"}", b",", b'"', b"\n")
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
 
 
@@ -41,6 +46,7 @@ def json_list(most: int) -> list[Any]:
     """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413, 415 or 422 and a sentence."""
     if request.mimetype not in ("application/json", *LINES):
         abort(415, f"Send an array as application/json, or a line for each job as {LINES[0]}.")
+    _check_marks(sent())
     try:
         return _lines(most) if request.mimetype in LINES else _array(most)
     except Unreadable as exc:
@@ -77,19 +83,37 @@ def _read() -> bytes:
 
 
 def _lines(most: int) -> list[Any]:
-    # Not splitlines(), which also breaks at characters that may stand in a JSON text.
-    numbered = enumerate(_text(sent(), "a line of JSON for each job").split("\n"), start=1)
-    lines = [(number, line) for number, line in numbered if line.strip()]
-    _check_number(len(lines), most)
-    return [_parse(line, f"Line {number}: ") for number, line in lines]
+    values: list[Any] = []
+    # One line at a time, however many there are. Lines of bytes end at a line feed alone; those of a str also at
+    # characters that may stand in a JSON text.
+    for number, line in enumerate(BytesIO(sent()), start=1):
+        if line.strip():
+            if len(values) == most:
+                abort(422, f"1 to {most:,} jobs are taken at a time; these are more.")
+            values.append(_parse(_text(line, "a line of JSON"), f"Line {number}: "))
+    if not values:
+        raise Unreadable("The body is empty; a line of JSON for each job is needed.")
+    return values
 
 
 def _array(most: int) -> list[Any]:
     values = _parse(_text(sent(), "a JSON array"))
     if not isinstance(values, list):
         raise Unreadable('A JSON array is needed, as in [{"type": "CleanupJob"}].')
-    _check_number(len(values), most)
+    if not 1 <= len(values) <= most:
+        abort(422 if values else 400, f"1 to {most:,} jobs are taken at a time; these are {len(values):,}.")
     return values
+
+
+def _check_marks(data: bytes) -> None:
+    """Abort with 413 where what is decoded could be far larger than the body: before it is decoded."""
+    number = sum(map(data.count, _MARKS))
+    if number > bounds.BATCH_MARKS:
+        abort(
+            413,
+            f"The body has {number:,} brackets, braces, commas, quotes and line ends; at most "
+            f"{bounds.BATCH_MARKS:,} are taken at a time. Send fewer jobs at a time.",
+        )
 
 
 def _text(data: bytes, needed: str) -> str:
@@ -100,11 +124,6 @@ def _text(data: bytes, needed: str) -> str:
     if not text.strip():
         raise Unreadable(f"The body is empty; {needed} is needed.")
     return text
-
-
-def _check_number(number: int, most: int) -> None:
-    if not 1 <= number <= most:
-        abort(422 if number else 400, f"1 to {most:,} jobs are taken at a time; these are {number:,}.")
 
 
 def _parse(text: str, place: str = "") -> Any:

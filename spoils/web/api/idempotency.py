@@ -17,6 +17,10 @@ from spoils.web.api import answers, body, tokens
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 LONGEST = 255
+NO_TOKEN = (
+    f"Keys belong to a token, and this request carries none: leave {HEADER} out, or set SPOILS_API_TOKEN at the "
+    "server and send that token."
+)
 OTHER = "This Idempotency-Key came with another request within the last 24 h. Use a new key for each request."
 
 
@@ -36,6 +40,9 @@ def given() -> str | None:
     key = request.headers.get(HEADER)
     if key is None:
         return None
+    # Callers without a token would share their keys, and could fill the table: each key is a row for a day.
+    if not tokens.caller().known:
+        abort(400, NO_TOKEN)
     if not (0 < len(key) <= LONGEST and all("!" <= one <= "~" for one in key)):
         abort(400, f"An {HEADER} has 1 to {LONGEST} characters of ASCII and no space.")
     return _digest(tokens.caller().scope.encode(), key.encode())

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,6 +22,7 @@ from spoils.job import Job
 from spoils.job.base import field_messages
 from spoils.job.registry import registry
 from spoils.queue.enqueue_many import Order
+from spoils.web.api import bounds
 from spoils.web.moments import in_utc
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
@@ -67,6 +69,7 @@ def read_order(given: object) -> Order:
     """The order in an object of a client's JSON. Raises Refused."""
     if not isinstance(given, dict):
         raise Refused('An object is needed, as in {"type": "FetchProductJob", "payload": {…}}.')
+    _refuse_unknown(given, OrderIn, "an order")
     try:
         order = OrderIn.model_validate(given)
     except ValidationError as exc:
@@ -80,15 +83,29 @@ def read_job(job_class: type[Job], payload: dict[str, Any], text: str | None = N
 
     Unknown fields are refused: a client's spelling mistake must be told.
     """
-    if unknown := payload.keys() - job_class.model_fields.keys():
-        fields = ", ".join(job_class.model_fields) or "none"
-        raise Refused(
-            f'"{min(unknown)[:100]}" is no field of {job_class.__name__}, whose fields are: {fields}.'
-        )
+    _refuse_unknown(payload, job_class, job_class.__name__)
     try:
-        return job_class.model_validate_json(text or json.dumps(payload), strict=True)
+        return job_class.model_validate_json(text or _text_of(payload), strict=True)
     except ValidationError as exc:
         raise _refused(exc) from exc
+
+
+def _refuse_unknown(given: dict[str, Any], model: type[BaseModel], name: str) -> None:
+    # Not left to pydantic, which makes an error for each of them, and there may be many.
+    if unknown := given.keys() - model.model_fields.keys():
+        fields = ", ".join(model.model_fields) or "none"
+        first = min(unknown)[:100]
+        sentence = f'"{first}" is no field of {name}, whose fields are: {fields}.'
+        raise Refused(sentence, {first: sentence})
+
+
+def _text_of(payload: dict[str, Any]) -> bytes:
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    if len(text) > bounds.PAYLOAD_BYTES:
+        raise Refused(
+            f"The payload has {len(text):,} bytes as JSON; at most {bounds.PAYLOAD_BYTES:,} are taken."
+        )
+    return text
 
 
 def _class_named(name: str) -> type[Job]:
@@ -108,5 +125,5 @@ def _class_named(name: str) -> type[Job]:
 
 
 def _refused(error: ValidationError) -> Refused:
-    messages = field_messages(error)
+    messages = dict(islice(field_messages(error).items(), bounds.FIELD_ERRORS))
     return Refused(" ".join(f"{name}: {message}" for name, message in messages.items()), messages)

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
@@ -30,5 +32,13 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)
     app.jinja_env.globals["flashes"] = flashes.heard
-    app.context_processor(lambda: {"role": access.current_role(), "has_doors": access.has_doors()})
+    app.context_processor(lambda: {"role": _role_shown(), "has_doors": access.has_doors()})
     app.register_blueprint(bp)
+
+
+def _role_shown() -> access.Role | None:
+    # Error pages have this frame too, also where no route looked for the role before: they must not fail in turn.
+    try:
+        return access.current_role()
+    except (DBAPIError, PoolTimeout):
+        return None

@@ -5,10 +5,13 @@ import hmac
 import ipaddress
 import time
 from enum import StrEnum
+from uuid import UUID, uuid4
 
-from flask import Request, current_app, request, session
+from flask import Request, current_app, g, request, session
 
 from spoils.config import Settings, current_settings
+from spoils.models import db
+from spoils.queue import logins
 
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts from its login."""
@@ -37,16 +40,13 @@ def closed_because() -> str | None:
 
 
 def current_role() -> Role | None:
-    """What the client of this request is; never touches the database."""
-    if not has_doors():
-        return Role.ADMIN if closed_because() is None else None
-    # The cookie's own signature is renewed with each request, so its age says nothing of the login.
-    if time.time() >= session.get("until", 0):
-        return None
-    for role, password in _passwords(current_settings()).items():
-        if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
-            return role
-    return None
+    """What the client of this request is, looked up once: for a login, by one row of the database."""
+    if "role" not in g:
+        # Where the database does not answer below, the page that says so is rendered for a stranger.
+        g.role = None
+        g.role = _role()
+    found: Role | None = g.role
+    return found
 
 
 def who() -> str:
@@ -61,9 +61,10 @@ def role_of(password: str) -> Role | None:
 
 
 def enter(role: Role) -> None:
-    """Begin a session; what stood in the old one is gone."""
-    session.clear()
+    """Begin a login; one that this browser had before ends."""
+    leave()
     session.permanent = True
+    session["login"] = str(uuid4())
     session["until"] = int(time.time()) + SESSION_SECONDS
     session["role"] = role.value
     # A session holds good for the password that it was begun with, and ends when that is changed.
@@ -71,7 +72,10 @@ def enter(role: Role) -> None:
 
 
 def leave() -> None:
-    """End the session."""
+    """End the login, in every copy of its cookie."""
+    if login := session.get("login"):
+        with db.engine.begin() as connection:
+            logins.end_login(connection, UUID(login))
     session.clear()
 
 
@@ -82,6 +86,25 @@ def from_here(asked: Request) -> bool:
     """
     host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
     return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))
+
+
+def _role() -> Role | None:
+    if not has_doors():
+        return Role.ADMIN if closed_because() is None else None
+    # The cookie's own signature is renewed with each request, so its age says nothing of the login. A cookie of a
+    # release before logins had ids could not be ended.
+    if "login" not in session or time.time() >= session["until"]:
+        return None
+    for role, password in _passwords(current_settings()).items():
+        if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
+            return None if _has_ended(session["login"]) else role
+    return None
+
+
+def _has_ended(login: str) -> bool:
+    # Not the session of the page, whose transaction the page begins itself.
+    with db.engine.connect() as connection:
+        return logins.has_ended(connection, UUID(login))
 
 
 def _loopback(address: str) -> bool:

@@ -7,8 +7,11 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Connection, text
 from werkzeug.routing import Rule
 
+from spoils.jobs.cleanup import LOGOUTS_KEPT_DAYS
+from spoils.queue import prune
 from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
 from tests.web.dashboard.pages import Visitor, actions, words
 from tests.web.dashboard.scenes import NOODLES, Scenes
@@ -159,6 +162,86 @@ def test_the_session_is_closed_to_scripts_other_sites_and_plain_http(stranger: V
 def test_logging_out_ends_the_session(admin: Visitor) -> None:
     assert admin.press("/logout").status_code == 303
     assert admin.client.get("/jobs").status_code == 303
+
+
+def copy_of(visitor: Visitor, app: Flask | None = None) -> Visitor:
+    """Somebody with the same cookie, as it is now; at another application where one is given."""
+    cookie = visitor.client.get_cookie("session")
+    assert cookie is not None
+    other = (app or visitor.client.application).test_client()
+    other.set_cookie("session", cookie.value)
+    return Visitor(other)
+
+
+def test_logging_out_ends_every_copy_of_the_cookies_of_that_login_and_no_other_login(
+    locked: Flask, admin: Visitor, scenes: Scenes
+) -> None:
+    task_id = scenes.task(state="failed")
+    other_login = Visitor(locked.test_client()).log_in(ADMIN)
+    early = copy_of(admin)
+    admin.see("/jobs")  # gives the cookie a new signature
+    late = copy_of(admin)
+    for visitor in (early, late):
+        assert visitor.client.get("/openapi.json").status_code == 200
+    admin.press("/logout")
+    for visitor in (early, late):
+        assert visitor.see("/jobs", 303).location.startswith("/login")
+        assert visitor.see("/api/docs", 303).location.startswith("/login")
+        assert visitor.client.get("/openapi.json").status_code == 401
+        pressed = visitor.press(f"/jobs/{task_id}/retries")
+        assert (pressed.status_code, pressed.location) == (303, "/login")
+        # The cookie that a second logout sets is no login either.
+        assert visitor.press("/logout").status_code == 303
+        assert visitor.see("/jobs", 303).location.startswith("/login")
+    assert scenes.state(task_id) == "failed"
+    other_login.see("/jobs")
+    assert admin.log_in(ADMIN).see("/jobs").status_code == 200
+
+
+def test_logging_in_ends_the_login_of_before(viewer: Visitor) -> None:
+    copied = copy_of(viewer)
+    token = viewer.token()
+    logged_in = viewer.client.post("/login", data={"csrf_token": token, "password": ADMIN})
+    assert logged_in.status_code == 303
+    assert copied.see("/jobs", 303).location.startswith("/login")
+    viewer.see("/jobs")
+
+
+def test_a_session_of_a_release_whose_logins_could_not_be_ended_is_refused(admin: Visitor) -> None:
+    with admin.client.session_transaction() as session:
+        del session["login"]
+    assert admin.see("/jobs", 303).location.startswith("/login")
+
+
+def test_a_logout_is_forgotten_when_its_cookies_have_ended_by_themselves(
+    admin: Visitor, connection: Connection
+) -> None:
+    copied = copy_of(admin)
+    admin.press("/logout")
+    age = text("UPDATE spoils_logouts SET at = now() - CAST(:age AS interval)")
+    connection.execute(age, {"age": "12 hours 10 minutes"})
+    assert prune.prune_logouts(connection, days=LOGOUTS_KEPT_DAYS) == 0
+    copied.see("/jobs", 303)
+    connection.execute(age, {"age": "24 hours 10 minutes"})
+    assert prune.prune_logouts(connection, days=LOGOUTS_KEPT_DAYS) == 1
+
+
+def test_while_the_database_is_away_a_session_gets_a_page_that_says_so(
+    make_app: MakeApp, admin: Visitor
+) -> None:
+    token = admin.token()
+    away = make_app(**{**LOCKED, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
+    client = copy_of(admin, away).client
+    for path in ("/jobs", "/login", "/api/docs", "/openapi.json"):
+        response = client.get(path)
+        assert response.status_code == 503, path
+        assert "The database does not answer." in words(response)
+    # The login has not ended, so the cookie stays.
+    assert client.post("/logout", data={"csrf_token": token}).status_code == 503
+    # Pages of errors that need no database do not fail in turn.
+    assert client.get("/nothing").status_code == 404
+    assert client.post("/logout").status_code == 400
+    assert client.get("/jobs").status_code == 503
 
 
 def test_a_session_ends_12_hours_after_its_login_whatever_was_asked_meanwhile(admin: Visitor) -> None:

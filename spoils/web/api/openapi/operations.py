@@ -60,7 +60,8 @@ def whole(least: int, most: int, otherwise: int) -> Schema:
 
 IDEMPOTENCY_KEY = argument(
     "Idempotency-Key",
-    "A text of your own for this request. Sent again within 24 h, it does nothing again and gets its first answer.",
+    "A text of your own for this request. Sent again within 24 h, it does nothing again and gets its first answer. "
+    "Only with a token: without one it is refused with 400.",
     {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     place="header",
 )
@@ -104,7 +105,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("api.jobs.create_batch", "POST"): Operation(
         "Enqueue many jobs",
-        description=f"Up to {bounds.BATCH:,} and 8 MiB, as an array or as lines of JSON; all of them or none.",
+        description=f"Up to {bounds.BATCH:,} and 8 MiB, as an array or as lines of JSON; all of them or none. The body "
+        f"has at most {bounds.BATCH_MARKS:,} brackets, braces, commas, quotes and line ends, and each payload 64 KiB.",
         body=MANY_ORDERS,
         answers={200: ("All of them were enqueued, or were there already.", "Batch")},
         errors=(413, 415),
