@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from spoils.barcode import is_barcode, normalise
+from spoils.barcode import is_barcode, spellings
 from spoils.models import Task, TaskState
 from spoils.queue import listing
 from spoils.web.dashboard import cursor, formats, lookback
@@ -112,9 +112,8 @@ def find_jobs(session: Session, search: Search | Words, filters: Filters, strip:
 
 def _by_field(session: Session, search: Search, strip: Strip) -> Found:
     """A barcode is found however its zeros were written."""
-    values = {search.value}
-    if search.field == "barcode" and is_barcode(search.value):
-        values.add(normalise(search.value))
+    is_code = search.field == "barcode" and is_barcode(search.value)
+    values = spellings(search.value) if is_code else {search.value}
     rows = _rows(lookback.with_field(session, search.field, values), strip)
     more = f" The last {len(rows)} are shown." if len(rows) >= listing.PAGE else ""
     return Found(search.title, rows, f"{lookback.REACH}{more}")

@@ -183,8 +183,9 @@ def test_jobs_are_found_by_a_barcode_however_its_zeros_are_written(
     admin: Visitor, scenes: Scenes, written: str
 ) -> None:
     found = {
-        scenes.task(state=state, metadata={"type": "FetchProductJob", "barcode": "0737628064502"})
+        scenes.task(state=state, metadata={"type": "FetchProductJob", "barcode": stored})
         for state in STATES
+        for stored in ("737628064502", "0737628064502", "00737628064502")
     }
     other = scenes.task(metadata={"type": "FetchProductJob", "barcode": "3017620422003"})
     response = admin.see(f"/jobs?q=barcode:{written}")
