@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from spoils.models import Attempt, Task
 from spoils.queue import failure_groups, inspect
 from spoils.queue.failure_groups import Group, Look, Seen
+from spoils.queue.run_times import last_ran_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import ErrorView, TaskRow, error_view, named, ran_ms, task_row
+from spoils.web.dashboard.task_row import ErrorView, TaskRow, error_view, named, task_rows
 from spoils.web.dashboard.traceback_view import Part, last_of_ours, parts
 from spoils.web.masking import masked_text
 
@@ -127,7 +128,7 @@ def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> 
         group=row,
         error=ErrorView(row.name, row.message),
         traceback=parts(masked_text(attempt.traceback)) if attempt and attempt.traceback else (),
-        rows=tuple(task_row(task, strip.now) for task in members),
+        rows=task_rows(session, members, strip.now),
     )
 
 
@@ -225,7 +226,7 @@ def _trial(session: Session, task_id: UUID, strip: Strip) -> Trial | None:
         id=str(task.id),
         short_id=str(task.id)[-8:],
         state=VIEWS[task.state],
-        ran=formats.run_time(ran_ms(task)),
+        ran=formats.run_time(last_ran_ms(session, [task]).get(task.id)),
         changed=formats.moment(task.updated_at, strip.now),
         message=told,
         ended=task.state.value in ("failed", "finished", "retried"),

@@ -1,6 +1,5 @@
 """The list of jobs, as its page needs it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +15,7 @@ from spoils.web.dashboard.filters import Filters, Search, Words
 from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.states import ORDER, VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, task_row
+from spoils.web.dashboard.task_row import TaskRow, task_rows
 from spoils.web.masking import masked_text
 
 CUT_OFF = f"Looked at {listing.FAR:,} jobs of a state; there are others beyond. Go on by the button."
@@ -74,8 +73,9 @@ def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
         page = patience.read(JOBS, lambda: _page(session, filters)) or NOTHING
     else:
         page = NOTHING  # the exact counts say so: nothing to search a large table for
+    rows = patience.read(JOBS, lambda: task_rows(session, page.tasks, strip.now)) or ()
     return JobList(
-        rows=_rows(page.tasks, strip),
+        rows=rows,
         tabs=tuple(
             Tab(
                 VIEWS[state] if state else None,
@@ -114,7 +114,7 @@ def _by_field(session: Session, search: Search, strip: Strip) -> Found:
     """A barcode is found however its zeros were written."""
     is_code = search.field == "barcode" and is_barcode(search.value)
     values = spellings(search.value) if is_code else {search.value}
-    rows = _rows(lookback.with_field(session, search.field, values), strip)
+    rows = task_rows(session, lookback.with_field(session, search.field, values), strip.now)
     more = f" The last {len(rows)} are shown." if len(rows) >= listing.PAGE else ""
     return Found(search.title, rows, f"{lookback.REACH}{more}")
 
@@ -128,7 +128,7 @@ def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -
     reach = f"Looked at the last error of {listing.FAR:,} {word} jobs; there are others beyond. Go on by the button."
     return Found(
         search.title,
-        _rows(tasks, strip),
+        task_rows(session, tasks, strip.now),
         reach if page.cut_off else f"Looked at the last error of all {word} jobs.",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
@@ -151,10 +151,6 @@ def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> li
         older_than=filters.older_than,
         newer_than=filters.newer_than,
     )
-
-
-def _rows(tasks: Sequence[Task], strip: Strip) -> tuple[TaskRow, ...]:
-    return tuple(task_row(task, strip.now) for task in tasks)
 
 
 def _by_state(filters: Filters, strip: Strip) -> dict[TaskState | None, int]:
