@@ -26,7 +26,7 @@ def index() -> ResponseReturnValue:
     if _exist(state, task_type):
         page = listing.page_of_tasks(
             db.session,
-            state=state,
+            states=(state,) if state else tuple(TaskState),
             task_type=task_type,
             older_than=older,
             newer_than=newer,

@@ -1,7 +1,7 @@
 """The failed jobs in groups, as their pages need them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,6 +25,7 @@ WINDOWS: Mapping[str, timedelta | None] = {
 }
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "all": "all"}
 SHOWN = 50
+MEMBERS = 50
 SPARK_HEIGHT = 28.0
 
 
@@ -81,14 +82,16 @@ class GroupPage:
     error: ErrorView
     traceback: tuple[Part, ...]
     rows: tuple[TaskRow, ...]
+    listed: str
+    """How many of the group `rows` are, where they are not all."""
+    window: str
 
 
 def list_errors(
     session: Session, strip: Strip, *, window: str, since: str | None, tried: tuple[str, UUID] | None
 ) -> Errors:
     """All groups within `window`; with `since`, only those that are new since that release."""
-    span = WINDOWS[window]
-    found = failure_groups.look(session, now=strip.now, since=strip.now - span if span else None)
+    found = failure_groups.look(session, now=strip.now, since=_since(window, strip.now))
     releases = failure_groups.releases(session)
     began = dict(releases)
     groups = found.groups
@@ -109,11 +112,14 @@ def list_errors(
     )
 
 
-def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> GroupPage | None:
-    """One group; None where nothing in it is failed now, and nothing of it was just tried."""
-    found = failure_groups.look(session, now=strip.now, since=None)
+def show_group(
+    session: Session, key: str, strip: Strip, *, window: str, tried: UUID | None
+) -> GroupPage | None:
+    """One group within `window`; None where nothing in it is failed."""
+    since = _since(window, strip.now)
+    found = failure_groups.look(session, now=strip.now, since=since)
     group = next((each for each in found.groups if each.key == key), None)
-    members = failure_groups.members(session, key, 20)
+    members = failure_groups.members(session, key, MEMBERS, since=since)
     if group is None and members:
         group = Group(key, members[0].id, None, members[-1].updated_at, members[0].updated_at, len(members))
     if group is None:
@@ -122,6 +128,8 @@ def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> 
     releases = failure_groups.releases(session)
     known = _Known(session, seen, _newest(releases), strip, (key, tried) if tried else None)
     row = _rows((group,), known)[0]
+    if not found.whole:
+        row = replace(row, count=f"{row.count}+")  # among those that failed before there may be more
     attempts = failure_groups.attempts_by_id(session, [group.attempt] if group.attempt else [])
     attempt = next(iter(attempts.values()), None)
     return GroupPage(
@@ -129,7 +137,14 @@ def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> 
         error=ErrorView(row.name, row.message),
         traceback=parts(masked_text(attempt.traceback)) if attempt and attempt.traceback else (),
         rows=task_rows(session, members, strip.now),
+        listed=f"the last {len(members)} of {row.count}" if group.count > len(members) else "",
+        window=window,
     )
+
+
+def _since(window: str, now: datetime) -> datetime | None:
+    span = WINDOWS[window]
+    return now - span if span else None
 
 
 @dataclass(frozen=True, slots=True)
