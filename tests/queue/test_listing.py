@@ -45,9 +45,10 @@ def ids(page: listing.Page) -> list[UUID]:
     ("chosen", "where"),
     [
         ({}, "true"),
-        ({"state": TaskState.FINISHED}, "state = 'finished'"),
+        ({"states": (TaskState.FINISHED,)}, "state = 'finished'"),
+        ({"states": (TaskState.NEW, TaskState.RETRIED)}, "state IN ('new', 'retried')"),
         ({"task_type": "type1"}, "task_type = 'type1'"),
-        ({"state": TaskState.FAILED, "task_type": "type0"}, "state = 'failed' AND task_type = 'type0'"),
+        ({"states": (TaskState.FAILED,), "task_type": "type0"}, "state = 'failed' AND task_type = 'type0'"),
     ],
 )
 def test_pages_down_and_up_again_show_each_row_once_in_order(
@@ -164,7 +165,7 @@ def test_what_waits_of_a_rare_type_is_found_at_once_however_much_waits(
     assert found == expected(rows, "state = 'new' AND task_type = 'type1'")
 
 
-@pytest.mark.parametrize("chosen", [{}, {"state": TaskState.NEW}, {"task_type": "sample"}], ids=str)
+@pytest.mark.parametrize("chosen", [{}, {"states": (TaskState.NEW,)}, {"task_type": "sample"}], ids=str)
 def test_moments_beyond_python_s_years_end_no_paging(
     session: Session, rows: Rows, chosen: dict[str, Any]
 ) -> None:

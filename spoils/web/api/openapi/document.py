@@ -10,7 +10,14 @@ from spoils import __version__
 from spoils.config import Settings
 from spoils.job import Job
 from spoils.job.registry import registry
-from spoils.web.api.openapi.operations import DESCRIPTIONS, IDEMPOTENCY_KEY, Operation, of, path_arguments
+from spoils.web.api.openapi.operations import (
+    DESCRIPTIONS,
+    ENQUEUED,
+    IDEMPOTENCY_KEY,
+    Operation,
+    of,
+    path_arguments,
+)
 from spoils.web.api.openapi.schemas import SCHEMAS, Schema, record, ref
 from spoils.web.api.order import OrderIn
 from spoils.web.api.tokens import OPEN_READS
@@ -127,7 +134,7 @@ def _enqueueing(job_class: type[Job], schemas: dict[str, Schema]) -> Operation:
         tag="Job classes",
         description=inspect.cleandoc(job_class.__doc__ or ""),
         body={"application/json": ref(name)},
-        answers={200: ("It was enqueued, or the same unique job was there already.", f"{name}Enqueued")},
+        answers={200: (ENQUEUED, f"{name}Enqueued")},
         errors=(413, 415, 422),
         writes=True,
     )

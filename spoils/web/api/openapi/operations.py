@@ -21,6 +21,7 @@ DESCRIPTIONS = {
     429: "A client without a token asks too often, or the queue is full.",
     503: "The database does not answer, or took too long.",
 }
+ENQUEUED = "It was enqueued, or with `duplicate` the same unique job waits or runs already. `Location` is where it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Enqueue a job of any class",
         description="By the name of its class, of its endpoint, or its task type; now, or not before a moment.",
         body=ONE_ORDER,
-        answers={
-            201: ("It was enqueued; `Location` is where it is.", "Enqueued"),
-            200: ("The same unique job waits or runs already; nothing was added.", "Enqueued"),
-        },
+        answers={200: (ENQUEUED, "Enqueued")},
         errors=(413, 415, 422),
         writes=True,
     ),
