@@ -50,7 +50,7 @@ def test_the_sentence_of_health_is_on_every_page(admin: Visitor, scenes: Scenes)
     for path in ("/jobs", "/products"):
         page = words(admin.see(path))
         assert "1 job of type mail waits and no live worker takes that type. The oldest waits 13 min." in page
-    assert "/jobs?state=new&type=mail" in links(admin.see("/jobs"))
+    assert "/jobs?state=waiting&type=mail" in links(admin.see("/jobs"))
 
 
 def test_a_row_tells_what_where_and_since_when(admin: Visitor, scenes: Scenes) -> None:

@@ -15,7 +15,7 @@ DESCRIPTIONS = {
     404: "There is no such thing.",
     409: "The state of the job does not allow it, or a unique twin stands in the way. Nothing was done.",
     413: "The body is too large.",
-    414: "The address is longer than 4,094 bytes; the server answers this before the API, as HTML.",
+    414: "Method, address and version are longer than 4,094 bytes. The server answers this before the API, in HTML.",
     415: "The body is not of the content type needed.",
     422: "The body does not fit, or the Idempotency-Key came with another request. Nothing was done.",
     429: "A client without a token asks too often, or the queue is full.",
