@@ -1,7 +1,7 @@
 """The failed jobs in groups, as their pages need them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -98,7 +98,7 @@ def list_errors(
     seen = failure_groups.seen(session, [each.key for each in groups[: 4 * SHOWN]])
     if since in began:
         groups = tuple(each for each in groups if _first(each, seen) >= began[since])
-    rows = _rows(groups[:SHOWN], _Known(session, seen, _newest(releases), strip, tried))
+    rows = _rows(groups[:SHOWN], _Known(session, seen, _newest(releases), strip, tried, found.whole))
     return Errors(
         groups=rows,
         summary=_summary(found, strip),
@@ -126,10 +126,8 @@ def show_group(
         return None
     seen = failure_groups.seen(session, [key])
     releases = failure_groups.releases(session)
-    known = _Known(session, seen, _newest(releases), strip, (key, tried) if tried else None)
+    known = _Known(session, seen, _newest(releases), strip, (key, tried) if tried else None, found.whole)
     row = _rows((group,), known)[0]
-    if not found.whole:
-        row = replace(row, count=f"{row.count}+")  # among those that failed before there may be more
     attempts = failure_groups.attempts_by_id(session, [group.attempt] if group.attempt else [])
     attempt = next(iter(attempts.values()), None)
     return GroupPage(
@@ -156,6 +154,8 @@ class _Known:
     newest: tuple[str, datetime] | None
     strip: Strip
     tried: tuple[str, UUID] | None
+    whole: bool
+    """Whether all that failed was looked at: else a group may have more than were found."""
 
 
 def _rows(groups: tuple[Group, ...], known: _Known) -> tuple[GroupRow, ...]:
@@ -176,7 +176,7 @@ def _row(group: Group, attempt: Attempt | None, known: _Known) -> GroupRow:
         message=error.message if error.name else "",
         place=_place(attempt),
         types=", ".join(types[:3]) + (f" and {len(types) - 3} more" if len(types) > 3 else ""),
-        count=formats.number(group.count),
+        count=f"{formats.number(group.count)}{'' if known.whole else '+'}",
         bars=_bars(group.bins),
         first=formats.moment(first, now),
         last=formats.moment(of.last_at if of else group.last_at, now),

@@ -115,16 +115,22 @@ def _standing(strip: Strip, names: Sequence[str], state: TaskState) -> int:
 
 def _drain(strip: Strip, names: Sequence[str], figures: Figures) -> str:
     """How long what is due takes at the rate of the last whole minutes, or why it does not end."""
-    due = {name: max(_waiting(strip, [name]) - figures.later.get(name, 0), 0) for name in names}
-    ended = {name: _ended_lately(name, figures) for name in names}
-    stuck = {name: why for name in names if due[name] and (why := _stuck(strip, name, ended[name]))}
+    due = {
+        name: max(_waiting(strip, [name]) - figures.later.get(name, 0), 0)
+        for name in names
+        if name in strip.due_for
+    }
+    ended = {name: _ended_lately(name, figures) for name in due}
+    stuck = {name: why for name in due if (why := _stuck(strip, name, ended[name]))}
     if stuck and len(names) == 1:
         return stuck[names[0]]
     if stuck:
         return formats.counted(len(stuck), "type does not drain", "types do not drain")
-    if not any(due.values()):
+    if not due:
         return "–"
-    return formats.span(max(sum(due.values()) / sum(ended.values()) * RATE_MINUTES * 60, 1))
+    # Of a type that is cut more may be not due than is known.
+    at_most = "at most " if any(figures.is_cut(name) for name in due) else ""
+    return at_most + formats.span(max(sum(due.values()) / sum(ended.values()) * RATE_MINUTES * 60, 1))
 
 
 def _stuck(strip: Strip, name: str, ended: int) -> str:

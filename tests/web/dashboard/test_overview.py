@@ -89,6 +89,19 @@ def test_what_does_not_drain_says_why(
     assert whole.endswith("1 min" if told == "1 min" else "1 type does not drain")
 
 
+def test_where_not_all_that_is_not_due_was_looked_at_a_drain_takes_that_long_at_most(
+    admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoils.queue.ahead.MOST", 20)
+    scenes.at_work("mail")
+    scenes.ended(10, minutes_ago=2, task_type="mail")
+    for number in range(30):
+        scenes.task(task_type="mail", due_in=600 + number)
+    assert row_of(admin.see("/").text, "mail").endswith("–")  # nothing is due
+    scenes.task(task_type="mail", due_in=-5)
+    assert row_of(admin.see("/").text, "mail").endswith("at most 5 min 30 s")
+
+
 def test_a_worker_that_claims_nothing_more_takes_no_type(admin: Visitor, scenes: Scenes) -> None:
     worker_id = scenes.at_work("mail")
     scenes.task(task_type="mail", due_in=-5)
