@@ -104,9 +104,9 @@ def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
     runs = task.state is TaskState.IN_PROGRESS
     ran_ms = running_ms(task, now) if runs else finished_ms(task)
     if ran_ms is not None:
-        since = task.claimed_at or task.updated_at
         until = now if runs else task.updated_at
-        found.append(_Run(since, max(until, since), task.state.value, task.attempts, ran_ms))
+        since = min(task.claimed_at or task.updated_at, until)
+        found.append(_Run(since, until, task.state.value, task.attempts, ran_ms))
     return found
 
 

@@ -101,3 +101,9 @@ def test_a_run_time_that_is_unknown_is_not_told() -> None:
 def test_what_another_system_runs_is_drawn_from_its_last_change() -> None:
     life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80)))
     assert life.spans[0].words == "ran 1 min"
+
+
+@pytest.mark.parametrize("column", ["claimed_at", "updated_at"])
+def test_a_run_that_begins_after_now_does_not_leave_the_drawing(column: str) -> None:
+    life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80), **{column: NOW.replace(year=9999)}))
+    assert life.spans[0].words == "ran 0 ms"
