@@ -18,6 +18,12 @@ def normalise(code: str) -> str:
     return bare.zfill(8) if len(bare) <= 8 else bare.zfill(13)
 
 
+def spellings(code: str) -> set[str]:
+    """Every way to write this barcode in 8 to 14 digits: a payload holds it as it was given."""
+    bare = code.lstrip("0")
+    return {bare.zfill(length) for length in range(8, 15)}
+
+
 def is_barcode(code: object) -> bool:
     """Tell whether this is 8 to 14 ASCII digits and nothing else."""
     return isinstance(code, str) and _BARCODE.fullmatch(code) is not None

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from spoils.barcode import Barcode, is_barcode, normalise
+from spoils.barcode import Barcode, is_barcode, normalise, spellings
 
 BARCODE = TypeAdapter(Barcode)
 
@@ -85,3 +85,11 @@ def test_what_is_accepted_is_ascii_digits_and_nothing_else(text: str) -> None:
 
 def test_its_json_schema_tells_the_pattern() -> None:
     assert BARCODE.json_schema()["pattern"] == "^[0-9]{8,14}$"
+
+
+@given(st.text("0123456789", min_size=8, max_size=14))
+def test_the_spellings_of_a_barcode_are_those_that_normalise_alike(code: str) -> None:
+    written = spellings(code)
+    assert code in written
+    assert all(is_barcode(one) and normalise(one) == normalise(code) for one in written)
+    assert len(written) == 15 - max(8, len(code.lstrip("0")))

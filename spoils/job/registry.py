@@ -45,6 +45,13 @@ class Registry:
         """The class whose endpoint is /api/jobs/<endpoint>."""
         return self._by_endpoint.get(endpoint)
 
+    def named(self, name: str) -> list[type["Job"]]:
+        """The public classes that a caller may mean: that of this name or endpoint, else those of this task type."""
+        found = self._by_endpoint.get(name) or self._by_name.get(name)
+        if found is not None and not found.hidden:
+            return [found]
+        return [job_class for job_class in self.public() if job_class.task_type == name]
+
     def endpoints(self) -> list[str]:
         """Every endpoint under /api/jobs/ that a class has, in the order of the alphabet."""
         return sorted(self._by_endpoint)

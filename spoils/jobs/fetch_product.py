@@ -4,8 +4,8 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from spoils import __version__
-from spoils.barcode import Barcode
+from spoils import __version__, wire
+from spoils.barcode import Barcode, normalise
 from spoils.clients.openfoodfacts import FetchedProduct, OpenFoodFacts, OpenFoodFactsError, UpstreamBusy
 from spoils.config import current_settings
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater
@@ -28,6 +28,15 @@ class FetchProductJob(Job):
     def backoff(self, attempt: int) -> float:
         """60, 120, 240 s."""
         return 60.0 * float(2**attempt)
+
+    def uniq_hash(self) -> str | None:
+        """One hash for a product, however the zeros of its barcode are written; the payload stays as given.
+
+        fang hashes the payload as given. The two agree where the barcode is normalised (13 digits, or 8); of others, a
+        Rust program that shares the table may enqueue a duplicate, which fetches the product once more. A row keeps
+        the hash that it was enqueued with.
+        """
+        return wire.uniq_hash({**self.to_wire(), "barcode": normalise(self.barcode)})
 
     def run(self, queue: Queue) -> Outcome | None:
         """The product, the enqueued analysis and this task's completion are committed at once."""

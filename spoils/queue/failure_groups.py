@@ -179,7 +179,9 @@ def attempts_by_id(session: Session, ids: Collection[int]) -> Mapping[int, Attem
     return {row.id: row for row in session.scalars(select(Attempt).where(Attempt.id.in_(ids)))}
 
 
-def members(session: Session, key: str, limit: int) -> Sequence[Task]:
-    """The tasks of a group that failed last, the last first."""
+def members(session: Session, key: str, limit: int, *, since: datetime | None = None) -> Sequence[Task]:
+    """The tasks of a group that failed last, not before `since`, the last first."""
     statement = select(Task).where(Task.id.in_(newest_in(key, limit)))
+    if since is not None:
+        statement = statement.where(Task.updated_at >= since)
     return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id.desc()))

@@ -38,7 +38,7 @@ class Page:
 def page_of_tasks(
     session: Session,
     *,
-    state: TaskState | None = None,
+    states: Sequence[TaskState] = tuple(TaskState),
     task_type: str | None = None,
     words: Sequence[str] = (),
     older_than: Key | None = None,
@@ -50,7 +50,6 @@ def page_of_tasks(
     With `words` only those whose error has all of them, in letters of either case.
     """
     stretch = _Stretch(older_than, newer_than)
-    states = (state,) if state else tuple(TaskState)
     conditions = _narrowed(task_type, words)
     near = _few_that_wait(session, task_type) if task_type is not None and not words else None
     if conditions:

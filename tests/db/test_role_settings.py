@@ -157,7 +157,7 @@ def test_a_job_is_enqueued_claimed_performed_and_shown_whatever_its_database_set
             json={"type": "EffectJob", "payload": {"name": "✓ déjà vu"}},
             headers={"Authorization": f"Bearer {TOKEN}"},
         )
-        assert answer.status_code == 201
+        assert answer.status_code == 200
 
         def finished() -> None:
             assert connection.execute(text("SELECT state, retries FROM fang_tasks")).all() == [

@@ -45,9 +45,10 @@ def ids(page: listing.Page) -> list[UUID]:
     ("chosen", "where"),
     [
         ({}, "true"),
-        ({"state": TaskState.FINISHED}, "state = 'finished'"),
+        ({"states": (TaskState.FINISHED,)}, "state = 'finished'"),
+        ({"states": (TaskState.NEW, TaskState.RETRIED)}, "state IN ('new', 'retried')"),
         ({"task_type": "type1"}, "task_type = 'type1'"),
-        ({"state": TaskState.FAILED, "task_type": "type0"}, "state = 'failed' AND task_type = 'type0'"),
+        ({"states": (TaskState.FAILED,), "task_type": "type0"}, "state = 'failed' AND task_type = 'type0'"),
     ],
 )
 def test_pages_down_and_up_again_show_each_row_once_in_order(
@@ -77,7 +78,7 @@ def test_a_table_that_fits_one_page_has_no_way_on(session: Session, rows: Rows) 
     seeded(rows, 30)
     page = listing.page_of_tasks(session, limit=30)
     assert (len(page.tasks), page.newer, page.older) == (30, None, None)
-    assert listing.page_of_tasks(session, limit=30, state=TaskState.NEW).older is None
+    assert listing.page_of_tasks(session, limit=30, states=(TaskState.NEW,)).older is None
 
 
 def test_an_empty_table_is_an_empty_page(session: Session) -> None:
@@ -97,9 +98,9 @@ def test_a_page_of_a_state_is_read_from_its_index(
         cursor.execute(explaining(statement), parameters)  # type: ignore[attr-defined]
         plans.append("\n".join(row[0] for row in cursor.fetchall()))  # type: ignore[attr-defined]
 
-    page = listing.page_of_tasks(session, state=state)
-    listing.page_of_tasks(session, state=state, older_than=page.older)
-    listing.page_of_tasks(session, state=state, newer_than=page.older)
+    page = listing.page_of_tasks(session, states=(state,))
+    listing.page_of_tasks(session, states=(state,), older_than=page.older)
+    listing.page_of_tasks(session, states=(state,), newer_than=page.older)
     assert len(plans) == 3
     for plan in plans:
         assert f"fang_tasks_{'waiting' if state in WAITING else state}_idx" in plan, plan
@@ -151,12 +152,12 @@ def test_what_waits_of_a_rare_type_is_found_at_once_however_much_waits(
     rows.connection.execute(
         text("UPDATE fang_tasks SET updated_at = '2020-01-01' WHERE id = :id"), {"id": rare}
     )
-    page = listing.page_of_tasks(session, state=TaskState.NEW, task_type="rare")
+    page = listing.page_of_tasks(session, states=(TaskState.NEW,), task_type="rare")
     assert (ids(page), page.cut_off) == ([rare], False)
     # Of the others more wait than are read at once, so that all are found a stretch at a time.
     found, place = [], None
     while True:
-        page = listing.page_of_tasks(session, state=TaskState.NEW, task_type="type1", older_than=place)
+        page = listing.page_of_tasks(session, states=(TaskState.NEW,), task_type="type1", older_than=place)
         found += ids(page)
         if page.older is None:
             break
@@ -164,7 +165,7 @@ def test_what_waits_of_a_rare_type_is_found_at_once_however_much_waits(
     assert found == expected(rows, "state = 'new' AND task_type = 'type1'")
 
 
-@pytest.mark.parametrize("chosen", [{}, {"state": TaskState.NEW}, {"task_type": "sample"}], ids=str)
+@pytest.mark.parametrize("chosen", [{}, {"states": (TaskState.NEW,)}, {"task_type": "sample"}], ids=str)
 def test_moments_beyond_python_s_years_end_no_paging(
     session: Session, rows: Rows, chosen: dict[str, Any]
 ) -> None:

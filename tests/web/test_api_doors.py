@@ -18,6 +18,7 @@ OPEN: list[Case] = [
     ("GET", "/api/products/737628064502", None, 404),
     ("POST", "/api/jobs/fetch-product", {"barcode": "737628064502"}, 200),
     ("POST", "/api/jobs/analyze-ingredients", {"product_id": 1}, 200),
+    ("POST", "/api/jobs/AnalyzeIngredientsJob", {"product_id": 1}, 200),
 ]
 CLOSED: list[Case] = [
     ("GET", f"/api/jobs/{TASK}", None, 404),
@@ -28,6 +29,13 @@ CLOSED: list[Case] = [
         200,
     ),
     ("POST", "/api/jobs/cleanup", {}, 200),
+    ("POST", "/api/jobs/CleanupJob", {}, 200),
+    (
+        "POST",
+        "/api/jobs/send_notification",
+        {"user_id": 1, "notification_type": "email", "message": "hello"},
+        200,
+    ),
 ]
 
 

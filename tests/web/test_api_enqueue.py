@@ -1,5 +1,6 @@
 """POST /api/jobs/<name>: the guide's calls answer as the guide shows, and a unique job waits once."""
 
+import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -30,7 +31,7 @@ def test_a_fetch_is_answered_as_the_guide_shows_with_the_task_beside_it(
     assert answer == {"state": "new", "duplicate": False}
     assert (task.state, task.task_type, task.retries, task.attempts) == ("new", "fetch_product", 0, 0)
     assert task.metadata == {"type": "FetchProductJob", "barcode": BARCODE}
-    assert task.uniq_hash == uniq_hash(task.metadata)
+    assert task.uniq_hash == uniq_hash({**task.metadata, "barcode": "0737628064502"})
 
 
 def test_an_analysis_is_answered_as_the_guide_shows_with_the_task_beside_it(
@@ -65,6 +66,22 @@ def test_twenty_posts_of_one_barcode_leave_one_waiting_row(client: FlaskClient, 
     assert [answer["duplicate"] for answer in answers] == [False] + [True] * 19
     assert len({answer["id"] for answer in answers}) == 1
     assert rows.all("SELECT state, metadata->>'barcode' FROM fang_tasks") == [("new", BARCODE)]
+
+
+def test_the_spellings_of_one_barcode_are_one_unique_job_and_the_payload_stays_as_given(
+    client: FlaskClient, rows: Rows
+) -> None:
+    spelt = (BARCODE, "0737628064502", "00737628064502")
+    answers = [client.post(FETCH, json={"barcode": code}).get_json() for code in spelt]
+    assert [answer["duplicate"] for answer in answers] == [False, True, True]
+    assert len({answer["id"] for answer in answers}) == 1
+    assert rows.all("SELECT metadata->>'barcode' FROM fang_tasks") == [(BARCODE,)]
+
+
+def test_a_normalised_barcode_has_the_hash_that_fang_gives_it(client: FlaskClient, rows: Rows) -> None:
+    answer = client.post(FETCH, json={"barcode": "3017620422003"}).get_json()
+    fangs = hashlib.sha256(b'{"barcode":"3017620422003","type":"FetchProductJob"}').hexdigest()
+    assert rows.one(UUID(answer["id"])).uniq_hash == fangs
 
 
 def test_twenty_posts_at_once_leave_one_waiting_row(app: Flask, rows: Rows) -> None:

@@ -246,7 +246,7 @@ def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, conten
         ("POST", "/api/jobs/no-such-job", 404),
         ("POST", "/api/jobs/Fetch-Product", 404),
         ("POST", "/api/jobs/fetch-product/", 404),
-        ("POST", "/api/jobs/fetch_product", 404),
+        ("POST", "/api/jobs/fetch.product", 404),
         ("GET", "/api/jobs/1", 404),
         ("GET", "/api/jobs/00000000-0000-4000-8000-000000000000", 404),
         ("GET", "/api/jobs/00000000-0000-4000-8000-00000000000", 404),
@@ -282,9 +282,9 @@ def test_a_get_on_an_open_endpoint_is_a_wrong_method_and_not_a_closed_door(clien
 
 def test_an_unknown_job_is_answered_with_those_there_are(client: FlaskClient) -> None:
     error = sentence(client.post("/api/jobs/<b>bake", json={}, headers=DOOR), 404)
-    assert error.startswith('There is no job "<b>bake". There are: ')
-    for endpoint in ("analyze-ingredients", "cleanup", "fetch-product", "send-notification"):
-        assert endpoint in error
+    assert error.startswith('There is no job class "<b>bake". There are: ')
+    for name in ("AnalyzeIngredientsJob", "CleanupJob", "FetchProductJob", "SendNotificationJob"):
+        assert name in error
 
 
 @pytest.mark.parametrize(

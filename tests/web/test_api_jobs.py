@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskClient
 
+from spoils.job import Job, Queue
+from tests.classes import throw_away_classes
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
 
@@ -32,13 +34,57 @@ def get(client: FlaskClient, path: str, status: int = 200) -> dict:
     return response.get_json()
 
 
-@pytest.mark.parametrize("name", ["SendNotificationJob", "send-notification", "send_notification"])
+SPELT = ["SendNotificationJob", "send-notification", "send_notification"]
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_both_ways_of_enqueueing_take_each_spelling_and_answer_alike(
+    client: FlaskClient, rows: Rows, name: str
+) -> None:
+    by_address = client.post(f"{JOBS}/{name}", json=NOTE, headers=DOOR)
+    by_body = client.post(JOBS, json={"type": name, "payload": NOTE}, headers=DOOR)
+    for response in (by_address, by_body):
+        answer = response.get_json()
+        assert response.status_code == 200
+        assert response.headers["Location"] == f"{JOBS}/{answer['id']}"
+        assert (answer["state"], answer["duplicate"]) == ("new", False)
+        assert rows.one(UUID(answer["id"])).metadata == {"type": "SendNotificationJob", **NOTE}
+
+
+def test_both_ways_refuse_alike_a_type_of_several_classes_and_one_of_the_queue_s_own(
+    client: FlaskClient,
+) -> None:
+    with throw_away_classes():
+
+        class OneJob(Job):
+            task_type = "shared_type"
+            endpoint = "one"
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        class OtherJob(OneJob):
+            endpoint = "other"
+
+        several = '"shared_type" is the task type of several classes: OneJob, OtherJob. Name one of them.'
+        assert post(client, f"{JOBS}/shared_type", 404)["error"] == several
+        assert post(client, JOBS, 422, type="shared_type")["fields"]["type"] == several
+        for name in ("one", "OneJob"):
+            assert post(client, f"{JOBS}/{name}", 200)["state"] == post(client, JOBS, 200, type=name)["state"]
+    for own in ("BulkJob", "bulk", "gone"):
+        assert post(client, f"{JOBS}/{own}", 404)["error"].startswith(f'There is no job class "{own}".')
+        assert post(client, JOBS, 422, type=own)["error"].endswith(
+            post(client, f"{JOBS}/{own}", 404)["error"]
+        )
+
+
+@pytest.mark.parametrize("name", SPELT)
 def test_a_job_is_enqueued_by_the_name_of_its_class_its_endpoint_or_its_type(
     client: FlaskClient, rows: Rows, name: str
 ) -> None:
     response = client.post(JOBS, json={"type": name, "payload": NOTE}, headers=DOOR)
     answer = response.get_json()
-    assert response.status_code == 201
+    assert response.status_code == 200
     assert response.headers["Location"] == f"/api/jobs/{answer['id']}"
     assert answer == {
         "id": answer["id"],
@@ -56,22 +102,20 @@ def test_a_job_is_enqueued_by_the_name_of_its_class_its_endpoint_or_its_type(
 def test_it_waits_for_its_moment_and_has_its_priority(client: FlaskClient, rows: Rows) -> None:
     at = datetime(2099, 1, 2, 3, 4, 5, tzinfo=UTC)
     given = {"type": "CleanupJob", "scheduled_at": "2099-01-02T05:04:05+02:00", "priority": 2}
-    row = rows.one(UUID(post(client, JOBS, 201, **given)["id"]))
+    row = rows.one(UUID(post(client, JOBS, 200, **given)["id"]))
     assert (row.scheduled_at, row.priority) == (at, 2)
     other = {"type": "SendNotificationJob", "payload": {**NOTE, "message": "later"}}
-    odd = post(client, JOBS, 201, **other, scheduled_at="2099-01-03T03:03:05+23:59")
+    odd = post(client, JOBS, 200, **other, scheduled_at="2099-01-03T03:03:05+23:59")
     assert rows.one(UUID(odd["id"])).scheduled_at == at
     past = post(
-        client, JOBS, 201, type="SendNotificationJob", payload=NOTE, scheduled_at="0001-01-01T00:00:00Z"
+        client, JOBS, 200, type="SendNotificationJob", payload=NOTE, scheduled_at="0001-01-01T00:00:00Z"
     )
     assert datetime.now(UTC) - rows.one(UUID(past["id"])).scheduled_at < timedelta(minutes=5)
 
 
-def test_a_unique_twin_is_answered_with_200_and_the_task_that_is_there(
-    client: FlaskClient, rows: Rows
-) -> None:
+def test_a_unique_twin_is_answered_with_the_task_that_is_there(client: FlaskClient, rows: Rows) -> None:
     given = {"type": "FetchProductJob", "payload": {"barcode": "737628064502"}}
-    first = post(client, JOBS, 201, **given)
+    first = post(client, JOBS, 200, **given)
     second = post(client, JOBS, 200, **given)
     assert (second["id"], second["duplicate"]) == (first["id"], True)
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1

@@ -131,6 +131,7 @@ def test_a_job_is_shown_with_all_that_is_known_of_it(client: FlaskClient, rows: 
         "claimed_at": "2026-11-24T00:00:00.500000Z",
         "claimed_by": str(worker),
         "cancel_requested_at": None,
+        "ran_ms": None,
         "attempt_log": [],
     }
     assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)

@@ -48,7 +48,7 @@ ASKED = [
     ("POST", "/api/jobs/fetch-product"),
 ]  # fmt: skip
 ASKED_BRIEFLY = [
-    *(("GET", path) for path in ("/jobs", "/health", "/openapi.json", "/static/spoils.css", "/nothing")),
+    *(("GET", path) for path in ("/jobs", "/health", "/openapi.json", "/static/base.css", "/nothing")),
     *(("POST", path) for path in ("/login", "/api/jobs/batch", "/api/jobs/fetch-product")),
 ]
 

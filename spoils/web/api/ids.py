@@ -25,4 +25,4 @@ def task_id_of(text: str) -> UUID:
 
 def is_name(text: str) -> bool:
     """Whether this stands for an address of another kind, and never for a job."""
-    return text in RESERVED_ENDPOINTS or registry.at_endpoint(text) is not None
+    return text in RESERVED_ENDPOINTS or bool(registry.named(text))

@@ -9,26 +9,25 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from spoils.errors import PayloadError
 from spoils.job.definition import RESERVED_ENDPOINTS
-from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
 from spoils.queue.enqueue_many import Order
 from spoils.web.api import answers, body, idempotency
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
-from spoils.web.api.order import Refused, read_job, read_order
+from spoils.web.api.order import Refused, class_named, read_job, read_order
 from spoils.web.errors import answer
 
 
-@routes.post("/<endpoint>")
-def create(endpoint: str) -> ResponseReturnValue:
-    """Enqueue the job class of that endpoint; the body is its payload."""
-    job_class = registry.at_endpoint(endpoint)
-    if job_class is None:
-        if endpoint in RESERVED_ENDPOINTS:
-            raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
-        known = ", ".join(registry.endpoints())
-        abort(404, f'There is no job "{endpoint[:100]}". There are: {known}.')
+@routes.post("/<name>")
+def create(name: str) -> ResponseReturnValue:
+    """Enqueue a job of the class that the address names; the body is its payload."""
+    if name in RESERVED_ENDPOINTS:
+        raise MethodNotAllowed(["GET", "HEAD", "OPTIONS"])
+    try:
+        job_class = class_named(name)
+    except Refused as exc:
+        abort(404, str(exc))
     text, given = body.json_object()
     try:
         job = read_job(job_class, given, text)
@@ -39,12 +38,12 @@ def create(endpoint: str) -> ResponseReturnValue:
 
 @routes.post("")
 def create_any() -> ResponseReturnValue:
-    """Enqueue a job of any class by name, now or not before a moment, first or last. 201, or 200 for a twin."""
+    """Enqueue a job of any class by name, now or not before a moment, first or last."""
     _, given = body.json_object()
     try:
         order = read_order(given)
         more = {"type": type(order.job).__name__, "payload": answers.payload(order.job)}
-        return _put(order, more, created=201)
+        return _put(order, more)
     except (Refused, PayloadError) as exc:
         return refusal(exc)
 
@@ -55,12 +54,12 @@ def refusal(error: Refused | PayloadError) -> ResponseReturnValue:
     return answer(422, str(error), **fields)
 
 
-def _put(order: Order, more: dict[str, Any], *, created: int = 200) -> ResponseReturnValue:
+def _put(order: Order, more: dict[str, Any]) -> ResponseReturnValue:
     def answer_to(enqueued: Enqueued) -> Answer:
         return Answer(
-            200 if enqueued.duplicate else created,
+            200,  # as the guide's endpoints answer; `duplicate` tells whether it was there before
             answers.told(order.job, enqueued, more),
-            location=None if created == 200 else url_for("api.jobs.show", task_id=enqueued.id),
+            location=url_for("api.jobs.show", task_id=enqueued.id),
             after=lambda: log_enqueued(order.job, enqueued),
         )
 

@@ -74,7 +74,7 @@ def read_order(given: object) -> Order:
         order = OrderIn.model_validate(given)
     except ValidationError as exc:
         raise _refused(exc) from exc
-    job_class = _class_named(order.type)
+    job_class = class_named(order.type)
     return Order(read_job(job_class, order.payload), order.scheduled_at, order.priority)
 
 
@@ -108,18 +108,16 @@ def _text_of(payload: dict[str, Any]) -> bytes:
     return text
 
 
-def _class_named(name: str) -> type[Job]:
-    known_here = registry.public()
-    if (found := registry.get(name) or registry.at_endpoint(name)) in known_here and found is not None:
-        return found
-    of_type = [job_class for job_class in known_here if job_class.task_type == name]
-    if len(of_type) == 1:
-        return of_type[0]
-    known = ", ".join(sorted(one.__name__ for one in known_here))
+def class_named(name: str) -> type[Job]:
+    """The class that a caller names by its name, its endpoint or its task type. Raises Refused."""
+    found = registry.named(name)
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sorted(one.__name__ for one in found or registry.public()))
     sentence = (
-        f'There is no job class "{name[:100]}". There are: {known}.'
-        if not of_type
-        else f'"{name[:100]}" is the task type of several classes: name the class itself.'
+        f'"{name[:100]}" is the task type of several classes: {known}. Name one of them.'
+        if found
+        else f'There is no job class "{name[:100]}". There are: {known}.'
     )
     raise Refused(sentence, {"type": sentence})
 

@@ -26,7 +26,7 @@ def index() -> ResponseReturnValue:
     if _exist(state, task_type):
         page = listing.page_of_tasks(
             db.session,
-            state=state,
+            states=(state,) if state else tuple(TaskState),
             task_type=task_type,
             older_than=older,
             newer_than=newer,
@@ -34,7 +34,7 @@ def index() -> ResponseReturnValue:
         )
     return jsonify(
         {
-            "jobs": [serialize.task(row) for row in page.tasks],
+            "jobs": serialize.tasks(db.session, page.tasks),
             "older": cursor.encode(*page.older) if page.older else None,
             "newer": cursor.encode(*page.newer) if page.newer else None,
         }
@@ -51,7 +51,8 @@ def show(task_id: str) -> ResponseReturnValue:
     if row is None:
         abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
     attempts = [serialize.attempt(one) for one in inspect.attempts_of(db.session, row.id)]
-    response = jsonify({**serialize.task(row), "attempt_log": attempts})
+    (job,) = serialize.tasks(db.session, [row])
+    response = jsonify({**job, "attempt_log": attempts})
     response.add_etag()
     if full:
         response.headers["Retry-After"] = "1"

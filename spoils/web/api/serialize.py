@@ -1,10 +1,13 @@
 """How rows look in the API."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from spoils.models import Attempt, IngredientAnalysis, Product, Schedule, Task, Worker
 from spoils.outcome import Ending
+from spoils.queue.inspect import Session
+from spoils.queue.run_times import last_ran_ms
 from spoils.queue.tally import Tally
 from spoils.web.masking import masked, masked_text
 
@@ -14,8 +17,13 @@ def moment(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
 
 
-def task(row: Task) -> dict[str, Any]:
-    """A task; secrets in its payload and its error are masked."""
+def tasks(session: Session, rows: Sequence[Task]) -> list[dict[str, Any]]:
+    """Tasks; secrets in their payloads and errors are masked."""
+    ran = last_ran_ms(session, rows)
+    return [_task(row, ran.get(row.id)) for row in rows]
+
+
+def _task(row: Task, ran_ms: float | None) -> dict[str, Any]:
     return {
         "id": str(row.id),
         "state": row.state.value,
@@ -32,6 +40,7 @@ def task(row: Task) -> dict[str, Any]:
         "claimed_at": moment(row.claimed_at),
         "claimed_by": str(row.claimed_by) if row.claimed_by else None,
         "cancel_requested_at": moment(row.cancel_requested_at),
+        "ran_ms": None if ran_ms is None else round(ran_ms),
     }
 
 

@@ -91,8 +91,7 @@ def _bytes_of(token: str) -> bytes:
 def _open_by_default() -> bool:
     named = request.view_args or {}
     if request.endpoint == "api.jobs.create":
-        job_class = registry.at_endpoint(named.get("endpoint", ""))
-        return job_class is None or job_class.open
+        return all(job_class.open for job_class in registry.named(named.get("name", "")))
     if request.endpoint in BY_NAME and is_name(named.get("task_id", "")):
         return True  # answered with 405, and no task's
     return request.endpoint in OPEN_READS

@@ -15,7 +15,7 @@ from spoils.web.dashboard import formats
 from spoils.web.dashboard.bulk_view import BulkVerb
 from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, error_view, task_row
+from spoils.web.dashboard.task_row import TaskRow, error_view, task_rows
 from spoils.web.masking import masked_text
 
 EXAMPLES = 5
@@ -64,7 +64,7 @@ def preview(session: Session, verb: BulkVerb, selection: Selection, strip: Strip
         by_type=_lines(by_type or {}, "other type"),
         by_error=_lines(by_error, "other error"),
         errors_of=errors_of,
-        examples=tuple(task_row(row, strip.now) for row in rows[:EXAMPLES]),
+        examples=task_rows(session, rows[:EXAMPLES], strip.now),
         fixed=_fixed(selection, number, strip.now),
         fields=_fields(selection, strip.now),
         missing=(*strip.missing, *patience.missing),

@@ -120,8 +120,9 @@ class Progress:
 
 def offer(filters: Filters, count: int, failed: int = 0) -> Offer:
     """What a list by `filters` offers, of which `count` match; where it is of all states, `failed` of them failed."""
-    verbs = tuple(VERBS[name] for name in OFFERED[filters.state])
+    verbs = tuple(VERBS[name] for name in OFFERED[TaskState.NEW if filters.waiting else filters.state])
     kept = {"state": filters.state.value if filters.state else "", "type": filters.task_type or ""}
+    failed = 0 if filters.waiting else failed
     if filters.state is None and failed:
         # Of all verbs only this one means the same whatever else matches.
         kept["state"], count = TaskState.FAILED.value, failed

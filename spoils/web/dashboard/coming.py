@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 
 from spoils.cron import Cron, CronError
 from spoils.models import Pause, Schedule, TaskState
-from spoils.queue.ahead import STEPS, Later
+from spoils.queue.ahead import STEP_SECONDS, STEPS, Later
 from spoils.web.dashboard import chart, cron_words, formats
 from spoils.web.dashboard.ranges import Range
 
 DAY = timedelta(hours=24)
-DRAWN_TICKS = 300
+STEP = timedelta(seconds=STEP_SECONDS)
 LISTED = 8
 HEIGHT = 28
 _AXIS = Range("next", "", timedelta(hours=1), 24, timedelta(hours=6))
@@ -21,11 +20,16 @@ _AXIS = Range("next", "", timedelta(hours=1), 24, timedelta(hours=6))
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something that comes, with its own words and what it links to."""
+    """Something that comes: its name, which may link to a list, and the words around it.
+
+    The list has others too, so what is counted here is no part of the link.
+    """
 
     due: formats.Moment | None
     until: formats.Moment | None
-    text: str
+    before: str
+    name: str
+    after: str
     task_type: str | None
     state: str | None
 
@@ -40,17 +44,23 @@ class Coming:
     marks: tuple[chart.Mark, ...]
     lines: tuple[Line, ...]
     more: int
+    at_most: int | None
+    """How many of a type were looked at, where there may be more."""
 
 
 def coming(
-    schedules: Sequence[Schedule], paused: Mapping[str, Pause], later: Sequence[Later], now: datetime
+    schedules: Sequence[Schedule],
+    paused: Mapping[str, Pause],
+    later: Sequence[Later],
+    now: datetime,
+    *,
+    at_most: int | None = None,
 ) -> Coming:
-    """All of it as seen at `now`; schedules that are paused have no ticks."""
-    ticks = [
-        (schedule, list(islice(_slots(schedule, now), DRAWN_TICKS)))
-        for schedule in schedules
-        if schedule.job not in paused
-    ]
+    """All of it as seen at `now`; schedules that are paused have no ticks.
+
+    `at_most` says how many of a type are in `later`, where those may not be all.
+    """
+    ticks = [(schedule, list(_ticks(schedule, now))) for schedule in schedules if schedule.job not in paused]
     soon = [each for each in later if each.step < STEPS]
     # Of many only the soonest are written out.
     lines: list[tuple[datetime, Callable[[], Line]]] = [
@@ -59,20 +69,34 @@ def coming(
     ]
     lines.sort(key=lambda each: each[0])
     return Coming(
-        ticks="".join(f"M{_x(slot, now):.0f} 6v22" for _, slots in ticks for slot in slots),
+        ticks=_tick_lane([slot for _, slots in ticks for slot in slots], now),
         scheduled=_lane(soon, TaskState.NEW),
         retries=_lane(soon, TaskState.RETRIED),
         marks=_marks(now),
         lines=tuple(line() for _, line in lines[:LISTED]),
         more=max(len(lines) - LISTED, 0),
+        at_most=at_most,
     )
 
 
-def _slots(schedule: Schedule, now: datetime) -> Iterator[datetime]:
+def _ticks(schedule: Schedule, now: datetime) -> Iterator[datetime]:
+    """The first tick of each step: as many as there are steps at most, however many ticks a day has."""
     try:
-        yield from Cron(schedule.cron, schedule.zone).due_between(now, now + DAY)
+        cron = Cron(schedule.cron, schedule.zone)
     except CronError:
         return  # of a release that knew this zone
+    slot = cron.next_after(now)
+    while slot <= now + DAY:
+        yield slot
+        # A tick at the very beginning of the next step is part of it.
+        slot = cron.next_after(now + ((slot - now) // STEP + 1) * STEP - timedelta(microseconds=1))
+
+
+def _tick_lane(slots: Sequence[datetime], now: datetime) -> str:
+    first: dict[int, datetime] = {}
+    for slot in sorted(slots):
+        first.setdefault((slot - now) // STEP, slot)
+    return "".join(f"M{_x(slot, now):.0f} 6v22" for slot in first.values())
 
 
 def _x(moment: datetime, now: datetime) -> float:
@@ -105,7 +129,7 @@ def _marks(now: datetime) -> tuple[chart.Mark, ...]:
 def _tick_line(schedule: Schedule, slot: datetime, now: datetime) -> Line:
     words = cron_words.describe(schedule.cron)
     text = f"{formats.one_line(schedule.task_type)}, {words[0].lower()}{words[1:]}"
-    return Line(formats.moment(slot, now), None, text, None, None)
+    return Line(formats.moment(slot, now), None, "", text, "", None, None)
 
 
 def _groups(later: Sequence[Later]) -> Iterator[list[Later]]:
@@ -127,9 +151,9 @@ def _group_line(run: Sequence[Later], now: datetime) -> Line:
     count, state = sum(each.count for each in run), run[0].state
     name = formats.shortened(formats.one_line(run[0].task_type), 60)
     if state is TaskState.RETRIED:
-        text = f"{formats.counted(count, 'retry', 'retries')} of {name}"
+        before, after = f"{formats.counted(count, 'retry', 'retries')} of ", ""
     else:
-        text = f"{formats.number(count)} {name} set for later"
+        before, after = f"{formats.number(count)} ", " set for later"
     first, last = run[0].first, max(each.last for each in run)
     until = formats.moment(last, now) if last - first > timedelta(seconds=60) else None
-    return Line(formats.moment(first, now), until, text, run[0].task_type, state.value)
+    return Line(formats.moment(first, now), until, before, name, after, run[0].task_type, state.value)

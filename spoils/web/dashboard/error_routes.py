@@ -19,9 +19,7 @@ GONE = "No failed job of this group is left."
 @bp.get("/errors")
 def errors() -> ResponseReturnValue:
     """Failures in groups."""
-    window = read_text(request.args, "window") or "all"
-    if window not in error_view.WINDOWS:
-        abort(400, "There is no such window. The windows are 24h, 7d and all.")
+    window = _window()
     since = read_text(request.args, "since")
     group, tried = read_text(request.args, "group"), _id("tried")
     seen = strip.look(db.session())
@@ -39,11 +37,13 @@ def errors() -> ResponseReturnValue:
 def error_group(key: str) -> ResponseReturnValue:
     """One group."""
     seen = strip.look(db.session())
-    page = error_view.show_group(db.session(), check_group(key), seen, _id("tried"))
+    page = error_view.show_group(db.session(), check_group(key), seen, window=_window(), tried=_id("tried"))
     if page is None:
         abort(404, GONE)
     verbs = offer(Filters(state=TaskState.FAILED), 0).selected
-    return render_template("errors/show.html", strip=seen, page=page, verbs=verbs)
+    return render_template(
+        "errors/show.html", strip=seen, page=page, verbs=verbs, windows=error_view.WINDOW_WORDS
+    )
 
 
 @bp.post("/errors/<key>/trials")
@@ -65,6 +65,13 @@ def try_one(key: str) -> ResponseReturnValue:
     if not change.done:
         return redirect(url_for("dashboard.errors"), 303)
     return redirect(url_for("dashboard.errors", group=key, tried=task_id, _anchor=key), 303)
+
+
+def _window() -> str:
+    window = read_text(request.args, "window") or "all"
+    if window not in error_view.WINDOWS:
+        abort(400, "There is no such window. The windows are 24h, 7d and all.")
+    return window
 
 
 def _id(name: str) -> UUID | None:

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from spoils.models import Attempt, Task
 from spoils.queue import failure_groups, inspect
 from spoils.queue.failure_groups import Group, Look, Seen
+from spoils.queue.run_times import last_ran_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import ErrorView, TaskRow, error_view, named, ran_ms, task_row
+from spoils.web.dashboard.task_row import ErrorView, TaskRow, error_view, named, task_rows
 from spoils.web.dashboard.traceback_view import Part, last_of_ours, parts
 from spoils.web.masking import masked_text
 
@@ -24,6 +25,7 @@ WINDOWS: Mapping[str, timedelta | None] = {
 }
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "all": "all"}
 SHOWN = 50
+MEMBERS = 50
 SPARK_HEIGHT = 28.0
 
 
@@ -80,21 +82,23 @@ class GroupPage:
     error: ErrorView
     traceback: tuple[Part, ...]
     rows: tuple[TaskRow, ...]
+    listed: str
+    """How many of the group `rows` are, where they are not all."""
+    window: str
 
 
 def list_errors(
     session: Session, strip: Strip, *, window: str, since: str | None, tried: tuple[str, UUID] | None
 ) -> Errors:
     """All groups within `window`; with `since`, only those that are new since that release."""
-    span = WINDOWS[window]
-    found = failure_groups.look(session, now=strip.now, since=strip.now - span if span else None)
+    found = failure_groups.look(session, now=strip.now, since=_since(window, strip.now))
     releases = failure_groups.releases(session)
     began = dict(releases)
     groups = found.groups
     seen = failure_groups.seen(session, [each.key for each in groups[: 4 * SHOWN]])
     if since in began:
         groups = tuple(each for each in groups if _first(each, seen) >= began[since])
-    rows = _rows(groups[:SHOWN], _Known(session, seen, _newest(releases), strip, tried))
+    rows = _rows(groups[:SHOWN], _Known(session, seen, _newest(releases), strip, tried, found.whole))
     return Errors(
         groups=rows,
         summary=_summary(found, strip),
@@ -108,18 +112,21 @@ def list_errors(
     )
 
 
-def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> GroupPage | None:
-    """One group; None where nothing in it is failed now, and nothing of it was just tried."""
-    found = failure_groups.look(session, now=strip.now, since=None)
+def show_group(
+    session: Session, key: str, strip: Strip, *, window: str, tried: UUID | None
+) -> GroupPage | None:
+    """One group within `window`; None where nothing in it is failed."""
+    since = _since(window, strip.now)
+    found = failure_groups.look(session, now=strip.now, since=since)
     group = next((each for each in found.groups if each.key == key), None)
-    members = failure_groups.members(session, key, 20)
+    members = failure_groups.members(session, key, MEMBERS, since=since)
     if group is None and members:
         group = Group(key, members[0].id, None, members[-1].updated_at, members[0].updated_at, len(members))
     if group is None:
         return None
     seen = failure_groups.seen(session, [key])
     releases = failure_groups.releases(session)
-    known = _Known(session, seen, _newest(releases), strip, (key, tried) if tried else None)
+    known = _Known(session, seen, _newest(releases), strip, (key, tried) if tried else None, found.whole)
     row = _rows((group,), known)[0]
     attempts = failure_groups.attempts_by_id(session, [group.attempt] if group.attempt else [])
     attempt = next(iter(attempts.values()), None)
@@ -127,8 +134,15 @@ def show_group(session: Session, key: str, strip: Strip, tried: UUID | None) -> 
         group=row,
         error=ErrorView(row.name, row.message),
         traceback=parts(masked_text(attempt.traceback)) if attempt and attempt.traceback else (),
-        rows=tuple(task_row(task, strip.now) for task in members),
+        rows=task_rows(session, members, strip.now),
+        listed=f"the last {len(members)} of {row.count}" if group.count > len(members) else "",
+        window=window,
     )
+
+
+def _since(window: str, now: datetime) -> datetime | None:
+    span = WINDOWS[window]
+    return now - span if span else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,8 @@ class _Known:
     newest: tuple[str, datetime] | None
     strip: Strip
     tried: tuple[str, UUID] | None
+    whole: bool
+    """Whether all that failed was looked at: else a group may have more than were found."""
 
 
 def _rows(groups: tuple[Group, ...], known: _Known) -> tuple[GroupRow, ...]:
@@ -160,7 +176,7 @@ def _row(group: Group, attempt: Attempt | None, known: _Known) -> GroupRow:
         message=error.message if error.name else "",
         place=_place(attempt),
         types=", ".join(types[:3]) + (f" and {len(types) - 3} more" if len(types) > 3 else ""),
-        count=formats.number(group.count),
+        count=f"{formats.number(group.count)}{'' if known.whole else '+'}",
         bars=_bars(group.bins),
         first=formats.moment(first, now),
         last=formats.moment(of.last_at if of else group.last_at, now),
@@ -225,7 +241,7 @@ def _trial(session: Session, task_id: UUID, strip: Strip) -> Trial | None:
         id=str(task.id),
         short_id=str(task.id)[-8:],
         state=VIEWS[task.state],
-        ran=formats.run_time(ran_ms(task)),
+        ran=formats.run_time(last_ran_ms(session, [task]).get(task.id)),
         changed=formats.moment(task.updated_at, strip.now),
         message=told,
         ended=task.state.value in ("failed", "finished", "retried"),

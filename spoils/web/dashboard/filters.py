@@ -8,12 +8,14 @@ from uuid import UUID
 from flask import abort
 from werkzeug.datastructures import MultiDict
 
-from spoils.models import TaskState
+from spoils.models import WAITING, TaskState
 from spoils.web.dashboard import cursor
 from spoils.web.masking import masked
 
 LONGEST = 255
 MOST_WORDS = 8
+WAITS = "waiting"
+"""What `state` may name besides a state: both of those in which a job waits."""
 _GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
 _FIELD = re.compile(r"(?P<field>[A-Za-z_][A-Za-z0-9_]{0,62}):(?P<value>.+)")
 
@@ -58,9 +60,27 @@ class Filters:
     """A list of jobs as its URL names it."""
 
     state: TaskState | None = None
+    waiting: bool = False
     task_type: str | None = None
     older_than: tuple[datetime, UUID] | None = None
     newer_than: tuple[datetime, UUID] | None = None
+
+    @property
+    def states(self) -> tuple[TaskState, ...]:
+        """Those that the list is of."""
+        if self.waiting:
+            return WAITING
+        return (self.state,) if self.state else tuple(TaskState)
+
+    @property
+    def state_arg(self) -> str | None:
+        """What `state` is in the URL."""
+        return WAITS if self.waiting else self.state and self.state.value
+
+    @property
+    def word(self) -> str:
+        """The state as a sentence names it; empty for all of them."""
+        return (self.state_arg or "").replace("_", " ")
 
     @property
     def placed(self) -> bool:
@@ -69,7 +89,7 @@ class Filters:
 
     def url_args(self, **changed: str | None) -> dict[str, str | None]:
         """Arguments for `url_for` that keep the filter, with some of them changed; the place is let go."""
-        kept = {"state": self.state.value if self.state else None, "type": self.task_type}
+        kept = {"state": self.state_arg, "type": self.task_type}
         return {**kept, **changed}
 
 
@@ -78,8 +98,10 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
     older, newer = read_text(args, "older"), read_text(args, "newer")
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
+    waiting = args.get("state") == WAITS
     return Filters(
-        state=read_state(args),
+        state=None if waiting else read_state(args),
+        waiting=waiting,
         task_type=read_text(args, "type"),
         older_than=_place(older),
         newer_than=_place(newer),

@@ -43,8 +43,10 @@ def judge(seen: Seen) -> Health:
     """The one thing to say, the worst first. What is paused waits on purpose, and is told after it."""
     if not seen.paused:
         return _judge(seen)
+    # Without a worker all of it waits for one, paused or not.
+    held = seen.paused if seen.live_workers else frozenset[str]()
     rest = Seen(
-        waiting={name: number for name, number in seen.waiting.items() if name not in seen.paused},
+        waiting={name: number for name, number in seen.waiting.items() if name not in held},
         due_for={name: age for name, age in seen.due_for.items() if name not in seen.paused},
         live_workers=seen.live_workers,
         taken=seen.taken,
@@ -91,7 +93,7 @@ def _nobody(seen: Seen) -> Health:
             "No worker is live.", "Nothing waits either. Work begins when one starts.", glyph="waits"
         )
     if not seen.due_for:
-        return Health("No worker is live.", f"{_jobs_wait(waiting)}, none is due yet.", glyph="waits")
+        return Health("No worker is live.", f"{_jobs_wait(waiting)}, none can start yet.", glyph="waits")
     oldest = max(seen.due_for.values())
     strong = f"{_jobs_wait(waiting)} and no worker is live."
     return Health(strong, f"The oldest is due for {_coarse(oldest)}.", needs_you=True, glyph="needs-you")

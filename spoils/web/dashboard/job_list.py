@@ -1,22 +1,23 @@
 """The list of jobs, as its page needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from spoils.barcode import is_barcode, normalise
+from spoils.barcode import is_barcode, spellings
 from spoils.models import Task, TaskState
 from spoils.queue import listing
+from spoils.queue.selection import OWN_TYPE
 from spoils.web.dashboard import cursor, formats, lookback
 from spoils.web.dashboard.bulk_view import Offer, offer
 from spoils.web.dashboard.filters import Filters, Search, Words
 from spoils.web.dashboard.patience import Patience
-from spoils.web.dashboard.states import ORDER, VIEWS, StateView
+from spoils.web.dashboard.states import ORDER
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, task_row
+from spoils.web.dashboard.task_row import TaskRow, task_rows
 from spoils.web.masking import masked_text
 
 CUT_OFF = f"Looked at {listing.FAR:,} jobs of a state; there are others beyond. Go on by the button."
@@ -27,9 +28,11 @@ CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A state to choose, or all of them, with how many tasks the type filter leaves in it."""
+    """A state to choose, or several of them, with how many tasks the type filter leaves there."""
 
-    state: StateView | None
+    state: str | None
+    glyph: str
+    word: str
     count: str
     current: bool
 
@@ -69,29 +72,42 @@ class Found:
 def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
     """The page that `filters` name."""
     by_state = _by_state(filters, strip)
+    # A verb on many leaves out the jobs that carry out such verbs.
+    others = _by_state(filters, strip, but=OWN_TYPE)
     patience = Patience(session)
-    if strip.uncounted or by_state.get(filters.state, 0) > 0:
+    if strip.uncounted or any(by_state[state] for state in filters.states):
         page = patience.read(JOBS, lambda: _page(session, filters)) or NOTHING
     else:
         page = NOTHING  # the exact counts say so: nothing to search a large table for
+    rows = patience.read(JOBS, lambda: task_rows(session, page.tasks, strip.now)) or ()
     return JobList(
-        rows=_rows(page.tasks, strip),
-        tabs=tuple(
-            Tab(
-                VIEWS[state] if state else None,
-                "–" if strip.uncounted else formats.number(by_state[state]),
-                filters.state == state,
-            )
-            for state in (None, *ORDER)
-        ),
+        rows=rows,
+        tabs=_tabs(filters, by_state, uncounted=strip.uncounted),
         types=tuple(sorted({*strip.counts, *([filters.task_type] if filters.task_type else [])})),
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
-        offer=offer(filters, by_state[filters.state], by_state[TaskState.FAILED]),
+        offer=offer(filters, sum(others[state] for state in filters.states), others[TaskState.FAILED]),
         cut_off=CUT_OFF if page.cut_off else "",
         middle=filters.placed,
         missing=(*strip.missing, *patience.missing),
+    )
+
+
+def _tabs(filters: Filters, by_state: Mapping[TaskState, int], *, uncounted: bool) -> tuple[Tab, ...]:
+    """All of them, each state, and what waits where that was asked for."""
+    chosen: list[Filters] = [Filters(), *(Filters(state) for state in ORDER)]
+    if filters.waiting:
+        chosen.insert(1, Filters(waiting=True))
+    return tuple(
+        Tab(
+            each.state_arg,
+            each.state.value if each.state else "waits",
+            each.word or "All",
+            "–" if uncounted else formats.number(sum(by_state[state] for state in each.states)),
+            each.state_arg == filters.state_arg,
+        )
+        for each in chosen
     )
 
 
@@ -112,28 +128,27 @@ def find_jobs(session: Session, search: Search | Words, filters: Filters, strip:
 
 def _by_field(session: Session, search: Search, strip: Strip) -> Found:
     """A barcode is found however its zeros were written."""
-    values = {search.value}
-    if search.field == "barcode" and is_barcode(search.value):
-        values.add(normalise(search.value))
-    rows = _rows(lookback.with_field(session, search.field, values), strip)
+    is_code = search.field == "barcode" and is_barcode(search.value)
+    values = spellings(search.value) if is_code else {search.value}
+    rows = task_rows(session, lookback.with_field(session, search.field, values), strip.now)
     more = f" The last {len(rows)} are shown." if len(rows) >= listing.PAGE else ""
     return Found(search.title, rows, f"{lookback.REACH}{more}")
 
 
 def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -> Found:
-    of_failed = replace(filters, state=filters.state or TaskState.FAILED)
-    page = _page(session, of_failed, search.words)
+    chosen = filters if filters.state_arg else replace(filters, state=TaskState.FAILED)
+    page = _page(session, chosen, search.words)
     # Our workers mask errors before they store them; another system's workers do not.
     tasks = [task for task in page.tasks if _shows(task, search.words)]
-    word = VIEWS[of_failed.state or TaskState.FAILED].word
+    word = chosen.word
     reach = f"Looked at the last error of {listing.FAR:,} {word} jobs; there are others beyond. Go on by the button."
     return Found(
         search.title,
-        _rows(tasks, strip),
+        task_rows(session, tasks, strip.now),
         reach if page.cut_off else f"Looked at the last error of all {word} jobs.",
         newer=_cursor(page.newer),
         older=_cursor(page.older),
-        state=of_failed.state,
+        state=chosen.state,
     )
 
 
@@ -146,7 +161,7 @@ def _shows(task: Task, words: tuple[str, ...]) -> bool:
 def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> listing.Page:
     return listing.page_of_tasks(
         session,
-        state=filters.state,
+        states=filters.states,
         task_type=filters.task_type,
         words=words,
         older_than=filters.older_than,
@@ -154,15 +169,9 @@ def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> li
     )
 
 
-def _rows(tasks: Sequence[Task], strip: Strip) -> tuple[TaskRow, ...]:
-    return tuple(task_row(task, strip.now) for task in tasks)
-
-
-def _by_state(filters: Filters, strip: Strip) -> dict[TaskState | None, int]:
-    chosen = [of for name, of in strip.counts.items() if filters.task_type in (None, name)]
-    by_state: dict[TaskState | None, int] = {state: sum(of[state] for of in chosen) for state in ORDER}
-    by_state[None] = sum(by_state.values())
-    return by_state
+def _by_state(filters: Filters, strip: Strip, *, but: str | None = None) -> dict[TaskState, int]:
+    chosen = [of for name, of in strip.counts.items() if filters.task_type in (None, name) and name != but]
+    return {state: sum(of[state] for of in chosen) for state in ORDER}
 
 
 def _cursor(key: tuple[datetime, UUID] | None) -> str | None:

@@ -15,12 +15,13 @@ from spoils.job.registry import registry
 from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue import inspect
+from spoils.queue.run_times import finished_ms, running_ms
 from spoils.web.dashboard import formats, lookback
 from spoils.web.dashboard.audit_view import Entry, show_trail
 from spoils.web.dashboard.life import Life, life_of
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_row
+from spoils.web.dashboard.task_row import ErrorView, TaskRow, attempts, error_view, named, summary, task_rows
 from spoils.web.dashboard.traceback_view import Part, parts
 from spoils.web.dashboard.verbs import Verb, verbs_for
 from spoils.web.dashboard.why import Reason, why_it_waits
@@ -113,7 +114,7 @@ def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
         facts=tuple(_facts(task, strip.now, names)),
         reasons=why_it_waits(session, task, strip.now),
         life=life_of(task, ended, strip.now),
-        twins=tuple(task_row(twin, strip.now) for twin in twins if twin.id != task.id),
+        twins=task_rows(session, [twin for twin in twins if twin.id != task.id], strip.now),
         twins_reach=lookback.REACH_OF_ENDED,
         trail=show_trail(session, task.id, strip.now),
         endpoint=job_class.endpoint if job_class else None,
@@ -150,13 +151,11 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
     if task.state not in (TaskState.FINISHED, TaskState.IN_PROGRESS):
         return []
     finished = task.state is TaskState.FINISHED
-    until = task.updated_at if finished else now
-    ran = (until - task.claimed_at).total_seconds() * 1_000 if task.claimed_at else None
     return [
         AttemptRow(
             attempt=task.attempts,
             claimed=formats.moment(task.claimed_at, now),
-            ran=formats.run_time(ran),
+            ran=formats.run_time(finished_ms(task) if finished else running_ms(task, now)),
             state=VIEWS[task.state],
             ended="Finished" if finished else "Runs now",
             message="It was asked to stop." if task.cancel_requested_at and not finished else "",

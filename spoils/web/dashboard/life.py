@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from spoils.models import WAITING, Attempt, Task, TaskState
 from spoils.outcome import Ending
+from spoils.queue.run_times import finished_ms, running_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.chart import Mark
 
@@ -47,10 +49,10 @@ def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
     """The life of `task`, whose unfinished attempts are `ended`; None where its moments are no ordinary ones."""
     ran = _runs(task, ended, now)
     over = task.state in (TaskState.FINISHED, TaskState.FAILED)
-    last = max([task.updated_at, *(until for _, until, _, _ in ran)]) if over else now
+    last = max([task.updated_at, *(each.until for each in ran)]) if over else now
     waits = task.state in WAITING and task.scheduled_at > now
     far = task.scheduled_at if waits else last
-    first = min([task.created_at, *(since for since, _, _, _ in ran)])
+    first = min([task.created_at, *(each.since for each in ran)])
     if not (first.year > 1 and far.year < 9999):
         return None
     whole = max(far - first, timedelta(seconds=0.5)) * (1 + _ROOM)
@@ -65,13 +67,13 @@ def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
         ends=over,
         spans=tuple(
             Span(
-                x=at(since),
-                width=max(round((until - since) / whole * 96, 2), 0.25),
-                state=state,
-                title=f"Attempt {number}",
-                words=f"ran {formats.run_time((until - since).total_seconds() * 1_000)}",
+                x=at(each.since),
+                width=max(round((each.until - each.since) / whole * 96, 2), 0.25),
+                state=each.state,
+                title=f"Attempt {each.attempt}",
+                words=f"ran {formats.run_time(each.ran_ms)}" if each.ran_ms is not None else "",
             )
-            for since, until, state, number in ran
+            for each in ran
         ),
         marks=_marks(first, first + whole, at),
         now_mark=None if over else Mark(at(now), f"now {now:%H:%M:%S}", now.isoformat(timespec="seconds")),
@@ -79,7 +81,14 @@ def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
     )
 
 
-_Run = tuple[datetime, datetime, str, int]
+class _Run(NamedTuple):
+    """An attempt; how long it ran may be unknown, and is then drawn by its end."""
+
+    since: datetime
+    until: datetime
+    state: str
+    attempt: int
+    ran_ms: float | None
 
 
 def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
@@ -91,10 +100,13 @@ def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
         state = TaskState.NEW if given_back else TaskState.FAILED
         ran = timedelta(milliseconds=max(each.ran_ms, 0)) if each.ran_ms is not None else None
         until = each.claimed_at + ran if ran is not None else max(each.ended_at, each.claimed_at)
-        found.append((each.claimed_at, until, state.value, each.attempt))
-    if task.claimed_at is not None and task.state in (TaskState.FINISHED, TaskState.IN_PROGRESS):
-        until = now if task.state is TaskState.IN_PROGRESS else task.updated_at
-        found.append((task.claimed_at, max(until, task.claimed_at), task.state.value, task.attempts))
+        found.append(_Run(each.claimed_at, until, state.value, each.attempt, each.ran_ms))
+    runs = task.state is TaskState.IN_PROGRESS
+    ran_ms = running_ms(task, now) if runs else finished_ms(task)
+    if ran_ms is not None:
+        until = now if runs else task.updated_at
+        since = min(task.claimed_at or task.updated_at, until)
+        found.append(_Run(since, until, task.state.value, task.attempts, ran_ms))
     return found
 
 
@@ -118,13 +130,12 @@ def _marks(first: datetime, last: datetime, at: Callable[[datetime], float]) -> 
 def _sentence(task: Task, ran: Sequence[_Run], now: datetime) -> str:
     created = formats.moment(task.created_at, now)
     words = [f"Enqueued {created.full if created else ''}"]
-    for since, until, state, number in ran:
+    for each in ran:
         word = {"failed": "failed", "finished": "finished", "in_progress": "runs"}.get(
-            state, "was given back"
+            each.state, "was given back"
         )
-        words.append(
-            f"attempt {number} {word} after {formats.run_time((until - since).total_seconds() * 1_000)}"
-        )
+        after = "" if each.ran_ms is None else f" after {formats.run_time(each.ran_ms)}"
+        words.append(f"attempt {each.attempt} {word}{after}")
     if task.state in WAITING:
         due = formats.moment(task.scheduled_at, now)
         words.append(f"due {due.age if due else ''}")

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
+from spoils.barcode import spellings
 from spoils.models import ACTIVE, Task, TaskState
 from spoils.queue.brief import brief_tasks
 
@@ -35,11 +36,12 @@ def with_hash(session: Session, uniq_hash: str, limit: int = 10) -> Sequence[Tas
 
 
 def about_product(session: Session, barcode: str, product_id: int, limit: int = 10) -> Sequence[Task]:
-    """Jobs whose payload names this product by its barcode or by its id, the last changed first."""
+    """Jobs whose payload names this product by its barcode, in any spelling, or by its id, the last changed first."""
+    written = spellings(barcode)
 
     def about(task: Any) -> ColumnElement[bool]:
         return or_(
-            task.payload["barcode"].astext == barcode,
+            task.payload["barcode"].astext.in_(written),
             task.payload["product_id"].astext == str(product_id),
         )
 

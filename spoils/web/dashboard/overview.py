@@ -72,15 +72,16 @@ def look_over(
     )
     later = patience.read(NEXT, lambda: ahead.later(session, _waiting_types(strip)))
     releases = throughput.releases_of(session, shown, now) if steps else ()
+    figures = _figures(strip, day or {}, hour or {}, later or [])
     untouched = not strip.uncounted and not strip.total and not day and not steps
     return Overview(
         throughput=throughput.throughput(steps, shown, releases, now) if steps is not None else None,
         run_time=throughput.run_time(steps, chosen, shown, releases, now) if steps is not None else None,
-        types=type_table(strip, _figures(strip, day, hour or {}, later or []), everything=everything)
+        types=type_table(strip, figures, everything=everything)
         if day is not None and not strip.uncounted
         else None,
         names=tuple(names),
-        coming=_coming(session, strip, later) if later is not None else None,
+        coming=_coming(session, strip, later, figures) if later is not None else None,
         missing=(*strip.missing, *patience.missing),
         untouched=untouched,
         classes=_classes() if untouched else (),
@@ -96,12 +97,13 @@ def _waiting_types(strip: Strip) -> list[str]:
     return sorted((name for name in waiting if waiting[name]), key=lambda name: -waiting[name])[:MOST_TYPES]
 
 
-def _coming(session: Session, strip: Strip, later: list[ahead.Later]) -> Coming:
+def _coming(session: Session, strip: Strip, later: list[ahead.Later], figures: Figures) -> Coming:
     paused = pauses.paused(session.connection(), PauseKind.SCHEDULE)
     known = {job_class.__name__: job_class.cron for job_class in registry}
     # A schedule of before the class was changed has no ticks any more.
     schedules = [each for each in inspect.schedules(session) if known.get(each.job) == each.cron]
-    return coming(schedules, paused, later, strip.now)
+    cut = any(figures.is_cut(name) for name in figures.later)
+    return coming(schedules, paused, later, strip.now, at_most=figures.most_later if cut else None)
 
 
 def _figures(

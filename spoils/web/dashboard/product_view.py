@@ -15,7 +15,7 @@ from spoils.web.dashboard import formats, lookback
 from spoils.web.dashboard.analysis_view import AnalysisView, Printed, printed, tag_name, view_analysis
 from spoils.web.dashboard.barcode_svg import Barcode, draw
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, task_row
+from spoils.web.dashboard.task_row import TaskRow, task_rows
 
 PAGE = 50
 LETTERS = ("a", "b", "c", "d", "e")
@@ -125,7 +125,7 @@ def show_product(session: Session, product: Product, strip: Strip) -> ProductVie
         analysed=formats.moment(stored.updated_at, strip.now) if stored else None,
         analysis=analysis,
         printed=printed(product.ingredients_text, _printed_allergens(analysis, allergens)),
-        jobs=tuple(task_row(task, strip.now) for task in _jobs(session, product, stored)),
+        jobs=task_rows(session, _jobs(session, product, stored), strip.now),
         reach=lookback.REACH_OF_ENDED,
         may_fetch=registry.get(FETCH) is not None,
         may_analyse=registry.get(ANALYSE) is not None,

@@ -14,12 +14,13 @@ from spoils.job.registry import registry
 from spoils.models import Pause, PauseKind, Schedule, Task, Tick, TickEnding
 from spoils.queue import inspect, pauses
 from spoils.queue.brief import tasks_by_id
+from spoils.queue.run_times import last_ran_ms
 from spoils.queue.ticks import PAUSED
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.cron_words import describe
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import named, ran_ms
+from spoils.web.dashboard.task_row import named
 
 NEXT = 3
 LATE_SECONDS = 5.0
@@ -96,7 +97,8 @@ def show_schedules(session: Session, strip: Strip) -> Schedules:
         for job_class, cron in own
     ]
     rows += [(each.job, cron, each, None) for each in others if (cron := _parsed(each)) is not None]
-    seen = _Seen(strip.now, paused, ticks, tasks)
+    last = [task for of in ticks.values() if (task := _last(of, tasks))]
+    seen = _Seen(strip.now, paused, ticks, tasks, last_ran_ms(session, last))
     return Schedules(
         rows=tuple(seen.row(*row) for row in rows),
         troubles=tuple(_trouble(tick, stored, tasks, strip.now) for tick in troubled),
@@ -131,10 +133,11 @@ class _Seen:
     paused: Mapping[str, Pause]
     ticks: Mapping[int, Sequence[Tick]]
     tasks: Mapping[UUID, Task]
+    ran_ms: Mapping[UUID, float]
 
     def row(self, name: str, cron: Cron, stored: Schedule | None, job_class: type[Job] | None) -> ScheduleRow:
         ticks = self.ticks.get(stored.id, ()) if stored else ()
-        last = self.tasks.get(ticks[0].task_id) if ticks and ticks[0].task_id else None
+        last = _last(ticks, self.tasks)
         pause = self.paused.get(name)
         return ScheduleRow(
             job=name,
@@ -147,12 +150,17 @@ class _Seen:
             ticks=tuple(_mark(tick, self.tasks, self.now) for tick in reversed(ticks)),
             last=formats.moment(ticks[0].slot, self.now) if ticks else None,
             last_state=VIEWS[last.state] if last else None,
-            last_ran=formats.run_time(ran_ms(last)) if last else "–",
+            last_ran=formats.run_time(self.ran_ms.get(last.id)) if last else "–",
             last_task=str(last.id) if last else None,
             paused=formats.moment(pause.paused_at, self.now) if pause else None,
             paused_by=pause.paused_by if pause else "",
             known=job_class is not None,
         )
+
+
+def _last(ticks: Sequence[Tick], tasks: Mapping[UUID, Task]) -> Task | None:
+    """The job of the last tick, where that still exists."""
+    return tasks.get(ticks[0].task_id) if ticks and ticks[0].task_id else None
 
 
 def _late(tick: Tick) -> float:

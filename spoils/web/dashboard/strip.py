@@ -45,8 +45,6 @@ class Strip:
     counts: Counts
     taken: frozenset[str]
     """Task types that a live worker takes."""
-    waiting_state: str
-    """The state in which most of what `health` speaks of waits."""
     due_for: Mapping[str, float]
     """For each type with a due task: the seconds that the oldest has been due."""
     paused: Mapping[str, Pause]
@@ -96,7 +94,6 @@ def look(session: Session) -> Strip:
         now=now,
         counts=by_type,
         taken=taken,
-        waiting_state=_fullest(by_type, health.task_type),
         due_for=ages,
         paused=paused,
         missing=tuple(patience.missing),
@@ -106,11 +103,6 @@ def look(session: Session) -> Strip:
 def _state_count(by_type: Counts, state: TaskState, *, uncounted: bool) -> StateCount:
     count = sum(of[state] for of in by_type.values())
     return StateCount(VIEWS[state], count, "–" if uncounted else formats.number(count))
-
-
-def _fullest(by_type: Counts, task_type: str | None) -> str:
-    chosen = [of for name, of in by_type.items() if task_type in (None, name)]
-    return max(WAITING, key=lambda state: sum(of[state] for of in chosen)).value
 
 
 def _ended_lately(session: Session) -> int:

@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from spoils.job.registry import registry
 from spoils.models import WAITING, Task, TaskState
+from spoils.queue.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.verbs import Verb, verbs_for
@@ -53,8 +57,13 @@ class TaskRow:
     verbs: tuple[Verb, ...]
 
 
-def task_row(task: Task, now: datetime) -> TaskRow:
-    """The row of `task` as seen at `now`."""
+def task_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[TaskRow, ...]:
+    """The rows of `tasks` as seen at `now`."""
+    ran = last_ran_ms(session, tasks)
+    return tuple(_row(task, now, ran.get(task.id)) for task in tasks)
+
+
+def _row(task: Task, now: datetime, ran_ms: float | None) -> TaskRow:
     return TaskRow(
         id=str(task.id),
         short_id=str(task.id)[-8:],
@@ -64,7 +73,7 @@ def task_row(task: Task, now: datetime) -> TaskRow:
         error=error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None,
         note=_note(task, now),
         attempts=attempts(task),
-        ran=formats.run_time(ran_ms(task)),
+        ran=formats.run_time(ran_ms),
         changed=formats.moment(task.updated_at, now),
         verbs=verbs_for(task, now),
     )
@@ -114,13 +123,6 @@ def attempts(task: Task) -> str:
     return f"{task.attempts} of {job_class.max_retries + 1}"
 
 
-def ran_ms(task: Task) -> float | None:
-    """How long its last attempt took, where the row alone tells."""
-    if task.claimed_at is None or task.state not in (TaskState.FAILED, TaskState.FINISHED):
-        return None
-    return (task.updated_at - task.claimed_at).total_seconds() * 1_000
-
-
 def _pair(field: str, value: object) -> Pair:
     return Pair(
         formats.shortened(formats.one_line(field), FIELD_LENGTH),
@@ -141,6 +143,5 @@ def _note(task: Task, now: datetime) -> str:
         return f"due {due_for}" if due_for.startswith("for") else f"due for {due_for}"
     if task.state is TaskState.IN_PROGRESS:
         asked = "asked to stop, " if task.cancel_requested_at else ""
-        since = task.claimed_at or task.updated_at
-        return f"{asked}for {formats.span((now - since).total_seconds())}"
+        return f"{asked}for {formats.span(running_ms(task, now) / 1_000)}"
     return ""

@@ -27,6 +27,10 @@ class Figures:
     most_later: int
     """From this many of a type on there may be more that were not looked at."""
 
+    def is_cut(self, name: str) -> bool:
+        """Whether more of this type may be not due yet than `later` says."""
+        return self.later.get(name, 0) >= self.most_later
+
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
@@ -76,7 +80,7 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
     day, hour, later = figures.day, figures.hour, figures.later
     waiting = _waiting(strip, names)
     ahead = sum(later.get(each, 0) for each in names)
-    cut = any(later.get(each, 0) >= figures.most_later for each in names)
+    cut = any(figures.is_cut(each) for each in names)
     ended = Sums()
     for each in names:
         ended.add(day.get(each, Sums()))
@@ -97,7 +101,7 @@ def _row(strip: Strip, names: Sequence[str], name: str | None, figures: Figures)
         average=formats.run_time(ended.average_ms),
         p95=formats.run_time(ended.percentile_ms(0.95)),
         share=formats.percent(ended.failed, ended.ended),
-        drain="paused" if paused else _drain(max(waiting - ahead, 0), names, figures),
+        drain="paused" if paused else _drain(strip, names, figures),
     )
 
 
@@ -109,19 +113,39 @@ def _standing(strip: Strip, names: Sequence[str], state: TaskState) -> int:
     return sum(strip.counts[name][state] for name in names if name in strip.counts)
 
 
-def _drain(due: int, names: Sequence[str], figures: Figures) -> str:
-    """How long what is due takes at the rate of the last whole minutes."""
+def _drain(strip: Strip, names: Sequence[str], figures: Figures) -> str:
+    """How long what is due takes at the rate of the last whole minutes, or why it does not end."""
+    due = {
+        name: max(_waiting(strip, [name]) - figures.later.get(name, 0), 0)
+        for name in names
+        if name in strip.due_for
+    }
+    ended = {name: _ended_lately(name, figures) for name in due}
+    stuck = {name: why for name in due if (why := _stuck(strip, name, ended[name]))}
+    if stuck and len(names) == 1:
+        return stuck[names[0]]
+    if stuck:
+        return formats.counted(len(stuck), "type does not drain", "types do not drain")
+    if not due:
+        return "–"
+    # Of a type that is cut more may be not due than is known.
+    at_most = "at most " if any(figures.is_cut(name) for name in due) else ""
+    return at_most + formats.span(max(sum(due.values()) / sum(ended.values()) * RATE_MINUTES * 60, 1))
+
+
+def _stuck(strip: Strip, name: str, ended: int) -> str:
+    if name in strip.paused:
+        return "paused"
+    if name not in strip.taken:
+        return "no worker takes it"
+    return "" if ended else f"none ended in {RATE_MINUTES} min"
+
+
+def _ended_lately(name: str, figures: Figures) -> int:
     this_minute = figures.minutes[-1]
     since = this_minute - timedelta(minutes=RATE_MINUTES)
-    ended = sum(
-        sums.ended
-        for name in names
-        for moment, sums in figures.hour.get(name, {}).items()
-        if since <= moment < this_minute
-    )
-    if not due or not ended:
-        return "–"
-    return formats.span(max(due / ended * RATE_MINUTES * 60, 1))
+    lately = figures.hour.get(name, {}).items()
+    return sum(sums.ended for moment, sums in lately if since <= moment < this_minute)
 
 
 def _spark(of: Hour, minutes: Sequence[datetime]) -> chart.Bars:

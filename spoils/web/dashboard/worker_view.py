@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from spoils.models import WAITING, Task, TaskState, Worker
 from spoils.queue import charts, crew
 from spoils.queue.inspect import LIVE_SECONDS
+from spoils.queue.run_times import running_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.strip import Strip
@@ -153,8 +154,8 @@ def _worker(
 
 
 def _running(task: Task, usual: float | None, now: datetime) -> Running:
-    ran = (now - task.claimed_at).total_seconds() * 1_000 if task.claimed_at else None
-    slow = usual is not None and ran is not None and ran > max(2 * usual, 1_000)
+    ran = running_ms(task, now)
+    slow = usual is not None and ran > max(2 * usual, 1_000)
     return Running(
         id=str(task.id),
         task_type=named(task.task_type),

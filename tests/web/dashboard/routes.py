@@ -13,7 +13,6 @@ from tests.web.dashboard.scenes import NOODLES
 READS = ("GET", "HEAD", "OPTIONS")
 KNOWN = {
     "barcode": NOODLES,
-    "endpoint": "fetch-product",
     "name": "fetch-product",
     "job": "CleanupJob",
 }

@@ -72,7 +72,7 @@ def test_no_worker_and_nothing_to_do_is_calm() -> None:
 
 def test_no_worker_and_nothing_due_yet_is_calm() -> None:
     health = judge(seen(workers=0, taken="", waiting={"a": 1}))
-    assert says(health) == "No worker is live. 1 job waits, none is due yet."
+    assert says(health) == "No worker is live. 1 job waits, none can start yet."
     assert not health.needs_you
 
 
@@ -97,3 +97,15 @@ def test_what_is_paused_waits_on_purpose_and_is_told_last() -> None:
 def test_what_is_not_paused_is_still_judged() -> None:
     health = judge(seen(waiting={"a": 3, "b": 40}, due_for={"a": 301, "b": 9_000}, paused="b"))
     assert (health.needs_you, health.task_type) == (True, "a")
+
+
+def test_without_a_worker_what_is_paused_is_counted_too_since_its_list_has_it() -> None:
+    health = judge(
+        seen(workers=0, taken="", waiting={"a": 3, "b": 40}, due_for={"a": 7, "b": 9_000}, paused="b")
+    )
+    assert says(health) == (
+        "43 jobs wait and no worker is live. The oldest is due for 7 s. b is paused, and 40 jobs wait for that."
+    )
+    only_paused = judge(seen(workers=0, taken="", waiting={"b": 40}, due_for={"b": 9_000}, paused="b"))
+    assert says(only_paused).startswith("No worker is live. 40 jobs wait, none can start yet.")
+    assert not only_paused.needs_you

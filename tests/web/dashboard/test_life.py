@@ -27,7 +27,13 @@ def task(state: TaskState = TaskState.RETRIED, **columns: object) -> Task:
 
 
 def attempt(number: int, begin: float, ran: float, outcome: str = "retried") -> Attempt:
-    return Attempt(attempt=number, outcome=outcome, claimed_at=ago(begin), ended_at=ago(begin - ran))
+    return Attempt(
+        attempt=number,
+        outcome=outcome,
+        claimed_at=ago(begin),
+        ended_at=ago(begin - ran),
+        ran_ms=round(ran * 1_000),
+    )
 
 
 def drawn(task: Task, *ended: Attempt) -> Life:
@@ -82,3 +88,22 @@ def test_of_many_attempts_the_last_ones_are_drawn() -> None:
 def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
     life_of(task(TaskState.NEW, scheduled_at=moment), (), NOW)
     life_of(task(TaskState.FINISHED, created_at=datetime.min.replace(tzinfo=UTC)), (), NOW)
+
+
+def test_a_run_time_that_is_unknown_is_not_told() -> None:
+    unknown = attempt(2, 200, 10)
+    unknown.ran_ms = None
+    life = drawn(task(), unknown)
+    assert life.spans[0].words == ""
+    assert "attempt 2 failed; due in" in life.sentence
+
+
+def test_what_another_system_runs_is_drawn_from_its_last_change() -> None:
+    life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80)))
+    assert life.spans[0].words == "ran 1 min"
+
+
+@pytest.mark.parametrize("column", ["claimed_at", "updated_at"])
+def test_a_run_that_begins_after_now_does_not_leave_the_drawing(column: str) -> None:
+    life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80), **{column: NOW.replace(year=9999)}))
+    assert life.spans[0].words == "ran 0 ms"

@@ -60,6 +60,56 @@ def test_a_row_tells_of_its_type(admin: Visitor, scenes: Scenes) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("taken", "ended", "told"),
+    [
+        (["mail"], 10, "1 min"),
+        (["mail"], 0, "none ended in 5 min"),
+        ([], 10, "no worker takes it"),
+        (["other"], 10, "no worker takes it"),
+        ([], 10, "paused"),
+    ],
+)
+def test_what_does_not_drain_says_why(
+    admin: Visitor, scenes: Scenes, taken: list[str], ended: int, told: str
+) -> None:
+    scenes.at_work(*taken)
+    for _ in range(2):
+        scenes.task(task_type="mail", due_in=-5)
+    scenes.task(task_type="other", state="finished")
+    scenes.ended(ended, minutes_ago=2, task_type="mail")
+    if told == "paused":
+        scenes.paused("mail")
+    page = admin.see("/").text
+    assert row_of(page, "mail").endswith(told)
+    assert row_of(page, "other").endswith("–")
+    whole = " ".join(
+        re.sub(r"<[^>]+>", " ", page.partition('<tr class="whole">')[2].partition("</tr>")[0]).split()
+    )
+    assert whole.endswith("1 min" if told == "1 min" else "1 type does not drain")
+
+
+def test_where_not_all_that_is_not_due_was_looked_at_a_drain_takes_that_long_at_most(
+    admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoils.queue.ahead.MOST", 20)
+    scenes.at_work("mail")
+    scenes.ended(10, minutes_ago=2, task_type="mail")
+    for number in range(30):
+        scenes.task(task_type="mail", due_in=600 + number)
+    assert row_of(admin.see("/").text, "mail").endswith("–")  # nothing is due
+    scenes.task(task_type="mail", due_in=-5)
+    assert row_of(admin.see("/").text, "mail").endswith("at most 5 min 30 s")
+
+
+def test_a_worker_that_claims_nothing_more_takes_no_type(admin: Visitor, scenes: Scenes) -> None:
+    worker_id = scenes.at_work("mail")
+    scenes.task(task_type="mail", due_in=-5)
+    scenes.ended(10, minutes_ago=2, task_type="mail")
+    scenes.all("UPDATE spoils_workers SET draining = true WHERE id = :id RETURNING id", id=worker_id)
+    assert row_of(admin.see("/").text, "mail").endswith("no worker takes it")
+
+
 def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("mail")
     task_id = scenes.task(task_type="mail", due_in=-900)
@@ -87,6 +137,8 @@ def test_what_comes_next_is_told_and_leads_there(admin: Visitor, scenes: Scenes)
     page = words(answer)
     assert "1 retry of mail" in page
     assert "3 mail set for later" in page
+    # The lists have others too, so no link says how many.
+    assert re.findall(r'href="/jobs\?state=\w+&amp;type=mail">([^<]*)</a>', answer.text).count("mail") == 2
     assert "cleanup, every day at 02:00" in page
     assert "01:01" not in page  # what the class no longer says
     assert "/jobs?state=retried&type=mail" in links(answer)

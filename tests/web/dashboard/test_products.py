@@ -116,9 +116,10 @@ def test_the_jobs_that_made_it_are_linked(admin: Visitor, scenes: Scenes) -> Non
     maker = scenes.task(state="finished", metadata={})
     product_id = scenes.product(fetched_by=maker)
     analysed = scenes.task(metadata={"type": "AnalyzeIngredientsJob", "product_id": product_id})
+    as_given = scenes.task(metadata={"type": "FetchProductJob", "barcode": NOODLES.lstrip("0")})
     other = scenes.task(metadata={"type": "FetchProductJob", "barcode": "3017620422003"})
     found = links(admin.see(f"/products/{NOODLES}"))
-    assert {f"/jobs/{one}" for one in (fetched, maker, analysed)} <= set(found)
+    assert {f"/jobs/{one}" for one in (fetched, maker, analysed, as_given)} <= set(found)
     assert f"/jobs/{other}" not in found
 
 

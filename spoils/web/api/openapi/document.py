@@ -10,13 +10,21 @@ from spoils import __version__
 from spoils.config import Settings
 from spoils.job import Job
 from spoils.job.registry import registry
-from spoils.web.api.openapi.operations import DESCRIPTIONS, IDEMPOTENCY_KEY, Operation, of, path_arguments
+from spoils.web.api.openapi.operations import (
+    DESCRIPTIONS,
+    ENQUEUED,
+    IDEMPOTENCY_KEY,
+    Operation,
+    of,
+    path_arguments,
+)
 from spoils.web.api.openapi.schemas import SCHEMAS, Schema, record, ref
 from spoils.web.api.order import OrderIn
 from spoils.web.api.tokens import OPEN_READS
 
 ABOUT = (
-    "Enqueue jobs, look at them and act on them. Every error is an object whose `error` is a sentence. "
+    "Enqueue jobs, look at them and act on them. Every error is an object whose `error` is a sentence, but for a head "
+    "that is too long or breaks the rules of HTTP: the server refuses that before the API, in HTML. "
     "What stands under a key that names a secret is shown as dots."
 )
 ORDER = "#/components/schemas/{model}"
@@ -47,6 +55,7 @@ def make_document(app: Flask) -> Schema:
                 f"{rule.endpoint.removeprefix('api.').replace('.', '_')}_{method.lower()}",
                 path_arguments(set(rule.arguments)),
                 is_open=is_open,
+                limited=rule.endpoint != HEALTH,
             )
     for job_class in registry.public():
         _lift(schemas, job_class.__name__, job_class)
@@ -73,20 +82,27 @@ def make_document(app: Flask) -> Schema:
 
 
 def _operation(
-    operation: Operation, operation_id: str, path_parameters: list[Schema], *, is_open: bool
+    operation: Operation,
+    operation_id: str,
+    path_parameters: list[Schema],
+    *,
+    is_open: bool,
+    limited: bool = True,
 ) -> Schema:
     writes = operation.writes
     parameters = [*path_parameters, *operation.arguments, *([IDEMPOTENCY_KEY] if writes else [])]
-    errors = {400, 401, 414, 429, 503, *operation.errors, *({403, 413} if writes else set())}
+    errors = {400, TOO_LONG, 503, *operation.errors}
+    errors |= {403, 413} if writes else set()
+    errors |= set() if is_open else {401}
+    errors |= {429} if limited else set()
     answers = {
         str(status): _answer(words, ref(schema))
         for status, (words, schema) in sorted(operation.answers.items())
     }
     for status in sorted(errors | set(operation.refusals)):
-        schema = (
-            ref(operation.refusals.get(status, "Error")) if status >= 400 and status != TOO_LONG else None
-        )
+        schema = ref(operation.refusals.get(status, "Error")) if status >= 400 else None
         answers[str(status)] = _answer(DESCRIPTIONS[status], schema)
+    answers[str(TOO_LONG)] = {"description": DESCRIPTIONS[TOO_LONG], "content": {"text/html": {}}}
     told: Schema = {
         "operationId": operation_id,
         "summary": operation.summary,
@@ -127,7 +143,7 @@ def _enqueueing(job_class: type[Job], schemas: dict[str, Schema]) -> Operation:
         tag="Job classes",
         description=inspect.cleandoc(job_class.__doc__ or ""),
         body={"application/json": ref(name)},
-        answers={200: ("It was enqueued, or the same unique job was there already.", f"{name}Enqueued")},
+        answers={200: (ENQUEUED, f"{name}Enqueued")},
         errors=(413, 415, 422),
         writes=True,
     )

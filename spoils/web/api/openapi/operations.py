@@ -15,12 +15,13 @@ DESCRIPTIONS = {
     404: "There is no such thing.",
     409: "The state of the job does not allow it, or a unique twin stands in the way. Nothing was done.",
     413: "The body is too large.",
-    414: "The address is longer than 4,094 bytes; the server answers this before the API, as HTML.",
+    414: "Method, address and version are longer than 4,094 bytes. The server answers this before the API, in HTML.",
     415: "The body is not of the content type needed.",
     422: "The body does not fit, or the Idempotency-Key came with another request. Nothing was done.",
     429: "A client without a token asks too often, or the queue is full.",
     503: "The database does not answer, or took too long.",
 }
+ENQUEUED = "It was enqueued, or with `duplicate` the same unique job waits or runs already. `Location` is where it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Enqueue a job of any class",
         description="By the name of its class, of its endpoint, or its task type; now, or not before a moment.",
         body=ONE_ORDER,
-        answers={
-            201: ("It was enqueued; `Location` is where it is.", "Enqueued"),
-            200: ("The same unique job waits or runs already; nothing was added.", "Enqueued"),
-        },
+        answers={200: (ENQUEUED, "Enqueued")},
         errors=(413, 415, 422),
         writes=True,
     ),

@@ -64,6 +64,7 @@ _TASK = {
     "claimed_at": MOMENT_OR_NULL,
     "claimed_by": ID_OR_NULL,
     "cancel_requested_at": MOMENT_OR_NULL,
+    "ran_ms": {**NUMBER_OR_NULL, "description": "How long its last attempt took; null while it runs."},
 }
 
 SCHEMAS: dict[str, Schema] = {

@@ -1,0 +1,71 @@
+"""What comes next is drawn over all of its day, however much of it there is."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from spoils.cron import Cron
+from spoils.models import Schedule
+from spoils.queue.ahead import STEPS
+from spoils.web.dashboard import chart
+from spoils.web.dashboard.coming import DAY, STEP, coming
+from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.scenes import Scenes
+
+MOMENTS = [
+    datetime(2026, 11, 24, 14, 32, 9, 123_456, tzinfo=UTC),
+    datetime(2026, 11, 24, 14, 30, tzinfo=UTC),  # each step begins with a tick
+    datetime(2026, 10, 25, 0, 20, tzinfo=UTC),  # an hour comes twice in Berlin
+]
+
+
+def drawn(now: datetime, *crons: str, zone: str = "Europe/Berlin") -> list[int]:
+    """Where ticks stand, from the left."""
+    schedules = [Schedule(job=cron, cron=cron, zone=zone, task_type="x") for cron in crons]
+    return [int(x) for x in re.findall(r"M(\d+) ", coming(schedules, {}, [], now).ticks)]
+
+
+@pytest.mark.parametrize("now", MOMENTS, ids=str)
+@pytest.mark.parametrize("cron", ["* * * * * *", "* * * * *", "*/5 * * * *", "*/15 * * * *"])
+def test_the_lane_of_ticks_reaches_over_its_day_in_as_many_marks_as_there_are_steps(
+    now: datetime, cron: str
+) -> None:
+    marks = drawn(now, cron)
+    assert STEPS - 1 <= len(marks) <= STEPS + 1
+    gaps = [after - before for before, after in zip(marks, [*marks[1:], chart.WIDTH], strict=True)]
+    assert max(marks[0], *gaps) <= 2 * chart.WIDTH // STEPS
+
+
+@pytest.mark.parametrize("now", MOMENTS, ids=str)
+@pytest.mark.parametrize("cron", ["0 2 * * *", "0 * * * *", "*/20 9-17 * * *", "*/15 * * * *", "7 7 1 1 *"])
+def test_ticks_that_are_a_step_apart_stand_each_at_its_place(now: datetime, cron: str) -> None:
+    each = [slot - now for slot in Cron(cron, "Europe/Berlin").due_between(now, now + DAY)]
+    assert drawn(now, cron) == [round(after / DAY * chart.WIDTH) for after in each]
+
+
+def test_many_schedules_are_one_lane() -> None:
+    now = MOMENTS[0]
+    crons = [f"{minute} * * * *" for minute in range(60)]
+    marks = drawn(now, *crons, "0 2 * * *")
+    assert len(marks) == STEPS
+    assert marks == sorted(marks)
+
+
+def test_a_zone_that_this_release_does_not_know_is_left_out() -> None:
+    assert drawn(MOMENTS[0], "* * * * *", zone="Mars/Olympus") == []
+
+
+def test_a_step_is_a_part_of_the_day() -> None:
+    assert STEP * STEPS == DAY == timedelta(hours=24)
+
+
+def test_a_lane_that_is_cut_says_so(admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spoils.queue.ahead.MOST", 20)
+    for number in range(19):
+        scenes.task(task_type="mail", due_in=60 + number)
+    note = "Of each type the next 20 jobs are drawn and counted; there may be more."
+    assert note not in words(admin.see("/"))
+    for number in range(3):
+        scenes.task(task_type="mail", due_in=36_000 + number)
+    assert note in words(admin.see("/"))

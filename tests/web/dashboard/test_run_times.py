@@ -1,0 +1,85 @@
+"""How long a job ran is one number, wherever it is shown."""
+
+import re
+from uuid import UUID
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.web.dashboard.conftest import ADMIN, LOCKED, MakeApp
+from tests.web.dashboard.pages import Visitor, words
+from tests.web.dashboard.scenes import Scenes
+from tests.web.dashboard.test_schedules import stored, ticked
+
+CLAIMED, CHANGED = "2026-11-24T10:00:00Z", "2026-11-24T10:00:01.500Z"
+TOKEN = {"Authorization": "Bearer t0ken"}
+
+
+@pytest.fixture
+def admin(make_app: MakeApp) -> Visitor:
+    return Visitor(make_app(**LOCKED, SPOILS_API_TOKEN="t0ken").test_client()).log_in(ADMIN)
+
+
+def cells(page: TestResponse, label: str) -> list[str]:
+    return re.findall(rf'data-label="{label}"><span[^>]*>([^<]*)<', page.text)
+
+
+def tried(scenes: Scenes, state: str, **columns: object) -> UUID:
+    """A job whose second attempt ran for 3 ms and was written 1.5 s after its claim."""
+    task_id = scenes.task(state=state, attempts=2, updated_at=CHANGED, **columns)
+    scenes.attempt(task_id, 1, "retried", ran_ms=7_000)
+    scenes.attempt(task_id, 2, "failed" if state == "failed" else "retried", ran_ms=3, fingerprint="like")
+    return task_id
+
+
+@pytest.mark.parametrize(
+    ("state", "columns"), [("failed", {"claimed_at": CLAIMED}), ("retried", {}), ("new", {})]
+)
+def test_lists_the_job_s_page_and_the_api_tell_the_run_time_of_the_last_attempt(
+    admin: Visitor, scenes: Scenes, state: str, columns: dict[str, str]
+) -> None:
+    task_id = tried(scenes, state, metadata={"key": 1}, **columns)
+    assert cells(admin.see(f"/jobs/{task_id}"), "ran") == ["3 ms", "7.00 s"]
+    for path in (f"/jobs?state={state}", "/jobs", "/jobs?q=key:1"):
+        assert cells(admin.see(path), "last ran") == ["3 ms"], path
+    api = admin.client.get(f"/api/jobs/{task_id}", headers=TOKEN).get_json()
+    assert api["ran_ms"] == api["attempt_log"][0]["ran_ms"] == 3
+    assert [job["ran_ms"] for job in admin.client.get("/api/jobs", headers=TOKEN).get_json()["jobs"]] == [3]
+
+
+def test_the_page_of_errors_tells_it_too(admin: Visitor, scenes: Scenes) -> None:
+    task_id = tried(scenes, "failed", claimed_at=CLAIMED)
+    page = admin.see(f"/errors/like?tried={task_id}")
+    assert cells(page, "last ran") == ["3 ms"]
+    assert "ran 3 ms," in words(page)
+
+
+def test_a_finished_job_has_the_time_of_its_own_row_everywhere(admin: Visitor, scenes: Scenes) -> None:
+    task_id = tried(scenes, "finished", claimed_at=CLAIMED)
+    assert cells(admin.see(f"/jobs/{task_id}"), "ran")[0] == "1.50 s"
+    assert cells(admin.see("/jobs"), "last ran") == ["1.50 s"]
+    assert admin.client.get(f"/api/jobs/{task_id}", headers=TOKEN).get_json()["ran_ms"] == 1_500
+
+
+def test_a_job_that_another_system_runs_is_told_to_run_since_its_last_change(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    task_id = scenes.task(state="in_progress")
+    scenes.all(
+        "UPDATE fang_tasks SET updated_at = now() - interval '90 minutes' WHERE id = :id RETURNING id",
+        id=task_id,
+    )
+    assert "for 1 h 30 min" in words(admin.see("/jobs"))
+    assert cells(admin.see(f"/jobs/{task_id}"), "ran") == ["1 h 30 min"]
+    assert admin.client.get(f"/api/jobs/{task_id}", headers=TOKEN).get_json()["ran_ms"] is None
+
+
+def test_a_job_that_left_no_attempt_has_no_run_time(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task(state="failed", claimed_at=CLAIMED, updated_at=CHANGED)
+    assert cells(admin.see("/jobs"), "last ran") == ["–"]
+
+
+def test_the_page_of_schedules_tells_it_of_the_last_tick(admin: Visitor, scenes: Scenes) -> None:
+    task_id = tried(scenes, "failed", claimed_at=CLAIMED)
+    ticked(scenes, stored(scenes), 1, task_id=task_id)
+    assert "failed , ran 3 ms" in words(admin.see("/schedules"))
