@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from annotated_types import Ge, Gt, Le
 
+from spoils.config import Settings
 from tests.documents import ROOT, WALKED, blocks
 from tests.rows import Rows
 
@@ -47,3 +49,22 @@ def test_the_guide_lists_each_table_beside_the_tasks(rows: Rows) -> None:
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'fang_tasks'"
     )
     assert sorted(listed) == sorted(name for (name,) in there)
+
+
+def test_the_settings_page_lists_each_setting_with_its_default_and_its_bounds() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    lines = [line.strip("| ").split(" | ") for line in re.findall(r"^\| `.*$", page, re.MULTILINE)]
+    listed = {name.strip("`"): (default.strip("`"), bounds) for name, default, bounds, *_ in lines}
+    fields = {field.alias: field for field in Settings.model_fields.values() if field.alias}
+    assert listed.keys() == {*fields, "SPOILS_NOTIFY_URL_<TYPE>"}
+    for name, field in fields.items():
+        default, bounds = listed[name]
+        if isinstance(field.default, str | float | int):
+            number = isinstance(field.default, float | int)
+            assert (name, default) == (name, f"{field.default:g}" if number else field.default)
+        least = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
+        above = next((one.gt for one in field.metadata if isinstance(one, Gt)), None)
+        most = next((one.le for one in field.metadata if isinstance(one, Le)), None)
+        if most is not None:
+            beginning = f"above {above}, to" if least is None else f"{least} to"
+            assert (name, f"{beginning} {most}") == (name, bounds.removesuffix(" s").removesuffix(" days"))
