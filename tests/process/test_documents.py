@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,13 +195,10 @@ class Reader:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The files that git knows, with the packages of this Python in place of a `.venv`."""
+    """The project as it is cloned, with the packages of this Python in place of a `.venv`."""
     made = tmp_path / "clone"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        (made / name).parent.mkdir(parents=True, exist_ok=True)
-        (made / name).write_bytes((ROOT / name).read_bytes())
-        (made / name).chmod((ROOT / name).stat().st_mode)
+    # Git ignores hidden folders, and bytecode, which saves time here.
+    shutil.copytree(ROOT, made, ignore=shutil.ignore_patterns(".*"))
     (made / "bin" / "_env").write_text(f'cd "$(dirname -- "$0")/.."\npython={shlex.quote(sys.executable)}\n')
     return made
 
