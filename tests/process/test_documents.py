@@ -90,6 +90,8 @@ class Reader:
             "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}",
         }
         self._development: Development | None = None
+        self._may_restart = False
+        """Whether a file has changed since `bin/dev` was started by hand."""
         self._token = ""
         self._task_id = ""
         self._payload: Any = None
@@ -114,7 +116,8 @@ class Reader:
             self._start("bin/dev")
         if not block.runs:
             return
-        text = block.text.replace(ADDRESS, self._address).replace("<token>", TOKEN)
+        text = block.text.replace(ADDRESS, self._address)
+        text = text.replace("<token>", TOKEN).replace("<id>", self._task_id)
         match block.language:
             case "bash" if text.endswith("bin/dev\n"):
                 self._start(text)
@@ -126,6 +129,7 @@ class Reader:
                 self._payload = json.loads(text)
             case "python" if JOB_FILE.match(text):
                 (self._clone / JOB_FILE.match(text)[1]).write_text(text)
+                self._may_restart = True
             case "python":
                 self._python(text)
             case "sql":
@@ -134,12 +138,16 @@ class Reader:
 
     def _start(self, command: str) -> None:
         self.__exit__(None, None, None)
+        self._may_restart = False
         self._token = TOKEN if TOKEN in command else ""
         self._development = Development(command, self._clone, self._environment)
         self._development.__enter__()
 
     def _shell(self, text: str) -> None:
-        said = self._run("sh", "-e", "-c", text)
+        def run() -> str:
+            return self._run("sh", "-e", "-c", text)
+
+        said = eventually(run, 20) if self._may_restart else run()
         if text.startswith("curl"):
             self._task_id = json.loads(said).get("id", self._task_id)
             self._compare_payload(text)
