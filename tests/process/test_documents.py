@@ -149,7 +149,8 @@ class Reader:
 
         said = eventually(run, 20) if self._may_restart else run()
         if text.startswith("curl"):
-            self._task_id = json.loads(said).get("id", self._task_id)
+            named = str(json.loads(said).get("id"))
+            self._task_id = named if UUID.fullmatch(named) else self._task_id
             self._compare_payload(text)
 
     def _compare_payload(self, text: str) -> None:
