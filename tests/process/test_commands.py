@@ -230,6 +230,12 @@ def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -
     assert "s3cret" not in output
 
 
+def test_a_worker_does_not_start_with_a_task_type_that_no_job_class_has() -> None:
+    with Program("worker.py", DATABASE_URL=NOWHERE, WORKER_TASK_TYPES="cleanup,fetch-product") as program:
+        assert program.ends() == 2
+    assert 'no job class has the task type "fetch-product"' in program.lines[-1]
+
+
 @pytest.mark.parametrize(
     "program",
     [

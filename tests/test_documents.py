@@ -1,0 +1,70 @@
+"""What keeps tests/process/test_documents.py from leaving a block out, and the guide's list of tables."""
+
+import re
+
+import pytest
+from annotated_types import Ge, Gt, Le
+
+from spoils.config import Settings
+from tests.documents import ROOT, WALKED, blocks
+from tests.rows import Rows
+
+LANGUAGES = {"bash", "http", "json", "python", "sql", "text"}
+NOTE = re.compile(r"in an empty database|not run: .+|")
+NOT_RUN = [
+    ("README.md", "bin/test"),
+    ("README.md", "heroku create spoils-backend"),
+    ("docs/guide.md", "heroku config:set WORKER_THREADS=10"),
+    ("docs/guide.md", "heroku config:set SPOILS_ALERT_URL="),
+    ("docs/guide.md", "heroku logs --tail"),
+]
+"""How each block begins that is marked as not run. A block belongs here only if no test can run it."""
+
+
+@pytest.mark.parametrize("document", WALKED)
+def test_each_fence_of_a_document_is_a_block_in_a_known_language(document: str) -> None:
+    found = blocks(document)
+    fences = re.findall(r"^ *```", (ROOT / document).read_text(), re.MULTILINE)
+    assert 2 * sum(not block.inline for block in found) == len(fences)
+    unknown = [
+        str(block) for block in found if block.language not in LANGUAGES or not NOTE.fullmatch(block.note)
+    ]
+    assert unknown == []
+
+
+def test_no_other_block_is_marked_as_not_run() -> None:
+    found = [block for document in WALKED for block in blocks(document) if not block.runs]
+    assert len(found) == len(NOT_RUN)
+    for block, (document, beginning) in zip(found, NOT_RUN, strict=True):
+        assert (block.document, block.text[: len(beginning)]) == (document, beginning)
+
+
+def test_the_guide_lists_each_table_beside_the_tasks(rows: Rows) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    _, _, after = guide.partition("The other tables:\n\n")
+    listed = re.findall(
+        r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", after.split("\n\n")[0], re.MULTILINE))
+    )
+    there = rows.all(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'fang_tasks'"
+    )
+    assert sorted(listed) == sorted(name for (name,) in there)
+
+
+def test_the_settings_page_lists_each_setting_with_its_default_and_its_bounds() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    lines = [line.strip("| ").split(" | ") for line in re.findall(r"^\| `.*$", page, re.MULTILINE)]
+    listed = {name.strip("`"): (default.strip("`"), bounds) for name, default, bounds, *_ in lines}
+    fields = {field.alias: field for field in Settings.model_fields.values() if field.alias}
+    assert listed.keys() == {*fields, "SPOILS_NOTIFY_URL_<TYPE>"}
+    for name, field in fields.items():
+        default, bounds = listed[name]
+        if isinstance(field.default, str | float | int):
+            number = isinstance(field.default, float | int)
+            assert (name, default) == (name, f"{field.default:g}" if number else field.default)
+        least = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
+        above = next((one.gt for one in field.metadata if isinstance(one, Gt)), None)
+        most = next((one.le for one in field.metadata if isinstance(one, Le)), None)
+        if most is not None:
+            beginning = f"above {above}, to" if least is None else f"{least} to"
+            assert (name, f"{beginning} {most}") == (name, bounds.removesuffix(" s").removesuffix(" days"))
