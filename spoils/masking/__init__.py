@@ -7,6 +7,7 @@ What is a secret by its own form (`forms`), such as a private key or a token of 
 
 import json
 import re
+from itertools import islice
 from typing import Any
 
 from spoils.masking.names import UNSEEN, plain, secret
@@ -17,6 +18,9 @@ __all__ = ["MASK", "masked", "masked_text", "secret"]
 DEEPEST = 100
 # A name, or a path to one: `/user/password`, `$.password`.
 _NAME = re.compile(rf"[$/]?[A-Za-z_-][A-Za-z0-9_./${UNSEEN}-]{{0,99}}")
+_BEGINS_JSON = re.compile(r"\{\s*+\"|\[\s*+[\"{\[]")
+MOST_JSON = 20
+_decoder = json.JSONDecoder()
 _UNJOINED = re.compile(r"[^a-z]")
 # In a list of named values, `{"name": "DB_PASSWORD", "value": "…"}`.
 _NAMES = frozenset(
@@ -112,7 +116,7 @@ def masked_text(text: str) -> str:
 def _masked_text(text: str, depth: int) -> str:
     if text[:1] in ("{", "[", '"') and (written := _masked_json(text, depth)) is not None:
         return written
-    return without_secrets(text)
+    return without_secrets(_with_json_masked(text, depth) if "{" in text or "[" in text else text)
 
 
 def _masked_json(text: str, depth: int) -> str | None:
@@ -123,6 +127,24 @@ def _masked_json(text: str, depth: int) -> str | None:
         return None if shown == value else json.dumps(shown, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
+
+
+def _with_json_masked(text: str, depth: int) -> str:
+    """The text with the secrets masked in what is JSON of it; a few beginnings are tried."""
+    parts: list[str] = []
+    done = 0
+    for found in islice(_BEGINS_JSON.finditer(text), MOST_JSON):
+        if found.start() < done:
+            continue
+        try:
+            value, end = _decoder.raw_decode(text, found.start())
+            shown = masked(value, depth + 1)
+        except (ValueError, RecursionError):
+            continue
+        if shown != value:
+            parts += [text[done : found.start()], json.dumps(shown, ensure_ascii=False)]
+            done = end
+    return "".join([*parts, text[done:]])
 
 
 def _named_in(value: dict[Any, Any]) -> bool:

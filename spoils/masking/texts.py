@@ -18,7 +18,7 @@ _BLANK = r"(?:[ \t]|%(?:25)?20|\+(?=%))*+"
 # each of its letters, so that a long text takes linear time.
 _NAMED = re.compile(
     rf"(?:(?<![{_LETTER}])|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}}))"
-    rf"(?P<name>[A-Za-z_-][{_LETTER}]*+(?: (?:key|code|id|word|phrase)\b)?)"
+    rf"(?P<name>[A-Za-z_.-][{_LETTER}]*+(?: (?:key|code|id|word|phrase)\b)?)"
     rf"(?:{_MARKS}){{0,2}}"
     rf"(?:{_BLANK}(?:=>?|:=?|->|(?<=-)>|%(?:25)?3[AD]){_BLANK}(?P<block>[|>]?[+-]?\r?\n(?=[ \t-]))?"
     rf"|(?P<comma>{_BLANK},{_BLANK}(?=[bBuUrRfF]{{0,2}}\\*+[\"']))|(?P<gap>[ \t]+))"
