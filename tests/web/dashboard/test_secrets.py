@@ -3,11 +3,15 @@
 import json
 import logging
 import re
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
+from pydantic import BaseModel, Field
 
+from spoils.job import Job, Queue
+from tests.classes import throw_away_classes
 from tests.sample_jobs import RaisingJob
 from tests.test_masking import PLACES, SECRET, TEXTS
 from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
@@ -141,3 +145,51 @@ def test_a_form_that_is_wrong_carries_nothing_back(make_app: MakeApp) -> None:
         page = admin.press("/enqueue/raising", **{"field.what": text, "at": "never"})
         assert page.status_code == 422
         assert SECRET not in page.text
+
+
+@pytest.fixture
+def setting_job() -> Iterator[type[Job]]:
+    with throw_away_classes():
+
+        class Login(BaseModel):
+            password: str = SECRET
+
+        class SettingJob(Job):
+            """Sets something."""
+
+            name: str
+            value: str
+            number: int = 1
+            api_token: str = SECRET
+            database: str = Field(
+                f"postgresql://me:{SECRET}@db/x", examples=[f"postgresql://me:{SECRET}@db/y"]
+            )
+            login: Login = Login()
+
+            def run(self, queue: Queue) -> None:
+                return None
+
+        yield SettingJob
+
+
+def test_the_defaults_of_secret_fields_are_told_nowhere(make_app: MakeApp, setting_job: type[Job]) -> None:
+    admin = Visitor(make_app(**LOCKED, SPOILS_API_TOKEN=TOKEN).test_client()).log_in(ADMIN).client
+    for path in ("/openapi.json", "/api/docs", f"/enqueue/{setting_job.endpoint}"):
+        page = told(admin, path)
+        assert "api_token" in page
+        assert SECRET not in page
+
+
+def test_a_field_that_another_one_names_as_a_secret_is_neither_copied_nor_shown_again(
+    make_app: MakeApp, scenes: Scenes, setting_job: type[Job]
+) -> None:
+    admin = Visitor(make_app(**LOCKED).test_client()).log_in(ADMIN)
+    payload = {"type": "SettingJob", "name": "DB_PASSWORD", "value": SECRET}
+    page = admin.see(f"/enqueue/{setting_job.endpoint}?again={scenes.task(metadata=payload)}")
+    assert "DB_PASSWORD" in page.text
+    assert SECRET not in page.text
+    fields = {"field.name": "DB_PASSWORD", "field.value": SECRET, "field.number": "x"}
+    page = admin.press(f"/enqueue/{setting_job.endpoint}", **fields)
+    assert page.status_code == 422
+    assert "DB_PASSWORD" in page.text
+    assert SECRET not in page.text
