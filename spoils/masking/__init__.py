@@ -7,6 +7,7 @@ What is a secret by its own form (`forms`), such as a private key or a token of 
 
 import json
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -160,7 +161,12 @@ def _named_in(value: dict[Any, Any]) -> bool:
 
 
 def _joined(key: object) -> str:
-    return _UNJOINED.sub("", str(key)[:40].lower())
+    return _letters(str(key)[:40])
+
+
+@lru_cache(maxsize=1024)
+def _letters(name: str) -> str:
+    return _UNJOINED.sub("", name.lower())
 
 
 def _is_name(value: object) -> bool:

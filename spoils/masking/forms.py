@@ -66,6 +66,8 @@ _FORMS = (
     _form("host name", r"\bhost name \"(?P<secret>[^\"@\n]{1,400})@"),
     _form("failing row", r"\bFailing row contains \((?P<secret>(?s:.*?))(?=\)\.?(?:\r?\n|\Z)|\Z)"),
 )
+SHORTEST = 13
+"""No word of fewer characters is one by itself."""
 SIGNS = tuple(dict.fromkeys(sign for signs, _ in _FORMS for sign in signs))
 """Without one of these, in small letters, nothing is found."""
 
