@@ -10,11 +10,13 @@ from spoils.outcome import Ending
 LAST = (Ending.FAILED.value, Ending.CRASHED.value, Ending.CANCELLED.value)
 """The outcomes of an attempt that end its task. What an operator cancelled while it waited has none of them."""
 WORDLESS = "words:"
+# What another system's worker said is not masked, and a key that is made of a secret could be compared with guesses.
+_VALUES = r"(authori[sz]ation|cookie|phrase).*|\"[^\"]*\"?|'[^']*'?|[=:>]\s*\S+|\S*\d\S*|\S{20,}"
 
 
 def key_of(fingerprint: Any, words: Any) -> ColumnElement[str]:
-    """The key: a fingerprint, or where an attempt left none, a hash of what was said without its numbers."""
-    like = func.regexp_replace(func.left(func.split_part(words, "\n", 1), 500), r"\d+", "…", "g")
+    """The key: a fingerprint, or where an attempt left none, a hash of what was said without its values."""
+    like = func.regexp_replace(func.left(func.split_part(words, "\n", 1), 500), _VALUES, "…", "gi")
     return func.coalesce(fingerprint, literal(WORDLESS, String) + func.left(func.md5(like), 16))
 
 

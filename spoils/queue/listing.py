@@ -10,14 +10,16 @@ from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_, union_a
 from sqlalchemy.orm import aliased
 
 from spoils.db.engine import FIRST_MOMENT, LAST_MOMENT
+from spoils.masking import masked_text
 from spoils.models import WAITING, Task, TaskState
-from spoils.queue.brief import brief_tasks
+from spoils.queue.brief import LONGEST_ERROR, brief_tasks
 from spoils.queue.inspect import Session
 from spoils.queue.reach import waits
 
 PAGE = 50
 FAR = 10_000
 """No index holds jobs by type and change, or by words: so many of a state are looked at for one page of them."""
+_UNSURE = 2_000
 
 Key = tuple[datetime, UUID]
 """A task's place in a list: when it changed, and its id."""
@@ -47,7 +49,8 @@ def page_of_tasks(
 ) -> Page:
     """One page, keyset both ways: pass a page's `older` as `older_than`, or its `newer` as `newer_than`.
 
-    With `words` only those whose error has all of them, in letters of either case.
+    With `words` only those whose error shows all of them, in letters of either case: another system's workers do not
+    mask errors before they store them, and neither rows nor places to go on from may tell what is masked.
     """
     stretch = _Stretch(older_than, newer_than)
     conditions = _narrowed(task_type, words)
@@ -57,15 +60,24 @@ def page_of_tasks(
             one for one in states if one is not TaskState.IN_PROGRESS and (near is None or one not in WAITING)
         ]
         stretch = replace(stretch, horizon=_horizon(session, far, stretch))
-    one_each: list[Select[Any]] = []
-    for one in states:
-        # A limited probe a state, each by an index of its own; what runs is sorted, being little.
-        of = near.c if near is not None and one in WAITING else Task
-        probe = select(of.id).where(of.state == one, *(conditions if of is Task else ()))
-        one_each.append(stretch.of(probe, of).limit(limit + 1).subquery().select())
-    chosen = one_each[0] if len(one_each) == 1 else union_all(*one_each)
-    statement = stretch.ordered(select(Task).where(Task.id.in_(chosen)), Task)
-    return stretch.page(brief_tasks(session, statement.limit(limit + 1)), limit)
+
+    def tasks_in(part: _Stretch) -> list[Task]:
+        one_each: list[Select[Any]] = []
+        for one in states:
+            # A limited probe a state, each by an index of its own; what runs is sorted, being little.
+            of = near.c if near is not None and one in WAITING else Task
+            probe = select(of.id).where(of.state == one, *(conditions if of is Task else ()))
+            one_each.append(part.of(probe, of).limit(limit + 1).subquery().select())
+        chosen = one_each[0] if len(one_each) == 1 else union_all(*one_each)
+        statement = part.ordered(select(Task).where(Task.id.in_(chosen)), Task)
+        return brief_tasks(session, statement.limit(limit + 1))
+
+    found = tasks_in(stretch)
+    shown = [task for task in found if _shows(task, words)]
+    while len(found) > limit and len(shown) <= limit and words:
+        found = tasks_in(stretch.beyond(found[-1]))
+        shown += [task for task in found if _shows(task, words)]
+    return stretch.page(shown, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,11 @@ class _Stretch:
             return statement.order_by(of.updated_at, of.id)
         return statement.order_by(of.updated_at.desc(), of.id.desc())
 
+    def beyond(self, task: Task) -> "_Stretch":
+        """What of it lies behind this task."""
+        key = (task.updated_at, task.id)
+        return replace(self, newer_than=key) if self.backwards else replace(self, older_than=key)
+
     def page(self, found: list[Task], limit: int) -> Page:
         """The page of what was found in it, which is one more than `limit` where there are more."""
         more = len(found) > limit
@@ -121,6 +138,14 @@ def _place(key: Key) -> ColumnElement[Any]:
     # A moment beyond Python's years was read as its first or last one: the row has the true one.
     true_moment = select(_itself.updated_at).where(_itself.id == task_id).scalar_subquery()
     return tuple_(func.coalesce(true_moment, moment), task_id)
+
+
+def _shows(task: Task, words: Sequence[str]) -> bool:
+    if not words:
+        return True
+    # The end of an error that was cut may be part of a secret whose name, or whose own end, is cut off.
+    error = masked_text(task.error_message or "")[: LONGEST_ERROR - _UNSURE].casefold()
+    return all(word.casefold() in error for word in words)
 
 
 def _narrowed(task_type: str | None, words: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -1,5 +1,31 @@
 """Hiding secrets on pages and in the API; see `spoils.masking`, which logs and alerts use too."""
 
+from typing import Any
+
 from spoils.masking import MASK, masked, masked_text, secret
 
-__all__ = ["MASK", "masked", "masked_text", "secret"]
+__all__ = ["MASK", "masked", "masked_schema", "masked_text", "secret"]
+
+_TOLD = ("default", "examples", "const")
+
+
+def masked_schema(schema: Any) -> Any:
+    """A JSON Schema without the values that it tells of secret fields, such as their defaults."""
+    if isinstance(schema, list):
+        return [masked_schema(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: masked_schema(one) for key, one in schema.items()}
+    if isinstance(properties := found.get("properties"), dict):
+        found["properties"] = {name: _masked_part(name, part) for name, part in properties.items()}
+    return found
+
+
+def _masked_part(name: str, part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: value
+        for key, value in part.items()
+        if key not in _TOLD or masked({name: value}) == {name: value}
+    }

@@ -11,6 +11,7 @@ from spoils.outcome import Report, RetryLater
 
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 50_000
+BEYOND = 2_000
 HERE = str(Path(__file__).parent)
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^']*'|\"[^\"]*\"")
@@ -36,7 +37,8 @@ def storable(text: str, limit: int) -> str:
     It is masked before it is stored: a search over stored errors would find a secret that pages mask, letter by letter.
     """
     cut = f" … ({len(text):,} characters)" if len(text) > limit else ""
-    text = masked_text(text[:limit]) + cut
+    # What shows that a text is a secret may stand at its end, as the "@" of a URL.
+    text = masked_text(text[: limit + BEYOND])[:limit] + cut
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 

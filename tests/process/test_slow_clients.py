@@ -1,11 +1,8 @@
 """Slow, idle and hostile clients: what the program holds by itself, and what it holds behind `deploy/nginx.conf`."""
 
 import contextlib
-import os
 import resource
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.programs import ROOT, Web, free_port
+from tests.nginx import nginx_before
+from tests.programs import Web
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
@@ -163,49 +161,10 @@ def test_more_connections_than_files_end_no_process(web: Web) -> None:
 
 @pytest.fixture
 def proxied(web: Web, tmp_path: Path) -> Iterator[str]:
-    """The URL of an nginx with the configuration that we ship, and Debian's defaults around it."""
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        pytest.skip("There is no nginx here.")
-    port = free_port()
-    shipped = (ROOT / "deploy" / "nginx.conf").read_text()
-    for ours, here in (
-        ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("listen [::]:80;", ""),
-        ("http://127.0.0.1:8000", web.url),
-    ):
-        assert ours in shipped
-        shipped = shipped.replace(ours, here)
-    stored = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off; pid {tmp_path}/pid; error_log stderr; worker_processes 2;"
-        f"{'user root;' if os.geteuid() == 0 else ''} events {{ worker_connections 768; }}"
-        f"http {{ access_log off; {stored} {shipped} }}"
-    )
     limit_files(web.process.pid, 1024)
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", 'ulimit -n 1024 && exec "$@"', "sh", nginx, "-c", tmp_path / "nginx.conf"],
-            stdin=subprocess.DEVNULL,
-            stderr=log,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-
-        def starts() -> None:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            with contextlib.suppress(requests.ConnectionError):
-                return answered(url)
-            raise AssertionError("not yet")
-
-        eventually(starts, 30)
+    with nginx_before(web, tmp_path) as url:
+        answered(url)
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_behind_nginx_a_crowd_of_slow_and_hostile_clients_leaves_others_answered(proxied: str) -> None:

@@ -55,6 +55,11 @@ def test_a_report_is_stored_with_its_secrets_masked() -> None:
     assert "user=me" in report.message
 
 
+@pytest.mark.parametrize("cut", range(20, 40))
+def test_a_secret_in_which_a_text_is_cut_is_masked_too(cut: int) -> None:
+    assert "hunter2" not in storable("postgresql://someone:hunter2hunter2@db.example/x", cut)
+
+
 def test_a_report_has_the_class_the_text_and_the_traceback() -> None:
     report = raised(ValueError("boom"))
     assert (report.error_class, report.message) == ("ValueError", "boom")

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from flask import flash, get_flashed_messages
 
+from spoils.web.dashboard.formats import shortened
+
+LONGEST = 300
 Kind = Literal["done", "refused"]
 
 
@@ -34,8 +37,8 @@ def say(
     undo: str | None = None,
     more: str | None = None,
 ) -> None:
-    """Keep a sentence for the next page of this client."""
-    said = Flash(kind, sentence, str(task) if task else None, twin, undo, more)
+    """Keep a sentence for the next page of this client, cut to what a cookie holds: browsers take 4 KiB."""
+    said = Flash(kind, shortened(sentence, LONGEST), str(task) if task else None, twin, undo, more)
     flash(json.dumps(asdict(said)), kind)
 
 

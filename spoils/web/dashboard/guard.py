@@ -8,6 +8,7 @@ from spoils.web.csrf import csrf, foreign
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.limiter import Limiter
+from spoils.web.dashboard.local import LONGEST
 from spoils.web.errors import answer
 
 API = "api"
@@ -63,7 +64,8 @@ def _refusal() -> ResponseReturnValue | None:
     role = access.current_role()
     if role is None:
         here = request.full_path.rstrip("?") if reads else None
-        return redirect(url_for("dashboard.login", next=here), 303)
+        onward = url_for("dashboard.login", next=here)
+        return redirect(onward if len(onward) <= LONGEST else url_for("dashboard.login"), 303)
     if not reads and role is not access.Role.ADMIN:
         return answer(403, READ_ONLY)
     return None

@@ -202,7 +202,9 @@ def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
         Fact("Retries", retries),
         Fact("Crashes", f"{task.crashes} of 3"),
     ]
-    if task.uniq_hash:
+    if task.uniq_hash and masked(task.payload) != task.payload:
+        facts.append(Fact("Unique", "yes"))  # a hash of a secret could be compared with guesses
+    elif task.uniq_hash:
         note = "No equal job is enqueued until this one has ended." if task.state in ACTIVE else ""
         facts.append(Fact("Unique", f"{task.uniq_hash[:8]}…{task.uniq_hash.strip()[-4:]}", note, mono=True))
     else:

@@ -5,6 +5,7 @@ last. Pages say so, with `REACH` and `REACH_OF_ENDED`.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, or_, select, union
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from spoils.barcode import spellings
 from spoils.models import ACTIVE, Task, TaskState
 from spoils.queue.brief import brief_tasks
+from spoils.web.masking import masked
 
 FAR = 5_000
 REACH = f"Looked at the {FAR:,} of each state that changed last."
@@ -23,9 +25,15 @@ Condition = Callable[[Any], ColumnElement[bool]]
 
 
 def with_field(session: Session, field: str, values: Collection[str], limit: int = 50) -> Sequence[Task]:
-    """Jobs whose payload has one of `values` under `field`, the last changed first."""
+    """Jobs whose payload shows one of `values` under `field`, the last changed first."""
     near = [_near(state, lambda task: task.payload[field].astext.in_(values)) for state in TaskState]
-    return _last_changed(session, near, limit)
+    shown: list[Task] = []
+    for begin in count(0, limit):
+        found = _last_changed(session, near, limit, begin)
+        shown += [task for task in found if _shows(task.payload, field)]
+        if len(shown) >= limit or len(found) < limit:
+            break
+    return shown[:limit]
 
 
 def with_hash(session: Session, uniq_hash: str, limit: int = 10) -> Sequence[Task]:
@@ -48,6 +56,12 @@ def about_product(session: Session, barcode: str, product_id: int, limit: int = 
     return _last_changed(session, [_near(state, about) for state in TaskState], limit)
 
 
+def _shows(payload: Any, field: str) -> bool:
+    """Whether pages show that field: another one may name it as a secret. Of a payload left out it is not known."""
+    whole = payload if field in payload else {"name": "secret", field: ""}
+    return bool(masked(whole)[field] == whole[field])
+
+
 def _near(state: TaskState, condition: Condition) -> Select[Any]:
     rows = select(Task).where(Task.state == state).limit(FAR)
     if state is not TaskState.IN_PROGRESS:  # all others have an index by time
@@ -56,6 +70,6 @@ def _near(state: TaskState, condition: Condition) -> Select[Any]:
     return select(task.id).where(condition(task))
 
 
-def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int) -> Sequence[Task]:
+def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int, begin: int = 0) -> Sequence[Task]:
     statement = select(Task).where(Task.id.in_(union(*ids))).order_by(Task.updated_at.desc(), Task.id)
-    return brief_tasks(session, statement.limit(limit))
+    return brief_tasks(session, statement.limit(limit).offset(begin))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spoils.job import Job
-from spoils.web.masking import masked
+from spoils.web.masking import masked, masked_schema
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "json"]
 PREFIX = "field."
@@ -50,7 +50,11 @@ def fields(
     wrong: Mapping[str, str] | None = None,
 ) -> tuple[Field, ...]:
     """The fields of a class: filled from `given` (a form that was sent), else from `payload`, else by its defaults."""
-    schema = job_class.model_json_schema()
+    schema = masked_schema(job_class.model_json_schema())
+    # Together, since one may name another as a secret.
+    shown = masked(payload) if payload is not None else {}
+    told = {name: given.get(PREFIX + name, "") for name in schema.get("properties", {})} if given else {}
+    told_shown = masked(told)
     required = set(schema.get("required", ()))
     return tuple(
         _field(
@@ -58,7 +62,10 @@ def fields(
             _resolved(part, schema),
             required=name in required,
             payload=payload,
+            hidden=payload is not None and name in payload and shown[name] != payload[name],
             given=given,
+            # A form that is shown again with its mistakes carries no secret back.
+            withheld=wrong is not None and bool(told) and told_shown[name] != told[name],
             wrong=None if wrong is None else wrong.get(name, ""),
         )
         for name, part in schema.get("properties", {}).items()
@@ -117,19 +124,19 @@ def _field(
     *,
     required: bool,
     payload: Mapping[str, Any] | None,
+    hidden: bool,
     given: Mapping[str, str] | None,
+    withheld: bool,
     wrong: str | None,
 ) -> Field:
     kind = _kind(part)
-    hidden = payload is not None and name in payload and _is_masked(name, payload[name])
     value = (
         payload[name]
         if payload is not None and name in payload and not hidden
         else part.get("default", EMPTY)
     )
     text = given.get(PREFIX + name, "") if given is not None else _text(kind, value)
-    # A form that is shown again with its mistakes carries no secret back.
-    withheld = wrong is not None and text != "" and _is_masked(name, text)
+    withheld = withheld and text != ""
     return Field(
         name=name,
         label=str(part.get("title") or name.replace("_", " ").capitalize()),
@@ -143,10 +150,6 @@ def _field(
         longest=part.get("maxLength"),
         wrong=wrong or "",
     )
-
-
-def _is_masked(name: str, value: Any) -> bool:
-    return bool(masked({name: value}) != {name: value})
 
 
 def _resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

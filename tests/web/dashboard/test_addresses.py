@@ -71,6 +71,7 @@ def test_a_path_of_this_site_is_gone_on_to(path: str) -> None:
             "javascript:alert(1)",
             " /jobs",
             "/" + "a" * 2_000,
+            "/" + "é" * 400,
         ),
         "/jobs\r\nSet-Cookie: a=b",
     ],

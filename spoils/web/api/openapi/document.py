@@ -21,6 +21,7 @@ from spoils.web.api.openapi.operations import (
 from spoils.web.api.openapi.schemas import SCHEMAS, Schema, record, ref
 from spoils.web.api.order import OrderIn
 from spoils.web.api.tokens import OPEN_READS
+from spoils.web.masking import masked_schema
 
 ABOUT = (
     "Enqueue jobs, look at them and act on them. Every error is an object whose `error` is a sentence, but for a head "
@@ -151,7 +152,7 @@ def _enqueueing(job_class: type[Job], schemas: dict[str, Schema]) -> Operation:
 
 def _lift(schemas: dict[str, Schema], name: str, model: type[Any]) -> None:
     """Put a model's schema among the components, and what it refers to beside it."""
-    schema = model.model_json_schema(ref_template=ORDER)
+    schema = masked_schema(model.model_json_schema(ref_template=ORDER))
     schemas.update(schema.pop("$defs", {}))
     # What is unknown is refused: a client's spelling mistake must be told.
     schemas[name] = {**schema, "additionalProperties": False}
