@@ -43,7 +43,7 @@ def test_the_first_page_is_light_and_stays_on_its_origin(admin: Visitor, scenes:
     page = admin.see("/")
     weight = len(page.data)
     urls = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', page.text))
-    assert len(urls) == 7
+    assert len(urls) == 9
     for url in urls:
         with admin.client.get(url) as answer:
             weight += len(answer.data)
