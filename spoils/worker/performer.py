@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
@@ -27,7 +28,6 @@ from spoils.queue.settlement import Settlement, Token
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
-from spoils.worker.trouble import logged_as_outage
 
 log = logging.getLogger("spoils.worker")
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.errors import DatabaseAway
 
-log = logging.getLogger("spoils.worker")
+log = logging.getLogger("spoils.db")
 
 AGAIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0

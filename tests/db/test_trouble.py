@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from spoils.db.engine import make_engine
-from spoils.worker.trouble import AGAIN_SECONDS, QUIET_SECONDS, Trouble, is_outage, log_error, log_success
+from spoils.db.trouble import AGAIN_SECONDS, QUIET_SECONDS, Trouble, is_outage, log_error, log_success
 from tests.rows import Rows
 
 
