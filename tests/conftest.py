@@ -17,12 +17,14 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Engine, make_url, text
 
 from spoils.config import Settings
+from spoils.db import trouble
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
+from spoils.db.trouble import Trouble
 from spoils.job.registry import registry
 from spoils.jobs import load as load_jobs
 from spoils.models import db
-from spoils.web import create_app
+from spoils.web import create_app, errors
 from tests.rows import Rows
 from tests.servers import VERSIONS, a_server, programs_of
 
@@ -67,6 +69,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for home in config.stash[SERVERS].iterdir():
         a_server(home, config.getoption("--postgres")).remove()
     shutil.rmtree(config.stash[SERVERS])
+
+
+@pytest.fixture(autouse=True)
+def outage(monkeypatch: pytest.MonkeyPatch) -> Trouble:
+    """Forget the troubles that an earlier test has met: they are the process's."""
+    fresh = Trouble("database")
+    monkeypatch.setattr(trouble, "OUTAGE", fresh)
+    monkeypatch.setattr(errors, "_trouble", Trouble("The database"))
+    return fresh
 
 
 @pytest.fixture(scope="session")

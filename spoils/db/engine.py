@@ -12,7 +12,7 @@ from psycopg2.errors import DeadlockDetected, SerializationFailure
 from psycopg2.extensions import PYDATETIMETZ, TRANSACTION_STATUS_IDLE, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from spoils.errors import UnsuitableDatabase
@@ -241,14 +241,28 @@ def _replace_useless(engine: Engine, *, ping: bool) -> None:
                 engine.dialect.do_ping(connection)
             except psycopg2.Error as exc:
                 raise InvalidatePoolError from exc
-        # After a failover the name leads to another server, while connections to the former one stay open.
+        # After a failover the name leads to another server, while connections to the former one stay open. Or a job has
+        # made its session read-only by default: that says nothing of the others.
         if takes_no_writes(connection) and not record.info[_READ_ONLY]:
-            raise InvalidatePoolError
+            raise InvalidatePoolError if _is_standby(connection) else DisconnectionError
 
     @event.listens_for(engine, "handle_error")
     def failed(context: ExceptionContext) -> None:
         if refused_by_read_only_server(context.original_exception):
             context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = _is_the_server_s(context)
+
+
+def _is_standby(driver: Any) -> bool:
+    return bool(driver.info.parameter_status("in_hot_standby") == "on")
+
+
+def _is_the_server_s(context: ExceptionContext) -> bool:
+    """Whether a server that takes no writes would refuse them to all: no job had made this session read-only."""
+    error: Any = context.original_exception
+    if _is_standby(error.cursor.connection):
+        return True
+    return context.connection is not None and bool(context.connection.info.get(_READ_ONLY))
 
 
 def takes_no_writes(driver: Any) -> bool:

@@ -10,10 +10,10 @@ in one look or, where that takes long, slice by slice.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from spoils.queue.reach import LEVELS
-from spoils.queue.sweep import Sweep
+from spoils.queue.sweep import FARTHEST_SECONDS, Sweep
 
 Pair = tuple[str, int]
 """A task type and a priority."""
@@ -32,7 +32,6 @@ BY_AGE_EVERY = 16
 SHARE_OF_TIME = 0.05
 LONGEST_SECONDS = 10.0
 """After so long a claim looks from the head though it takes more than its share of the time."""
-LOOK_BACK_SECONDS = 0.1
 NEAR_SECONDS = 1.0
 """The head is near where so long after a claim from it the next one may come."""
 
@@ -76,11 +75,12 @@ class Cursors:
         self._short = True
         self._quiet = False
         self._told = False
+        self._asks_wide = False
         self._head_at = float("-inf")
         self._head_again_at = float("-inf")
         self._wide_again_at = float("-inf")
         self._sweep = Sweep()
-        self._clock = datetime.min.replace(tzinfo=UTC)
+        self._clock = datetime.fromtimestamp(0, UTC)  # the database's, from the first claim on
 
     @property
     def quiet(self) -> bool:
@@ -101,18 +101,17 @@ class Cursors:
         """Where to look for up to `limit` tasks, none of them of the types `without`."""
         known = [pair for pair in self._pairs if pair[0] not in without] if without else self._pairs
         from_head = now >= min(self._head_again_at, self._head_at + LONGEST_SECONDS)
-        if from_head and not self._sweep.whole:
+        if from_head:
             moment, until = self._sweep.window(self._clock)
-            low = moment, HEAD_ID
-            # Of a flood whose cursor is older than the slice nothing in it was passed over: the oldest go first.
-            behind = [pair for pair in known if self._cursors[pair].since > low] or known
-            return Reach(behind, [low] * len(behind), limit, until=until, sliced=True)
+            if not self._sweep.whole:
+                return self._slice(known, (moment, HEAD_ID), until, limit)
         self._turn += 1
-        told, self._told = self._told, False
+        if self._told:
+            self._told, self._asks_wide = False, True
         if self._turn % BY_AGE_EVERY == 0:
             return Reach(known, self._since(known, from_head), limit, by_age=True, from_head=from_head)
         few = len(known) <= max(FEW_PAIRS, limit // TASKS_PER_PAIR)
-        wide = from_head or told or self._short or few or now >= self._wide_again_at
+        wide = from_head or self._asks_wide or self._short or few or now >= self._wide_again_at
         pairs = self._in_turn(known if wide else self._giving.intersection(known))
         return Reach(pairs, self._since(pairs, from_head), self._share(limit), from_head=from_head, wide=wide)
 
@@ -141,6 +140,7 @@ class Cursors:
         self._short = not more
         self._quiet = reach.wide and not more
         if reach.wide:
+            self._asks_wide = False  # only now: the claim might have failed
             self._wide_again_at = self._after(now - started, now)
         return more
 
@@ -149,9 +149,16 @@ class Cursors:
         self._told = True
 
     def look_back(self, seconds: float) -> None:
-        """Something was put in that was due so long ago: look there or from the head soon. Any thread may call it."""
-        self._head_again_at = min(self._head_again_at, self._head_at + LOOK_BACK_SECONDS)
-        self._sweep.detour(seconds)
+        """Something was put in that was due so long ago: look there soon, within the share of time of such looks.
+
+        Any thread may call it.
+        """
+        self._sweep.detour(self._clock - timedelta(seconds=min(seconds, FARTHEST_SECONDS)))
+
+    def _slice(self, known: Sequence[Pair], low: Place, until: str, limit: int) -> Reach:
+        # Of a flood whose cursor is older than the slice nothing in it was passed over: the oldest go first.
+        behind = [pair for pair in known if self._cursors[pair].since > low] or known
+        return Reach(behind, [low] * len(behind), limit, until=until, sliced=True)
 
     def _go_back(self, reach: Reach, found: Found, limit: int) -> None:
         """A backlog behind the cursors: what gave as much as it might, the next claims go on with."""

@@ -1,6 +1,7 @@
 """The fence: a statement writes only to the running task of the very claim that it was given."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
+from spoils.errors import SpoilsError
 from spoils.models import Task, TaskState
 from spoils.queue.settlement import Token
 
@@ -34,6 +36,9 @@ Selecting = TypeVar("Selecting", bound=GenerativeSelect)
 LOCK_TIMEOUT_MS = 200
 """How long outcomes wait for locked rows before those are skipped. A claim locks, for its few milliseconds, also what
 another claim has just taken."""
+ENTRY_TIMEOUT_MS = 50
+"""How long a statement that skips locked rows waits for another transaction that is inserting a duplicate."""
+UNIQUE_INDEX = "fang_tasks_active_hash_idx"
 
 me: ColumnElement[UUID] = cast(bindparam("worker_id", type_=Text), Uuid)
 """The worker that executes the statement, as text in the parameter `worker_id`."""
@@ -81,12 +86,31 @@ def locking(statement: Selecting, *, skip_locked: bool = True) -> Selecting:
     return statement.with_for_update(of=Task, skip_locked=skip_locked, key_share=True)
 
 
+class DuplicateInserted(SpoilsError):
+    """An open transaction has inserted a duplicate of a task that was to go back to waiting."""
+
+
+@contextmanager
+def going_back() -> Iterator[None]:
+    """Where tasks go back to waiting: a wait for the unique index that takes too long is raised as DuplicateInserted.
+
+    It happens only beside Rust workers, where that index leaves out running tasks. SKIP LOCKED does not help, since
+    what blocks is an entry of the index. The error's context names the index, in whatever language the server speaks.
+    """
+    try:
+        yield
+    except DBAPIError as exc:
+        if isinstance(exc.orig, LockNotAvailable) and UNIQUE_INDEX in (exc.orig.diag.context or ""):
+            raise DuplicateInserted from exc
+        raise
+
+
 class Writing:
     """Two forms of a statement that writes outcomes: one waits for locked rows, the other skips them and costs more."""
 
     def __init__(self, *, waiting: ClauseElement, skipping: ClauseElement, name: str) -> None:
         self.waiting = Compiled(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
-        self.skipping = Compiled(skipping, f"{name}_unlocked")
+        self.skipping = Compiled(skipping, f"{name}_unlocked", lock_timeout_ms=ENTRY_TIMEOUT_MS)
 
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, skip_locked: bool
@@ -98,7 +122,8 @@ class Writing:
             except DBAPIError as exc:
                 if not isinstance(exc.orig, LockNotAvailable):
                     raise
-        return self.skipping.rows(connection, values)
+        with going_back():
+            return self.skipping.rows(connection, values)
 
 
 def values(given: Iterable[Token], worker_id: UUID) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Giving back what this worker holds in the table but not in its hands, or has not begun."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     Connection,
     ScalarSelect,
@@ -30,6 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
+from spoils.db import arrays
+from spoils.db.compiled import Compiled
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue import fence
 from spoils.queue.settlement import Token
@@ -51,6 +53,9 @@ _twin_waits = exists(
 )
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
 LOOK_BACK_SECONDS = 2
+only: ColumnElement[UUID] = cast(bindparam("only", type_=Text), Uuid)
+"""The one task that a `GivingBack` gives back, or NULL."""
+_NOBODY = str(UUID(int=0))
 
 
 def ranked(held: CTE, *, among: ColumnElement[bool] | None = None) -> CTE:
@@ -105,7 +110,7 @@ def waking(given_back: CTE, condition: ColumnElement[bool] | None = None) -> Sca
 def giving_back(held: CTE) -> Select[Any]:
     """Tasks that a statement has locked go back uncounted: due when they were, and their retries as they were.
 
-    One row, whose first column is the array of their ids, or NULL.
+    One row, whose first column is the array of their ids as text, or NULL.
     """
     of = ranked(held)
     back = (
@@ -123,24 +128,62 @@ def giving_back(held: CTE) -> Select[Any]:
         .returning(Task.id, Task.scheduled_at)
         .cte("back")
     )
-    return select(func.array_agg(back.c.id).label("ids"), waking(back)).select_from(back)
+    return select(func.array_agg(cast(back.c.id, Text)).label("ids"), waking(back)).select_from(back)
 
 
-_held = fence.locking(select(Task.id, Task.uniq_hash, Task.created_at).where(fence.of(fence.tokens.c)))
-_RELEASE = giving_back(_held.cte("held"))
+def locked(tasks: Select[*tuple[Any, ...]]) -> CTE:
+    """The part of a `GivingBack` that locks its tasks, but skips those that another transaction has locked."""
+    return fence.locking(tasks.where(or_(only.is_(None), Task.id == only))).cte("held")
+
+
+class GivingBack:
+    """A `statement` over the `locked` ones of `tasks`; its parameter `only` is the id of one, or NULL for all."""
+
+    def __init__(self, statement: Select[Any], tasks: Select[*tuple[Any, ...]], name: str) -> None:
+        self._statement = Compiled(statement, name, lock_timeout_ms=fence.ENTRY_TIMEOUT_MS)
+        self._ids = Compiled(tasks.with_only_columns(cast(Task.id, Text)), f"{name}_ids")
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute it on an autocommit connection. It has one row, but one for each task where an open transaction has
+        inserted a duplicate of one; the last row is then of an execution that gives back none.
+        """
+        try:
+            return self._rows(connection, values, None)
+        except fence.DuplicateInserted:
+            rows = []
+            for (key,) in self._ids.rows(connection, values):
+                with suppress(fence.DuplicateInserted):
+                    rows += self._rows(connection, values, key)
+            return rows + self._rows(connection, values, _NOBODY)
+
+    def _rows(
+        self, connection: Connection, values: Mapping[str, Any], key: str | None
+    ) -> list[tuple[Any, ...]]:
+        with fence.going_back():
+            return self._statement.rows(connection, {**values, "only": key})
+
+
+def ids_of(rows: Iterable[tuple[Any, ...]]) -> list[UUID]:
+    """The ids in the rows of `giving_back`."""
+    return [UUID(key) for ids, *_ in rows for key in ids or ()]
+
+
+what_goes_back = select(Task.id, Task.uniq_hash, Task.created_at)
+_claimed = what_goes_back.where(fence.of(fence.tokens.c))
+_RELEASE = GivingBack(giving_back(locked(_claimed)), _claimed, "release")
 _stray = and_(
     Task.state == TaskState.IN_PROGRESS,
     Task.claimed_by == fence.me,
-    Task.id != all_(bindparam("held_ids", type_=ARRAY(Uuid))),
+    Task.id != all_(arrays.parameter("held_ids", Uuid)),
 )
-_RELEASE_STRAYS = giving_back(
-    fence.locking(select(Task.id, Task.uniq_hash, Task.created_at).where(_stray)).cte("held")
-).add_columns(select(func.count()).select_from(Task).where(_stray).scalar_subquery().label("number"))
+_strays = what_goes_back.where(_stray)
+_number = select(func.count()).select_from(Task).where(_stray).scalar_subquery()
+_RELEASE_STRAYS = GivingBack(giving_back(locked(_strays)).add_columns(_number), _strays, "release_strays")
 
 
 def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[Token]) -> list[UUID]:
     """Give back claims of this worker that were never started; the ids of those that were its own and not locked."""
-    return connection.scalar(_RELEASE, fence.values(tokens, worker_id)) or []
+    return ids_of(_RELEASE.rows(connection, fence.values(tokens, worker_id)))
 
 
 def release_strays(
@@ -151,10 +194,9 @@ def release_strays(
 
     A claim whose answer was lost leaves such tasks: the row says ours, and nobody performs it.
     """
-    values = {"worker_id": str(worker_id), "held_ids": [UUID(task_id) for task_id in held]}
-    row = connection.execute(_RELEASE_STRAYS, values).one()
-    ids = row.ids or []
-    return ids, len(ids) < row.number
+    rows = _RELEASE_STRAYS.rows(connection, {"worker_id": str(worker_id), "held_ids": arrays.plain(held)})
+    ids, _, number = rows[-1]
+    return ids_of(rows), len(ids or ()) < number
 
 
 def wake(connection: Connection) -> None:

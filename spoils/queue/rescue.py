@@ -6,7 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Connection,
+    Double,
     SmallInteger,
     String,
     and_,
@@ -27,17 +29,22 @@ from sqlalchemy import (
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
 from spoils.outcome import Ending
 from spoils.queue.backends import terminate
-from spoils.queue.fence import locking
+from spoils.queue.fence import me
 from spoils.queue.reach import SUSPECT_CRASHES
 from spoils.queue.release import (
     CANCELLED,
     STATES,
+    GivingBack,
     cancel_requested,
     giving_back,
     hash_in_waiting,
+    ids_of,
+    locked,
+    only,
     ranked,
     state_in_waiting,
     waking,
+    what_goes_back,
 )
 
 log = logging.getLogger("spoils.worker")
@@ -78,10 +85,10 @@ _END_SESSIONS = text(
 )
 _running = and_(
     Task.state == TaskState.IN_PROGRESS,
-    Task.claimed_by == bindparam("worker_id"),
+    Task.claimed_by == me,
     Worker.ended_at.is_not(None),
 )
-_held = locking(
+_tasks = (
     select(
         Task.id,
         Task.uniq_hash,
@@ -93,7 +100,8 @@ _held = locking(
     )
     .join(Worker, Task.claimed_by == Worker.id)
     .where(_running)
-).cte("held")
+)
+_held = locked(_tasks)
 _number = (
     select(func.count())
     .select_from(Task)
@@ -102,7 +110,7 @@ _number = (
     .scalar_subquery()
 )
 # Only a death in solitude condemns: who was claimed beside the culprit stays below the third crash for ever.
-_alone = and_(_number == 1, bindparam("at_once"))
+_alone = and_(_number == 1, bindparam("at_once", type_=Boolean), only.is_(None))
 _crashes = func.least(_held.c.crashes, MOST_CRASHES) + 1
 _deaths = case((_alone, _crashes), else_=func.least(_crashes, SUSPECT_CRASHES))
 _judged = select(_held, _deaths.label("deaths"), (_deaths > SUSPECT_CRASHES).label("condemned")).cte("judged")
@@ -190,11 +198,13 @@ _minutes = (
     )
     .cte("minutes")
 )
-_RESCUE = select(
-    select(func.count()).select_from(_rescued).scalar_subquery().label("tasks"),
-    _number.label("number"),
-    waking(_rescued),
-).add_cte(_attempts, _minutes)
+_RESCUE = GivingBack(
+    select(select(func.count()).select_from(_rescued).scalar_subquery(), _number, waking(_rescued)).add_cte(
+        _attempts, _minutes
+    ),
+    _tasks,
+    "rescue",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +242,9 @@ def rescue_rest(connection: Connection, *, worker_id: UUID) -> Rescue:
 
 
 def _rescue_tasks(connection: Connection, worker_id: UUID, *, at_once: bool) -> Rescue:
-    row = connection.execute(_RESCUE, {"worker_id": worker_id, "at_once": at_once}).one()
-    return Rescue(at_once, row.tasks, row.number - row.tasks)
+    rows = _RESCUE.rows(connection, {"worker_id": str(worker_id), "at_once": at_once})
+    tasks, number, _ = rows[-1]
+    return Rescue(at_once, sum(row[0] for row in rows), number - tasks)
 
 
 # Whose tasks a rescue is giving back, and counts the crash.
@@ -256,30 +267,24 @@ _gone = (
     .cte("gone")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
-_ORPHANS = giving_back(
-    locking(
-        select(Task.id, Task.uniq_hash, Task.created_at)
-        .join(_gone, Task.claimed_by == _gone.c.id)
-        .where(Task.state == TaskState.IN_PROGRESS)
-    ).cte("held")
+_orphans = what_goes_back.join(_gone, Task.claimed_by == _gone.c.id).where(
+    Task.state == TaskState.IN_PROGRESS
 )
-_FOREIGN = giving_back(
-    locking(
-        select(Task.id, Task.uniq_hash, Task.created_at).where(
-            Task.state == TaskState.IN_PROGRESS,
-            Task.claimed_by.is_(None),
-            Task.updated_at
-            <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("timeout_seconds")),
-        )
-    ).cte("held")
+_ORPHANS = GivingBack(giving_back(locked(_orphans)), _orphans, "orphans")
+_foreign = what_goes_back.where(
+    Task.state == TaskState.IN_PROGRESS,
+    Task.claimed_by.is_(None),
+    Task.updated_at
+    <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, cast(bindparam("timeout_seconds"), Double)),
 )
+_FOREIGN = GivingBack(giving_back(locked(_foreign)), _foreign, "foreign")
 
 
 def rescue_orphans(connection: Connection) -> list[UUID]:
     """Give back tasks whose owner's row has ended: claimed in the very moment of its rescue. Their ids."""
-    return connection.scalar(_ORPHANS) or []
+    return ids_of(_ORPHANS.rows(connection, {}))
 
 
 def rescue_foreign(connection: Connection, *, timeout_seconds: float) -> list[UUID]:
     """Give back tasks that a worker of another system (no `claimed_by`) took longer than this ago. Their ids."""
-    return connection.scalar(_FOREIGN, {"timeout_seconds": timeout_seconds}) or []
+    return ids_of(_FOREIGN.rows(connection, {"timeout_seconds": timeout_seconds}))

@@ -6,6 +6,7 @@ goes over one slice of time only, from now backwards. The slices grow with their
 head where little lies in them; where one takes long, the next ones are thinner.
 """
 
+import threading
 from datetime import datetime, timedelta
 
 SLOW_SECONDS = 0.25
@@ -20,9 +21,9 @@ LEAST_SHARE = 1 / 64
 OLDEST = timedelta(days=1)
 """All that is older is one slice."""
 FARTHEST_SECONDS = 30 * 365 * 24 * 3600.0
-"""No detour goes further back; a backlog that was given back may be older than a day."""
+"""No detour begins further back; a backlog that was given back may be older than a day."""
 MARGIN = timedelta(seconds=5)
-"""So much further back than it was told goes a detour: the moment is that of an insert, and told at its commit."""
+"""How far before its place a detour begins: a notification has the moment of an insert, and comes at its commit."""
 
 
 class Sweep:
@@ -36,7 +37,10 @@ class Sweep:
         self._share = 1.0
         self._took: list[float] = []
         self._least_seconds = float("inf")
-        self._told = 0.0
+        self._lock = threading.Lock()
+        self._named: datetime | None = None
+        self._place: datetime | None = None  # where a detour goes on; None where there is none
+        self._place_after: datetime | None = None  # likewise, once this look was made
         self._on_detour = False
 
     @property
@@ -44,17 +48,27 @@ class Sweep:
         """Whether one look goes over all."""
         return not self._sliced
 
-    def detour(self, seconds: float) -> None:
-        """Something was put in that was due so long ago: look there next. Any thread may call it."""
-        self._told = max(self._told, seconds)
+    def detour(self, place: datetime) -> None:
+        """Something was put in that was due at that moment: look from there on soon. Any thread may call it."""
+        with self._lock:
+            self._named = _earlier(self._named, place)
 
     def window(self, now: datetime) -> tuple[str, str]:
-        """From which moment to which the next look goes, as PostgreSQL prints them; `now` by its clock."""
-        told, self._told = self._told, 0.0
-        self._on_detour = told > 0
-        if self._on_detour:
-            age = timedelta(seconds=min(told, FARTHEST_SECONDS))
-            return _printed(now - age - MARGIN), "infinity"
+        """From which moment to which the next look goes, as PostgreSQL prints them; `now` by its clock.
+
+        A detour goes in slices too, and takes every other look, so that the sweep goes on however many places are
+        named. Its place is kept until `learn`: the claim may fail.
+        """
+        with self._lock:
+            self._place, self._named = _earlier(self._place, self._named), None
+        self._place_after = None
+        if not self._sliced:
+            return "-infinity", "infinity"
+        self._on_detour = self._place is not None and not self._on_detour
+        if self._place is not None and self._on_detour:
+            end = self._place + max((now - self._place) / PARTS * self._share, LEAST_SLICE)
+            self._place_after = end if end < now else None
+            return _printed(self._place - MARGIN), _printed(end) if self._place_after else "infinity"
         self._begun = self._begun or now
         high = self._begun - self._age
         self._slice = max(self._age / PARTS * self._share, LEAST_SLICE) if self._age < OLDEST else None
@@ -65,22 +79,30 @@ class Sweep:
         """That look took so long; `filled` where it found as much as it might, so that more may be there."""
         if not self._sliced:
             self._sliced = seconds > SLOW_SECONDS
+            self._place = None
             return
-        if filled or self._on_detour:
+        if filled:
             return
-        self._took.append(seconds)
         self._least_seconds = least = min(self._least_seconds, seconds)
         longer = seconds - least
         if longer > SLOW_SECONDS:
             self._share = max(self._share / 2, LEAST_SHARE)
         elif longer < SLOW_SECONDS / 4:
             self._share = min(self._share * 2, 1.0)
+        if self._on_detour:
+            self._place = self._place_after
+            return
+        self._took.append(seconds)
         if self._slice is not None:
             self._age += self._slice
             return
         extra = sum(one - least for one in self._took if one - least > NOISE_SECONDS)
         self._sliced = extra > SLOW_SECONDS
         self._begun, self._age, self._took = None, timedelta(0), []
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min(filter(None, (one, other)), default=None)
 
 
 def _printed(moment: datetime) -> str:

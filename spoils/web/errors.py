@@ -1,18 +1,24 @@
 """What a client gets when something is wrong: JSON for a program, a page for a person, a stack trace for nobody."""
 
 import logging
+import time
 
 from flask import Flask, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from psycopg2 import errorcodes
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import BadHost, HTTPException
 
+from spoils.db.trouble import Trouble, database_answers, log_success, logged_as_outage
 from spoils.errors import UnsuitableDatabase
+from spoils.models import db
 from spoils.queue.enqueue import TwinVanished
 
 log = logging.getLogger("spoils.web")
+_trouble = Trouble("The database")  # of all requests: it must not write a line for each
 
 DOCS = "/api/docs"
 
@@ -44,6 +50,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(UnsuitableDatabase, _database_away)
     app.register_error_handler(TwinVanished, lambda error: answer(503, str(error)))
     app.register_error_handler(Exception, _unforeseen)
+    with app.app_context():
+        event.listen(db.engine, "checkin", _given_back)
 
 
 def wants_json() -> bool:
@@ -99,7 +107,7 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
     ):
         return _database_away(error)
     if code == errorcodes.INSUFFICIENT_PRIVILEGE:
-        log.error("The database refuses a statement: %s", error.orig, extra={"action": "answer"})
+        _log_trouble("The database refuses a statement", error)
         return answer(503, NO_RIGHT)
     return _unforeseen(error)
 
@@ -110,8 +118,22 @@ def _too_slow() -> ResponseReturnValue:
 
 
 def _database_away(error: Exception) -> ResponseReturnValue:
-    log.warning("The database does not answer: %s", type(error).__name__, extra={"action": "answer"})
+    if not logged_as_outage("web", error):
+        _log_trouble("The database does not answer", error)
     return answer(503)
+
+
+def _log_trouble(what: str, error: Exception) -> None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if (note := _trouble.met(time.monotonic(), (what, type(cause)))) is not None:
+        message = str(cause).partition("\n")[0]
+        log.warning("%s: %s: %s%s", what, type(cause).__name__, message, note, extra={"action": "answer"})
+
+
+def _given_back(connection: DBAPIConnection | None, _record: object) -> None:
+    if connection is not None:  # it is none where the connection was lost
+        database_answers()
+        log_success(_trouble)
 
 
 def _unforeseen(error: Exception) -> ResponseReturnValue:

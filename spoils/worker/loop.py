@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from spoils.worker.trouble import Trouble, log_error, log_success
+from spoils.db.trouble import Trouble, log_error, log_success
 
 FIRST_ERROR_SECONDS = 0.1
 LONGEST_ERROR_SECONDS = 5.0

@@ -32,7 +32,7 @@ class Maintenance:
         for fold in (fold_counts, fold_minutes, fold_quarters):
             with housework(self._engine, self._turn) as connection:
                 fold(connection)
-        with housework(self._engine, self._turn) as connection:
+        with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(
                     "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
@@ -27,7 +28,6 @@ from spoils.queue.settlement import Settlement, Token
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
-from spoils.worker.trouble import logged_as_outage
 
 log = logging.getLogger("spoils.worker")
 
@@ -124,7 +124,8 @@ class Performer:
         job = attempt.job
         ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
         verdict = verdicts.of_failure(job, error, attempt.claim.retries)
-        self._settle_plainly(attempt.claim, verdict, ran_ms, type(job).__name__)
+        self._settle(attempt.claim, verdict, ran_ms)  # before it is logged: even the log may hang
+        log_ending(attempt.claim, verdict, ran_ms, type(job).__name__)
 
     def interrupt(self, token: Token) -> None:
         """Fail what the job's session does from now on, because the task is released now."""
@@ -241,6 +242,9 @@ class Performer:
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
+        self._settle(claim, verdict, ran_ms)
+
+    def _settle(self, claim: Claim, verdict: Verdict, ran_ms: int) -> None:
         self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
 
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from spoils.db.engine import is_direct
+from spoils.db.trouble import database_answers
 from spoils.errors import DatabaseAway
 from spoils.queue import presence
 from spoils.queue.cursors import Pair, Place
 from spoils.worker.loop import Loop
-from spoils.worker.trouble import database_answers
 from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
 

@@ -185,13 +185,15 @@ class Rooms:
     def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
         self.performer.give_up(attempt, error)
         self.pool.replace(attempt.thread)
+        crippled = self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1
+        if crippled:
+            self._on_crippled()  # before anything is logged: even the log may hang
         log.error(
             "Giving up a thread: its job does not end though interrupted",
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
-        if self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1:
+        if crippled:
             log.error("Half of the threads are lost: this process drains and ends", extra={"action": "stop"})
-            self._on_crippled()
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:

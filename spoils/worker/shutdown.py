@@ -87,16 +87,17 @@ class Shutdown:
     def _release(self) -> None:
         held = self._rooms.in_flight.claims()
         for claim in held:
-            log.warning(
-                "Released: it did not end in time",
-                extra={"action": "release", "task_id": claim.key, "task_type": claim.task_type},
-            )
             self._rooms.settler.hand_over(
                 Settlement(claim.key, claim.attempts, Verdict(Ending.RELEASED), claim.claimed_at, 0)
             )
         # Only now: what the interruption makes of the job comes second, and the settler keeps the first.
         for claim in held:
             self._rooms.performer.interrupt(claim.token)
+        for claim in held:
+            log.warning(
+                "Released: it did not end in time",
+                extra={"action": "release", "task_id": claim.key, "task_type": claim.task_type},
+            )
 
     def _leave(self) -> None:
         try:

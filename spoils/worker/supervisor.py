@@ -72,13 +72,13 @@ class Supervisor:
                 os.write(self._parent, b"!")
 
     def _declared_dead(self) -> None:
+        self._disowned = True
+        self._rooms.presence.attending.clear()
+        self._ask_to_stop()  # first: even the log may hang
         log.error(
             "This worker was taken for dead and its tasks were given to others: it ends now",
             extra={"action": "stop", "worker_id": self._rooms.worker_id},
         )
-        self._disowned = True
-        self._rooms.presence.attending.clear()
-        self._ask_to_stop()
 
     def _lost_threads(self) -> None:
         self._crippled = True

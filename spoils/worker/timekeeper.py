@@ -51,10 +51,11 @@ class Timekeeper:
         if moment > now:
             return min(moment - now, IDLE_SECONDS)
         attempt.interrupt(kind)
+        delay = self._press(attempt, kind, 0.0)
         log.warning(
             "Interrupting: %s", kind.__doc__, extra={"action": "interrupt", "task_id": attempt.task_id}
         )
-        return self._press(attempt, kind, 0.0)
+        return delay
 
     def _press(self, attempt: Attempt, kind: type[Interrupted], seconds: float) -> float:
         """See to it that an attempt ends which was interrupted so many `seconds` ago."""

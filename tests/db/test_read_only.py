@@ -111,6 +111,46 @@ def test_the_pool_s_other_connections_to_a_demoted_server_are_replaced_before_th
         assert before.isdisjoint({pid_of(one), pid_of(other)})
 
 
+@pytest.mark.parametrize(
+    "statement", [DEMOTE, "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"], ids=["default", "session"]
+)
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_job_that_makes_its_session_read_only_costs_the_pool_no_other_connection(
+    *, pooled: Engine, connection: Connection, statement: str, writes: bool
+) -> None:
+    with pooled.connect() as other:
+        kept = pid_of(other)
+        with pooled.connect() as job:
+            dropped = pid_of(job)
+            job.exec_driver_sql(statement)
+            job.commit()
+            if writes:
+                with pytest.raises(DBAPIError):
+                    job.exec_driver_sql(INSERT)
+    with pooled.connect() as one, pooled.connect() as two:
+        pids = {pid_of(one), pid_of(two)}
+        assert kept in pids
+        assert dropped not in pids
+        for each in (one, two):
+            each.exec_driver_sql(INSERT)
+            each.commit()
+    assert connection.execute(COUNT).scalar_one() == 2
+
+
+def test_one_refused_write_replaces_all_connections_to_a_server_that_was_read_only_when_they_were_made(
+    pooled: Engine, connection: Connection
+) -> None:
+    alter = f"ALTER DATABASE {pooled.url.database} SET default_transaction_read_only"
+    connection.exec_driver_sql(f"{alter} = on")
+    with pooled.connect() as one, pooled.connect() as other:
+        before = {pid_of(one), pid_of(other)}
+    connection.exec_driver_sql(f"{alter} = off")
+    with pytest.raises(DBAPIError), pooled.connect() as refused:
+        refused.exec_driver_sql(INSERT)
+    with pooled.connect() as one, pooled.connect() as other:
+        assert before.isdisjoint({pid_of(one), pid_of(other)})
+
+
 def test_connections_to_a_server_that_was_read_only_all_along_are_kept(
     pooled: Engine, connection: Connection
 ) -> None:

@@ -32,6 +32,9 @@ ODD = {
     "TimeZone": "Asia/Kathmandu",
     "array_nulls": "off",
     "standard_conforming_strings": "off",
+    "client_min_messages": "debug5",
+    "jit": "on",
+    "client_connection_check_interval": "5s",
     "search_path": "elsewhere, public",
 }
 PINNED = {
@@ -42,6 +45,9 @@ PINNED = {
     "TimeZone": "UTC",
     "array_nulls": "on",
     "standard_conforming_strings": "on",
+    "client_min_messages": "warning",
+    "jit": "off",
+    "client_connection_check_interval": "1s",
     "search_path": "elsewhere, public",
 }
 UNLIMITED = dict.fromkeys(

@@ -214,24 +214,83 @@ def test_a_look_at_a_slice_moves_no_cursor_and_takes_no_turn() -> None:
     assert set(cursors.places(next(clock)).values()) == {BEHIND}
 
 
-def test_word_of_something_earlier_leads_there_and_then_on_with_the_slices() -> None:
+NOW = datetime.fromisoformat(BEHIND[0])
+
+
+def seconds_back(moment: str) -> float:
+    return (NOW - datetime.fromisoformat(moment)).total_seconds()
+
+
+def test_word_of_something_earlier_leads_there_and_on_to_now_in_turn_with_the_slices() -> None:
     cursors, clock = sliced()
     before = looked_back(cursors, next(clock), 0.02)
     for seconds in (3.0, 3600.0, 60.0):
         cursors.look_back(seconds)
-    there = looked_back(cursors, next(clock), 0.02)
-    back = datetime.fromisoformat(BEHIND[0]) - datetime.fromisoformat(there.since[0][0])
-    assert (there.until, back.total_seconds()) == ("infinity", 3605)
-    assert looked_back(cursors, next(clock), 0.02).until == before.since[0][0]
+    detour, sweep = [], [before]
+    while not detour or detour[-1].until != "infinity":
+        detour.append(looked_back(cursors, next(clock), 0.02))
+        sweep.append(looked_back(cursors, next(clock), 0.02))
+    assert seconds_back(detour[0].since[0][0]) == 3605
+    assert seconds_back(detour[0].until) == 3600 - 3600 / 16
+    for one, other in itertools.pairwise(detour):
+        assert seconds_back(one.until) == pytest.approx(seconds_back(other.since[0][0]) - 5)
+    assert len(detour) < 100
+    # Meanwhile the sweep went on, and now it is alone again.
+    sweep.append(looked_back(cursors, next(clock), 0.02))
+    assert [one.until for one in sweep[1:]] == [one.since[0][0] for one in sweep[:-1]]
 
 
 @pytest.mark.parametrize("seconds", [100_000.0, 8e8, 1e300])
-def test_word_of_something_that_is_older_than_a_day_leads_there_too(seconds: float) -> None:
+def test_word_of_something_that_is_older_than_a_day_leads_there_too_and_no_look_goes_over_all(
+    seconds: float,
+) -> None:
     cursors, clock = sliced()
     cursors.look_back(seconds)
     there = looked_back(cursors, next(clock), 0.02)
-    back = datetime.fromisoformat(BEHIND[0]) - datetime.fromisoformat(there.since[0][0])
-    assert back.total_seconds() == min(seconds, FARTHEST_SECONDS) + 5
+    age = min(seconds, FARTHEST_SECONDS)
+    assert seconds_back(there.since[0][0]) == age + 5
+    assert seconds_back(there.until) == pytest.approx(age * 15 / 16)
+
+
+def test_word_of_places_again_and_again_does_not_keep_the_sweep_from_the_head() -> None:
+    cursors, clock = sliced()
+    for _ in range(400):
+        cursors.look_back(1e6)
+        if looked_back(cursors, next(clock), 0.02).since[0] == HEAD:
+            return
+    pytest.fail("The sweep did not come to the head.")
+
+
+def test_a_place_is_kept_until_a_claim_has_looked_there() -> None:
+    cursors, clock = sliced()
+    cursors.look_back(3600.0)
+    tried = [cursors.reach(next(clock), 10).since[0] for _ in range(4)]  # these claims fail
+    (place,) = {moment for moment, _ in tried if seconds_back(moment) > 10}
+    assert seconds_back(place) == 3605
+    looks = [looked_back(cursors, next(clock), 0.02) for _ in range(2)]
+    assert place in [look.since[0][0] for look in looks]
+
+
+def test_word_of_other_types_is_kept_until_a_claim_has_asked_them() -> None:
+    types = [f"type_{number}" for number in range(10)]
+    cursors, clock = Cursors(types), moments()
+    giving = (types[3], 0)
+    assert found(cursors, next(clock), [(giving, place(number)) for number in range(10)])
+    cursors.look_wide()
+    for _ in range(2):
+        assert len(cursors.reach(next(clock), 10).pairs) == 50, "the first of these claims fails"
+
+
+def test_word_of_something_earlier_does_not_exceed_the_share_of_time() -> None:
+    cursors, now, looking = Cursors(["a"]), 0.0, 0.0
+    for _ in range(3000):
+        cursors.look_back(60.0)
+        reach = cursors.reach(now, 10)
+        seconds = 0.2 if reach.from_head else 0.01
+        cursors.learn(reach, NOTHING, limit=10, started=now, now=now + seconds)
+        looking += seconds if reach.from_head else 0.0
+        now += seconds
+    assert looking / now < 0.06
 
 
 def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
@@ -254,14 +313,6 @@ def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
     assert (set(found), len(found)) == ({*late, fresh}, 6)
 
 
-def test_word_of_something_earlier_brings_the_look_from_the_head_forward() -> None:
-    cursors = Cursors(["a"])
-    cursors.learn(cursors.reach(0.0, 10), NOTHING, limit=10, started=0.0, now=0.5)
-    assert not cursors.reach(1.0, 10).from_head
-    cursors.look_back(60)
-    assert cursors.reach(1.0, 10).from_head
-
-
 def test_types_that_have_work_share_a_claim_and_one_that_has_just_got_some_comes_first() -> None:
     cursors, clock = Cursors(["a", "b", "c"]), moments()
     assert found(cursors, next(clock), [(("a", 0), place(1)), (("b", 0), place(2))], limit=2)
@@ -280,8 +331,8 @@ def test_many_quiet_pairs_are_asked_seldom_unless_the_claim_is_large_or_somethin
     assert cursors.reach(now := next(clock), 10).pairs == [giving]
     assert len(cursors.reach(now, 50 * TASKS_PER_PAIR).pairs) == 50
     cursors.look_wide()
-    assert len(cursors.reach(now, 10).pairs) == 50
-    assert cursors.reach(now, 10).pairs == [giving]
+    assert found(cursors, now, full)
+    assert cursors.reach(next(clock), 10).pairs == [giving]
     # Once it has nothing left it is as quiet as the others, where one of them gives.
     other = (types[5], 0)
     assert not found(cursors, next(clock), [])
@@ -335,7 +386,7 @@ def test_what_is_put_in_behind_the_cursor_is_found_from_the_head(
         rows.task()
         assert len(claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)[0]) == 1
     late = rows.task(due_in=-3600)
-    cursors._head_at -= 1  # a tenth of a second must have passed
+    cursors._head_again_at = 0.0  # the share of time allows it
     cursors.look_back(3600)
     claims, _ = claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=1)
     assert [one.id for one in claims] == [late]

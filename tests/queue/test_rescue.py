@@ -375,7 +375,8 @@ def slow_workers(rows: Rows) -> Iterator[None]:
     for statement in (
         "ALTER TABLE spoils_workers RENAME TO workers_themselves",
         """
-        CREATE FUNCTION workers_later() RETURNS SETOF workers_themselves LANGUAGE plpgsql STABLE AS $$
+        CREATE FUNCTION workers_later() RETURNS SETOF workers_themselves LANGUAGE plpgsql STABLE
+        SET lock_timeout = 20000 AS $$
         BEGIN
             PERFORM pg_advisory_xact_lock_shared(77);
             RETURN QUERY SELECT * FROM workers_themselves;

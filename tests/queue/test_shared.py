@@ -3,6 +3,8 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
@@ -10,11 +12,14 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.db import sharing
 from spoils.db.engine import transaction
+from spoils.outcome import Ending, Verdict
 from spoils.queue.actions import act
-from spoils.queue.claim import ClaimOne, claim_suspect
+from spoils.queue.claim import Claim, ClaimOne, claim_suspect
 from spoils.queue.enqueue import enqueue
+from spoils.queue.fence import still_ours
 from spoils.queue.presence import beat
-from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.queue.release import release, release_strays
+from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
 from tests.locks import at_once, held, meanwhile
 from tests.migrations.old_tables import FANG_CLAIM, FANG_FINISH, FANG_RETRY, FANG_SELECT
 from tests.queue.hands import KINDS, TYPES, end, take
@@ -147,6 +152,84 @@ def test_two_running_duplicates_go_back_in_one_statement(rows: Rows) -> None:
     ids = [rows.task(state="in_progress", uniq_hash=HASH) for _ in range(2)]
     assert sorted(rescue_foreign(rows.connection, timeout_seconds=0)) == sorted(ids)
     assert Counter(rows.one(task_id).uniq_hash for task_id in ids) == {HASH: 1, None: 1}
+
+
+@contextmanager
+def duplicate_inserted(engine: Engine) -> Iterator[None]:
+    """Another transaction has inserted a waiting task with this hash, and is open."""
+    with held(engine) as other:
+        Rows(other).task(uniq_hash=HASH, due_in=3600)
+        yield
+        other.commit()
+
+
+def test_an_outcome_that_waits_for_an_open_insert_of_a_duplicate_holds_up_no_other(
+    engine: Engine, rows: Rows, me: UUID
+) -> None:
+    blocked, *others = [rows.task(uniq_hash=HASH), rows.task(uniq_hash="b" * 64), rows.task()]
+    claims = take(rows.connection, me, 3)
+    with duplicate_inserted(engine):
+        for _ in range(2):
+            assert end(rows.connection, me, *claims, verdict=Verdict(Ending.RETRIED, 60)) <= set(others)
+            assert [rows.state(task_id) for task_id in others] == ["retried"] * 2
+        assert rows.state(blocked) == "in_progress"
+        token = next(claim.token for claim in claims if claim.id == blocked)
+        assert still_ours(rows.connection, [token], worker_id=me) == {str(blocked)}
+    assert end(rows.connection, me, *claims, verdict=Verdict(Ending.RETRIED, 60)) == {blocked}
+    assert (rows.state(blocked), rows.one(blocked).uniq_hash) == ("retried", None)
+
+
+def released(connection: Connection, claims: list[Claim], worker_id: UUID) -> set[UUID]:
+    tokens = [claim.token for claim in claims]
+    return set(release(connection, worker_id=worker_id, tokens=tokens))
+
+
+def strays_released(connection: Connection, claims: list[Claim], worker_id: UUID) -> set[UUID]:
+    given_back, left = release_strays(connection, worker_id=worker_id, held=[])
+    assert left == (len(given_back) < len(claims))
+    return set(given_back)
+
+
+def orphans_rescued(connection: Connection, claims: list[Claim], worker_id: UUID) -> set[UUID]:
+    connection.execute(text("UPDATE spoils_workers SET ended_at = now(), ended_how = 'clean'"))
+    return set(rescue_orphans(connection))
+
+
+def foreign_rescued(connection: Connection, claims: list[Claim], worker_id: UUID) -> set[UUID]:
+    connection.execute(text("UPDATE fang_tasks SET claimed_by = NULL WHERE state = 'in_progress'"))
+    return set(rescue_foreign(connection, timeout_seconds=0))
+
+
+@pytest.mark.parametrize("give_back", [released, strays_released, orphans_rescued, foreign_rescued])
+def test_a_task_that_cannot_go_back_for_an_open_insert_of_a_duplicate_holds_up_no_other(
+    engine: Engine,
+    rows: Rows,
+    me: UUID,
+    give_back: Callable[[Connection, list[Claim], UUID], set[UUID]],
+) -> None:
+    blocked, *others = [rows.task(uniq_hash=HASH), rows.task(uniq_hash="b" * 64), rows.task()]
+    claims = take(rows.connection, me, 3)
+    with duplicate_inserted(engine):
+        assert give_back(rows.connection, claims, me) == set(others)
+        left = [claim for claim in claims if claim.id == blocked]
+        assert give_back(rows.connection, left, me) == set()
+        assert rows.state(blocked) == "in_progress"
+    assert give_back(rows.connection, left, me) == {blocked}
+    assert (rows.state(blocked), rows.one(blocked).uniq_hash) == ("new", None)
+
+
+def test_a_rescue_leaves_what_an_open_insert_of_a_duplicate_blocks_and_condemns_none(
+    engine: Engine, rows: Rows, me: UUID
+) -> None:
+    running = {"state": "in_progress", "claimed_by": me, "claimed_at": LONG_AGO}
+    blocked = rows.task(**running, uniq_hash=HASH, crashes=2)
+    others = [rows.task(**running, crashes=2), rows.task(**running)]
+    beat = rows.value("SELECT beat_at::text FROM spoils_workers")
+    with duplicate_inserted(engine):
+        assert rescue(rows.connection, worker_id=me, beat=beat) == Rescue(True, 2, left=1)
+        assert rescue_rest(rows.connection, worker_id=me) == Rescue(False, 0, left=1)
+    assert rescue_rest(rows.connection, worker_id=me) == Rescue(False, 1)
+    assert [rows.state(task_id) for task_id in (blocked, *others)] == ["new"] * 3
 
 
 def test_a_class_that_is_not_known_here_is_left_to_fang(rows: Rows, me: UUID) -> None:

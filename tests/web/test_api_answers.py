@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import make_url, text
 
+from spoils.db.trouble import QUIET_SECONDS, Trouble
 from tests.conftest import administration
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
@@ -102,6 +103,46 @@ def test_a_database_that_goes_away_is_told_as_503_and_used_again_once_it_is_back
     again = client.post(FETCH, json={"barcode": "737628064502"}, headers=DOOR)
     assert (again.status_code, again.get_json()["duplicate"]) == (200, True)
     assert client.get("/health").get_json() == {"status": "ok"}
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged since the applications were made, which warn of missing settings."""
+    lines = [record.getMessage() for record in caplog.records if not record.exc_info]
+    assert len(lines) == len(caplog.records), "there is a traceback"
+    return [line for line in lines if not line.startswith("No SPOILS_")]
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_is_over_and_not_for_each_request(
+    client_with: MakeClient, outage: Trouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    away, client = client_with(**{**SECRETS, "DATABASE_URL": NOWHERE}), client_with()
+    for _ in range(3):
+        is_away(away)
+    assert [line[:29] for line in logged(caplog)] == ["Database unavailable (web): c"]
+    caplog.clear()
+    outage._latest_at -= QUIET_SECONDS  # so long ago
+    for _ in range(2):
+        assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 200
+    assert [line[:31] for line in logged(caplog)] == ["Database available again after "]
+
+
+def test_a_right_that_is_missing_is_logged_once_and_not_for_each_request(
+    client_with: MakeClient, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows.connection.execute(
+        text(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no right' USING ERRCODE = '42501'; END $$; "
+            "CREATE TRIGGER refuse BEFORE INSERT ON fang_tasks EXECUTE FUNCTION refuse()"
+        )
+    )
+    try:
+        client = client_with()
+        for _ in range(3):
+            assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 503
+    finally:
+        rows.connection.execute(text("DROP FUNCTION refuse CASCADE"))
+    assert logged(caplog) == ["The database refuses a statement: InsufficientPrivilege: no right"]
 
 
 def test_a_database_that_only_reads_is_told_as_503(client_with: MakeClient, rows: Rows) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from spoils.worker import trouble
-from spoils.worker.trouble import Trouble
 from tests.classes import throw_away_classes
 from tests.databases import emptied
 
@@ -20,11 +18,3 @@ def database_url(database_of_the_file: str) -> Iterator[str]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
-
-
-@pytest.fixture(autouse=True)
-def outage(monkeypatch: pytest.MonkeyPatch) -> Trouble:
-    """An outage that an earlier test has met is not this test's."""
-    fresh = Trouble("database")
-    monkeypatch.setattr(trouble, "OUTAGE", fresh)
-    return fresh

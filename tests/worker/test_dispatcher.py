@@ -161,6 +161,22 @@ def test_a_task_whose_claim_a_crash_of_the_server_has_undone_is_not_performed_tw
     assert len(bench.in_flight) == 0
 
 
+def test_told_how_long_ago_something_was_due_it_looks_there_first(bench: Bench, rows: Rows) -> None:
+    cursors = bench.dispatcher._cursors
+    bench.dispatcher.tick()
+    cursors._sweep._sliced = True  # a look from the head takes long
+    rows.task(due_in=-7200)
+
+    def look() -> int:
+        cursors._head_again_at = 0.0
+        bench.dispatcher.tick()
+        return len(bench.in_flight)
+
+    assert look() == 0
+    bench.dispatcher._hear(-7200.0)
+    assert look() == 1
+
+
 def test_it_comes_back_when_the_next_task_falls_due(bench: Bench) -> None:
     assert bench.dispatcher.tick() >= POLL_SECONDS
     bench.dispatcher.due_in(0.4)

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from spoils.db.engine import make_engine
+from spoils.db.trouble import Trouble
 from spoils.queue import presence as statements
 from spoils.worker.presence import Presence, StillThere
-from spoils.worker.trouble import Trouble
 from tests.queue.hands import KINDS, TYPES, take
 from tests.rows import Rows
 from tests.support import eventually

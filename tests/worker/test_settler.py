@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
+from spoils.db import sharing
+from spoils.db.engine import make_engine, transaction
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
@@ -297,6 +299,45 @@ def test_a_row_that_is_locked_is_set_aside_and_its_neighbours_are_written(
     assert rows.state(locked) == "finished"
     assert settler.empty
     assert caplog.records == []
+
+
+def test_while_a_duplicate_is_being_inserted_only_its_own_outcome_waits(
+    *, database_url: str, engine: Engine, connection: Connection, rows: Rows, me: UUID, settled: list[Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    own = make_engine(
+        database_url, connections=1, application_name="tests", autocommit=True, lock_timeout_ms=5000
+    )
+    settler = Settler(engine=own, worker_id=me, release="v1", on_settled=settled.extend)
+    with transaction(engine) as sharing_now:
+        sharing.begin(sharing_now)
+    blocked = rows.task(uniq_hash="a" * 64)
+    (held_up,) = take(connection, me)
+    retried = Verdict(Ending.RETRIED, 60)
+    try:
+        with held(engine) as other:
+            Rows(other).task(uniq_hash="a" * 64, due_in=3600)
+            settler.hand_over(verdict_on(held_up, retried))
+            for _ in range(3):
+                free = [rows.task(), rows.task()]
+                one, two = take(connection, me, 2)
+                settler.hand_over(verdict_on(one, retried))
+                settler.hand_over(verdict_on(two))
+                settler.tick()
+                assert sorted(map(rows.state, free)) == ["finished", "retried"]
+                assert settler.writing.is_set()
+                later(settler)
+            assert rows.state(blocked) == "in_progress"
+            assert held_up.token not in settled
+            other.commit()
+        settler.tick()
+        assert rows.state(blocked) == "retried"
+        assert settler.empty
+        assert caplog.records == []
+    finally:
+        with transaction(engine) as sharing_no_more:
+            sharing.end(sharing_no_more)
+        own.dispose()
 
 
 def test_more_locked_rows_than_a_group_holds_do_not_keep_back_what_comes_after_them(

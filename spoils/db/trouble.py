@@ -1,8 +1,9 @@
-"""Logging an error that repeats: once when it begins, once a minute while it lasts, and once when it is over."""
+"""Logging errors that repeat: each kind at once and once a minute while it lasts, and one line when all is over."""
 
 import logging
 import threading
 import time
+from collections.abc import Hashable
 
 import psycopg2
 from sqlalchemy.exc import DBAPIError
@@ -10,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.errors import DatabaseAway
 
-log = logging.getLogger("spoils.worker")
+log = logging.getLogger("spoils.db")
 
 AGAIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
@@ -28,21 +29,23 @@ class Trouble:
         self._lock = threading.Lock()
         self._errors = 0
         self._began_at = 0.0
-        self._logged_at = 0.0
         self._latest_at = 0.0
+        self._logged_at: dict[Hashable, float] = {}  # by kind
 
-    def met(self, now: float) -> str | None:
-        """Count an error. Returns what to add to its log line, which is empty for the first; None: do not log it."""
+    def met(self, now: float, kind: Hashable = None) -> str | None:
+        """Count an error. Returns what to add to its log line, which is empty for the first of its kind; None: do not
+        log it.
+        """
         with self._lock:
+            if not self._errors:
+                self._began_at = now
             self._errors += 1
             self._latest_at = now
-            if self._errors == 1:
-                self._began_at = self._logged_at = now
-                return ""
-            if now - self._logged_at < AGAIN_SECONDS:
+            logged_at = self._logged_at.get(kind)
+            if logged_at is not None and now - logged_at < AGAIN_SECONDS:
                 return None
-            self._logged_at = now
-            return f" ({self._summary()})"
+            self._logged_at[kind] = now
+            return "" if logged_at is None else f" ({self._summary()})"
 
     def over(self, now: float) -> str | None:
         """Tell that something went well. Returns what there was, once, when that ends the trouble."""
@@ -53,6 +56,7 @@ class Trouble:
                 return None
             summary = self._summary()
             self._errors = 0
+            self._logged_at.clear()
             return summary
 
     def _summary(self) -> str:
@@ -65,10 +69,10 @@ OUTAGE = Trouble("database")
 
 
 def log_error(trouble: Trouble, error: Exception) -> None:
-    """Log an error that may repeat; the first of them with its traceback, unless it is the database's outage."""
+    """Log an error that may repeat; the first of its kind with its traceback, unless it is the database's outage."""
     if logged_as_outage(trouble.name, error):
         return
-    note = trouble.met(time.monotonic())
+    note = trouble.met(time.monotonic(), _kind_of(error))
     if note is not None:
         log.warning(
             "%s: %s: %s%s",
@@ -101,11 +105,30 @@ def is_outage(error: BaseException) -> bool:
     return driver.pgcode.startswith(_UNAVAILABLE)
 
 
+def _kind_of(error: BaseException) -> Hashable:
+    """What two errors have in common that are logged as one: their class, their SQLSTATE and where they were raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = trace and (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+    return type(error), _sqlstate(error), place
+
+
+def _kind_of_outage(error: BaseException) -> Hashable:
+    """The SQLSTATE, but for connections that were lost or could not be made: there one outage has many errors."""
+    code = _sqlstate(error)
+    return None if code is None or code.startswith(("08", "57P")) else code
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.orig if isinstance(error, DBAPIError) else error, "pgcode", None)
+
+
 def logged_as_outage(name: str, error: BaseException) -> bool:
     """Whether an error of `name` is the database's outage, whose log lines are then taken care of."""
     if not is_outage(error):
         return False
-    if (note := OUTAGE.met(time.monotonic())) is not None:
+    if (note := OUTAGE.met(time.monotonic(), _kind_of_outage(error))) is not None:
         cause = error.orig if isinstance(error, DBAPIError) else error
         message = str(cause).partition("\n")[0]
         log.warning("Database unavailable (%s): %s%s", name, message, note, extra={"action": "error"})

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from spoils.db.engine import make_engine
-from spoils.worker.trouble import AGAIN_SECONDS, QUIET_SECONDS, Trouble, is_outage, log_error, log_success
+from spoils.db.trouble import AGAIN_SECONDS, QUIET_SECONDS, Trouble, is_outage, log_error, log_success
 from tests.rows import Rows
 
 
@@ -90,6 +90,65 @@ def test_another_error_is_logged_with_one_traceback(caplog: pytest.LogCaptureFix
     (record,) = caplog.records
     assert record.getMessage() == "a loop: ValueError: strange"
     assert record.exc_info
+
+
+def raised(number: int) -> Exception:
+    try:
+        if number == 0:
+            raise ValueError("strange")
+        if number == 1:
+            raise ValueError("strange in another way")
+        raise KeyError("missing")
+    except (ValueError, KeyError) as exc:
+        return exc
+
+
+def test_another_kind_of_error_is_logged_at_once_with_its_own_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trouble = Trouble("a loop")
+    for _ in range(3):
+        for number in range(3):
+            log_error(trouble, raised(number))
+            log_success(trouble)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a loop: ValueError: strange",
+        "a loop: ValueError: strange in another way",
+        "a loop: KeyError: 'missing'",
+    ]
+    assert all(record.exc_info for record in caplog.records)
+
+
+def test_each_kind_is_logged_once_a_minute_and_the_end_of_all_once() -> None:
+    trouble = Trouble("a loop")
+    assert [trouble.met(now, kind) for now, kind in ((0.0, "a"), (1.0, "b"), (2.0, "a"), (2.0, "b"))] == [
+        "",
+        "",
+        None,
+        None,
+    ]
+    assert trouble.met(60.0, "a") == " (5 errors in 60 s)"
+    assert trouble.met(60.0, "b") is None
+    assert trouble.met(61.0, "b") == " (7 errors in 61 s)"
+    assert trouble.over(61.0 + QUIET_SECONDS) == "7 errors in 61 s"
+    assert trouble.over(62.0 + QUIET_SECONDS) is None
+    assert trouble.met(63.0 + QUIET_SECONDS, "b") == ""
+
+
+def test_a_full_disk_during_an_outage_has_a_line_of_its_own_and_lost_connections_share_one(
+    engine: Engine, lost: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{}'; END $$"
+    errors = [lost] + [
+        error_of(engine, refused.format(code)) for code in ("57P03", "53100", "53300", "08006")
+    ]
+    for _ in range(2):
+        for error in errors:
+            log_error(Trouble("settler"), error)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert lines[1:] == ["Database unavailable (settler): no"] * 2
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_statement_that_a_server_refuses_to_everybody_is_its_outage(

@@ -1,0 +1,167 @@
+"""What ends a worker, or a job that hangs, acts before it logs: the log may be what hangs."""
+
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection
+
+from spoils.config import Settings
+from spoils.job.registry import Registry
+from spoils.outcome import Interrupted, TimedOut
+from spoils.queue.claim import Claim
+from spoils.worker.attempt import Attempt
+from spoils.worker.rooms import Rooms
+from spoils.worker.shutdown import Shutdown
+from spoils.worker.supervisor import Supervisor
+from spoils.worker.timekeeper import Timekeeper
+from tests.programs import ROOT
+from tests.queue.hands import take
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob
+
+
+class LogHangs(BaseException):
+    """In place of a log that hangs: what comes after the line is not done."""
+
+
+class HangingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise LogHangs
+
+
+@pytest.fixture
+def hanging_log() -> Iterator[None]:
+    handler, log = HangingHandler(logging.WARNING), logging.getLogger("spoils.worker")
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings.from_env({"DATABASE_URL": database_url, "WORKER_THREADS": "2"})
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    registry.add(SampleJob)
+    return registry
+
+
+@pytest.fixture
+def crippled() -> list[bool]:
+    return []
+
+
+@pytest.fixture
+def rooms(settings: Settings, registry: Registry, database_url: str, crippled: list[bool]) -> Iterator[Rooms]:
+    rooms = Rooms(
+        settings=settings,
+        registry=registry,
+        database_url=database_url,
+        on_attending=lambda: None,
+        on_ended=lambda: None,
+        on_crippled=lambda: crippled.append(True),
+    )
+    yield rooms
+    rooms.engine.dispose()
+    rooms.sessions.dispose()
+
+
+@pytest.fixture
+def claim(rows: Rows, connection: Connection) -> Claim:
+    rows.task()
+    (claim,) = take(connection, rows.worker())
+    return claim
+
+
+class Ear:
+    """In place of the interruption."""
+
+    def __init__(self) -> None:
+        self.heard: list[type[Interrupted]] = []
+
+    def interrupt(self, kind: type[Interrupted], *, anywhere: bool = False) -> bool:
+        self.heard.append(kind)
+        return True
+
+
+@pytest.fixture
+def attempt(rooms: Rooms, claim: Claim) -> Attempt:
+    return Attempt(claim, SampleJob(), engine=rooms.sessions, stopping=threading.Event())
+
+
+def test_a_worker_that_was_declared_dead_stops_before_it_logs(
+    settings: Settings, registry: Registry, database_url: str, hanging_log: None
+) -> None:
+    supervisor = Supervisor(settings=settings, registry=registry, database_url=database_url)
+    supervisor._rooms.presence.attending.set()
+    with pytest.raises(LogHangs):
+        supervisor._declared_dead()
+    assert not supervisor._rooms.presence.attending.is_set()
+    assert supervisor._disowned
+    assert select.select([supervisor._ear], [], [], 0)[0]
+    for end in (supervisor._ear, supervisor._mouth):
+        os.close(end)
+
+
+def test_a_worker_that_has_lost_half_of_its_threads_stops_before_it_logs(
+    rooms: Rooms, attempt: Attempt, crippled: list[bool], monkeypatch: pytest.MonkeyPatch, hanging_log: None
+) -> None:
+    rooms.pool._lost.add(-1)
+    monkeypatch.setattr(rooms.pool, "_start_one", lambda: None)
+    # The one line before is that of the failed attempt, which is settled by then.
+    monkeypatch.setattr("spoils.worker.performer.log_ending", lambda *_: None)
+    with pytest.raises(LogHangs):
+        rooms._give_up(attempt, TimedOut())
+    assert crippled
+
+
+def test_an_attempt_that_is_given_up_is_settled_before_that_is_logged(
+    rooms: Rooms, attempt: Attempt, hanging_log: None
+) -> None:
+    with pytest.raises(LogHangs):
+        rooms.performer.give_up(attempt, TimedOut())
+    assert rooms.settler.waiting == 1
+
+
+def test_a_job_past_its_timeout_is_interrupted_before_that_is_logged(
+    attempt: Attempt, hanging_log: None
+) -> None:
+    ear = Ear()
+    attempt.interruption = ear  # type: ignore[assignment]
+    attempt.cancelled_at = -3600.0
+    timekeeper = Timekeeper(running=lambda: [attempt], give_up=lambda *_: None)
+    with pytest.raises(LogHangs):
+        timekeeper.tick()
+    assert len(ear.heard) == 1
+
+
+def test_what_did_not_end_in_time_is_released_and_interrupted_before_that_is_logged(
+    rooms: Rooms, claim: Claim, attempt: Attempt, hanging_log: None
+) -> None:
+    rooms.in_flight.add([claim])
+    rooms.performer._running[claim.token] = attempt
+    with pytest.raises(LogHangs):
+        Shutdown(rooms, seconds=0, disowned=False)._release()
+    assert rooms.settler.waiting == 1
+    assert attempt.interrupted_by is not None
+
+
+def test_a_forked_process_ends_though_nobody_reads_its_traceback() -> None:
+    program = (
+        "from spoils.worker import forks; forks.LAST_WORDS_SECONDS = 0.2; "
+        "forks.end_forked_process(ValueError('x' * 1_000_000))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, cwd=ROOT) as process:
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()

@@ -1,0 +1,78 @@
+"""A worker process that shares its table with fang's workers."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection
+
+from spoils.config import Settings
+from spoils.job.registry import Registry
+from spoils.queue.enqueue import enqueue
+from spoils.worker.rooms import Rooms
+from spoils.worker.shutdown import Shutdown
+from tests.rows import Rows
+from tests.sample_jobs import SampleJob
+from tests.support import eventually
+
+
+@pytest.fixture
+def worker(database_url: str) -> Iterator[Rooms]:
+    registry = Registry()
+    registry.add(SampleJob)
+    rooms = Rooms(
+        settings=Settings.from_env({"DATABASE_URL": database_url, "SPOILS_SHARED_WITH_FANG": "1"}),
+        registry=registry,
+        database_url=database_url,
+        on_attending=lambda: None,
+        on_ended=lambda: None,
+        on_crippled=lambda: None,
+    )
+    rooms.start()
+    yield rooms
+    Shutdown(rooms, seconds=1e8, disowned=False).run()
+
+
+@pytest.fixture
+def suspects_due(worker: Rooms) -> list[bool]:
+    """What each heartbeat says: whether a task is due that was running at two deaths."""
+    said: list[bool] = []
+    pass_on = worker.presence._on_suspect
+
+    def listen(due: bool, turn: bool) -> None:
+        said.append(due)
+        pass_on(due, turn)
+
+    worker.presence._on_suspect = listen
+    return said
+
+
+def test_classes_that_this_release_lacks_are_left_to_fang_in_every_way_of_claiming(
+    worker: Rooms, suspects_due: list[bool], connection: Connection, rows: Rows
+) -> None:
+    strange = [
+        rows.task(metadata={"type": "OfRust"}),
+        rows.task(metadata={"type": "OfRust"}, crashes=2),
+    ]
+
+    def performed() -> None:
+        known = enqueue(connection, SampleJob()).id
+
+        def finished() -> None:
+            assert rows.state(known) == "finished"
+
+        eventually(finished)
+
+    def has_rested_and_beaten() -> None:
+        assert worker.dispatcher._at_rest
+        beats.add(rows.value("SELECT beat_at::text FROM spoils_workers"))
+        assert len(beats) > 2
+
+    performed()
+    beats: set[str] = set()
+    eventually(has_rested_and_beaten)
+    assert True not in suspects_due
+    strange.append(rows.task(metadata={"type": "OfRust"}))  # a worker at rest hears of it by its id
+    performed()
+    assert rows.all(
+        "SELECT DISTINCT state::text, attempts FROM fang_tasks WHERE id = ANY(:ids)", ids=strange
+    ) == [("new", 0)]
