@@ -2,13 +2,13 @@
 
 import hashlib
 import hmac
-import ipaddress
 import time
 from enum import StrEnum
 
-from flask import Request, current_app, request, session
+from flask import current_app, request, session
 
 from spoils.config import Settings, current_settings
+from spoils.web.client import from_here
 
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts from its login."""
@@ -73,22 +73,6 @@ def enter(role: Role) -> None:
 def leave() -> None:
     """End the session."""
     session.clear()
-
-
-def from_here(asked: Request) -> bool:
-    """Whether this request comes from this machine, and was sent to it by a name of its own.
-
-    The name matters: a page elsewhere can point a name of its own at 127.0.0.1, and then read the answers.
-    """
-    host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
-    return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))
-
-
-def _loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _passwords(now: Settings) -> dict[Role, str]:
