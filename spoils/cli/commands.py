@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from spoils.cli.development import run_development
-from spoils.cli.start import begin, check_worker_settings, guarded, starting_engine
+from spoils.cli.start import begin, check_worker_settings, guarded, refuse_rest, starting_engine
 from spoils.cli.web import serve
 from spoils.config import environment_with
 from spoils.database_url import without_password
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "recount", help="correct the counts by type and state, as after a restore of data alone"
     )
     chosen, rest = parser.parse_known_args(arguments)
-    if rest and chosen.command != "psql":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if chosen.command != "psql":
+        refuse_rest(parser, rest)
     actions: dict[str, Callable[[], int]] = {
         "migrate": _migrate,
         "dev": run_development,
