@@ -13,8 +13,6 @@ import requests
 from sqlalchemy import Connection, make_url, text
 
 from spoils.cli.commands import main
-from spoils.config import Settings
-from spoils.errors import SettingError
 from tests.conftest import a_database
 from tests.fake_postgres import STARTING, WRONG_PASSWORD, FakePostgres
 from tests.programs import Program, Web, free_port
@@ -23,14 +21,6 @@ from tests.rows import Rows
 pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
-JOBS = """\
-bulk: BulkJob, the queue's own
-analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
-cleanup: CleanupJob, POST /api/jobs/cleanup
-fetch_product: FetchProductJob, POST /api/jobs/fetch-product
-send_notification: SendNotificationJob, POST /api/jobs/send-notification
-The settings are valid; a worker process holds at most 6 connections.
-"""
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -61,7 +51,13 @@ def test_migrate_takes_a_url_as_heroku_writes_it(empty_database_url: str) -> Non
 
 
 def test_check_tells_the_jobs_and_touches_no_database() -> None:
-    assert run("check", DATABASE_URL=NOWHERE) == (0, JOBS.strip())
+    code, output = run("check", DATABASE_URL=NOWHERE)
+    *listed, valid = output.splitlines()
+    assert (code, valid) == (0, "The settings are valid; a worker process holds at most 6 connections.")
+    assert "bulk: BulkJob, the queue's own" in listed
+    assert "fetch_product: FetchProductJob, POST /api/jobs/fetch-product" in listed
+    # Beside those, whatever a person has added.
+    assert len(listed) == len({line.partition(":")[0] for line in listed}) >= 5
 
 
 def test_adopt_gives_back_what_another_system_left_in_progress_and_nothing_else(
@@ -155,54 +151,10 @@ def test_a_command_that_there_is_not_is_answered_with_those_there_are(
     assert capsys.readouterr().err.startswith("usage: spoils")
 
 
-WRONG = [
-    ("DATABASE_URL", "mysql://root:s3cret@localhost/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:many/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:65536/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:0/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret/more@one,other/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@one:5432,other:5432/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one:5432&host=other:5432"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?password_of=s3cret"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=perhaps"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=require&sslmode=disable"),
-    ("DATABASE_URL", "postgresql://root:not@s3cret@localhost/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret/x"),
-    ("PORT", "http"),
-    ("PORT", "65536"),
-    ("WEB_CONCURRENCY", "many"),
-    ("LOG_LEVEL", "LOUD"),
-    ("SECRET_KEY", "s3cret"),
-    ("OPENFOODFACTS_URL", "ftp://user:s3cret@example.com"),
-    ("WORKER_THREADS", "0"),
-    ("SPOILS_API_TOKEN", "name:"),
-    ("SPOILS_SHUTDOWN_SECONDS", "-1"),
-    ("SPOILS_RETENTION_DAYS", "nan"),
-    ("SPOILS_CRON_TIMEZONE", "Mars/Olympus"),
-    ("SPOILS_DB_CONNECTIONS", "1"),
-    ("SPOILS_SHARED_WITH_FANG", "perhaps"),
-]
-
-
-@pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_setting_is_named_and_its_value_is_not_told(name: str, value: str) -> None:
-    with pytest.raises(SettingError) as refusal:
-        Settings.from_env({"DATABASE_URL": NOWHERE, name: value})
-    assert re.fullmatch(rf"{name} is wrong: .*\.", str(refusal.value))
-    assert "s3cret" not in str(refusal.value)
-
-
 def test_check_tells_every_wrong_setting_at_once() -> None:
     code, output = run("check", DATABASE_URL=NOWHERE, PORT="x", WORKER_THREADS="y")
     assert code == 2
     assert re.fullmatch(r"PORT is wrong: .*\. WORKER_THREADS is wrong: .*\.", output)
-
-
-def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -> None:
-    code, output = run("check", DATABASE_URL=NOWHERE, SPOILS_NOTIFY_URL_EMAIL="nonsense://s3cret")
-    assert code == 2
-    assert output.splitlines()[-1].startswith("SPOILS_NOTIFY_URL_EMAIL is wrong: ")
-    assert "s3cret" not in output
 
 
 @pytest.mark.parametrize(
@@ -336,13 +288,6 @@ def test_psql_is_told_the_password_by_its_environment(tmp_path: Path) -> None:
     )
 
 
-def test_psql_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
-    assert run("psql", DATABASE_URL=NOWHERE, PATH=str(tmp_path)) == (
-        2,
-        "psql is not on the PATH: install PostgreSQL's client programs.",
-    )
-
-
 WITH_ANOTHER_SHELF = """
 import runpy, sys, spoils.jobs
 spoils.jobs.__path__.append(sys.argv[1])
@@ -380,24 +325,6 @@ def test_no_program_starts_with_a_mistake_in_a_file_of_jobs_and_each_says_it_in_
     with Program(*arguments, DATABASE_URL=NOWHERE, PORT=str(free_port())) as started:
         assert started.ends() == 2
     assert re.fullmatch(sentence, started.output)
-
-
-@pytest.mark.parametrize(
-    "program",
-    [["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"], ["worker.py"], ["-m", "spoils", "check"]],
-    ids=["gunicorn", "worker", "check"],
-)
-def test_on_heroku_a_missing_database_stops_every_program_with_a_sentence(program: list[str]) -> None:
-    with Program(*program, DYNO="web.1", PORT=str(free_port()), DATABASE_URL="") as started:
-        assert started.ends() == 2
-    assert started.output == "DATABASE_URL is not set: attach a PostgreSQL database to the app."
-
-
-@pytest.mark.parametrize(("name", "value"), [("WEB_CONCURRENCY", "many"), ("FORWARDED_ALLOW_IPS", "x")])
-def test_the_web_command_names_a_setting_that_gunicorn_would_fail_on(name: str, value: str) -> None:
-    code, output = run("web", DATABASE_URL=NOWHERE, **{name: value})
-    assert code == 2
-    assert re.fullmatch(rf"{name} is wrong: .*\.", output)
 
 
 def test_the_web_command_serves_until_it_is_told_to_end(database_url: str) -> None:
