@@ -143,10 +143,10 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-GREET = """
+SPILLING = """
 from spoils.job import Job
 
-class GreetJob(Job):
+class SpillingJob(Job):
     open = True
 
     def run(self, queue):
@@ -159,7 +159,7 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
 ) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/api/jobs"
-    file = clone / "spoils" / "jobs" / "greet.py"
+    file = clone / "spoils" / "jobs" / "spilling.py"
 
     def runs(times: int) -> None:
         assert dev.output.count("Spoils runs on") == times
@@ -169,20 +169,22 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
         eventually(lambda: runs(1), 40)
         first = children(dev.process.pid)
 
-        file.write_text(GREET.replace("def run", "def runn"))
-        dev.says(r"spoils/jobs/greet\.py has changed: restarting web and worker", timeout=20)
+        file.write_text(SPILLING.replace("def run", "def runn"))
+        dev.says(r"spoils/jobs/spilling\.py has changed: restarting web and worker", timeout=20)
         dev.says("Web and worker are stopped; they start when the mistake is corrected", timeout=40)
-        dev.says(r"GreetJob \(.*greet\.py\): it has no run\(self, queue\), but a method runn: rename that")
+        dev.says(
+            r"SpillingJob \(.*spilling\.py\): it has no run\(self, queue\), but a method runn: rename that"
+        )
         assert not children(dev.process.pid)
         assert not [pid for pid in first if alive(pid)]
         query = text("SELECT ended_how FROM spoils_workers")
         assert connection.execute(query).scalars().all() == ["clean"]
 
-        file.write_text(GREET)
+        file.write_text(SPILLING)
         eventually(lambda: runs(2), 40)
-        created = requests.post(f"{url}/greet", json={}, timeout=20)
+        created = requests.post(f"{url}/spilling", json={}, timeout=20)
         assert created.status_code == 200
-        dev.says(r"    \| .*greet\.py.*, line 8, in run", timeout=20)
+        dev.says(r"    \| .*spilling\.py.*, line 8, in run", timeout=20)
         dev.says(r"    \| LookupError: nobody here, token=••••••")
         assert "s3cret" not in dev.output
 

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.process
 NOWHERE = "postgresql://spoils@127.0.0.1:1/nowhere"
 PROGRAMS = [["spoils", "check"], ["spoils", "dev"], ["spoils", "migrate"], ["worker.py"], ["app.py"]]
 RUN = "    def run(self, queue): ...\n"
-IMPORTED = r"Its traceback is that of: python -c \"import spoils\.jobs\.greet\""
+IMPORTED = r"Its traceback is that of: python -c \"import spoils\.jobs\.mistaken\""
 
 
-def job(body: str = "", run: str = RUN, name: str = "GreetJob") -> str:
+def job(body: str = "", run: str = RUN, name: str = "MistakenJob") -> str:
     return f"from spoils.job import Job\nclass {name}(Job):\n{body}{run}"
 
 
@@ -30,7 +30,7 @@ FILES = {
     "a field without its type": (job('    name = "Ada"\n'), r"name is no policy of a job. A field needs an annotation \(.*"),
     "no run": (job("    uniq = True\n", run=""), r"it has no run\(self, queue\)\. .*"),
     "run misspelt": (job(run=RUN.replace("run", "runn")), r"it has no run\(self, queue\), but a method runn: rename that.*"),
-    "no base": ("class GreetJob:\n" + RUN, r"it does not extend Job: write class GreetJob\(Job\)."),
+    "no base": ("class MistakenJob:\n" + RUN, r"it does not extend Job: write class MistakenJob\(Job\)."),
     "async run": (job(run=RUN.replace("def", "async def")), "`async def run` is refused for now, .*asyncio.run.*"),
     "run that yields": (job(run="    def run(self, queue): yield\n"), "run yields, so that .*: take the `yield` out, .*"),
     "run without the queue": (job(run="    def run(self): ...\n"), r".*: def run\(self, queue\)\."),
@@ -53,23 +53,23 @@ FILES = {
     "an alias": ("from pydantic import Field\n" + job('    name: str = Field(alias="n")\n'), "name has an alias, .*"),
 }  # fmt: skip
 WHOLE = {
-    "no such module": ("import nothere\n" + job(), rf".*greet\.py, line 1: ModuleNotFoundError: .*'nothere'\. {IMPORTED}"),
-    "no such name": ("from spoils.job import Jobs\n", rf".*greet\.py, line 1: ImportError: .*'Jobs'.* {IMPORTED}"),
-    "a forgotten import": ("class GreetJob(Job): ...\n", r".*greet\.py, line 1: NameError: name 'Job' is not defined\..*"),
-    "a syntax error": ("class GreetJob(Job:\n", r".*greet\.py, line 1: SyntaxError: .*"),
-    "wrong indentation": ("if True:\n  a = 1\n   b = 1\n", r".*greet\.py, line 3: IndentationError: unexpected indent\. .*"),
-    "a missing variable": ("import os\nos.environ['GREET']\n", r".*greet\.py, line 2: KeyError: 'GREET'\. .*"),
+    "no such module": ("import nothere\n" + job(), rf".*mistaken\.py, line 1: ModuleNotFoundError: .*'nothere'\. {IMPORTED}"),
+    "no such name": ("from spoils.job import Jobs\n", rf".*mistaken\.py, line 1: ImportError: .*'Jobs'.* {IMPORTED}"),
+    "a forgotten import": ("class MistakenJob(Job): ...\n", r".*mistaken\.py, line 1: NameError: name 'Job' is not defined\..*"),
+    "a syntax error": ("class MistakenJob(Job:\n", r".*mistaken\.py, line 1: SyntaxError: .*"),
+    "wrong indentation": ("if True:\n  a = 1\n   b = 1\n", r".*mistaken\.py, line 3: IndentationError: unexpected indent\. .*"),
+    "a missing variable": ("import os\nos.environ['GREET']\n", r".*mistaken\.py, line 2: KeyError: 'GREET'\. .*"),
     "the database at import": (
         "from spoils.models import db\ndb.session.execute('')\n",
-        r".*greet\.py, line 2: RuntimeError: Working outside of application context\. .*",
+        r".*mistaken\.py, line 2: RuntimeError: Working outside of application context\. .*",
     ),
     "a name that is taken": (
         job(name="CleanupJob"),
-        r"CleanupJob is defined twice: in .*cleanup\.py and in .*greet\.py\. Rename one of them\.",
+        r"CleanupJob is defined twice: in .*cleanup\.py and in .*mistaken\.py\. Rename one of them\.",
     ),
     "an endpoint that is taken": (
         job('    endpoint = "cleanup"\n'),
-        r"GreetJob \(.*\) and CleanupJob \(.*\) both have the endpoint /api/jobs/cleanup: set `endpoint = .*",
+        r"MistakenJob \(.*\) and CleanupJob \(.*\) both have the endpoint /api/jobs/cleanup: set `endpoint = .*",
     ),
 }  # fmt: skip
 
@@ -81,7 +81,7 @@ def trials() -> Iterator[Trials]:
 
 
 def tell(trials: Trials, folder: Path, text: str, sentence: str) -> None:
-    (folder / "greet.py").write_text(text)
+    (folder / "mistaken.py").write_text(text)
     for program in PROGRAMS:
         environment = {"DATABASE_URL": NOWHERE, "PORT": str(free_port())}
         code, output = trials.run(*program, jobs=folder, **environment)
@@ -92,7 +92,7 @@ def tell(trials: Trials, folder: Path, text: str, sentence: str) -> None:
 @pytest.mark.parametrize("mistake", FILES)
 def test_a_mistake_in_a_class_is_named_by_every_program(trials: Trials, tmp_path: Path, mistake: str) -> None:
     text, sentence = FILES[mistake]
-    tell(trials, tmp_path, text, rf"GreetJob \(.*greet\.py\): {sentence}")
+    tell(trials, tmp_path, text, rf"MistakenJob \(.*mistaken\.py\): {sentence}")
 
 
 @pytest.mark.parametrize("mistake", WHOLE)
@@ -106,7 +106,7 @@ COMMANDS = [
     (["spoils", "Migrate"], "argument command: invalid choice: 'Migrate' .*migrate.*"),
     (["spoils", "adopt"], "the following arguments are required: --no-rust-workers"),
     (["spoils", "migrate", "--now"], "unrecognized arguments: --now. Settings are environment variables, .*"),
-    (["spoils", "check", "GreetJob"], "unrecognized arguments: GreetJob. Settings are .*"),
+    (["spoils", "check", "MistakenJob"], "unrecognized arguments: MistakenJob. Settings are .*"),
     (["worker.py", "--threads", "5"], "unrecognized arguments: --threads 5. Settings are .* see docs/settings.md"),
     (["worker.py", "fetch_product"], "unrecognized arguments: fetch_product. Settings are .*"),
     (["app.py", "--port", "9000"], "unrecognized arguments: --port 9000. Settings are .*, as in PORT=8010: .*"),
