@@ -47,14 +47,14 @@ def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
 ) -> None:
     port = free_port()
     with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(port)) as dev:
-        dev.says(f"Spoils runs on http://127.0.0.1:{port}")
-        dev.says("Worker pool started")
+        dev.says(f"Spoils runs on http://127.0.0.1:{port}", timeout=60)
+        dev.says("Worker pool started", timeout=60)
 
         def answers() -> None:
             told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
             assert len(told["workers"]) == 1
 
-        eventually(answers, 20)
+        eventually(answers, 60)
         started = children(dev.process.pid)
         assert len(started) == 2
         dev.send(number)
@@ -71,7 +71,7 @@ def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: s
     environment = {**os.environ, "DATABASE_URL": database_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
     dev = subprocess.Popen(
         program,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -84,7 +84,7 @@ def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: s
             told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
             assert len(told["workers"]) == 1
 
-        eventually(answers, 20)
+        eventually(answers, 60)
         os.killpg(dev.pid, signal.SIGINT)
         output, _ = dev.communicate(timeout=40)
     finally:
@@ -97,7 +97,7 @@ def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: s
 
 def test_dev_ends_all_when_one_of_its_programs_dies(database_url: str) -> None:
     with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(free_port())) as dev:
-        dev.says("Worker pool started")
+        dev.says("Worker pool started", timeout=60)
         started = children(dev.process.pid)
         assert len(started) == 2
         os.kill(started[0], signal.SIGKILL)
@@ -118,7 +118,7 @@ def test_what_dev_started_ends_when_dev_is_killed(database_url: str, connection:
             started[:] = [*web_and_family, *(one for pid in web_and_family for one in children(pid))]
             assert dev.output.count("Worker pool started") == 2
 
-        eventually(all_run, 40)
+        eventually(all_run, 60)
         assert len(started) == 4
         dev.send(signal.SIGKILL)
         assert dev.ends() == -signal.SIGKILL
@@ -166,7 +166,7 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
         assert dev.output.count("Worker pool started") == times
 
     with Program("-m", "spoils", "dev", folder=clone, DATABASE_URL=database_url, PORT=str(port)) as dev:
-        eventually(lambda: runs(1), 40)
+        eventually(lambda: runs(1), 60)
         first = children(dev.process.pid)
 
         file.write_text(SPILLING.replace("def run", "def runn"))
@@ -181,7 +181,7 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
         assert connection.execute(query).scalars().all() == ["clean"]
 
         file.write_text(SPILLING)
-        eventually(lambda: runs(2), 40)
+        eventually(lambda: runs(2), 60)
         created = requests.post(f"{url}/spilling", json={}, timeout=20)
         assert created.status_code == 200
         dev.says(r"    \| .*spilling\.py.*, line 8, in run", timeout=20)
