@@ -149,6 +149,8 @@ def _refusal(error: DBAPIError) -> str:
             f"The database refuses the role of DATABASE_URL: {reason}. "
             "Let the owner of that GRANT the role the right, or name another role."
         )
+    if isinstance(error.orig, ReadOnlySqlTransaction):
+        return f"DATABASE_URL leads to a server that takes no writes: {reason}. Name the primary."
     if getattr(error.orig, "pgcode", None):
         return f"The database refuses: {reason}"
     return f"The database of DATABASE_URL does not answer: {reason}"

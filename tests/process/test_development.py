@@ -126,7 +126,11 @@ def test_what_dev_started_ends_when_dev_is_killed(database_url: str, connection:
         def none_runs() -> None:
             assert not [pid for pid in started if alive(pid)]
 
-        eventually(none_runs, 20)
+        try:
+            eventually(none_runs, 20)
+        finally:
+            for pid in filter(alive, started):
+                os.kill(pid, signal.SIGKILL)
     assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"] * 2
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

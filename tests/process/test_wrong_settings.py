@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from spoils.cli import port as ports
 from spoils.config import misspelt
 from spoils.errors import SettingError
+from tests.conftest import administration
 from tests.fake_postgres import FakePostgres, greeting, refusal
 from tests.process.trials import Trials
 from tests.programs import free_port
@@ -278,6 +279,14 @@ def test_a_server_or_a_database_that_spoils_cannot_work_on(
 def test_a_database_that_was_never_migrated(trials: Trials, empty_database_url: str) -> None:
     behind = "The database's schema is older than this release. Run: python -m spoils migrate"
     ends_with_2(trials, CONNECTING[1:], behind, DATABASE_URL=empty_database_url)
+
+
+def test_a_server_that_takes_no_writes(trials: Trials, postgres_url: str, empty_database_url: str) -> None:
+    with administration(postgres_url) as connection:
+        name = make_url(empty_database_url).database
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    sentence = "DATABASE_URL leads to a server that takes no writes: cannot execute .* Name the primary."
+    ends_with_2(trials, [["spoils", "migrate"], ["spoils", "dev"]], sentence, DATABASE_URL=empty_database_url)
 
 
 def test_a_database_that_does_not_answer_ends_what_does_not_wait_for_it(trials: Trials) -> None:
