@@ -20,16 +20,24 @@ def watch(descriptor: int) -> None:
 
     The system closes that end when the parent dies, on Linux and macOS alike. A parent's death signal would be Linux's.
     """
-    # Until the program has a handler of its own; without one the embedded server would not be stopped.
-    signal.signal(signal.SIGTERM, leave)
+    # Until the program has handlers of its own; without any the embedded server would not be stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+    # A terminal that closes sends it to all, and the parent then ends its children well.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(descriptor,), name="lifeline", daemon=True).start()
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
     """A signal's handler that ends the program and lets it tidy up."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # one more would interrupt that
+        # One more would interrupt that. SIG_IGN would have Python print an error over one that is on its way.
+        signal.signal(number, _do_nothing)
     sys.exit(0)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 def _end_with(descriptor: int) -> None:

@@ -64,7 +64,10 @@ def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
     assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
 
 
-def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_ctrl_c_and_a_closed_terminal_which_reach_all_of_dev_at_once_end_it_cleanly(
+    database_url: str, connection: Connection, number: signal.Signals
+) -> None:
     port = free_port()
     # A terminal sends the signal to the whole group.
     program = [sys.executable, "-m", "spoils", "dev"]
@@ -85,7 +88,7 @@ def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: s
             assert len(told["workers"]) == 1
 
         eventually(answers, 60)
-        os.killpg(dev.pid, signal.SIGINT)
+        os.killpg(dev.pid, number)
         output, _ = dev.communicate(timeout=40)
     finally:
         if dev.poll() is None:
@@ -93,6 +96,7 @@ def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: s
             dev.communicate()
     assert dev.returncode == 0
     assert "Traceback" not in output
+    assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
 
 
 def test_dev_ends_all_when_one_of_its_programs_dies(database_url: str) -> None:
