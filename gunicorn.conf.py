@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 
+from spoils.cli.port import check_port
 from spoils.cli.start import check_database, guarded
 from spoils.config import Settings
 from spoils.errors import SettingError
@@ -75,9 +76,19 @@ control_socket_disable = True
 SLOWEST_PIECE_SECONDS = 10
 
 
-def on_starting(_server):
-    """End before a process is made where the database would refuse each of them."""
-    if code := guarded(lambda: check_database(_settings) or 0):
+def on_starting(server):
+    """End before a process is made where the port is taken, or where the database would refuse each of them."""
+
+    def check():
+        # A master that replaces another (SIGUSR2), and one that systemd starts, are handed a socket that listens.
+        if not (server.master_pid or os.environ.get("LISTEN_FDS") or server.cfg.reuse_port):
+            for address in server.cfg.address:
+                if isinstance(address, tuple):
+                    check_port(*address)
+        check_database(_settings)
+        return 0
+
+    if code := guarded(check):
         sys.exit(code)
 
 

@@ -1,11 +1,13 @@
 """The settings: the only place that reads the environment."""
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -18,6 +20,7 @@ from spoils.strength import weakness
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
+_OURS = ("SPOILS_", "WORKER_", "WEB_", "DATABASE_", "OPENFOODFACTS_")
 LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server that the internet reaches
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
@@ -33,7 +36,7 @@ class Settings(BaseModel):
     database_url: str | None = Field(
         None, alias="DATABASE_URL", description="postgres:// URLs work too.", repr=False
     )
-    port: int = Field(8000, alias="PORT", ge=0, le=65535)
+    port: int = Field(8000, alias="PORT", ge=1, le=65535)
     web_concurrency: int = Field(2, alias="WEB_CONCURRENCY", ge=1, le=64)
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
@@ -107,17 +110,29 @@ class Settings(BaseModel):
     @field_validator("openfoodfacts_url")
     @classmethod
     def _http(cls, url: str) -> str:
-        if not url.startswith(("https://", "http://")):
-            raise _wrong("a URL that starts with https:// or http:// is needed")
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise _wrong("a URL such as https://world.openfoodfacts.org is needed")
         return url.rstrip("/")
 
-    @field_validator("api_tokens", mode="before")
+    @field_validator("worker_task_types", "api_tokens", "trusted_proxies", "hosts")
     @classmethod
-    def _tokens(cls, given: object) -> Any:
-        tokens = _split(given)
-        if not tokens or not all(secret_of(token) for token in tokens):
+    def _not_only_commas(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        # An empty list would mean none of them in one setting, and any in another.
+        if given == ():
+            raise _wrong("it holds commas alone. List names, or unset it")
+        return given
+
+    @field_validator("api_tokens")
+    @classmethod
+    def _tokens(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(secret_of(token) for token in given):
             raise _wrong("each token needs a secret, after its name and a colon if it has one")
-        return tokens
+        return given
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -126,7 +141,7 @@ class Settings(BaseModel):
             try:
                 ip_network("0.0.0.0/0" if one == "*" else one)
             except ValueError as exc:
-                raise _wrong(f"{one} is no address and no network; * means any") from exc
+                raise _wrong(f"{one} is no address and no network, such as 10.0.0.0/8; * means any") from exc
         return given
 
     @field_validator("hosts")
@@ -188,6 +203,21 @@ def environment_with(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def misspelt(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that are no setting and are spelt almost as one, with its name.
+
+    Others may be settings of a later release, which a rollback must be able to start with.
+    """
+    names = [field.alias for field in Settings.model_fields.values() if field.alias]
+    given = [
+        name
+        for name in (os.environ if env is None else env)
+        if name.startswith(_OURS) and name not in names and not name.startswith(NOTIFY_PREFIX)
+    ]
+    meant = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in given}
+    return {name: close[0] for name, close in meant.items() if close}
+
+
 def current_settings() -> Settings:
     """The settings of the application whose context is active: in a request, and in a job's `run`."""
     settings: Settings = current_app.config["SPOILS"]
@@ -211,5 +241,23 @@ def _wrong(sentence: str) -> PydanticCustomError:
 
 
 def _sentence(error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"])
-    return f"{name} is wrong: {error['msg'].rstrip('.')}."
+    name = str(error["loc"][0])
+    # pydantic's own messages name neither both bounds nor what to write instead.
+    wanted = error["msg"] if error["type"] == "setting" else f"{_wanted(name)} is needed"
+    return f"{name} is wrong: {wanted.rstrip('.')}."
+
+
+def _wanted(name: str) -> str:
+    """What the setting of that name takes: its type and its bounds."""
+    field = next(field for field in Settings.model_fields.values() if field.alias == name)
+    kinds = {field.annotation, *get_args(field.annotation)}
+    rules = ("ge", "gt", "le", "min_length")
+    bounds = {rule: getattr(one, rule) for one in field.metadata for rule in rules if hasattr(one, rule)}
+    if "DEBUG" in kinds:
+        return f"one of {', '.join(get_args(field.annotation))}"
+    if bool in kinds:
+        return "0 or 1"
+    if not kinds.isdisjoint((int, float)):
+        least = f"from {bounds['ge']}" if "ge" in bounds else f"above {bounds['gt']} and up"
+        return f"a {'whole ' if int in kinds else ''}number {least} to {bounds['le']}"
+    return f"a text of at least {bounds.get('min_length', 1)} characters in UTF-8"

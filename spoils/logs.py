@@ -27,13 +27,18 @@ _PLAIN = re.compile(r'[^\s="]+')
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def set_up(level: str) -> None:
-    """Send everything at `level` and above to standard output."""
+TRACEBACKS = logging.getLogger("spoils.tracebacks")
+"""While it logs at DEBUG, the line of a failed job is followed by the job's traceback."""
+
+
+def set_up(level: str, *, tracebacks: bool = False) -> None:
+    """Send everything at `level` and above to standard output, with `tracebacks` of failed jobs at any level."""
     root = logging.getLogger()
     root.handlers[:] = [LineHandler(LineFormatter())]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    TRACEBACKS.setLevel(logging.DEBUG if tracebacks else logging.NOTSET)
     # No line of ours names a thread, a process or a line of source, and to find them out costs each record.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
@@ -157,9 +162,9 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
         line = line_of(record.created, record.levelname, self.message(record)) + _fields_of(record.__dict__)
-        if record.exc_info:
-            trace = masked_text(self.formatException(record.exc_info))
-            line += "".join(f"\n    | {one_line(part)}" for part in trace.splitlines())
+        trace = self.formatException(record.exc_info) if record.exc_info else record.__dict__.get("traceback")
+        for part in masked_text(trace or "").splitlines():
+            line += f"\n    | {one_line(part)}"
         return line
 
     def message(self, record: logging.LogRecord) -> str:

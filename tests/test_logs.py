@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoils import logs
-from spoils.logs import LineFormatter, LineHandler, one_line, set_up
+from spoils.logs import TRACEBACKS, LineFormatter, LineHandler, one_line, set_up
 from tests.programs import ROOT
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
@@ -92,6 +92,24 @@ def test_a_traceback_follows_on_lines_that_cannot_be_taken_for_events() -> None:
     assert any("forged" in line for line in trace)
     assert "\x1b" not in text
     assert "\r" not in text
+
+
+def test_a_traceback_that_comes_as_text_follows_masked_on_such_lines_too() -> None:
+    text = told("Failed X", traceback="Traceback:\n  token=hunter2\n\x1b[2J")
+    assert text.split("\n")[1:] == ["    | Traceback:", "    |   token=••••••", r"    | \x1b[2J", ""]
+
+
+@pytest.mark.parametrize(
+    ("level", "tracebacks", "logged"),
+    [("INFO", False, False), ("DEBUG", False, True), ("INFO", True, True), ("ERROR", True, True)],
+)
+def test_tracebacks_of_jobs_are_logged_in_development_and_at_debug(
+    level: str, tracebacks: bool, logged: bool
+) -> None:
+    with root_logger():
+        set_up(level, tracebacks=tracebacks)
+        assert TRACEBACKS.isEnabledFor(logging.DEBUG) is logged
+        set_up("INFO")
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """`python -m spoils <command>`."""
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
 from spoils.cli.development import run_development
-from spoils.cli.start import begin, check_worker_settings, guarded, starting_engine
+from spoils.cli.start import begin, check_worker_settings, guarded, refuse_rest, starting_engine
 from spoils.cli.web import serve
-from spoils.config import environment_with
+from spoils.config import ROOT, environment_with
 from spoils.database_url import without_password
 from spoils.db import sharing
 from spoils.db.migrate import changing, check_schema, migrate
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands.add_parser("migrate", help="bring the schema up to this release; adopts fang's own table")
     commands.add_parser("dev", help="database, web and worker at once, for development on this machine")
     commands.add_parser("web", help="the web program under gunicorn, as in production")
+    commands.add_parser("worker", help="the worker program, as `python worker.py`")
     commands.add_parser("check", help="check the settings and the job classes, and start nothing")
     commands.add_parser("psql", help="open psql on the database; what follows is psql's", add_help=False)
     adopt = commands.add_parser("adopt", help="take over for good from the system that had the table before")
@@ -39,12 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "recount", help="correct the counts by type and state, as after a restore of data alone"
     )
     chosen, rest = parser.parse_known_args(arguments)
-    if rest and chosen.command != "psql":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if chosen.command != "psql":
+        refuse_rest(parser, rest)
     actions: dict[str, Callable[[], int]] = {
         "migrate": _migrate,
         "dev": run_development,
         "web": serve,
+        "worker": _worker,
         "check": _check,
         "psql": lambda: _psql(rest),
         "adopt": _adopt,
@@ -61,6 +64,11 @@ def _migrate() -> int:
     else:
         print(f"The schema is newer than this release (revision {newer}): nothing to do.")
     return 0
+
+
+def _worker() -> int:
+    # Another program, since what the commands import would stay in the worker's memory.
+    os.execv(sys.executable, [sys.executable, str(ROOT / "worker.py")])  # noqa: S606 - no shell is wanted
 
 
 def _check() -> int:

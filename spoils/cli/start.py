@@ -1,18 +1,20 @@
 """What every program and command does first, and how it ends where that fails."""
 
+import argparse
 import logging
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg2
 from psycopg2.errors import InsufficientPrivilege, ReadOnlySqlTransaction
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils import jobs, logs
 from spoils.clients.notifications import check_url
-from spoils.config import NOTIFY_PREFIX, Settings
+from spoils.config import NOTIFY_PREFIX, Settings, misspelt
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.refusal import is_final
@@ -31,10 +33,21 @@ PAUSE_SECONDS = 1.0
 def begin(*, development: bool = False) -> Settings:
     """Read the settings, set up the log, and load the job classes."""
     settings = Settings.from_env(development=development)
-    logs.set_up(settings.log_level)
+    logs.set_up(settings.log_level, tracebacks=settings.development)
+    for name, meant in misspelt().items():
+        log.warning("%s is no setting. Did you mean %s?", name, meant, extra={"action": "start"})
     jobs.load()
     registry.compares_payloads = settings.development
     return settings
+
+
+def refuse_rest(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
+    """End the program with exit code 2 where `rest` holds arguments that `parser` does not know."""
+    if rest:
+        parser.error(
+            f"unrecognized arguments: {' '.join(rest)}. Settings are environment variables, "
+            "as in PORT=8010: see docs/settings.md"
+        )
 
 
 def guarded(program: Callable[[], int]) -> int:
@@ -48,8 +61,7 @@ def guarded(program: Callable[[], int]) -> int:
     except DBAPIError as exc:
         if not isinstance(exc.orig, REFUSALS):
             raise
-        what = "refuses" if getattr(exc.orig, "pgcode", None) else "does not answer"
-        print(f"The database {what}: {_reason(exc)}", file=sys.stderr)
+        print(_refusal(exc), file=sys.stderr)
     return 2
 
 
@@ -80,8 +92,21 @@ def ready_url(settings: Settings) -> str:
 
 
 def starting_engine(url: str) -> Engine:
-    """One connection, for what is looked at or done before the work begins."""
-    return make_engine(url, connections=1, application_name="spoils:start")
+    """One connection, for what is looked at or done before the work begins.
+
+    Raises SettingError where a connection is refused for a reason that lasts.
+    """
+    engine = make_engine(url, connections=1, application_name="spoils:start")
+
+    @event.listens_for(engine, "handle_error")
+    def failed(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if context.connection is None and isinstance(error, OperationalError):
+            reason = _reason(error)
+            if getattr(error.orig, "pgcode", None) is None and is_final(url, reason):
+                raise SettingError(f"DATABASE_URL is wrong: {reason}")
+
+    return engine
 
 
 def check_database(settings: Settings) -> None:
@@ -92,7 +117,6 @@ def check_database(settings: Settings) -> None:
     try:
         check_schema(engine)
     except OperationalError as exc:
-        _refuse_final(engine, exc)
         log.warning("The database does not answer yet: %s", _reason(exc), extra={"action": "start"})
     finally:
         engine.dispose()
@@ -108,7 +132,6 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
         try:
             check_schema(engine)
         except OperationalError as exc:
-            _refuse_final(engine, exc)
             reason = _reason(exc)
             if reason != logged:
                 log.warning("The database does not answer yet: %s", reason, extra={"action": "start"})
@@ -119,10 +142,18 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
             return
 
 
-def _refuse_final(engine: Engine, error: OperationalError) -> None:
-    url = engine.url.render_as_string(hide_password=False)
-    if getattr(error.orig, "pgcode", None) is None and is_final(url, str(error.orig)):
-        raise SettingError(f"DATABASE_URL is wrong: {_reason(error)}") from error
+def _refusal(error: DBAPIError) -> str:
+    reason = _reason(error)
+    if isinstance(error.orig, InsufficientPrivilege):
+        return (
+            f"The database refuses the role of DATABASE_URL: {reason}. "
+            "Let the owner of that GRANT the role the right, or name another role."
+        )
+    if isinstance(error.orig, ReadOnlySqlTransaction):
+        return f"DATABASE_URL leads to a server that takes no writes: {reason}. Name the primary."
+    if getattr(error.orig, "pgcode", None):
+        return f"The database refuses: {reason}"
+    return f"The database of DATABASE_URL does not answer: {reason}"
 
 
 def _reason(error: DBAPIError) -> str:

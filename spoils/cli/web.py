@@ -1,13 +1,17 @@
 """The web program."""
 
+import argparse
 import os
+import signal
 import sys
 
 from flask import Flask
 from werkzeug.serving import make_server
 
-from spoils.cli.start import begin, check_database, guarded, ready_url
-from spoils.config import ROOT, Settings
+from spoils.cli import lifeline
+from spoils.cli.port import check_port
+from spoils.cli.start import begin, check_database, guarded, ready_url, refuse_rest
+from spoils.config import ROOT, Settings, environment_with
 from spoils.errors import SpoilsError
 from spoils.web import create_app
 
@@ -28,10 +32,13 @@ def production_app() -> Flask:
 def serve() -> int:
     """Become gunicorn, once the settings are known to be valid.
 
-    gunicorn parses WEB_CONCURRENCY and FORWARDED_ALLOW_IPS itself before it reads gunicorn.conf.py, and ends with a
-    traceback where they are wrong. Raises SettingError.
+    Raises SettingError.
     """
-    Settings.from_env()
+    settings = Settings.from_env()
+    # gunicorn parses both itself before it reads gunicorn.conf.py, more strictly than we do.
+    environment = environment_with(
+        WEB_CONCURRENCY=str(settings.web_concurrency), FORWARDED_ALLOW_IPS=",".join(settings.proxies)
+    )
     arguments = [
         "-m",
         "gunicorn",
@@ -41,14 +48,23 @@ def serve() -> int:
         str(ROOT),
         "app:app",
     ]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - no shell is wanted
+    os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is wanted
 
 
 def development_app() -> None:
     """`python app.py`: the application on loopback, its dashboard open without a password."""
+    parser = argparse.ArgumentParser(description="Serves the web program on this machine, for development.")
+    lifeline.add_to(parser)
+    given, rest = parser.parse_known_args()
+    refuse_rest(parser, rest)
+    if given.lifeline is not None:
+        lifeline.watch(given.lifeline)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lifeline.leave)
 
     def program() -> int:
         settings = begin(development=True)
+        check_port(LOOPBACK, settings.port)
         check_database(settings)
         app = create_app(settings, database_url=ready_url(settings))
         make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()

@@ -4,7 +4,16 @@ import argparse
 import logging
 import sys
 
-from spoils.cli.start import await_schema, begin, check_worker_settings, guarded, ready_url, starting_engine
+from spoils.cli import lifeline
+from spoils.cli.start import (
+    await_schema,
+    begin,
+    check_worker_settings,
+    guarded,
+    ready_url,
+    refuse_rest,
+    starting_engine,
+)
 from spoils.job.registry import registry
 from spoils.worker.attempt import interrupt_at_line
 from spoils.worker.family import PARENT_OPTION, Family
@@ -15,12 +24,15 @@ def worker_program() -> int:
     """`python worker.py`: one worker process, or a parent and its children, until told to stop. The exit code."""
     parser = argparse.ArgumentParser(description="Performs jobs until it is told to stop.")
     parser.add_argument(PARENT_OPTION, dest="parent", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--development", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    lifeline.add_to(parser)
+    given, rest = parser.parse_known_args()
+    refuse_rest(parser, rest)
     parent: int | None = given.parent
+    if given.lifeline is not None and parent is None:  # the children of a family end with their own parent
+        lifeline.watch(given.lifeline)
 
     def program() -> int:
-        settings = begin(development=given.development)
+        settings = begin(development=given.lifeline is not None)
         for handler in logging.getLogger().handlers:
             handler.addFilter(interrupt_at_line)
         check_worker_settings(settings)

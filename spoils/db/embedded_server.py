@@ -1,5 +1,6 @@
 """What is done with the embedded PostgreSQL: make its data, start it, ask it, stop it."""
 
+import logging
 import os
 import pwd
 import shlex
@@ -14,6 +15,8 @@ import psycopg2
 
 from spoils.db.embedded_files import DATABASE, PORT, USER, Files
 from spoils.errors import DatabaseAway
+
+log = logging.getLogger("spoils")
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -43,6 +46,7 @@ def ensure_data(files: Files, *, durable: bool) -> None:
     if failed:
         raise DatabaseAway(f"The embedded PostgreSQL's data could not be made in {unfinished}: {output}")
     unfinished.rename(files.data)
+    log.info("Made a new, empty database in %s", files.data)
 
 
 def ensure_running(files: Files, settings: Mapping[str, str]) -> None:

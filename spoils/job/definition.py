@@ -22,13 +22,13 @@ RESERVED_ENDPOINTS = {"status", "stats", "batch"}
 METHODS = {"run": "queue", "backoff": "attempt"}
 
 
-def where(job_class: "type[Job]") -> str:
+def where(job_class: type) -> str:
     """The file that defines the class."""
     module = sys.modules.get(job_class.__module__)
     return getattr(module, "__file__", None) or job_class.__module__
 
 
-def wrong(job_class: "type[Job]", sentence: str) -> JobDefinitionError:
+def wrong(job_class: type, sentence: str) -> JobDefinitionError:
     """The error that says what is wrong with a class, and where it is."""
     return JobDefinitionError(f"{job_class.__name__} ({where(job_class)}): {sentence}")
 
@@ -72,10 +72,9 @@ def check_policies(cls: "type[Job]") -> None:
     """Raise JobDefinitionError where a policy has a value that it cannot have."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text_of(cls.task_type)):
         raise wrong(cls, "task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
-    if (
-        not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", text_of(cls.endpoint))
-        or cls.endpoint in RESERVED_ENDPOINTS
-    ):
+    if cls.endpoint in RESERVED_ENDPOINTS:
+        raise wrong(cls, f'"{cls.endpoint}" cannot be an endpoint: /api/jobs/{cls.endpoint} is no job\'s.')
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", text_of(cls.endpoint)):
         raise wrong(
             cls, f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'
         )

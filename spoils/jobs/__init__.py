@@ -20,8 +20,8 @@ def load() -> None:
     modules = [_imported(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     for module in modules:  # after all of them: a base may stand in one, and what extends it in another
         for value in vars(module).values():
-            if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__:
-                _check(value)
+            if inspect.isclass(value) and value.__module__ == module.__name__:
+                _check(value) if issubclass(value, Job) else _check_no_job(value)
 
 
 def _imported(name: str) -> ModuleType:
@@ -65,3 +65,9 @@ def _check(job_class: type[Job]) -> None:
             f"it has no run(self, queue){f', but a method {meant[0]}: rename that' if meant else ''}. "
             "A base that no class extends yet needs an abstract run (@abc.abstractmethod).",
         )
+
+
+def _check_no_job(other: type) -> None:
+    """Raise JobDefinitionError where a class looks like a job whose base was forgotten; else nothing would find it."""
+    if other.__name__.endswith("Job") and hasattr(other, "run") and not other.__subclasses__():
+        raise wrong(other, f"it does not extend Job: write class {other.__name__}(Job).")

@@ -1,8 +1,8 @@
-"""Whom a limit counts: a client's address, or of IPv6 its network."""
+"""The client of a request: whom a limit counts, and whether it is this machine."""
 
 import ipaddress
 
-from flask import request
+from flask import Request, request
 
 
 def client() -> str:
@@ -13,3 +13,19 @@ def client() -> str:
     except ValueError:
         return given
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else given
+
+
+def from_here(asked: Request) -> bool:
+    """Whether this request comes from this machine, and was sent to it by a name of its own.
+
+    The name matters: a page elsewhere can point a name of its own at 127.0.0.1, and then read the answers.
+    """
+    host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
+    return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

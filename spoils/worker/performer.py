@@ -16,6 +16,7 @@ from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.registry import Registry
+from spoils.logs import TRACEBACKS
 from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
@@ -272,6 +273,8 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
     fields = {**_fields("settle", claim), "ran_ms": ran_ms}
     report = verdict.report
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
+    if report and TRACEBACKS.isEnabledFor(logging.DEBUG):
+        fields["traceback"] = report.traceback
     match verdict.ending:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)

@@ -333,6 +333,39 @@ def test_a_fresh_clone_at_the_path_of_a_deleted_one_begins_empty(home: Path) -> 
             os.kill(pid, signal.SIGQUIT)
 
 
+def test_a_new_database_is_announced_with_its_place(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="spoils"):
+        server = EmbeddedPostgres(home, settings=QUICK)
+        data = ask(server.start(), "SHOW data_directory")
+        server.stop()
+        server.start()
+    assert caplog.messages == [f"Made a new, empty database in {data}"]
+
+
+def test_a_moved_clone_keeps_its_database_and_a_copy_begins_empty(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place, moved, copy = home.parent / "place", home.parent / "moved", home.parent / "copy"
+    server = EmbeddedPostgres(place, settings=QUICK)
+    ask(server.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    server.stop()
+    place.rename(moved)
+    after = EmbeddedPostgres(moved, settings=QUICK)
+    copied = EmbeddedPostgres(copy, settings=QUICK)
+    try:
+        assert ask(after.start(), "SELECT number FROM kept") == 42
+        after.stop()
+        if os.geteuid() == 0:  # else the database is in the clone, and copied with it
+            shutil.copytree(moved, copy)
+            with caplog.at_level("INFO", logger="spoils"):
+                assert ask(copied.start(), "SELECT to_regclass('kept')") is None
+            assert "The database of the clone that this one was copied from stays in /var/tmp/" in caplog.text
+            assert ask(after.start(), "SELECT number FROM kept") == 42
+    finally:
+        after.remove()
+        copied.remove()
+
+
 def test_its_users_see_nothing_of_it_after_it_was_removed(home: Path) -> None:
     server = EmbeddedPostgres(home, settings=QUICK)
     pid = server_pid(server.start())

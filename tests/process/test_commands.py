@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,54 +13,20 @@ import requests
 from sqlalchemy import Connection, make_url, text
 
 from spoils.cli.commands import main
-from spoils.config import Settings
-from spoils.errors import SettingError
 from tests.conftest import a_database
 from tests.fake_postgres import STARTING, WRONG_PASSWORD, FakePostgres
 from tests.programs import Program, Web, free_port
 from tests.rows import Rows
-from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils:dbp4ssword@127.0.0.1:1/nowhere"
-JOBS = """\
-bulk: BulkJob, the queue's own
-analyze_ingredients: AnalyzeIngredientsJob, POST /api/jobs/analyze-ingredients
-cleanup: CleanupJob, POST /api/jobs/cleanup
-fetch_product: FetchProductJob, POST /api/jobs/fetch-product
-send_notification: SendNotificationJob, POST /api/jobs/send-notification
-The settings are valid; a worker process holds at most 6 connections.
-"""
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str]:
     """Run `python -m spoils` with these arguments; its exit code and all that it said."""
     with Program("-m", "spoils", *arguments, **environment) as program:
         return program.ends(), program.output
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text()
-            except OSError:
-                continue
-            # Behind the name in parentheses: the state, then the parent.
-            state, parent = status.rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(folder.name))
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_migrate_says_when_it_is_done_and_may_be_run_again(empty_database_url: str) -> None:
@@ -86,7 +51,13 @@ def test_migrate_takes_a_url_as_heroku_writes_it(empty_database_url: str) -> Non
 
 
 def test_check_tells_the_jobs_and_touches_no_database() -> None:
-    assert run("check", DATABASE_URL=NOWHERE) == (0, JOBS.strip())
+    code, output = run("check", DATABASE_URL=NOWHERE)
+    *listed, valid = output.splitlines()
+    assert (code, valid) == (0, "The settings are valid; a worker process holds at most 6 connections.")
+    assert "bulk: BulkJob, the queue's own" in listed
+    assert "fetch_product: FetchProductJob, POST /api/jobs/fetch-product" in listed
+    # Beside those, whatever a person has added.
+    assert len(listed) == len({line.partition(":")[0] for line in listed}) >= 5
 
 
 def test_adopt_gives_back_what_another_system_left_in_progress_and_nothing_else(
@@ -166,7 +137,7 @@ def test_a_database_that_does_not_answer_is_told_in_a_sentence_without_its_passw
 ) -> None:
     code, output = run(*arguments, DATABASE_URL=NOWHERE)
     assert code == 2
-    assert re.fullmatch("The database does not answer: .*127.0.0.1.*refused.*", output)
+    assert re.fullmatch("The database of DATABASE_URL does not answer: .*127.0.0.1.*refused.*", output)
     assert "p4ssword" not in output
 
 
@@ -180,60 +151,10 @@ def test_a_command_that_there_is_not_is_answered_with_those_there_are(
     assert capsys.readouterr().err.startswith("usage: spoils")
 
 
-WRONG = [
-    ("DATABASE_URL", "mysql://root:s3cret@localhost/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:many/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:65536/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:0/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret/more@one,other/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@one:5432,other:5432/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one:5432&host=other:5432"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?password_of=s3cret"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=perhaps"),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost/x?sslmode=require&sslmode=disable"),
-    ("DATABASE_URL", "postgresql://root:not@s3cret@localhost/x"),
-    ("DATABASE_URL", "postgresql://root:s3cret/x"),
-    ("PORT", "http"),
-    ("PORT", "65536"),
-    ("WEB_CONCURRENCY", "many"),
-    ("LOG_LEVEL", "LOUD"),
-    ("SECRET_KEY", "s3cret"),
-    ("OPENFOODFACTS_URL", "ftp://user:s3cret@example.com"),
-    ("WORKER_THREADS", "0"),
-    ("SPOILS_API_TOKEN", "name:"),
-    ("SPOILS_SHUTDOWN_SECONDS", "-1"),
-    ("SPOILS_RETENTION_DAYS", "nan"),
-    ("SPOILS_CRON_TIMEZONE", "Mars/Olympus"),
-    ("SPOILS_DB_CONNECTIONS", "1"),
-    ("SPOILS_SHARED_WITH_FANG", "perhaps"),
-]
-
-
-@pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_setting_is_named_and_its_value_is_not_told(name: str, value: str) -> None:
-    with pytest.raises(SettingError) as refusal:
-        Settings.from_env({"DATABASE_URL": NOWHERE, name: value})
-    assert re.fullmatch(rf"{name} is wrong: .*\.", str(refusal.value))
-    assert "s3cret" not in str(refusal.value)
-
-
 def test_check_tells_every_wrong_setting_at_once() -> None:
     code, output = run("check", DATABASE_URL=NOWHERE, PORT="x", WORKER_THREADS="y")
     assert code == 2
     assert re.fullmatch(r"PORT is wrong: .*\. WORKER_THREADS is wrong: .*\.", output)
-
-
-def test_check_tells_a_notification_url_that_cannot_work_without_its_secrets() -> None:
-    code, output = run("check", DATABASE_URL=NOWHERE, SPOILS_NOTIFY_URL_EMAIL="nonsense://s3cret")
-    assert code == 2
-    assert output.splitlines()[-1].startswith("SPOILS_NOTIFY_URL_EMAIL is wrong: ")
-    assert "s3cret" not in output
-
-
-def test_a_worker_does_not_start_with_a_task_type_that_no_job_class_has() -> None:
-    with Program("worker.py", DATABASE_URL=NOWHERE, WORKER_TASK_TYPES="cleanup,fetch-product") as program:
-        assert program.ends() == 2
-    assert 'no job class has the task type "fetch-product"' in program.lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -267,6 +188,9 @@ GUNICORN = ["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"]
 SERVING = pytest.mark.parametrize("program", [GUNICORN, ["worker.py"]], ids=["gunicorn", "worker"])
 
 
+GRANT = "Let the owner of that GRANT the role the right, or name another role."
+
+
 def ends_with_2(*program: str, **environment: str) -> str:
     """Run a program that may not start; the one sentence that it prints."""
     with Program(*program, PORT=str(free_port()), **environment) as started:
@@ -292,7 +216,7 @@ def test_no_program_starts_with_a_role_that_may_not_read_its_tables(
 ) -> None:
     assert (
         ends_with_2(*program, DATABASE_URL=stranger)
-        == "The database refuses: permission denied for table spoils_version"
+        == f"The database refuses the role of DATABASE_URL: permission denied for table spoils_version. {GRANT}"
     )
 
 
@@ -303,7 +227,7 @@ def test_migrate_with_a_role_that_may_not_create_tables_tells_so(
     connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
     assert (
         ends_with_2("-m", "spoils", "migrate", DATABASE_URL=stranger)
-        == "The database refuses: permission denied for schema public"
+        == f"The database refuses the role of DATABASE_URL: permission denied for schema public. {GRANT}"
     )
 
 
@@ -366,13 +290,6 @@ def test_psql_is_told_the_password_by_its_environment(tmp_path: Path) -> None:
     )
 
 
-def test_psql_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
-    assert run("psql", DATABASE_URL=NOWHERE, PATH=str(tmp_path)) == (
-        2,
-        "psql is not on the PATH: install PostgreSQL's client programs.",
-    )
-
-
 WITH_ANOTHER_SHELF = """
 import runpy, sys, spoils.jobs
 spoils.jobs.__path__.append(sys.argv[1])
@@ -412,24 +329,6 @@ def test_no_program_starts_with_a_mistake_in_a_file_of_jobs_and_each_says_it_in_
     assert re.fullmatch(sentence, started.output)
 
 
-@pytest.mark.parametrize(
-    "program",
-    [["-m", "gunicorn", "--config", "gunicorn.conf.py", "app:app"], ["worker.py"], ["-m", "spoils", "check"]],
-    ids=["gunicorn", "worker", "check"],
-)
-def test_on_heroku_a_missing_database_stops_every_program_with_a_sentence(program: list[str]) -> None:
-    with Program(*program, DYNO="web.1", PORT=str(free_port()), DATABASE_URL="") as started:
-        assert started.ends() == 2
-    assert started.output == "DATABASE_URL is not set: attach a PostgreSQL database to the app."
-
-
-@pytest.mark.parametrize(("name", "value"), [("WEB_CONCURRENCY", "many"), ("FORWARDED_ALLOW_IPS", "x")])
-def test_the_web_command_names_a_setting_that_gunicorn_would_fail_on(name: str, value: str) -> None:
-    code, output = run("web", DATABASE_URL=NOWHERE, **{name: value})
-    assert code == 2
-    assert re.fullmatch(rf"{name} is wrong: .*\.", output)
-
-
 def test_the_web_command_serves_until_it_is_told_to_end(database_url: str) -> None:
     port = free_port()
     with Program("-m", "spoils", "web", DATABASE_URL=database_url, PORT=str(port)) as web:
@@ -446,67 +345,3 @@ def test_gunicorn_ends_with_0_when_it_is_told_to(database_url: str) -> None:
         web.send(signal.SIGTERM)
         assert web.ends() == 0
     assert "Traceback" not in web.output
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
-    database_url: str, connection: Connection, number: signal.Signals
-) -> None:
-    port = free_port()
-    with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(port)) as dev:
-        dev.says(f"Spoils runs on http://127.0.0.1:{port}")
-        dev.says("Worker pool started")
-
-        def answers() -> None:
-            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
-            assert len(told["workers"]) == 1
-
-        eventually(answers, 20)
-        started = children(dev.process.pid)
-        assert len(started) == 2
-        dev.send(number)
-        assert dev.ends() == 0
-    assert not [pid for pid in started if alive(pid)]
-    assert "Traceback" not in dev.output
-    assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
-
-
-def test_ctrl_c_which_reaches_all_of_dev_at_once_ends_it_cleanly(database_url: str) -> None:
-    port = free_port()
-    # A terminal sends the signal to the whole group.
-    program = [sys.executable, "-m", "spoils", "dev"]
-    environment = {**os.environ, "DATABASE_URL": database_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    dev = subprocess.Popen(
-        program,
-        cwd=Path(__file__).resolve().parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
-    try:
-
-        def answers() -> None:
-            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
-            assert len(told["workers"]) == 1
-
-        eventually(answers, 20)
-        os.killpg(dev.pid, signal.SIGINT)
-        output, _ = dev.communicate(timeout=40)
-    finally:
-        if dev.poll() is None:
-            os.killpg(dev.pid, signal.SIGKILL)
-            dev.communicate()
-    assert dev.returncode == 0
-    assert "Traceback" not in output
-
-
-def test_dev_ends_all_when_one_of_its_programs_dies(database_url: str) -> None:
-    with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(free_port())) as dev:
-        dev.says("Worker pool started")
-        started = children(dev.process.pid)
-        assert len(started) == 2
-        os.kill(started[0], signal.SIGKILL)
-        assert dev.ends() == 1
-    assert not [pid for pid in started if alive(pid)]

@@ -108,6 +108,31 @@ def test_a_wrong_token_for_an_address_that_does_not_exist_tells_nothing_more(cli
     assert "fetch-product" not in answer["error"]
 
 
+HERE = {"base_url": "http://localhost:8000"}
+FROM_OUTSIDE = [
+    pytest.param({}, {"base_url": "http://evil.example"}, id="by a name of another site"),
+    pytest.param({}, {**HERE, "environ_overrides": {"REMOTE_ADDR": "192.0.2.7"}}, id="from another machine"),
+    pytest.param({"SPOILS_API_TOKEN": "t0ken"}, HERE, id="with a token set"),
+    pytest.param({"development": False}, HERE, id="in production"),
+]
+
+
+def test_in_development_this_machine_reads_the_job_that_it_has_enqueued(client_with: MakeClient) -> None:
+    client = client_with(development=True)
+    created = client.post("/api/jobs/fetch-product", json={"barcode": "737628064502"}, **HERE)
+    read = client.get(f"/api/jobs/{created.get_json()['id']}", **HERE)
+    assert (read.status_code, read.get_json()["state"]) == (200, "new")
+    assert client.delete(f"/api/jobs/{created.get_json()['id']}", **HERE).status_code == 401
+
+
+@pytest.mark.parametrize(("settings", "asked"), FROM_OUTSIDE)
+def test_nobody_else_reads_a_job_without_a_token(
+    client_with: MakeClient, rows: Rows, settings: dict, asked: dict
+) -> None:
+    client = client_with(**{"development": True, **settings})
+    assert client.get(f"/api/jobs/{rows.task()}", **asked).status_code == 401
+
+
 @pytest.mark.process
 def test_a_token_beyond_ascii_opens_over_http_in_utf_8_and_any_bytes_are_taken_as_wrong(
     database_url: str,

@@ -40,7 +40,7 @@ def test_every_route_of_the_api_is_in_it_and_every_class_has_its_endpoint(client
 def test_a_new_class_is_in_it_with_its_words_its_fields_and_its_door(client_with: MakeClient) -> None:
     with throw_away_classes():
 
-        class GreetJob(Job):
+        class DocumentedJob(Job):
             """Says hello."""
 
             name: str
@@ -55,12 +55,12 @@ def test_a_new_class_is_in_it_with_its_words_its_fields_and_its_door(client_with
             client = client_with(SPOILS_API_TOKEN=token, **LOCKED)
             log_in(client)
             found = client.get("/openapi.json").get_json()
-            operation = found["paths"]["/api/jobs/greet"]["post"]
+            operation = found["paths"]["/api/jobs/documented"]["post"]
             assert (operation["description"], operation["security"]) == ("Says hello.", door)
-        schema = found["components"]["schemas"]["GreetJob"]
+        schema = found["components"]["schemas"]["DocumentedJob"]
         assert (schema["required"], schema["additionalProperties"]) == (["name"], False)
         assert schema["properties"]["times"]["default"] == 1
-        assert "POST /api/jobs/greet" in " ".join(
+        assert "POST /api/jobs/documented" in " ".join(
             re.sub("<[^>]*>", " ", client.get("/api/docs").text).split()
         )
 

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.job.registry import registry
+from spoils.logs import TRACEBACKS
 from spoils.models import Worker, db
 from spoils.outcome import Ending, TimedOut
 from spoils.queue import finish
@@ -605,6 +607,22 @@ def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_t
     hands.perform(DyingAndRaisingJob())
     assert "Database unavailable (performer): " in caplog.text
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG], ids=logging.getLevelName)
+def test_the_line_of_a_failed_job_has_its_traceback_where_tracebacks_are_logged(
+    hands: Hands, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    class SpillingJob(Job):
+        def run(self, queue: Queue) -> None:
+            raise LookupError("token=hunter2")
+
+    with caplog.at_level(logging.INFO), caplog.at_level(level, logger=TRACEBACKS.name):
+        hands.perform(SpillingJob())
+    (record,) = [record for record in caplog.records if record.message.startswith("Failed SpillingJob")]
+    trace = vars(record).get("traceback", "")
+    assert ("LookupError" in trace) is (level == logging.DEBUG)
+    assert "hunter2" not in trace
 
 
 def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:

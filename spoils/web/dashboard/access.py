@@ -2,16 +2,16 @@
 
 import hashlib
 import hmac
-import ipaddress
 import time
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from flask import Request, current_app, g, request, session
+from flask import current_app, g, request, session
 
 from spoils.config import Settings, current_settings
 from spoils.models import db
 from spoils.queue import logins
+from spoils.web.client import from_here
 
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts from its login."""
@@ -79,15 +79,6 @@ def leave() -> None:
     session.clear()
 
 
-def from_here(asked: Request) -> bool:
-    """Whether this request comes from this machine, and was sent to it by a name of its own.
-
-    The name matters: a page elsewhere can point a name of its own at 127.0.0.1, and then read the answers.
-    """
-    host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
-    return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))
-
-
 def _role() -> Role | None:
     if not has_doors():
         return Role.ADMIN if closed_because() is None else None
@@ -105,13 +96,6 @@ def _has_ended(login: str) -> bool:
     # Not the session of the page, whose transaction the page begins itself.
     with db.engine.connect() as connection:
         return logins.has_ended(connection, UUID(login))
-
-
-def _loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _passwords(now: Settings) -> dict[Role, str]:

@@ -1,0 +1,302 @@
+"""Every wrong setting, in every program that reads it: one sentence that names it and the mend, and exit code 2."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from spoils.cli import port as ports
+from spoils.config import misspelt
+from spoils.errors import SettingError
+from tests.conftest import administration
+from tests.fake_postgres import FakePostgres, greeting, refusal
+from tests.process.trials import Trials
+from tests.programs import free_port
+
+pytestmark = pytest.mark.process
+
+NOWHERE = "postgresql://spoils:s3cret@127.0.0.1:1/nowhere"
+PROGRAMS = [
+    ["spoils", "check"],
+    ["spoils", "migrate"],
+    ["spoils", "dev"],
+    ["spoils", "web"],
+    ["spoils", "psql"],
+    ["spoils", "recount"],
+    ["worker.py"],
+    ["app.py"],
+    ["gunicorn", "app:app"],
+]
+CONNECTING = [
+    ["spoils", "migrate"],
+    ["spoils", "recount"],
+    ["worker.py"],
+    ["app.py"],
+    ["gunicorn", "app:app"],
+]
+OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["worker.py"]]
+
+FORM = "its form is postgresql://user:password@host:5432/database with one host and a number as the port. In the .*"
+SEVERAL = "it names several hosts. Give one name that always leads to the primary"
+SCHEME = "a URL that starts with postgresql:// or postgres:// is needed"
+COMMAS = "it holds commas alone. List names, or unset it"
+WRONG = [
+    ("DATABASE_URL", "mysql://root:s3cret@localhost/x", SCHEME),
+    ("DATABASE_URL", "spoils", SCHEME),
+    ("DATABASE_URL", "localhost:5432/spoils", SCHEME),
+    ("DATABASE_URL", "postgres://", SCHEME),
+    ("DATABASE_URL", '"postgresql://root:s3cret@localhost/x"', SCHEME),
+    ("DATABASE_URL", "postgresql:/root:s3cret@localhost/x", SCHEME),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:many/x", FORM),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:65536/x", 'invalid port number: "65536"'),
+    ("DATABASE_URL", "postgresql://root:s3cret@localhost:0/x", FORM),
+    ("DATABASE_URL", "postgresql://root:s3cret@[::1/x", FORM),
+    ("DATABASE_URL", "postgresql://root:not@s3cret@localhost/x", FORM),
+    ("DATABASE_URL", "postgresql://root:s3cret/x", FORM),
+    ("DATABASE_URL", "postgresql://root:s3cret@one,other/x", SEVERAL),
+    ("DATABASE_URL", "postgresql://root:s3cret@one:5432,other:5432/x", FORM),
+    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one:5432&host=other:5432", SEVERAL),
+    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one,other", SEVERAL),
+    ("DATABASE_URL", f"{NOWHERE}?password_of=s3cret", 'invalid connection option "password_of"'),
+    ("DATABASE_URL", f"{NOWHERE}?sslmode=perhaps", 'invalid sslmode value: "perhaps"'),
+    ("DATABASE_URL", f"{NOWHERE}?sslmode=require&sslmode=disable", 'the option "sslmode" is given twice'),
+    ("DATABASE_URL", f"{NOWHERE}?target_session_attrs=some", 'invalid target_session_attrs value: "some"'),
+    ("DATABASE_URL", f"{NOWHERE}?port=70000", 'invalid port number: "70000"'),
+    ("PORT", "abc", "a whole number from 1 to 65535 is needed"),
+    ("PORT", "0", "a whole number from 1 to 65535 is needed"),
+    ("PORT", "65536", "a whole number from 1 to 65535 is needed"),
+    ("PORT", "80.5", "a whole number from 1 to 65535 is needed"),
+    ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL is needed"),
+    ("SECRET_KEY", "s3cret", "a text of at least 16 characters in UTF-8 is needed"),
+    ("OPENFOODFACTS_URL", "ftp://user:s3cret@example.com", "a URL such as https://world.openfoodfacts.org is needed"),
+    ("OPENFOODFACTS_URL", "https://", "a URL such as https://world.openfoodfacts.org is needed"),
+    ("OPENFOODFACTS_URL", "https://food.example:s3cret", "a URL such as https://world.openfoodfacts.org is needed"),
+    ("WORKER_THREADS", "0", "a whole number from 1 to 200 is needed"),
+    ("WORKER_THREADS", "201", "a whole number from 1 to 200 is needed"),
+    ("WORKER_THREADS", "five", "a whole number from 1 to 200 is needed"),
+    ("WORKER_THREADS", "2.5", "a whole number from 1 to 200 is needed"),
+    ("WORKER_PROCESSES", "0", "a whole number from 1 to 64 is needed"),
+    ("WORKER_TASK_TYPES", ",", COMMAS),
+    ("SPOILS_API_TOKEN", "name:", "each token needs a secret, after its name and a colon if it has one"),
+    ("SPOILS_API_TOKEN", ",", COMMAS),
+    ("SPOILS_OPEN_QUEUE_DEPTH", "-1", "a whole number from 0 to 2147483647 is needed"),
+    ("SPOILS_SHUTDOWN_SECONDS", "-1", "a number from 0 to 3600 is needed"),
+    ("SPOILS_SHUTDOWN_SECONDS", "25s", "a number from 0 to 3600 is needed"),
+    ("SPOILS_RETENTION_DAYS", "nan", "a number above 0 and up to 36500 is needed"),
+    ("SPOILS_RETENTION_DAYS", "0", "a number above 0 and up to 36500 is needed"),
+    ("SPOILS_FAILED_RETENTION_DAYS", "inf", "a number above 0 and up to 36500 is needed"),
+    ("SPOILS_CRON_TIMEZONE", "Mars/Olympus", 'There is no time zone "Mars/Olympus"; a name such as Europe/Berlin .*'),
+    ("SPOILS_DB_CONNECTIONS", "1", "a whole number from 4 to 500 is needed"),
+    ("SPOILS_SHARED_WITH_FANG", "perhaps", "0 or 1 is needed"),
+    ("SPOILS_FOREIGN_CLAIM_TIMEOUT", "0", "a number above 0 and up to 31536000 is needed"),
+    ("SPOILS_ANALYZE_SECONDS", "1e9", "a number from 0 to 3600 is needed"),
+    ("SPOILS_NOTIFY_SECONDS", "soon", "a number from 0 to 3600 is needed"),
+    ("SPOILS_ALERT_WAIT_SECONDS", "0", "a number above 0 and up to 31536000 is needed"),
+    ("FORWARDED_ALLOW_IPS", ",", COMMAS),
+    ("SPOILS_HOSTS", "https://spoils.example", "https://spoils.example is no name of a host: spoils.example, .*"),
+    ("SPOILS_HOSTS", "spoils.example:443", "spoils.example:443 is no name of a host: spoils.example, or .*"),
+    ("SPOILS_HOSTS", "*", r"\* is no name of a host: spoils.example, or .example for all below it"),
+    ("SPOILS_HOSTS", ",", COMMAS),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Trials]:
+    with Trials() as trials:
+        yield trials
+
+
+def ends_with_2(trials: Trials, programs: list[list[str]], sentence: str, **environment: str) -> None:
+    """Each of these programs prints what matches `sentence`, and ends with exit code 2."""
+    for program in programs:
+        code, output = trials.run(
+            *program, **{"DATABASE_URL": NOWHERE, "PORT": str(free_port()), **environment}
+        )
+        # gunicorn says that it starts before it can be stopped.
+        output = re.sub(r"^\S+ INFO Starting gunicorn .*\n", "", output)
+        assert re.fullmatch(sentence, output), (program, output)
+        assert code == 2, program
+        assert "s3cret" not in output
+
+
+@pytest.mark.parametrize(("name", "value", "wanted"), WRONG)
+def test_a_wrong_setting_ends_every_program_with_a_sentence_that_names_it_and_the_mend(
+    trials: Trials, name: str, value: str, wanted: str
+) -> None:
+    ends_with_2(trials, PROGRAMS, rf"{name} is wrong: {wanted}\.", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("WEB_CONCURRENCY", "many", "a whole number from 1 to 64 is needed"),
+        ("WEB_CONCURRENCY", "0", "a whole number from 1 to 64 is needed"),
+        ("WEB_CONCURRENCY", "2.5", "a whole number from 1 to 64 is needed"),
+        ("FORWARDED_ALLOW_IPS", "router", "router is no address and no network, such as 10.0.0.0/8; .*"),
+        (
+            "FORWARDED_ALLOW_IPS",
+            "10.0.0.1/8",
+            "10.0.0.1/8 is no address and no network, such as 10.0.0.0/8; .*",
+        ),
+    ],
+)
+def test_what_gunicorn_parses_itself_is_named_by_every_program_of_ours(
+    trials: Trials, name: str, value: str, wanted: str
+) -> None:
+    ends_with_2(trials, PROGRAMS[:-1], rf"{name} is wrong: {wanted}\.", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("WORKER_TASK_TYPES", "fetch", 'no job class has the task type "fetch". There are: .*fetch_product'),
+        (
+            "SPOILS_NOTIFY_URL_EMAIL",
+            "nonsense://s3cret",
+            "The nonsense:// notification URL is not understood",
+        ),
+        ("SPOILS_NOTIFY_URL_EMAIL", "s3cret", "The configured notification URL is not understood"),
+        ("SPOILS_ALERT_URL", "s3cret", "The configured notification URL is not understood"),
+    ],
+)
+def test_what_only_a_worker_can_judge_ends_it_and_check(
+    trials: Trials, name: str, value: str, wanted: str
+) -> None:
+    ends_with_2(trials, OF_THE_WORKER, rf"{name} is wrong: {wanted}.*\.", **{name: value})
+
+
+GOOD = {
+    "DYNO": "web.1",
+    "SPOILS_ADMIN_PASSWORD": "ruhig-Brot-91-Kiesel",
+    "SECRET_KEY": "kP0zV6jNq3uYb8mWd5sHe1xL",
+    "SPOILS_API_TOKEN": "fQ9mZ2vL7pXw4kRt8nBs",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL is not set: attach a PostgreSQL database to the app."),
+        ({"SPOILS_ADMIN_PASSWORD": "s3cret"}, "SPOILS_ADMIN_PASSWORD is too weak .* Make one: .*"),
+        ({"SPOILS_API_TOKEN": "s3cret"}, "SPOILS_API_TOKEN is too weak for a server that the internet reaches: .*"),
+        ({"SECRET_KEY": "1" * 40}, "SECRET_KEY is too weak for a server that the internet reaches: .*"),
+        ({"SPOILS_API_TOKEN": GOOD["SECRET_KEY"]}, "SECRET_KEY and SPOILS_API_TOKEN hold the same secret: each .*"),
+    ],
+)  # fmt: skip
+def test_on_heroku_a_missing_database_or_a_weak_secret_ends_every_program(
+    trials: Trials, changed: dict[str, str], sentence: str
+) -> None:
+    ends_with_2(trials, PROGRAMS, sentence, **{**GOOD, **changed})
+
+
+LISTENING = [["spoils", "dev"], ["spoils", "web"], ["app.py"], ["gunicorn", "app:app"]]
+
+
+def test_a_port_that_another_program_listens_on_is_named_before_anything_is_started(trials: Trials) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        sentence = (
+            f"PORT is wrong: another program listens on port {port}. "
+            "Stop that program, or set PORT to another port."
+        )
+        ends_with_2(trials, LISTENING, sentence, PORT=port)
+
+
+def test_a_port_of_a_connection_that_has_just_ended_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()  # who closes first keeps the port for a while
+    ports.check_port("127.0.0.1", port)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can give up its rights")
+def test_a_port_that_this_user_may_not_listen_on_is_named_with_those_it_may() -> None:
+    pid = os.fork()
+    if not pid:
+        os.setuid(65534)
+        try:
+            ports.check_port("127.0.0.1", 80)
+        except SettingError as exc:
+            os._exit(2 if "may not listen on port 80. Set PORT to a port from 1024 on" in str(exc) else 1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+
+
+def test_settings_that_are_misspelt_are_named_in_the_log_with_what_was_meant(trials: Trials) -> None:
+    meant = {
+        "SPOILS_API_TOKENS": "SPOILS_API_TOKEN",
+        "SPOILS_ADMIN_PASWORD": "SPOILS_ADMIN_PASSWORD",
+        "WORKER_THREAD": "WORKER_THREADS",
+        "WEB_CONCURENCY": "WEB_CONCURRENCY",
+        "DATABASE_URI": "DATABASE_URL",
+    }
+    others = {"SPOILS_NOTIFY_URL_SMS": "json://x", "SPOILS_OF_TOMORROW": "1", "PATH": "/bin"}
+    assert misspelt({**meant, **others}) == meant
+    code, output = trials.run("spoils", "check", DATABASE_URL=NOWHERE, SPOILS_API_TOKENS="s3cret")
+    assert code == 0  # it may be a setting of a later release
+    assert "SPOILS_API_TOKENS is no setting. Did you mean SPOILS_API_TOKEN?" in output
+    assert "s3cret" not in output
+
+
+def test_a_database_that_does_not_exist_or_a_role_or_a_password_that_is_refused(
+    trials: Trials, postgres_url: str
+) -> None:
+    database = make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False)
+    role = make_url(postgres_url).set(username="nobody_here").render_as_string(hide_password=False)
+    ends_with_2(
+        trials,
+        CONNECTING,
+        'DATABASE_URL is wrong: .*database "nowhere" does not exist.*',
+        DATABASE_URL=database,
+    )
+    ends_with_2(
+        trials, CONNECTING, 'DATABASE_URL is wrong: .*role "nobody_here" does not exist.*', DATABASE_URL=role
+    )
+    with FakePostgres(lambda _: refusal("28P01", "FATAL", "password authentication failed")) as server:
+        refused = "DATABASE_URL is wrong: .*FATAL: password authentication failed.*"
+        ends_with_2(trials, CONNECTING, refused, DATABASE_URL=server.url)
+
+
+@pytest.mark.parametrize(
+    ("version", "encoding", "sentence"),
+    [
+        ("13.14", "UTF8", "The server is PostgreSQL 13. Spoils needs 14 or newer."),
+        ("16.4", "LATIN1", "The database's encoding is LATIN1. Spoils needs UTF8: CREATE DATABASE … .*"),
+    ],
+)
+def test_a_server_or_a_database_that_spoils_cannot_work_on(
+    trials: Trials, version: str, encoding: str, sentence: str
+) -> None:
+    with FakePostgres(lambda _: greeting(server_version=version, server_encoding=encoding)) as server:
+        ends_with_2(trials, CONNECTING, sentence, DATABASE_URL=server.url)
+
+
+def test_a_database_that_was_never_migrated(trials: Trials, empty_database_url: str) -> None:
+    behind = "The database's schema is older than this release. Run: python -m spoils migrate"
+    ends_with_2(trials, CONNECTING[1:], behind, DATABASE_URL=empty_database_url)
+
+
+def test_a_server_that_takes_no_writes(trials: Trials, postgres_url: str, empty_database_url: str) -> None:
+    with administration(postgres_url) as connection:
+        name = make_url(empty_database_url).database
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    sentence = "DATABASE_URL leads to a server that takes no writes: cannot execute .* Name the primary."
+    ends_with_2(trials, [["spoils", "migrate"], ["spoils", "dev"]], sentence, DATABASE_URL=empty_database_url)
+
+
+def test_a_database_that_does_not_answer_ends_what_does_not_wait_for_it(trials: Trials) -> None:
+    away = r"The database of DATABASE_URL does not answer: .*port 1 failed: Connection refused.*"
+    ends_with_2(trials, [["spoils", "migrate"], ["spoils", "recount"], ["spoils", "dev"]], away)
+    unknown = 'The database of DATABASE_URL does not answer: could not translate host name "db.invalid" .*'
+    url = "postgresql://spoils:s3cret@db.invalid/spoils"
+    ends_with_2(trials, [["spoils", "migrate"]], unknown, DATABASE_URL=url)
+
+
+def test_psql_that_is_not_there(trials: Trials, tmp_path: Path) -> None:
+    absent = "psql is not on the PATH: install PostgreSQL's client programs."
+    ends_with_2(trials, [["spoils", "psql"]], absent, PATH=str(tmp_path))
