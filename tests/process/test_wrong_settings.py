@@ -247,7 +247,7 @@ def test_a_database_that_does_not_exist_or_a_role_or_a_password_that_is_refused(
     trials: Trials, postgres_url: str
 ) -> None:
     database = make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False)
-    role = make_url(postgres_url).set(username="nobody_here").render_as_string(hide_password=False)
+    role = make_url(postgres_url).set(username="nobody_here", password="s3cret")
     ends_with_2(
         trials,
         CONNECTING,
@@ -255,7 +255,10 @@ def test_a_database_that_does_not_exist_or_a_role_or_a_password_that_is_refused(
         DATABASE_URL=database,
     )
     ends_with_2(
-        trials, CONNECTING, 'DATABASE_URL is wrong: .*role "nobody_here" does not exist.*', DATABASE_URL=role
+        trials,
+        CONNECTING,
+        'DATABASE_URL is wrong: .*password authentication failed for user "nobody_here".*',
+        DATABASE_URL=role.render_as_string(hide_password=False),
     )
     with FakePostgres(lambda _: refusal("28P01", "FATAL", "password authentication failed")) as server:
         refused = "DATABASE_URL is wrong: .*FATAL: password authentication failed.*"

@@ -113,6 +113,8 @@ def test_each_error_that_is_documented_is_answered_with_its_status_and_its_conte
     document = clients["with a token"].get("/openapi.json", headers=DOOR).get_json()
     provoked = 0
     for method, path, operation in operations(document):
+        if "requestBody" in operation and path not in BODIES:
+            continue  # a job that another test has defined
         for status, told in operation["responses"].items():
             if status in ("200", SERVERS_OWN):
                 continue

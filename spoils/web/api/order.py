@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from difflib import get_close_matches
 from itertools import islice
 from typing import Annotated, Any
 
@@ -25,6 +26,8 @@ from spoils.queue.enqueue_many import Order
 from spoils.web.api import bounds
 from spoils.web.moments import in_utc
 
+NAMES_TOLD = 20
+"""So many classes are named, the most similar first, where a name is wrong."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
 
 
@@ -113,7 +116,10 @@ def class_named(name: str) -> type[Job]:
     found = registry.named(name)
     if len(found) == 1:
         return found[0]
-    known = ", ".join(sorted(one.__name__ for one in found or registry.public()))
+    names = [one.__name__ for one in found or registry.public()]
+    known = ", ".join(get_close_matches(name[:100], names, n=NAMES_TOLD, cutoff=0))
+    if len(names) > NAMES_TOLD:
+        known += f" and {len(names) - NAMES_TOLD} others"
     sentence = (
         f'"{name[:100]}" is the task type of several classes: {known}. Name one of them.'
         if found
