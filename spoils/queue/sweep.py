@@ -48,6 +48,11 @@ class Sweep:
         """Whether one look goes over all."""
         return not self._sliced
 
+    @property
+    def asked(self) -> bool:
+        """Whether a detour is due, or not at its end."""
+        return self._named is not None or self._place is not None
+
     def detour(self, place: datetime) -> None:
         """Something was put in that was due at that moment: look from there on soon. Any thread may call it."""
         with self._lock:

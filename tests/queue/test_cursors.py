@@ -281,6 +281,17 @@ def test_word_of_other_types_is_kept_until_a_claim_has_asked_them() -> None:
         assert len(cursors.reach(next(clock), 10).pairs) == 50, "the first of these claims fails"
 
 
+def test_word_of_something_earlier_is_unfinished_until_a_claim_has_looked_there() -> None:
+    cursors, now = Cursors(["a"]), 100.0
+    assert not looked_back(cursors, now, 0.2).sliced
+    assert not cursors.sweeping
+    cursors.look_back(60.0)
+    assert not cursors.reach(now + 1, 10).from_head, "that would exceed the share of time"
+    assert cursors.sweeping
+    looked_back(cursors, now + 5, 0.2)
+    assert not cursors.sweeping
+
+
 def test_word_of_something_earlier_does_not_exceed_the_share_of_time() -> None:
     cursors, now, looking = Cursors(["a"]), 0.0, 0.0
     for _ in range(3000):
