@@ -84,7 +84,8 @@ class Sweep:
         """That look took so long; `filled` where it found as much as it might, so that more may be there."""
         if not self._sliced:
             self._sliced = seconds > SLOW_SECONDS
-            self._place = None
+            if not filled:
+                self._place = None
             return
         if filled:
             return

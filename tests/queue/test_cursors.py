@@ -271,6 +271,15 @@ def test_a_place_is_kept_until_a_claim_has_looked_there() -> None:
     assert place in [look.since[0][0] for look in looks]
 
 
+def test_a_place_is_kept_where_the_look_over_all_was_slow_and_came_to_no_end() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 0.01)
+    cursors.look_back(3600.0)
+    assert not looked_back(cursors, next(clock), 5.0, given=10).sliced
+    looks = [looked_back(cursors, next(clock), 0.02) for _ in range(2)]
+    assert 3605 in [seconds_back(look.since[0][0]) for look in looks]
+
+
 def test_word_of_other_types_is_kept_until_a_claim_has_asked_them() -> None:
     types = [f"type_{number}" for number in range(10)]
     cursors, clock = Cursors(types), moments()
