@@ -460,7 +460,7 @@ def test_an_idle_worker_that_listens_leaves_polling_to_the_beat_and_says_where(
 def test_what_a_beat_says_is_claimed_once_and_not_again_and_again(listening: Bench) -> None:
     listening.dispatcher.tick()
     listening.dispatcher.due_in(-5)
-    assert listening.dispatcher.tick() == IDLE_SECONDS
+    assert listening.dispatcher.tick() >= POLL_SECONDS
 
 
 def test_without_a_place_to_hear_from_it_polls_by_itself(listening: Bench) -> None:
