@@ -163,8 +163,8 @@ class LineFormatter(logging.Formatter):
         """The record as one line; a traceback follows on lines that begin with a bar."""
         line = line_of(record.created, record.levelname, self.message(record)) + _fields_of(record.__dict__)
         trace = self.formatException(record.exc_info) if record.exc_info else record.__dict__.get("traceback")
-        for part in masked_text(trace or "").splitlines():
-            line += f"\n    | {one_line(part)}"
+        if trace:  # which others may log as what they like
+            line += "".join([f"\n    | {one_line(part)}" for part in masked_text(str(trace)).splitlines()])
         return line
 
     def message(self, record: logging.LogRecord) -> str:

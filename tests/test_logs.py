@@ -99,6 +99,10 @@ def test_a_traceback_that_comes_as_text_follows_masked_on_such_lines_too() -> No
     assert text.split("\n")[1:] == ["    | Traceback:", "    |   token=••••••", r"    | \x1b[2J", ""]
 
 
+def test_what_others_call_a_traceback_may_be_anything() -> None:
+    assert told("Failed X", traceback=["a", 1]).split("\n")[1:] == ["    | ['a', 1]", ""]
+
+
 @pytest.mark.parametrize(
     ("level", "tracebacks", "logged"),
     [("INFO", False, False), ("DEBUG", False, True), ("INFO", True, True), ("ERROR", True, True)],

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from spoils.cli import lifeline
@@ -104,7 +105,11 @@ class _Programs:
 def _files() -> dict[str, int]:
     """The files that the programs load once, and when each was last changed."""
     found = {}
-    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")):
+    # Not by rglob(), which fails where a folder is deleted while it looks, as by a checkout.
+    listed = (
+        Path(at, name) for folder in FOLDERS for at, _, names in os.walk(ROOT / folder) for name in names
+    )
+    for path in listed:
         if path.suffix not in SUFFIXES:
             continue
         try:

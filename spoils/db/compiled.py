@@ -1,7 +1,7 @@
 """Statements that are executed thousands of times a second: compiled once, planned once, read as plain tuples."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -63,8 +63,8 @@ class Compiled:
         places |= {one: _literal(value) for one, value in self._constants.items()}
         text = re.sub(r"\$([0-9]+)", lambda found: places[names[int(found[1]) - 1]], str(numbered))
         self.preparing = f"PREPARE {self.prepared} AS {text}"
-        self.executing = f"EXECUTE {self.prepared}({', '.join(f'%({one})s' for one in given)})"
-        planning = f"EXPLAIN EXECUTE {self.prepared}({', '.join('NULL' for _ in given)})"
+        self.executing = f"EXECUTE {self.prepared}{_arguments(f'%({one})s' for one in given)}"
+        planning = f"EXPLAIN EXECUTE {self.prepared}{_arguments('NULL' for _ in given)}"
         self._preparing_alone = (
             "; ".join([*_BY_INDEX, self.preparing, planning]) if chooses else self.preparing
         )
@@ -234,6 +234,12 @@ def _is_alone(connection: Connection) -> bool:
     """Whether a statement is a transaction of its own."""
     driver: Any = connection.connection.driver_connection
     return bool(driver.autocommit) and driver.info.transaction_status == TRANSACTION_STATUS_IDLE
+
+
+def _arguments(given: Iterable[str]) -> str:
+    """What follows the name in EXECUTE: for no argument nothing, since PostgreSQL takes no empty brackets."""
+    arguments = ", ".join(given)
+    return f"({arguments})" if arguments else ""
 
 
 def _literal(value: Any) -> str:

@@ -89,8 +89,8 @@ class Cursors:
 
     @property
     def sweeping(self) -> bool:
-        """Whether it takes many looks until all that lies behind was looked at."""
-        return not self._sweep.whole
+        """Whether something behind is still to be looked at, soon or in many looks."""
+        return not self._sweep.whole or self._sweep.asked
 
     def places(self, now: float) -> dict[Pair, Place]:
         """Where to look for what is due: where the last claims ended, or at the head where it is near."""

@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -192,10 +190,11 @@ def settle(
 ) -> set[str]:
     """Write the verdicts of this worker's own attempts; the ids that were written.
 
-    On an autocommit connection. Of what is missing from the answer nothing is written: its row is locked or an open
-    transaction has inserted a duplicate, and `fence.still_ours` names it, or the claim is lost, since the task was
-    rescued, deleted or settled before. Locked rows are waited for, but not for long, or with `skip_locked` not at all.
-    Finished ones go in a statement of their own, which is a part of this one and costs a third.
+    On an autocommit connection. Of what is missing from the answer nothing is written: its row is locked, and
+    `fence.still_ours` names it, or the claim is lost, since the task was rescued, deleted or settled before. Locked
+    rows are waited for, but not for long, or with `skip_locked` not at all. Finished ones go in a statement of their
+    own, which is a part of this one and costs a third; they are written also where the other one fails. Raises
+    DuplicateInserted where an open insert of a duplicate blocks one of the others, which are then to be written singly.
     """
     finished = [item for item in settlements if item.verdict is FINISHED]
     others = [item for item in settlements if item.verdict is not FINISHED]
@@ -203,30 +202,13 @@ def settle(
     if finished:
         written = finish(connection, finished, worker_id=worker_id, skip_locked=skip_locked)
     if others:
-        write = partial(_write, connection, worker_id=worker_id, release=release)
-        try:
-            written |= write(others, skip_locked=skip_locked)
-        except fence.DuplicateInserted:
-            for item in others:
-                with suppress(fence.DuplicateInserted):
-                    written |= write([item], skip_locked=True)
+        values = {
+            "settlements": json.dumps([_row(item) for item in others]),
+            "worker_id": str(worker_id),
+            "release": release,
+        }
+        written |= {task_id for task_id, _ in _SETTLE.rows(connection, values, skip_locked=skip_locked)}
     return written
-
-
-def _write(
-    connection: Connection,
-    settlements: Sequence[Settlement],
-    *,
-    worker_id: UUID,
-    release: str,
-    skip_locked: bool,
-) -> set[str]:
-    values = {
-        "settlements": json.dumps([_row(item) for item in settlements]),
-        "worker_id": str(worker_id),
-        "release": release,
-    }
-    return {task_id for task_id, _ in _SETTLE.rows(connection, values, skip_locked=skip_locked)}
 
 
 _STATE_AFTER = {

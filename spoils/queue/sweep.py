@@ -48,6 +48,11 @@ class Sweep:
         """Whether one look goes over all."""
         return not self._sliced
 
+    @property
+    def asked(self) -> bool:
+        """Whether a detour is due, or not at its end."""
+        return self._named is not None or self._place is not None
+
     def detour(self, place: datetime) -> None:
         """Something was put in that was due at that moment: look from there on soon. Any thread may call it."""
         with self._lock:
@@ -79,7 +84,8 @@ class Sweep:
         """That look took so long; `filled` where it found as much as it might, so that more may be there."""
         if not self._sliced:
             self._sliced = seconds > SLOW_SECONDS
-            self._place = None
+            if not filled:
+                self._place = None
             return
         if filled:
             return

@@ -12,7 +12,6 @@ from psycopg2 import extensions
 from sqlalchemy import Engine, event
 
 from spoils.errors import SpoilsError
-from spoils.worker import force
 
 LAST_WORDS_SECONDS = 3.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -78,7 +77,10 @@ def end_forked_process(error: BaseException | None) -> NoReturn:
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif error is not None:
-        force.end_within(LAST_WORDS_SECONDS)  # whoever should read the traceback may have stopped reading
+        # Whoever should read the traceback may have stopped reading. Not by spoils.worker.force: where the worker has
+        # armed its timer, as while it stops, a forked process would wait for that timer's thread, which it has not.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, LAST_WORDS_SECONDS)
         traceback.print_exception(error)
         code = 1
     os._exit(code)  # without flushing what the worker had not written yet

@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from spoils.outcome import Ending, Report, Verdict
-from spoils.queue.fence import still_ours
+from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement, Token
 from spoils.worker.loop import Loop
@@ -67,12 +67,9 @@ class Settler:
             return APART_SECONDS if self._apart else IDLE_SECONDS
         try:
             with self._engine.connect() as connection:
-                try:
-                    self._write(connection, self._batch.copy())
-                except DBAPIError as exc:
-                    if not may_be_of_one_row(exc):
-                        raise
-                    self._write_singly(connection)
+                until = time.monotonic() + SINGLY_SECONDS
+                for group in self._groups():
+                    self._write_all(connection, group, until)
         except Exception:
             self.writing.clear()
             raise
@@ -102,6 +99,23 @@ class Settler:
             if settlement.token not in self._apart:
                 self._batch.setdefault(settlement.token, settlement)
 
+    def _groups(self) -> list[dict[Token, Settlement]]:
+        """The batch in two, each written by a statement that commits: where the second fails, the first is done."""
+        finished = {token: item for token, item in self._batch.items() if item.verdict is FINISHED}
+        others = {token: item for token, item in self._batch.items() if item.verdict is not FINISHED}
+        return [group for group in (finished, others) if group]
+
+    def _write_all(self, connection: Connection, group: dict[Token, Settlement], until: float) -> None:
+        try:
+            self._write(connection, group)
+        except DuplicateInserted:
+            self._skips_locked = True  # what is locked was waited for
+            self._write_singly(connection, group, until)
+        except DBAPIError as exc:
+            if not may_be_of_one_row(exc):
+                raise
+            self._write_singly(connection, group, until)
+
     def _write(self, connection: Connection, group: dict[Token, Settlement]) -> None:
         written = settle(
             connection,
@@ -111,37 +125,43 @@ class Settler:
             skip_locked=self._skips_locked,
         )
         self.writing.set()
-        if len(written) < len(group):
-            self._set_locked_apart(connection, group, written)
-        for token in group:
-            del self._batch[token]
-            if self._refusals:
-                self._refusals.pop(token, None)
-        self._on_settled(list(group))
+        # Before the look at the others, which may fail: what is tried again though it is written is told as lost.
+        self._let_go([token for token in group if token[0] in written])
+        if missing := {token: item for token, item in group.items() if token[0] not in written}:
+            self._look_after(connection, missing)
 
-    def _set_locked_apart(
-        self, connection: Connection, group: dict[Token, Settlement], written: set[str]
-    ) -> None:
-        """What is missing is locked, and leaves the group, or lost."""
-        missing = [token for token in group if token[0] not in written]
-        locked = still_ours(connection, missing, worker_id=self._worker_id) if missing else set()
-        for token in missing:
+    def _look_after(self, connection: Connection, missing: dict[Token, Settlement]) -> None:
+        """What is missing from an answer is locked, and set aside, or lost."""
+        locked = still_ours(connection, missing, worker_id=self._worker_id)
+        for token, item in missing.items():
             if token[0] in locked:
-                self._set_apart(group.pop(token), APART_SECONDS)
+                self._set_apart(item, APART_SECONDS)
             else:
                 log.warning(
                     "Lost: the task is no longer this attempt's",
                     extra={"action": "lost", "task_id": token[0], "attempt": token[1]},
                 )
+                self._let_go([token])
 
-    def _write_singly(self, connection: Connection) -> None:
-        """One row that some rule of the table refuses must not hold up its neighbours."""
-        until = time.monotonic() + SINGLY_SECONDS
-        for token, item in self._batch.copy().items():
+    def _let_go(self, tokens: list[Token]) -> None:
+        for token in tokens:
+            del self._batch[token]
+            if self._refusals:
+                self._refusals.pop(token, None)
+        self._on_settled(tokens)
+
+    def _write_singly(self, connection: Connection, group: dict[Token, Settlement], until: float) -> None:
+        """One row that some rule of the table refuses, or that somebody's open insert blocks, must not hold up its
+        neighbours.
+        """
+        for token, item in group.items():
             if time.monotonic() > until:
                 return
             try:
                 self._write(connection, {token: item})
+            except DuplicateInserted:
+                self.writing.set()
+                self._set_apart(item, APART_SECONDS)
             except DBAPIError as exc:
                 if not may_be_of_one_row(exc):
                     raise

@@ -73,6 +73,16 @@ def test_a_constant_text_arrives_as_it_is_on_every_kind_of_connection(
         engine.dispose()
 
 
+def test_a_statement_without_parameters_runs_on_every_kind_of_connection(database_url: str) -> None:
+    statement = Compiled(select(literal("100 %")), "without_parameters", anywhere=True)
+    for by_index in (True, False):
+        engine = make_engine(database_url, connections=1, application_name="a test", by_index=by_index)
+        with engine.connect() as connection:
+            assert statement.rows(connection, {}) == [("100 %",)]
+        assert statement.rows_alone(engine, {}) == [("100 %",)]
+        engine.dispose()
+
+
 def test_a_server_that_is_not_there_is_told_as_for_any_other_statement() -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     engine = make_engine(url, connections=1, application_name="a test")

@@ -12,6 +12,7 @@ import pytest
 import requests
 from sqlalchemy import Connection, text
 
+from spoils.cli import development
 from tests.programs import ROOT, Program, free_port
 from tests.support import eventually
 
@@ -39,6 +40,24 @@ def alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_folder_that_is_deleted_while_dev_looks_for_changes_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("spoils/gone", "spoils/here"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "some.py").touch()
+    scan = os.scandir
+
+    def scan_late(path: str | int) -> object:
+        if str(path).endswith("gone"):
+            shutil.rmtree(str(path))
+        return scan(path)
+
+    monkeypatch.setattr(development, "ROOT", tmp_path)
+    monkeypatch.setattr(os, "scandir", scan_late)
+    assert set(development._files()) == {"spoils/here/some.py"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

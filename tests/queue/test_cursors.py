@@ -271,6 +271,15 @@ def test_a_place_is_kept_until_a_claim_has_looked_there() -> None:
     assert place in [look.since[0][0] for look in looks]
 
 
+def test_a_place_is_kept_where_the_look_over_all_was_slow_and_came_to_no_end() -> None:
+    cursors, clock = Cursors(["a"]), itertools.count(100.0, 100.0)
+    looked_back(cursors, next(clock), 0.01)
+    cursors.look_back(3600.0)
+    assert not looked_back(cursors, next(clock), 5.0, given=10).sliced
+    looks = [looked_back(cursors, next(clock), 0.02) for _ in range(2)]
+    assert 3605 in [seconds_back(look.since[0][0]) for look in looks]
+
+
 def test_word_of_other_types_is_kept_until_a_claim_has_asked_them() -> None:
     types = [f"type_{number}" for number in range(10)]
     cursors, clock = Cursors(types), moments()
@@ -279,6 +288,17 @@ def test_word_of_other_types_is_kept_until_a_claim_has_asked_them() -> None:
     cursors.look_wide()
     for _ in range(2):
         assert len(cursors.reach(next(clock), 10).pairs) == 50, "the first of these claims fails"
+
+
+def test_word_of_something_earlier_is_unfinished_until_a_claim_has_looked_there() -> None:
+    cursors, now = Cursors(["a"]), 100.0
+    assert not looked_back(cursors, now, 0.2).sliced
+    assert not cursors.sweeping
+    cursors.look_back(60.0)
+    assert not cursors.reach(now + 1, 10).from_head, "that would exceed the share of time"
+    assert cursors.sweeping
+    looked_back(cursors, now + 5, 0.2)
+    assert not cursors.sweeping
 
 
 def test_word_of_something_earlier_does_not_exceed_the_share_of_time() -> None:

@@ -16,7 +16,7 @@ from spoils.outcome import Ending, Verdict
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim, ClaimOne, claim_suspect
 from spoils.queue.enqueue import enqueue
-from spoils.queue.fence import still_ours
+from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.presence import beat
 from spoils.queue.release import release, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
@@ -163,19 +163,23 @@ def duplicate_inserted(engine: Engine) -> Iterator[None]:
         other.commit()
 
 
-def test_an_outcome_that_waits_for_an_open_insert_of_a_duplicate_holds_up_no_other(
+def test_an_outcome_that_waits_for_an_open_insert_of_a_duplicate_is_told_and_holds_up_no_other(
     engine: Engine, rows: Rows, me: UUID
 ) -> None:
     blocked, *others = [rows.task(uniq_hash=HASH), rows.task(uniq_hash="b" * 64), rows.task()]
     claims = take(rows.connection, me, 3)
+    verdict = Verdict(Ending.RETRIED, 60)
     with duplicate_inserted(engine):
-        for _ in range(2):
-            assert end(rows.connection, me, *claims, verdict=Verdict(Ending.RETRIED, 60)) <= set(others)
-            assert [rows.state(task_id) for task_id in others] == ["retried"] * 2
-        assert rows.state(blocked) == "in_progress"
+        for skip_locked in (False, True):
+            with pytest.raises(DuplicateInserted):
+                end(rows.connection, me, *claims, verdict=verdict, skip_locked=skip_locked)
+        for claim in claims:
+            if claim.id != blocked:
+                assert end(rows.connection, me, claim, verdict=verdict) == {claim.id}
+        assert [rows.state(task_id) for task_id in (blocked, *others)] == ["in_progress", *["retried"] * 2]
         token = next(claim.token for claim in claims if claim.id == blocked)
         assert still_ours(rows.connection, [token], worker_id=me) == {str(blocked)}
-    assert end(rows.connection, me, *claims, verdict=Verdict(Ending.RETRIED, 60)) == {blocked}
+    assert end(rows.connection, me, *claims, verdict=verdict) == {blocked}
     assert (rows.state(blocked), rows.one(blocked).uniq_hash) == ("retried", None)
 
 

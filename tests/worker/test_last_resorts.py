@@ -3,6 +3,7 @@
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -162,6 +163,24 @@ def test_a_forked_process_ends_though_nobody_reads_its_traceback() -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, cwd=ROOT) as process:
         try:
-            assert process.wait(60) == 1
+            assert process.wait(60) == -signal.SIGALRM
         finally:
             process.kill()
+
+
+def test_a_forked_process_ends_with_an_error_also_while_its_worker_stops() -> None:
+    program = (
+        "import os; from spoils.worker import force, forks; force.end_within(60); pid = os.fork(); "
+        "pid or forks.end_forked_process(ValueError('told')); os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    # In a group of its own, so that none is left where this fails.
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, cwd=ROOT, text=True, process_group=0
+    ) as process:
+        try:
+            _, told = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert process.returncode == 1
+    assert "ValueError: told" in told

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db import sharing
 from spoils.db.engine import make_engine, transaction
+from spoils.errors import DatabaseAway
 from spoils.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
@@ -196,11 +197,59 @@ def test_what_is_lost_is_told_and_let_go(
         settler.hand_over(verdict_on(claim))
     connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": gone})
     settler.tick()
-    assert [token[0] for token in settled] == [str(gone), str(kept)]
+    assert {token[0] for token in settled} == {str(gone), str(kept)}
     (record,) = caplog.records
     assert record.message.startswith("Lost: ")
     assert record.__dict__["task_id"] == str(gone)
     assert settler.empty
+
+
+def test_what_was_written_before_the_rest_failed_is_told_and_never_called_lost(
+    *, settler: Settler, connection: Connection, rows: Rows, me: UUID, settled: list[Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    finished, retried = rows.task(due_in=-1), rows.task()
+    one, other = take(connection, me, 2)
+    settler.hand_over(verdict_on(other, Verdict(Ending.RETRIED, 60)))
+    settler.hand_over(verdict_on(one))
+    trigger(rows, "INSERT ON spoils_attempts", "RAISE EXCEPTION 'no' USING ERRCODE = '53100';")
+    try:
+        with pytest.raises(DBAPIError):
+            settler.tick()
+        assert (rows.state(finished), rows.state(retried)) == ("finished", "in_progress")
+        assert settled == [one.token]
+        assert not settler.writing.is_set()
+    finally:
+        accepting(rows)
+    settler.tick()
+    assert rows.state(retried) == "retried"
+    assert settled == [one.token, other.token]
+    assert settler.writing.is_set()
+    assert caplog.records == []
+
+
+def test_what_was_written_before_the_look_at_locked_ones_failed_is_never_called_lost(
+    *, settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID, settled: list[Token],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    locked, free = rows.task(due_in=-1), rows.task()
+    one, other = take(connection, me, 2)
+    for claim in (one, other):
+        settler.hand_over(verdict_on(claim))
+
+    def fail(*_: object, **__: object) -> set[str]:
+        raise DatabaseAway
+
+    with held(engine) as operator, monkeypatch.context() as patch:
+        locked_by(operator, locked)
+        patch.setattr("spoils.worker.settler.still_ours", fail)
+        with pytest.raises(DatabaseAway):
+            settler.tick()
+    assert settled == [other.token]
+    settler.tick()
+    assert (rows.state(locked), rows.state(free)) == ("finished", "finished")
+    assert settler.empty
+    assert caplog.records == []
 
 
 def test_an_outcome_that_the_table_refuses_again_and_again_becomes_a_failure_and_holds_up_nobody(
