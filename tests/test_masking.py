@@ -367,11 +367,45 @@ def test_other_names_are_left_alone(name: str) -> None:
             "\u200b",
             "12345678:AA",
         ),
+        *(
+            "mysql-",
+            "cookie: ",
+            'cookies: "',
+            'form-data; name="pin" \\n',
+            '"name": "pin", "value": [',
+            '"value": {"name": "pin", ',
+            "--token [\n",
+            "--token [",
+        ),
     ],
 )
 def test_a_long_text_is_masked_in_linear_time(piece: str) -> None:
     # Each would take minutes if a search began again at each letter.
     masked_text((piece * 20_000)[:100_000])
+
+
+@pytest.mark.parametrize("brackets", [2, 4, 8, 40])
+@pytest.mark.parametrize("before", ["", "x "])
+def test_json_in_strings_of_json_is_looked_at_once(brackets: int, before: str) -> None:
+    text = "word"
+    for _ in range(13):
+        text = before + "[" * brackets + json.dumps(text) + "]" * brackets
+    masked_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mysqldump-8.0 --opt -phunter2 db", f"mysqldump-8.0 --opt -p{MASK} db"),
+        ("mysql -h x -P 3306 -u root -phunter2", f"mysql -h x -P 3306 -u root -p{MASK}"),
+        ("{'cookie': b'a=1', 'x': 2}", f"{{'cookie': {MASK}, 'x': 2}}"),
+        ("cookies: sugar, cookie: milk", "cookies: sugar, cookie: milk"),
+        ("cookies: sugar\ncookie: a=1\nb", f"cookies: sugar\ncookie: {MASK}\nb"),
+        ('cookies: sugar, cookie: "abc"', f"cookies: sugar, cookie: {MASK}"),
+    ],
+)
+def test_what_is_looked_for_once_is_found(text: str, shown: str) -> None:
+    assert masked_text(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -121,11 +121,12 @@ def _masked_text(text: str, depth: int) -> str:
 
 
 def _masked_json(text: str, depth: int) -> str | None:
-    """The text of JSON with its secrets masked; None where it is no JSON, or none that has one."""
+    """The text of JSON with its secrets masked; None where it is no JSON."""
     try:
         value = json.loads(text)
         shown = masked(value, depth + 1)
-        return None if shown == value else json.dumps(shown, ensure_ascii=False)
+        # Its parts are not looked at again: JSON may stand in a string of JSON, and so on, and each would double that.
+        return without_secrets(text) if shown == value else json.dumps(shown, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
 
@@ -133,15 +134,16 @@ def _masked_json(text: str, depth: int) -> str | None:
 def _with_json_masked(text: str, depth: int) -> str:
     """The text with the secrets masked in what is JSON of it; a few beginnings are tried."""
     parts: list[str] = []
-    done = 0
+    done = seen = 0
     for found in islice(_BEGINS_JSON.finditer(text), MOST_JSON):
-        if found.start() < done:
-            continue
+        if found.start() < seen:
+            continue  # part of a value that was looked at
         try:
             value, end = _decoder.raw_decode(text, found.start())
             shown = masked(value, depth + 1)
         except (ValueError, RecursionError):
             continue
+        seen = end
         if shown != value:
             parts += [text[done : found.start()], json.dumps(shown, ensure_ascii=False)]
             done = end

@@ -57,7 +57,7 @@ _FORMS = (
     ),
     _form(
         "mysql|mariadb|sshpass",
-        r"\b(?:(?:mysql|mariadb)[\w-]*\b[^\n|;&]{0,200}? -p|sshpass\b[^\n|;&]{0,100}? -p ?)",
+        r"\b(?:(?:mysql|mariadb)[\w-]{0,20}+[^\n|;&]{0,200}? -p|sshpass\b[^\n|;&]{0,100}? -p ?)",
         r"(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)",
     ),
     _form(":thin:", r":thin:[^\s/@]{1,100}/(?P<secret>[^\s@]{1,200})@"),

@@ -69,8 +69,8 @@ _TAG_VALUES = frozenset(("value", "content", "data"))
 # The parts of a form that is sent with a file.
 _BREAK = r"(?:\r?\n|(?:\\r)?\\n)"
 _FORM_DATA = re.compile(
-    rf"form-data;[^\n\"]{{0,100}}?name=\\?\"(?P<name>[^\"\\\n]{{1,100}})\\?\"[^\n]{{0,300}}?{_BREAK}"
-    rf"(?:[^\n]{{1,300}}?{_BREAK}){{0,3}}?{_BREAK}(?P<secret>(?:(?!{_BREAK}--).)*+)",
+    rf"form-data;[^\n\"]{{0,100}}?name=\\?\"(?P<name>[^\"\\\n]{{1,100}})\\?\"(?:(?!{_BREAK}).){{0,300}}+{_BREAK}"
+    rf"(?:(?:(?!{_BREAK}).){{1,300}}+{_BREAK}){{0,3}}+{_BREAK}(?P<secret>(?:(?!{_BREAK}--).)*+)",
     re.DOTALL,
 )
 # An error of pydantic's, as text: the field's name stands on the line above.
@@ -142,7 +142,14 @@ def without_secrets(text: str) -> str:
     lowered = searched.lower()
     if not _has_a_sign(lowered) and (text.isascii() or not _HIDDEN.search(searched)):
         return text  # as nearly every line of a log is
-    spans = sorted([*forms.found(searched, lowered), *_by_structure(searched, lowered), *_by_name(searched)])
+    brackets = _Brackets(searched)
+    spans = sorted(
+        [
+            *forms.found(searched, lowered),
+            *_by_structure(searched, lowered, brackets),
+            *_by_name(searched, brackets),
+        ]
+    )
     parts: list[str] = []
     done = 0
     for begin, end in spans:
@@ -159,7 +166,24 @@ def _has_a_sign(lowered: str) -> bool:
     return False
 
 
-def _by_structure(text: str, lowered: str) -> Iterator[forms.Span]:
+class _Brackets:
+    """Where the brackets of a text close. After several that do not, none is looked for: each costs the whole text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._unclosed = 0
+
+    def end(self, start: int) -> int:
+        """After the bracket that closes the one at `start`; else the end of its line.
+
+        A traceback shows the first line of a statement alone.
+        """
+        found = _end_of_brackets(self._text, start) if self._unclosed < _MOST_UNCLOSED else None
+        self._unclosed += found is None
+        return found or _end_of(_LINE, self._text, start)
+
+
+def _by_structure(text: str, lowered: str, brackets: _Brackets) -> Iterator[forms.Span]:
     """Secrets whose names stand elsewhere than just before them."""
     for sign, pattern in (("form-data", _FORM_DATA), ("input_value=", _VALIDATION)):
         if sign in lowered:
@@ -174,9 +198,13 @@ def _by_structure(text: str, lowered: str) -> Iterator[forms.Span]:
         for found in _TAG.finditer(text):
             yield from _in_tag(found)
     if '"' in text or "'" in text:
+        done = 0
         for found in _NAMING.finditer(text):
-            if secret(found["name"]):
-                yield from _beside(text, found)
+            # Else part of a value that is masked already.
+            if found.start() >= done and secret(found["name"]):
+                for begin, end in _beside(text, found, brackets):
+                    yield begin, end
+                    done = max(done, end)
 
 
 def _in_tag(tag: re.Match[str]) -> Iterator[forms.Span]:
@@ -189,19 +217,19 @@ def _in_tag(tag: re.Match[str]) -> Iterator[forms.Span]:
             yield tag.start("attributes") + one.start("value"), tag.start("attributes") + one.end("value")
 
 
-def _beside(text: str, naming: re.Match[str]) -> Iterator[forms.Span]:
+def _beside(text: str, naming: re.Match[str], brackets: _Brackets) -> Iterator[forms.Span]:
     """The value in the object in which `naming` is."""
     begin, end = naming.span()
     opened = max(0, begin - _REACH, text.rfind("{", max(0, begin - _REACH), begin))
     closed = text.find("}", end, end + _REACH)
     for stretch in ((opened, begin), (end, closed if closed >= 0 else end + _REACH)):
         if value := _NAMED_VALUE.search(text, *stretch):
-            yield value.end(), _end_of_value(text, value.end())
+            yield value.end(), _end_of_value(text, value.end(), brackets)
 
 
-def _by_name(text: str) -> Iterator[forms.Span]:
+def _by_name(text: str, brackets: _Brackets) -> Iterator[forms.Span]:
     done = 0
-    unclosed = 0
+    eaten = 0
     for found in _NAMED.finditer(text):
         name = found["name"]
         # Part of a value that is masked already; the n of a written-out \n may stand before a name.
@@ -209,16 +237,18 @@ def _by_name(text: str) -> Iterator[forms.Span]:
             continue
         start = end = found.end()
         if found["gap"]:
-            start, end = _after_gap(text, start, name)
+            start, end = _after_gap(text, start, name, brackets)
         elif found["block"]:
             end = _end_of_block(text, found.start(), start)
         elif text[start : start + 1] in _CLOSERS and not _LINE_VALUED.search(name):
-            closed = _end_of_brackets(text, start) if unclosed < _MOST_UNCLOSED else None
-            unclosed += closed is None
-            # A traceback shows the first line of a statement alone.
-            end = closed or _end_of(_LINE, text, start)
-        elif not (_CRUMBS.fullmatch(name) and _is_sentence(text, start)):
-            end = _end_of_value(text, start, whole_line=bool(_LINE_VALUED.search(name)))
+            end = brackets.end(start)
+        else:
+            if _CRUMBS.fullmatch(name) and not _QUOTE.match(text, start):
+                # A line is looked through once, however many cookies it names.
+                eaten = eaten if start < eaten else _end_of_sentence(text, start)
+                if start < eaten:
+                    continue
+            end = _end_of_value(text, start, brackets, whole_line=bool(_LINE_VALUED.search(name)))
         # `"name": "token", "value": …` is no pair.
         if end > start and not (found["comma"] and _AFTER.match(text, end)):
             yield start, end
@@ -229,15 +259,15 @@ def _escaped(text: str, start: int) -> bool:
     return start > 0 and text[start - 1] == "\\" and text[start] in "nrt"
 
 
-def _is_sentence(text: str, start: int) -> bool:
-    """Whether it is about cookies to eat: those of HTTP hold a sign or a number."""
-    rest = text[start : _end_of(_LINE, text, start)]
-    return not _QUOTE.match(rest) and not re.search(r"[=\d]", rest)
+def _end_of_sentence(text: str, start: int) -> int:
+    """The end of a line about cookies to eat, else `start`: those of HTTP hold a sign or a number."""
+    end = _end_of(_LINE, text, start)
+    return start if re.search(r"[=\d]", text[start:end]) else end
 
 
-def _after_gap(text: str, start: int, name: str) -> forms.Span:
+def _after_gap(text: str, start: int, name: str, brackets: _Brackets) -> forms.Span:
     if name.startswith("-") or (_PASSWORD.search(name) and _QUOTE.match(text, start)):
-        return start, _end_of_value(text, start)
+        return start, _end_of_value(text, start, brackets)
     if (_SAID.search(name) and (found := _MIXED.match(text, start))) or (
         _CODE.search(name) and (found := _DIGITS.match(text, start))
     ):
@@ -261,12 +291,12 @@ def _end_of_block(text: str, name: int, start: int) -> int:
     return len(text)
 
 
-def _end_of_value(text: str, start: int, *, whole_line: bool = False) -> int:
+def _end_of_value(text: str, start: int, brackets: _Brackets, *, whole_line: bool = False) -> int:
     """Where the value that begins at `start` ends."""
     if quoted := _QUOTE.match(text, _end_of(_PREFIX, text, start)):
         return _end_of_quoted(text, quoted)
     if text[start : start + 1] in _CLOSERS and not whole_line:
-        return _end_of_brackets(text, start) or _end_of(_LINE, text, start)
+        return brackets.end(start)
     return _end_of(_LINE if whole_line else _BARE, text, start)
 
 

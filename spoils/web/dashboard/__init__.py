@@ -6,6 +6,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from spoils.errors import UnsuitableDatabase
 from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
     access,
     api_routes,
@@ -40,5 +41,5 @@ def _role_shown() -> access.Role | None:
     # Error pages have this frame too, also where no route looked for the role before: they must not fail in turn.
     try:
         return access.current_role()
-    except (DBAPIError, PoolTimeout):
+    except (DBAPIError, PoolTimeout, UnsuitableDatabase):
         return None

@@ -138,7 +138,8 @@ def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -
     chosen = filters if filters.state_arg else replace(filters, state=TaskState.FAILED)
     page = _page(session, chosen, search.words)
     word = chosen.word
-    reach = f"Looked at the last error of {listing.FAR:,} {word} jobs; there are others beyond. Go on by the button."
+    looked = f"Looked at the last error of at most {listing.FAR:,} {word} jobs;"
+    reach = f"{looked} there are others beyond. Go on by the button."
     return Found(
         search.title,
         task_rows(session, page.tasks, strip.now),

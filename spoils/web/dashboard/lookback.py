@@ -5,7 +5,6 @@ last. Pages say so, with `REACH` and `REACH_OF_ENDED`.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from itertools import count
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, or_, select, union
@@ -13,10 +12,12 @@ from sqlalchemy.orm import Session, aliased
 
 from spoils.barcode import spellings
 from spoils.models import ACTIVE, Task, TaskState
-from spoils.queue.brief import brief_tasks
+from spoils.queue.brief import brief_tasks, tasks_by_id
 from spoils.web.masking import masked
 
 FAR = 5_000
+MOST_FOUND = 1_000
+"""So many are read for one page of those that show what they were found by."""
 REACH = f"Looked at the {FAR:,} of each state that changed last."
 REACH_OF_ENDED = f"among those that wait or run, and the last {FAR:,} each that failed and that finished"
 ENDED = (TaskState.FAILED, TaskState.FINISHED)
@@ -28,10 +29,13 @@ def with_field(session: Session, field: str, values: Collection[str], limit: int
     """Jobs whose payload shows one of `values` under `field`, the last changed first."""
     near = [_near(state, lambda task: task.payload[field].astext.in_(values)) for state in TaskState]
     shown: list[Task] = []
-    for begin in count(0, limit):
-        found = _last_changed(session, near, limit, begin)
-        shown += [task for task in found if _shows(task.payload, field)]
-        if len(shown) >= limit or len(found) < limit:
+    # Looked for once, and read in parts: most show what they were found by.
+    ids = session.scalars(_newest(near, MOST_FOUND)).all()
+    for begin in range(0, len(ids), limit):
+        part = ids[begin : begin + limit]
+        found = tasks_by_id(session, part)
+        shown += [found[each] for each in part if each in found and _shows(found[each].payload, field)]
+        if len(shown) >= limit:
             break
     return shown[:limit]
 
@@ -70,6 +74,10 @@ def _near(state: TaskState, condition: Condition) -> Select[Any]:
     return select(task.id).where(condition(task))
 
 
-def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int, begin: int = 0) -> Sequence[Task]:
-    statement = select(Task).where(Task.id.in_(union(*ids))).order_by(Task.updated_at.desc(), Task.id)
-    return brief_tasks(session, statement.limit(limit).offset(begin))
+def _last_changed(session: Session, ids: Sequence[Select[Any]], limit: int) -> Sequence[Task]:
+    return brief_tasks(session, _newest(ids, limit, of=Task))
+
+
+def _newest(ids: Sequence[Select[Any]], limit: int, of: Any = Task.id) -> Select[Any]:
+    newest = select(of).where(Task.id.in_(union(*ids))).order_by(Task.updated_at.desc(), Task.id)
+    return newest.limit(limit)

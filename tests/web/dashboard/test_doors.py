@@ -89,6 +89,16 @@ def test_development_is_closed_to_everybody_else(make_app: MakeApp, host: str, a
     assert response.status_code == 503
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"])
+def test_development_is_closed_to_what_a_tunnel_on_this_machine_passes_on(
+    make_app: MakeApp, header: str
+) -> None:
+    # Some tunnels write the name of this machine for the public one.
+    client = make_app(development=True).test_client()
+    for path, refused in (("/jobs", 503), (f"/api/jobs/{uuid4()}", 401)):
+        assert client.get(path, headers={"Host": "localhost", header: "203.0.113.9"}).status_code == refused
+
+
 def test_development_with_a_password_needs_it(make_app: MakeApp) -> None:
     client = make_app(development=True, SPOILS_ADMIN_PASSWORD=ADMIN).test_client()
     assert client.get("/jobs").status_code == 303

@@ -255,6 +255,33 @@ def test_words_are_looked_for_a_stretch_at_a_time(
     assert stretches == 2
 
 
+MASKED_MATCHES = (
+    "INSERT INTO fang_tasks (metadata, state, error_message, updated_at) "
+    'SELECT \'{"name": "pin", "value": "rare"}\', \'failed\', \'token=rare\', now() + make_interval(secs => n) '
+    "FROM generate_series(1, 250) AS n"
+)
+
+
+def test_matches_that_are_masked_are_read_a_few_at_a_time(
+    admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_MOST_READS", 2)
+    task_id = scenes.task(state="failed", error_message="so rare")
+    scenes.connection.execute(text(MASKED_MATCHES))
+    path, pages = "/jobs?q=rare", 1
+    while f'href="/jobs/{task_id}"' not in (response := admin.see(path)).text:
+        assert "there are others beyond" in words(response)
+        path, pages = onward(response.text, "next") or "", pages + 1
+    assert pages == 3
+
+
+def test_a_field_is_found_behind_many_that_do_not_show_it(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", metadata={"type": "X", "value": "rare"})
+    scenes.connection.execute(text(MASKED_MATCHES))
+    response = admin.see("/jobs?q=value:rare")
+    assert re.findall(r'href="/jobs/([0-9a-f-]{36})"', response.text) == [str(task_id)]
+
+
 def test_a_list_that_takes_too_long_is_a_page_that_says_so(
     make_app: MakeApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
