@@ -116,16 +116,18 @@ def class_named(name: str) -> type[Job]:
     found = registry.named(name)
     if len(found) == 1:
         return found[0]
-    names = [one.__name__ for one in found or registry.public()]
-    known = ", ".join(get_close_matches(name[:100], names, n=NAMES_TOLD, cutoff=0))
-    if len(names) > NAMES_TOLD:
-        known += f" and {len(names) - NAMES_TOLD} others"
-    sentence = (
-        f'"{name[:100]}" is the task type of several classes: {known}. Name one of them.'
-        if found
-        else f'There is no job class "{name[:100]}". There are: {known}.'
-    )
+    if found:
+        several = ", ".join(sorted(one.__name__ for one in found))
+        sentence = f'"{name[:100]}" is the task type of several classes: {several}. Name one of them.'
+    else:
+        sentence = f'There is no job class "{name[:100]}". There are: {_most_similar(name[:100])}.'
     raise Refused(sentence, {"type": sentence})
+
+
+def _most_similar(name: str) -> str:
+    names = [one.__name__ for one in registry.public()]
+    told = ", ".join(get_close_matches(name, names, n=NAMES_TOLD, cutoff=0))
+    return told if len(names) <= NAMES_TOLD else f"{told} and {len(names) - NAMES_TOLD} others"
 
 
 def _refused(error: ValidationError) -> Refused:
