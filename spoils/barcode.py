@@ -19,7 +19,7 @@ def normalise(code: str) -> str:
 
 
 def spellings(code: str) -> set[str]:
-    """Every way to write this barcode in 8 to 14 digits: a payload holds it as it was given."""
+    """Every spelling of this barcode with 8 to 14 digits. A payload keeps the spelling that the caller sent."""
     bare = code.lstrip("0")
     return {bare.zfill(length) for length in range(8, 15)}
 

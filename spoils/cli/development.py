@@ -55,7 +55,7 @@ class _Programs:
             program.terminate() if self._stops == 1 else program.kill()
 
     def run(self, files: dict[str, int]) -> int:
-        """Keep them running, with the code as it is now in place of that of `files`. The exit code."""
+        """Run both programs until they end, and restart them when a file differs from `files`. Return the exit code."""
         try:
             self._start()
             while not self._stops and all(program.poll() is None for program in self._running):

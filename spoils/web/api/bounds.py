@@ -13,7 +13,7 @@ PAYLOAD_BYTES = 64 * 1024
 BATCH_ERRORS = 100
 """Errors that the answer to a batch tells."""
 FIELD_ERRORS = 20
-"""Wrong fields that are told of one job; each element of a list is one."""
+"""The most wrong fields that an answer names for one job; each wrong element of a list counts."""
 WAIT_SECONDS = 20
 """How long a client may wait for a job's end: the platform's router gives a request up after 30 seconds, and a
 stopping server waits for 25."""

@@ -27,7 +27,7 @@ from spoils.web.api import bounds
 from spoils.web.moments import in_utc
 
 NAMES_TOLD = 20
-"""So many classes are named, the most similar first, where a name is wrong."""
+"""How many classes the answer to an unknown name lists, the most similar first."""
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)")
 
 
