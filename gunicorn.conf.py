@@ -58,7 +58,7 @@ forwarder_headers = ""
 accesslog = "-"
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms "%(f)s" "%(a)s"'
 logconfig_dict = {
-    "formatters": {"line": {"()": "spoils.logs.LineFormatter"}},
+    "formatters": {"line": {"()": "spoils.log_format.LineFormatter"}},
     "handlers": {
         "output": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
     },

@@ -8,15 +8,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from spoils.cron import Cron, CronError
 from spoils.database_url import connection_arguments
 from spoils.errors import SettingError
-from spoils.strength import weakness
+from spoils.password_strength import weakness
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
@@ -41,6 +41,7 @@ class Settings(BaseModel):
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
 
+    jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS", min_length=1)
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
@@ -144,6 +145,16 @@ class Settings(BaseModel):
                 raise _wrong(f"{one} is no address and no network, such as 10.0.0.0/8; * means any") from exc
         return given
 
+    @field_validator("jobs")
+    @classmethod
+    def _modules(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for one in given:
+            if not all(part.isidentifier() for part in one.split(".")):
+                raise _wrong(
+                    f"{one} is no import path of a module: shop.jobs, or several with commas between them"
+                )
+        return given
+
     @field_validator("hosts")
     @classmethod
     def _names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,9 +167,9 @@ class Settings(BaseModel):
     @classmethod
     def _zone(cls, zone: str) -> str:
         try:
-            Cron("0 0 * * *", zone)
-        except CronError as exc:
-            raise _wrong(str(exc)) from exc
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+            raise _wrong(f'there is no time zone "{zone}"; a name such as Europe/Berlin is needed') from exc
         return zone
 
     @property

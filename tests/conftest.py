@@ -21,8 +21,9 @@ from spoils.db import trouble
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.db.trouble import Trouble
+from spoils.food import web  # noqa: F401 - adds the pages of products
+from spoils.job.discovery import load as load_jobs
 from spoils.job.registry import registry
-from spoils.jobs import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app, errors
 from tests.rows import Rows

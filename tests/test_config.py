@@ -28,6 +28,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "web_concurrency": 2,
         "log_level": "INFO",
         "secret_key": None,
+        "jobs": ("spoils.jobs",),
         "openfoodfacts_url": "https://world.openfoodfacts.org",
         "worker_threads": 5,
         "worker_processes": 1,

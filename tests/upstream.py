@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from spoils.barcode import normalise
+from spoils.food.barcode import normalise
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from spoils import jobs, logs
-from spoils.clients.notifications import check_url
+from spoils import log_format
 from spoils.config import NOTIFY_PREFIX, Settings, misspelt
 from spoils.db.engine import make_engine
 from spoils.db.migrate import check_schema, migrate
 from spoils.db.refusal import is_final
 from spoils.db.url import database_url
 from spoils.errors import DatabaseAway, SettingError, SpoilsError
+from spoils.job.discovery import load
 from spoils.job.registry import registry
+from spoils.notifications import check_url
 
 log = logging.getLogger("spoils")
 
@@ -33,10 +34,10 @@ PAUSE_SECONDS = 1.0
 def begin(*, development: bool = False) -> Settings:
     """Read the settings, set up the log, and load the job classes."""
     settings = Settings.from_env(development=development)
-    logs.set_up(settings.log_level, tracebacks=settings.development)
+    log_format.set_up(settings.log_level, tracebacks=settings.development)
     for name, meant in misspelt().items():
         log.warning("%s is no setting. Did you mean %s?", name, meant, extra={"action": "start"})
-    jobs.load()
+    load(settings.jobs)
     registry.compares_payloads = settings.development
     return settings
 

@@ -13,6 +13,7 @@ from spoils.cli.port import check_port
 from spoils.cli.start import begin, check_database, guarded, ready_url, refuse_rest
 from spoils.config import ROOT, Settings, environment_with
 from spoils.errors import SpoilsError
+from spoils.food import web  # noqa: F401 - adds the pages of products
 from spoils.web import create_app
 
 LOOPBACK = "127.0.0.1"

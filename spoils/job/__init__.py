@@ -1,7 +1,7 @@
 """The contract of a job: what a class of `spoils/jobs/` is made from."""
 
 from spoils.job.base import Job
+from spoils.job.outcome import Cancel, Outcome, RetryLater, Snooze
 from spoils.job.queue import Queue
-from spoils.outcome import Cancel, Outcome, RetryLater, Snooze
 
 __all__ = ["Cancel", "Job", "Outcome", "Queue", "RetryLater", "Snooze"]

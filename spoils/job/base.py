@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from spoils import backoff, wire
 from spoils.errors import PayloadError
+from spoils.job import backoff, wire
 from spoils.job.definition import (
     check_fields,
     check_methods,
@@ -17,9 +17,9 @@ from spoils.job.definition import (
     text_of,
     wrong,
 )
+from spoils.job.outcome import Outcome
 from spoils.job.queue import Queue
 from spoils.job.registry import registry
-from spoils.outcome import Outcome
 
 COMMON = "common"
 
@@ -135,7 +135,7 @@ class Job(BaseModel):
     def uniq_hash(self) -> str | None:
         """The hash that makes a unique job unique; None where an instance is not. Raises PayloadError on a float.
 
-        A class may override it, to be unique by a part of its payload: `spoils.wire.uniq_hash` hashes an object.
+        A class may override it, to be unique by a part of its payload: `spoils.job.wire.uniq_hash` hashes an object.
         """
         return wire.uniq_hash(self.to_wire()) if self.uniq else None
 

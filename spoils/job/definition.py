@@ -12,8 +12,8 @@ import typing_extensions
 from pydantic import PlainSerializer, WrapSerializer
 from pydantic.errors import PydanticUserError
 
-from spoils.cron import Cron, CronError
 from spoils.errors import JobDefinitionError
+from spoils.job.cron import Cron, CronError
 
 if TYPE_CHECKING:
     from spoils.job.base import Job

@@ -8,9 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.config import current_settings
-from spoils.ingredients import analyse
+from spoils.food.ingredients import analyse
+from spoils.food.models import IngredientAnalysis, Product
 from spoils.job import Cancel, Job, Outcome, Queue
-from spoils.models import IngredientAnalysis, Product, db
+from spoils.models import db
 
 
 class AnalyzeIngredientsJob(Job):

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from spoils.clients.notifications import deliver
 from spoils.config import current_settings
 from spoils.job import Job, Queue
+from spoils.notifications import deliver
 
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]

@@ -1,9 +1,8 @@
 """The rows, and the one `db` that web and worker share."""
 
-from spoils.models.base import db
-from spoils.models.food import IngredientAnalysis, Product
+from spoils.models.base import DbSession, db
+from spoils.models.history import Attempt, Count, Minute, Quarter
 from spoils.models.idempotency import IdempotencyKey
-from spoils.models.ledger import Attempt, Count, Minute, Quarter
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, WAITING, Task, TaskState
@@ -18,13 +17,12 @@ __all__ = [
     "Bulk",
     "BulkItem",
     "Count",
+    "DbSession",
     "IdempotencyKey",
-    "IngredientAnalysis",
     "Logout",
     "Minute",
     "Pause",
     "PauseKind",
-    "Product",
     "Quarter",
     "Schedule",
     "Task",

@@ -7,7 +7,8 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session as FlaskSession
 from sqlalchemy import MetaData
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, scoped_session
+from sqlalchemy.orm import Session as OrmSession
 
 
 class Unit(Protocol):
@@ -50,6 +51,9 @@ class Base(DeclarativeBase):
         }
     )
 
+
+DbSession = OrmSession | scoped_session[Any]
+"""A session, or the `db.session` that stands for one."""
 
 db = SQLAlchemy(
     model_class=Base,

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, or_, select
 
-from spoils.models import Audit, Task
+from spoils.models import Audit, DbSession, Task
 from spoils.queue.audit_facts import facts
-from spoils.queue.inspect import Session
 
 PAGE = 50
 
@@ -36,7 +35,7 @@ def enter_enqueued(connection: Connection, task_id: UUID, *, who: str, again: UU
 
 
 def page(
-    session: Session, *, older_than: int | None = None, newer_than: int | None = None, limit: int = PAGE
+    session: DbSession, *, older_than: int | None = None, newer_than: int | None = None, limit: int = PAGE
 ) -> tuple[Sequence[Audit], bool]:
     """Entries, the last first, and whether there are more that way; a verb on many is one of them."""
     of_many = or_(Audit.task_id.is_(None), Audit.bulk_id.is_(None))
@@ -50,7 +49,7 @@ def page(
     return (shown[::-1] if newer_than is not None else shown), len(rows) > limit
 
 
-def trail(session: Session, task_id: UUID, limit: int = 50) -> Sequence[Audit]:
+def trail(session: DbSession, task_id: UUID, limit: int = 50) -> Sequence[Audit]:
     """What was done with a task by hand, the last first."""
     statement = select(Audit).where(Audit.task_id == task_id).order_by(Audit.id.desc()).limit(limit)
     return session.scalars(statement).all()

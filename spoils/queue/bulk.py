@@ -6,10 +6,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, update
 
-from spoils.models import Audit, Bulk, BulkItem, Task, TaskState, Trash
+from spoils.models import Audit, Bulk, BulkItem, DbSession, Task, TaskState, Trash
 from spoils.queue import failures
 from spoils.queue.actions import act_on_many
-from spoils.queue.inspect import Session
 from spoils.queue.selection import LISTED, Selection, found_by, listed
 
 CHUNK = 1_000
@@ -70,12 +69,12 @@ def some_of(selection: Selection, limit: int) -> Select[Any]:
     return select(few.c.id)
 
 
-def find(session: Session, bulk_id: UUID) -> Bulk | None:
+def find(session: DbSession, bulk_id: UUID) -> Bulk | None:
     """How far it has come."""
     return session.get(Bulk, bulk_id, populate_existing=True)
 
 
-def refusals(session: Session, bulk_id: UUID, *, after: int = 0, limit: int = 100) -> Sequence[Audit]:
+def refusals(session: DbSession, bulk_id: UUID, *, after: int = 0, limit: int = 100) -> Sequence[Audit]:
     """What was refused, in order, and with its reason; go on after the last entry's id."""
     statement = select(Audit).where(Audit.bulk_id == bulk_id, ~Audit.done, Audit.id > after)
     return session.scalars(statement.order_by(Audit.id).limit(limit)).all()

@@ -31,8 +31,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState, Worker
+from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, types, waits
 from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
-from spoils.queue.reach import SUSPECT_CRASHES, known_here, types, waits
 from spoils.queue.settlement import Token
 
 MOST_ATTEMPTS = 2**31 - 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, String, bindparam, cast, delete, func, insert, select, text, union_all
 
 from spoils.models import Count, Task, TaskState
-from spoils.queue import folding
+from spoils.queue import rollup
 
 _gone = delete(Count).returning(Count.task_type, Count.state, Count.delta).cte("gone")
 _FOLD = insert(Count).from_select(
@@ -59,7 +59,7 @@ def recount(connection: Connection) -> list[Correction]:
     """
     # In this order: a TRUNCATE, which waits for the second lock, holds one that excludes the first.
     connection.execute(text("LOCK TABLE fang_tasks IN ACCESS SHARE MODE"))
-    connection.execute(select(func.pg_advisory_xact_lock(folding.COUNTS_LOCK)))
+    connection.execute(select(func.pg_advisory_xact_lock(rollup.COUNTS_LOCK)))
     return sorted(Correction(*row) for row in connection.execute(_CORRECT))
 
 
@@ -67,7 +67,7 @@ def fold_counts(connection: Connection, *, few: int = FEW) -> None:
     """Fold the delta rows into one row a type and state; skipped where they are `few`, or another process does it."""
     if connection.scalar(_ONE_MORE, {"few": few}) is None:
         return
-    folding.under_lock(connection, folding.COUNTS_LOCK, _FOLD)
+    rollup.under_lock(connection, rollup.COUNTS_LOCK, _FOLD)
 
 
 def count_tasks(connection: Connection) -> dict[str, dict[TaskState, int]]:

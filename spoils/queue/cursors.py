@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from spoils.queue.reach import LEVELS
+from spoils.queue.claim_scope import LEVELS
 from spoils.queue.sweep import FARTHEST_SECONDS, Sweep
 
 Pair = tuple[str, int]

@@ -23,15 +23,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from spoils import wire
 from spoils.db.compiled import Compiled
 from spoils.db.engine import was_rolled_back
 from spoils.errors import PayloadError, SpoilsError
-from spoils.job import Job
+from spoils.job import Job, wire
 from spoils.job.registry import registry
 from spoils.models import Task, TaskState
+from spoils.queue.claim_scope import active, waits
 from spoils.queue.ids import new_key
-from spoils.queue.reach import active, waits
 
 log = logging.getLogger("spoils.enqueue")
 
@@ -138,7 +137,7 @@ def _digest(job: Job, metadata: wire.Metadata, canonical: str) -> str | None:
     digest = job.uniq_hash()
     if digest is not None and not re.fullmatch("[0-9a-f]{64}", str(digest)):
         raise PayloadError(
-            f"uniq_hash of {type(job).__name__} must return 64 hex digits, as spoils.wire.uniq_hash does, or None."
+            f"uniq_hash of {type(job).__name__} must return 64 hex digits, as spoils.job.wire.uniq_hash does, or None."
         )
     return digest
 

@@ -26,9 +26,9 @@ from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.job import Job
 from spoils.models import Task, TaskState
+from spoils.queue.claim_scope import active
 from spoils.queue.enqueue import UNLESS_TWIN, Enqueued, enqueue, now, row
 from spoils.queue.ids import new_keys
-from spoils.queue.reach import active
 
 AT_ONCE = 5_000
 """Rows of one statement: more would only make the process grow."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, String, and_, cast, func, literal, select, true
 
+from spoils.job.outcome import Ending
 from spoils.models import Attempt, Task, TaskState
-from spoils.outcome import Ending
 
 LAST = (Ending.FAILED.value, Ending.CRASHED.value, Ending.CANCELLED.value)
 """The outcomes of an attempt that end its task. What an operator cancelled while it waited has none of them."""

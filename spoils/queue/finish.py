@@ -35,9 +35,9 @@ from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.db.explicit import ExplicitTransaction
 from spoils.errors import SpoilsError
+from spoils.job.outcome import Ending
 from spoils.models import Task, TaskState
-from spoils.outcome import Ending
-from spoils.queue import fence, minutes
+from spoils.queue import fence, minute_stats
 from spoils.queue.settlement import Settlement
 
 LOCK_TIMEOUT_MS = 5_000
@@ -81,7 +81,7 @@ def _settled(statement: Update, ran_ms: ColumnElement[int], bucket: ColumnElemen
 
 
 def _writing(settled: CTE) -> Select[Any]:
-    return select(settled.c.id).add_cte(minutes.counted(settled, true(), _now))
+    return select(settled.c.id).add_cte(minute_stats.counted(settled, true(), _now))
 
 
 _held = fence.locking(select(Task.id, _given.c.ran_ms, _given.c.bucket).where(fence.of(_given.c))).cte("held")
@@ -106,7 +106,7 @@ _FINISH_ONE = Compiled(
     # Nobody hears how many rows it wrote, so none is an error: that its words are no number.
     select(cast(case((func.count() == 1, "1"), else_=_LOST), Integer))
     .select_from(_finished_one)
-    .add_cte(minutes.counted(_finished_one, true(), _now)),
+    .add_cte(minute_stats.counted(_finished_one, true(), _now)),
     "finish_one",
     anywhere=True,
     lock_timeout_ms=LOCK_TIMEOUT_MS,
@@ -133,7 +133,7 @@ def finish(
             "fences": arrays.plain(fences),
             "moments": arrays.quoted(moments),
             "times": arrays.plain(times),
-            "buckets": arrays.plain(map(minutes.bucket, times)),
+            "buckets": arrays.plain(map(minute_stats.bucket, times)),
             "worker_id": str(worker_id),
         },
         skip_locked=skip_locked,
@@ -171,6 +171,6 @@ def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:
         "fence": settlement.attempts,
         "moment": settlement.claimed_at,
         "ran_ms": settlement.ran_ms,
-        "bucket": minutes.bucket(settlement.ran_ms),
+        "bucket": minute_stats.bucket(settlement.ran_ms),
         "worker_id": str(worker_id),
     }

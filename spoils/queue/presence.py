@@ -36,8 +36,8 @@ from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.backends import terminate
+from spoils.queue.claim_scope import LEVELS, SUSPECT_CRASHES, known_here, types, waits
 from spoils.queue.cursors import Pair, Place
-from spoils.queue.reach import LEVELS, SUSPECT_CRASHES, known_here, types, waits
 
 LOOKAHEAD_SECONDS = 2.5
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")

@@ -26,11 +26,11 @@ from sqlalchemy import (
     update,
 )
 
+from spoils.job.outcome import Ending
 from spoils.models import Attempt, Minute, Task, TaskState, Worker
-from spoils.outcome import Ending
 from spoils.queue.backends import terminate
+from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.fence import me
-from spoils.queue.reach import SUSPECT_CRASHES
 from spoils.queue.release import (
     CANCELLED,
     STATES,

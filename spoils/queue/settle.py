@@ -30,9 +30,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from spoils.job.outcome import FINISHED, Ending
 from spoils.models import Attempt, Task, TaskState
-from spoils.outcome import FINISHED, Ending
-from spoils.queue import fence, minutes
+from spoils.queue import fence, minute_stats
 from spoils.queue.finish import finish
 from spoils.queue.release import (
     CANCELLED,
@@ -167,7 +167,7 @@ def _writing(settled: CTE) -> Select[Any]:
         )
         .cte("attempts")
     )
-    counted = minutes.counted(
+    counted = minute_stats.counted(
         settled, and_(settled.c.outcome != Ending.RELEASED, settled.c.outcome != Ending.SNOOZED), _now
     )
     return select(cast(settled.c.id, Text), waking(settled, settled.c.given_back)).add_cte(attempts, counted)
@@ -234,7 +234,7 @@ def _row(item: Settlement) -> dict[str, Any]:
         "delay": min(max(0.0, verdict.delay_seconds), MAX_DELAY_SECONDS),
         "claimed_at": item.claimed_at,
         "ran_ms": item.ran_ms,
-        "bucket": minutes.bucket(item.ran_ms),
+        "bucket": minute_stats.bucket(item.ran_ms),
         "error_message": f"{report.error_class}: {report.message}"
         if report and report.error_class
         else (report.message if report else None),

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from spoils.outcome import Verdict
+from spoils.job.outcome import Verdict
 
 Token = tuple[str, int, str]
 """What tells one claim from every other, of the same task and by the same worker too: id, attempts, claimed_at."""

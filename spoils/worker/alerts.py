@@ -5,8 +5,8 @@ import threading
 
 from sqlalchemy import Engine
 
-from spoils.clients.notifications import NotificationRefused, deliver
-from spoils.queue import alerts
+from spoils.notifications import NotificationRefused, deliver
+from spoils.reports import alerts
 from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
 

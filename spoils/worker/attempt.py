@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from spoils.db.explicit import ExplicitTransaction
 from spoils.job import Job
+from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
 from spoils.models.base import running_unit
-from spoils.outcome import Cancelled, GivenBack, Interrupted
 from spoils.queue.claim import Claim
 from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption

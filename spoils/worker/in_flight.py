@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 
 from spoils.queue.claim import Claim
-from spoils.queue.reach import SUSPECT_CRASHES
+from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.settlement import Token
 
 # Without a call of Python's for each of hundreds.

@@ -6,12 +6,12 @@ import threading
 import time
 from types import CodeType, FrameType
 
-from spoils.outcome import Interrupted
+from spoils.job.outcome import Interrupted
 
 LOCKING = (
     *("logging", "threading", "queue", "importlib", "concurrent"),
     *("sqlalchemy", "flask_sqlalchemy", "psycopg2"),
-    *("spoils.logs", "spoils.models", "spoils.db", "spoils.queue", "spoils.worker"),
+    *("spoils.log_format", "spoils.models", "spoils.db", "spoils.queue", "spoils.worker"),
 )
 """Modules whose functions hold locks or state of the whole process. One that is interrupted between taking a lock and
 the `try` that gives it back leaves it locked: all threads of the worker would wait for it, and for ever."""

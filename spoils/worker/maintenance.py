@@ -6,8 +6,8 @@ import threading
 from sqlalchemy import Engine
 
 from spoils.queue.counts import fold_counts
-from spoils.queue.minutes import fold_minutes
-from spoils.queue.quarters import fold_quarters
+from spoils.queue.minute_stats import fold_minutes
+from spoils.queue.quarter_rollups import fold_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
 from spoils.worker.housework import housework
 from spoils.worker.loop import Loop

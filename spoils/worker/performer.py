@@ -15,17 +15,17 @@ from sqlalchemy.orm import Session
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
+from spoils.job.outcome import FINISHED, Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
-from spoils.logs import TRACEBACKS
+from spoils.log_format import TRACEBACKS
 from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
-from spoils.outcome import FINISHED, Ending, GivenBack, Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_and_commit, finish_one, finishing
-from spoils.queue.inspect import uncounted_failures
 from spoils.queue.settlement import Settlement, Token
+from spoils.queue.tasks import uncounted_failures
 from spoils.worker import verdict as verdicts
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient

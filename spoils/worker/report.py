@@ -6,8 +6,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from spoils.job.outcome import Report, RetryLater
 from spoils.masking import masked_text
-from spoils.outcome import Report, RetryLater
 
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 50_000

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
+from spoils.job.outcome import Interrupted
 from spoils.job.registry import Registry
 from spoils.models import db
-from spoils.outcome import Interrupted
-from spoils.queue.reach import COMMON
+from spoils.queue.claim_scope import COMMON
 from spoils.queue.settlement import Token
 from spoils.worker.alerts import Alerts
 from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app

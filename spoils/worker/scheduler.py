@@ -9,9 +9,9 @@ from itertools import islice
 
 from sqlalchemy import Engine
 
-from spoils.cron import Cron
 from spoils.db.trouble import Trouble, log_error, log_success
 from spoils.job import Job
+from spoils.job.cron import Cron
 from spoils.models import TickEnding
 from spoils.queue import ticks
 from spoils.worker.housework import housework

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement, Token

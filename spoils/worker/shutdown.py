@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoils.outcome import Ending, Verdict
+from spoils.job.outcome import Ending, Verdict
 from spoils.queue.settlement import Settlement
 from spoils.worker import force
 from spoils.worker.rooms import Rooms

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from spoils.outcome import Cancelled, Interrupted, TimedOut
+from spoils.job.outcome import Cancelled, Interrupted, TimedOut
 from spoils.worker.attempt import Attempt
 from spoils.worker.loop import Loop
 

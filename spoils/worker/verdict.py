@@ -4,10 +4,9 @@ import inspect
 import random
 from dataclasses import replace
 
-from spoils import backoff
 from spoils.errors import JobDefinitionError
-from spoils.job import Cancel, Job, Outcome, RetryLater, Snooze
-from spoils.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
+from spoils.job import Cancel, Job, Outcome, RetryLater, Snooze, backoff
+from spoils.job.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
 from spoils.worker.report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spoils import logs
+from spoils import log_format
 from spoils.worker import force
 from spoils.worker.loop import Loop
 
@@ -87,6 +87,6 @@ class Watchdog:
                 log.critical(
                     "%s: this process ends, and others take over", complaint, extra={"action": "stop"}
                 )
-                logs.flush()
+                log_format.flush()
                 os._exit(EXIT_CODE)
             looked_at = now

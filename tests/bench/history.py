@@ -2,7 +2,7 @@
 
 import psycopg2
 
-from spoils.queue.quarters import fold_quarters
+from spoils.queue.quarter_rollups import fold_quarters
 from tests.bench.server import administer, engine_of
 
 CHUNK = 500_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import quote, urlencode
 
-from spoils.web.dashboard.cursor import encode
+from spoils.web.paging import encode
 from tests.bench.history import RARE
 from tests.bench.server import ask
 from tests.programs import Web

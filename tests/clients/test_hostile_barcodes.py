@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 from flask.testing import FlaskClient
 
-from spoils.clients.openfoodfacts import OpenFoodFacts, OpenFoodFactsError
 from spoils.errors import PayloadError
+from spoils.food.openfoodfacts import OpenFoodFacts, OpenFoodFactsError
 from spoils.jobs.fetch_product import FetchProductJob
 from spoils.web.api.limits import Buckets
 

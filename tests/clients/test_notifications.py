@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from spoils.clients.notifications import NotificationRefused, check_url, deliver, without_secrets
 from spoils.errors import SpoilsError
+from spoils.notifications import NotificationRefused, check_url, deliver, without_secrets
 
 
 class Mailbox:
@@ -240,5 +240,5 @@ def test_every_part_of_the_url_is_taken_out_of_a_reason(text: str, url: str, lef
 
 
 def test_apprise_is_not_loaded_until_it_is_needed() -> None:
-    code = "import sys, spoils.clients.notifications; sys.exit('apprise' in sys.modules)"
+    code = "import sys, spoils.notifications; sys.exit('apprise' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

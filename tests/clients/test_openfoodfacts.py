@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoils.clients.openfoodfacts import (
+from spoils.errors import SettingError, SpoilsError
+from spoils.food.openfoodfacts import (
     NotABarcode,
     OpenFoodFacts,
     OpenFoodFactsError,
@@ -24,10 +25,9 @@ from spoils.clients.openfoodfacts import (
     UpstreamUnavailable,
     UpstreamUnreadable,
 )
-from spoils.clients.openfoodfacts.cleaning import clean
-from spoils.clients.openfoodfacts.product import read_product
-from spoils.clients.openfoodfacts.retry_after import retry_after_seconds
-from spoils.errors import SettingError, SpoilsError
+from spoils.food.openfoodfacts.cleaning import clean
+from spoils.food.openfoodfacts.product import read_product
+from spoils.food.openfoodfacts.retry_after import retry_after_seconds
 from tests import upstream as bad
 from tests.upstream import Upstream
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from spoils.db import dialect
 from spoils.db.engine import driver_url, engine_options
 from spoils.db.explicit import Driver, ExplicitTransaction
-from spoils.outcome import TimedOut
+from spoils.job.outcome import TimedOut
 
 sent: list[str] = []
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from spoils.db.compiled import execute
 from spoils.db.engine import make_engine
 from spoils.db.explicit import Driver, ExplicitTransaction
-from spoils.outcome import TimedOut
+from spoils.job.outcome import TimedOut
 from tests.db.things import COUNT, DIVIDE, PUT
 
 

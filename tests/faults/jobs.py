@@ -14,8 +14,8 @@ from typing import ClassVar
 from pydantic import model_validator
 from sqlalchemy import text
 
+from spoils.food.models import Product
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
-from spoils.models import Product
 from tests.sample_jobs import claims
 
 

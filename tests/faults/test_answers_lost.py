@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
-from spoils.jobs import load as load_jobs
+from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.queue.enqueue import enqueue_surely
 from spoils.web import create_app

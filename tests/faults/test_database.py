@@ -15,7 +15,7 @@ from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
-from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.job.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import claim
 from spoils.queue.cursors import Cursors
 from spoils.queue.enqueue import enqueue

@@ -15,7 +15,7 @@ from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import Files, find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
-from spoils.jobs import load as load_jobs
+from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.faults import invariants

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
-from spoils.jobs import load as load_jobs
+from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.faults import invariants

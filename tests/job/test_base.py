@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from spoils import wire
 from spoils.errors import JobDefinitionError, PayloadError
-from spoils.job import Job, Queue
+from spoils.job import Job, Queue, wire
 from spoils.job.registry import registry
 
 

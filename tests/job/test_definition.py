@@ -21,9 +21,8 @@ from pydantic import (
     field_validator,
 )
 
-from spoils import wire
 from spoils.errors import JobDefinitionError
-from spoils.job import Job, Queue
+from spoils.job import Job, Queue, wire
 from spoils.job.registry import registry
 from tests.job.test_base import define
 

@@ -8,6 +8,7 @@ import pytest
 
 from spoils import jobs
 from spoils.errors import JobDefinitionError
+from spoils.job.discovery import load as load_jobs
 from spoils.job.registry import registry
 
 Shelf = Callable[..., None]
@@ -21,7 +22,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     def load(**files: str) -> None:
         for name, text in files.items():
             (tmp_path / f"{name}.py").write_text(text)
-        jobs.load()
+        load_jobs()
 
     monkeypatch.setattr(jobs, "__path__", [str(tmp_path)])
     yield load

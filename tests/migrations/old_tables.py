@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from spoils.wire import canonical, uniq_hash
+from spoils.job.wire import canonical, uniq_hash
 
 GUIDE = """
 CREATE TYPE fang_task_state AS ENUM (

@@ -15,7 +15,7 @@ MOST_MIB = 100
 PROGRAM = """
 import json, os, resource, sys
 from spoils.config import Settings
-from spoils.jobs import load
+from spoils.job.discovery import load
 from spoils.web import create_app
 from spoils.web.api.bounds import BATCH_BYTES, BATCH_MARKS
 

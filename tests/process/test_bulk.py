@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from spoils.builtin.bulk import BulkJob
 from spoils.db.engine import transaction
-from spoils.jobs.bulk import BulkJob
 from spoils.models import TaskState
 from spoils.queue import bulk
 from spoils.queue.enqueue import enqueue

@@ -13,7 +13,7 @@ import requests
 from aiosmtpd.controller import Controller
 from sqlalchemy import Connection, text
 
-from spoils.jobs.cleanup import CleanupJob
+from spoils.builtin.cleanup import CleanupJob
 from spoils.jobs.fetch_product import FetchProductJob
 from spoils.jobs.send_notification import SendNotificationJob
 from spoils.models import TaskState

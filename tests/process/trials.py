@@ -1,5 +1,6 @@
 """Programs of Spoils tried many times: each trial is a fork of one process that has imported everything already."""
 
+import importlib
 import json
 import os
 import socket
@@ -73,7 +74,7 @@ def _run(command: list[str], jobs: str | None, environment: dict[str, str]) -> N
     signal.alarm(int(TRIAL_SECONDS * PATIENCE))
     os.environ.update(environment)
     if jobs:
-        spoils.jobs.__path__.append(jobs)
+        importlib.import_module("spoils.jobs").__path__.append(jobs)
     code: object = 1
     try:
         sys.argv = command
@@ -103,10 +104,10 @@ if __name__ == "__main__":
     import signal
     import traceback
 
-    import spoils.jobs
     from spoils.cli.commands import main
     from spoils.cli.web import development_app
     from spoils.cli.worker import worker_program
+    from spoils.job.discovery import load
 
-    spoils.jobs.load()
+    load()
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from spoils.outcome import FINISHED, Verdict
+from spoils.job.outcome import FINISHED, Verdict
 from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.cursors import Cursors
 from spoils.queue.settle import settle

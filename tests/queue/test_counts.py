@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import transaction
 from spoils.models import TaskState
-from spoils.queue import folding
+from spoils.queue import rollup
 from spoils.queue.counts import Correction, count_tasks, fold_counts, recount
 from tests.locks import at_once, held, meanwhile
 from tests.rows import Rows
@@ -147,7 +147,7 @@ def test_a_second_fold_at_the_same_time_does_nothing(engine: Engine, rows: Rows)
     for _ in range(3):
         rows.task()
     with held(engine) as folding_one:
-        folding_one.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": folding.COUNTS_LOCK})
+        folding_one.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": rollup.COUNTS_LOCK})
         fold(engine)
         assert rows.value("SELECT count(*) FROM spoils_counts") == 3
     fold(engine)

@@ -9,9 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
-from spoils import wire
 from spoils.errors import PayloadError
-from spoils.job import Job, Queue
+from spoils.job import Job, Queue, wire
 from spoils.job.registry import registry
 from spoils.models import TaskState
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued

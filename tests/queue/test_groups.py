@@ -8,9 +8,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
-from spoils.queue import bulk, failure_groups
-from spoils.queue.inspect import server_now
+from spoils.queue import bulk
 from spoils.queue.selection import Selection, count, count_by_type
+from spoils.queue.tasks import server_now
+from spoils.reports import failure_groups
 from tests.rows import Rows
 
 

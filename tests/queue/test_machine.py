@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import transaction
+from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.models import TaskState
-from spoils.outcome import FINISHED, Ending, Report, Verdict
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim
 from spoils.queue.counts import count_tasks, fold_counts

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
-from spoils.outcome import FINISHED
+from spoils.job.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
 from spoils.queue import presence

@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue import presence
+from spoils.queue.claim_scope import LEVELS
 from spoils.queue.cursors import HEAD, HEAD_ID, Place
 from spoils.queue.presence import Pulse
-from spoils.queue.reach import LEVELS
 from tests.queue.hands import KINDS, TYPES
 from tests.rows import Rows
 from tests.support import eventually

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from spoils.outcome import FINISHED, Ending, Report, Verdict
+from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.queue import actions, rescue
 from spoils.queue.claim import Claim
 from spoils.queue.fence import still_ours

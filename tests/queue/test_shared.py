@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from spoils.db import sharing
 from spoils.db.engine import transaction
-from spoils.outcome import Ending, Verdict
+from spoils.job.outcome import Ending, Verdict
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim, ClaimOne, claim_suspect
 from spoils.queue.enqueue import enqueue

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from spoils.config import Settings
-from spoils.jobs import load as load_jobs
+from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.databases import emptied

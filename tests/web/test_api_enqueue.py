@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from spoils.wire import uniq_hash
+from spoils.job.wire import uniq_hash
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
 from spoils.models import db
-from spoils.queue import keys, prune
+from spoils.queue import idempotency, prune
 from tests.rows import Rows
 from tests.support import eventually
 from tests.web.conftest import MakeClient
@@ -143,7 +143,7 @@ def test_who_comes_while_the_first_is_under_way_waits_and_goes_on_where_that_one
     with app.app_context():
         first = db.engine.connect()
     with first, ThreadPoolExecutor(1) as pool:
-        assert keys.take(first, key, request) is None
+        assert idempotency.take(first, key, request) is None
         asked = pool.submit(send, app.test_client(), json=NOTE)
         eventually(lambda: _blocked(rows))
         first.rollback()

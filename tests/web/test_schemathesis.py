@@ -82,11 +82,12 @@ def document_of(database_url: str, secrets: dict[str, str]) -> str:
     """
     program = (
         "import json, os\n"
-        "from spoils import jobs\n"
+        "from spoils.job.discovery import load\n"
         "from spoils.config import Settings\n"
         "from spoils.web import create_app\n"
+        "import spoils.food.web\n"
         "from spoils.web.api.openapi import make_document\n"
-        "jobs.load()\n"
+        "load()\n"
         "print(json.dumps(make_document(create_app(Settings.from_env(os.environ)))))\n"
     )
     made = subprocess.run(

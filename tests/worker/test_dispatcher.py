@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
+from spoils.queue.claim_scope import LEVELS
 from spoils.queue.cursors import HEAD
-from spoils.queue.reach import LEVELS
 from spoils.worker import dispatcher as dispatching
 from spoils.worker import pace
 from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spoils.outcome import Interrupted, TimedOut
+from spoils.job.outcome import Interrupted, TimedOut
 from spoils.worker.interruption import Interruption, may_hold_lock
 from tests.support import eventually
 
@@ -121,7 +121,7 @@ def test_a_thread_that_nobody_interrupts_raises_nothing() -> None:
 LOCKING = ["logging", "logging.handlers", "importlib._bootstrap", "sqlalchemy.pool.impl", "spoils.db.held"]
 
 
-@pytest.mark.parametrize("name", [*LOCKING, "logbook", "spoils.jobs.cleanup", "queues", "__main__", None])
+@pytest.mark.parametrize("name", [*LOCKING, "logbook", "spoils.builtin.cleanup", "queues", "__main__", None])
 def test_modules_that_hold_locks_are_told_by_their_names(name: str | None) -> None:
     module: dict[str, Any] = {"__name__": name}
     exec("import sys\ndef run(): return sys._getframe()", module)

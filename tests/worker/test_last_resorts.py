@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import Connection
 
 from spoils.config import Settings
+from spoils.job.outcome import Interrupted, TimedOut
 from spoils.job.registry import Registry
-from spoils.outcome import Interrupted, TimedOut
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
 from spoils.worker.rooms import Rooms

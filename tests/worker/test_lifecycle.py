@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from spoils.config import Settings
+from spoils.job.outcome import FINISHED
 from spoils.job.registry import Registry
-from spoils.outcome import FINISHED
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settlement import Settlement

@@ -21,10 +21,10 @@ from sqlalchemy.orm import Session
 from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job.outcome import Ending, TimedOut
 from spoils.job.registry import registry
-from spoils.logs import TRACEBACKS
+from spoils.log_format import TRACEBACKS
 from spoils.models import Worker, db
-from spoils.outcome import Ending, TimedOut
 from spoils.queue import finish
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue

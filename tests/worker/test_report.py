@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoils.job import RetryLater
-from spoils.outcome import Report
+from spoils.job.outcome import Report
 from spoils.worker.report import MAX_MESSAGE, MAX_TRACEBACK, report_of, storable
 
 

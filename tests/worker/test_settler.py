@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from spoils.db import sharing
 from spoils.db.engine import make_engine, transaction
 from spoils.errors import DatabaseAway
-from spoils.outcome import FINISHED, Ending, Verdict
+from spoils.job.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Settlement
 from spoils.worker.in_flight import Token

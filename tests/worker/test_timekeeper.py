@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from spoils.db.engine import make_engine
 from spoils.db.explicit import Driver
 from spoils.job import Queue
-from spoils.outcome import Cancelled, GivenBack, Interrupted, TimedOut
+from spoils.job.outcome import Cancelled, GivenBack, Interrupted, TimedOut
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
 from spoils.worker.timekeeper import (

@@ -13,9 +13,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from spoils.backoff import LONGEST_SECONDS
 from spoils.job import Cancel, Outcome, RetryLater, Snooze
-from spoils.outcome import FINISHED, Ending, GivenBack, Report, Verdict
+from spoils.job.backoff import LONGEST_SECONDS
+from spoils.job.outcome import FINISHED, Ending, GivenBack, Report, Verdict
 from spoils.worker import verdict
 from spoils.worker.transient import is_transient
 from tests.sample_jobs import BadBackoffJob, RaisingJob

@@ -278,7 +278,7 @@ END $$;
 
 CREATE FUNCTION spoils_tasks_truncated() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    -- COUNTS_LOCK of spoils.queue.folding: the sum that a fold is just writing would not be seen, and would stay.
+    -- COUNTS_LOCK of spoils.queue.rollup: the sum that a fold is just writing would not be seen, and would stay.
     PERFORM pg_advisory_xact_lock(x'5B012'::int);
     DELETE FROM spoils_counts;
     RETURN NULL;

@@ -103,7 +103,7 @@ TRUNCATED = """
 CREATE OR REPLACE FUNCTION {functions}.spoils_tasks_truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- COUNTS_LOCK of spoils.queue.folding: the sum that a fold is just writing would not be seen, and would stay.
+    -- COUNTS_LOCK of spoils.queue.rollup: the sum that a fold is just writing would not be seen, and would stay.
     PERFORM pg_advisory_xact_lock(x'5B012'::int);
     DELETE FROM {counts}.spoils_counts;
     RETURN NULL;

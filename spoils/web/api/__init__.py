@@ -12,7 +12,6 @@ from spoils.web.api import (  # noqa: F401
     health,
     jobs,
     limits,
-    products,
     reading,
     status,
     tokens,
@@ -31,7 +30,6 @@ FOREIGN = "This came from a page of another site, so nothing was done."
 
 api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
-api.register_blueprint(products.routes)
 api.register_blueprint(why.routes)
 api.register_blueprint(health.routes)
 api.register_blueprint(document.routes)

@@ -8,7 +8,7 @@ from flask import abort
 from werkzeug.datastructures import MultiDict
 
 from spoils.models import TaskState
-from spoils.web.dashboard import cursor
+from spoils.web import paging
 
 LONGEST = 255
 
@@ -57,6 +57,6 @@ def place(args: Arguments, name: str) -> tuple[datetime, UUID] | None:
     if found is None:
         return None
     try:
-        return cursor.decode(found, UUID)
-    except cursor.BadCursor:
+        return paging.decode(found, UUID)
+    except paging.BadCursor:
         abort(400, f"The argument {name} is not one that an answer gave. Begin again without it.")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import was_rolled_back
 from spoils.models import db
-from spoils.queue import keys
+from spoils.queue import idempotency
 from spoils.web.api import answers, body, tokens
 
 HEADER = "Idempotency-Key"
@@ -76,7 +76,7 @@ def _plainly(act: Callable[[Connection], Answer]) -> Response:
 
 def _once(key: str, sent: str, act: Callable[[Connection], Answer]) -> Response:
     with db.engine.begin() as connection:
-        if kept := keys.take(connection, key, sent):
+        if kept := idempotency.take(connection, key, sent):
             if kept.request != sent:
                 abort(422, OTHER)
             return _response(kept.status, kept.answer, kept.location, replayed=True)
@@ -84,7 +84,7 @@ def _once(key: str, sent: str, act: Callable[[Connection], Answer]) -> Response:
         if answer.status >= 400:
             connection.rollback()
         else:
-            keys.keep(
+            idempotency.keep(
                 connection,
                 key,
                 status=answer.status,

@@ -24,7 +24,7 @@ from spoils.job.base import field_messages
 from spoils.job.registry import registry
 from spoils.queue.enqueue_many import Order
 from spoils.web.api import bounds
-from spoils.web.moments import in_utc
+from spoils.web.datetimes import in_utc
 
 NAMES_TOLD = 20
 """How many classes the answer to an unknown name lists, the most similar first."""

@@ -4,12 +4,13 @@ from flask import abort, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from spoils.models import TaskState, db
-from spoils.queue import inspect, listing
+from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
+from spoils.reports import job_list
+from spoils.web import paging
 from spoils.web.api import arguments, bounds, serialize, waiting
 from spoils.web.api.blueprint import routes
 from spoils.web.api.ids import task_id_of
-from spoils.web.dashboard import cursor
 
 
 @routes.get("")
@@ -19,12 +20,14 @@ def index() -> ResponseReturnValue:
     state = arguments.state(request.args)
     task_type = arguments.text(request.args, "type")
     older, newer = arguments.place(request.args, "older"), arguments.place(request.args, "newer")
-    limit = arguments.whole_number(request.args, "limit", least=1, most=bounds.LISTED, otherwise=listing.PAGE)
+    limit = arguments.whole_number(
+        request.args, "limit", least=1, most=bounds.LISTED, otherwise=job_list.PAGE
+    )
     if older and newer:
         abort(400, "A list goes on to older jobs or to newer ones, not to both.")
-    page = listing.Page((), None, None)
+    page = job_list.Page((), None, None)
     if _exist(state, task_type):
-        page = listing.page_of_tasks(
+        page = job_list.page_of_tasks(
             db.session,
             states=(state,) if state else tuple(TaskState),
             task_type=task_type,
@@ -35,8 +38,8 @@ def index() -> ResponseReturnValue:
     return jsonify(
         {
             "jobs": serialize.tasks(db.session, page.tasks),
-            "older": cursor.encode(*page.older) if page.older else None,
-            "newer": cursor.encode(*page.newer) if page.newer else None,
+            "older": paging.encode(*page.older) if page.older else None,
+            "newer": paging.encode(*page.newer) if page.newer else None,
         }
     )
 
@@ -50,7 +53,7 @@ def show(task_id: str) -> ResponseReturnValue:
     row, full = waiting.until_ended(wanted, seconds)
     if row is None:
         abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
-    attempts = [serialize.attempt(one) for one in inspect.attempts_of(db.session, row.id)]
+    attempts = [serialize.attempt(one) for one in tasks.attempts_of(db.session, row.id)]
     (job,) = serialize.tasks(db.session, [row])
     response = jsonify({**job, "attempt_log": attempts})
     response.add_etag()

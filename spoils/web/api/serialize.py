@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from spoils.models import Attempt, IngredientAnalysis, Product, Schedule, Task, Worker
-from spoils.outcome import Ending
-from spoils.queue.inspect import Session
-from spoils.queue.run_times import last_ran_ms
-from spoils.queue.tally import Tally
+from spoils.job.outcome import Ending
+from spoils.models import Attempt, DbSession, Schedule, Task, Worker
+from spoils.reports.percentiles import Tally
+from spoils.reports.run_times import last_ran_ms
 from spoils.web.masking import masked, masked_text
 
 
@@ -17,7 +16,7 @@ def moment(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
 
 
-def tasks(session: Session, rows: Sequence[Task]) -> list[dict[str, Any]]:
+def tasks(session: DbSession, rows: Sequence[Task]) -> list[dict[str, Any]]:
     """Tasks; secrets in their payloads and errors are masked."""
     ran = last_ran_ms(session, rows)
     return [_task(row, ran.get(row.id)) for row in rows]
@@ -72,26 +71,6 @@ def worker(row: Worker) -> dict[str, Any]:
         "running": row.running,
         "started_at": moment(row.started_at),
         "beat_at": moment(row.beat_at),
-    }
-
-
-def product(row: Product, analysis: IngredientAnalysis | None) -> dict[str, Any]:
-    """A product as fetched, with the analysis of its ingredients where there is one."""
-    return {
-        "id": row.id,
-        "barcode": row.barcode,
-        "name": row.name,
-        "brands": row.brands,
-        "categories": row.categories,
-        "quantity": row.quantity,
-        "image_url": row.image_url,
-        "nutriscore": row.nutriscore,
-        "nova_group": row.nova_group,
-        "ecoscore": row.ecoscore,
-        "ingredients_text": row.ingredients_text,
-        "allergens": row.allergens,
-        "fetched_at": moment(row.updated_at),
-        "analysis": {**analysis.analysis, "analysed_at": moment(analysis.updated_at)} if analysis else None,
     }
 
 

@@ -7,12 +7,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from spoils.config import current_settings
-from spoils.cron import Cron
+from spoils.job.cron import Cron
 from spoils.job.registry import registry
 from spoils.models import WAITING, TaskState, db
-from spoils.queue import inspect
+from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
-from spoils.queue.tally import Tally, tallies
+from spoils.reports.backlog import oldest_waiting
+from spoils.reports.percentiles import Tally, tallies
+from spoils.reports.schedules import all_schedules
+from spoils.reports.workers import live_workers
 from spoils.web.api import arguments, serialize
 from spoils.web.api.blueprint import routes
 
@@ -31,7 +34,7 @@ def status() -> ResponseReturnValue:
                 task_type: {state.value: number for state, number in of_type.items()}
                 for task_type, of_type in sorted(counts.items())
             },
-            "workers": [serialize.worker(row) for row in inspect.live_workers(db.session)],
+            "workers": [serialize.worker(row) for row in live_workers(db.session)],
             "schedules": _schedules(db.session.connection()),
         }
     )
@@ -43,11 +46,11 @@ def stats() -> ResponseReturnValue:
     arguments.only(request.args, {"minutes"})
     minutes = arguments.whole_number(request.args, "minutes", least=1, most=1440, otherwise=60)
     connection = db.session.connection()
-    now = inspect.server_now(connection)
+    now = tasks.server_now(connection)
     counts = count_tasks(connection)
     lately = tallies(connection, minutes=minutes)
     waiting = [name for name, of in counts.items() if any(of[state] > 0 for state in WAITING)]
-    oldest = {one.task_type: one.oldest_due_at for one in inspect.oldest_waiting(db.session, waiting)}
+    oldest = {one.task_type: one.oldest_due_at for one in oldest_waiting(db.session, waiting)}
     return jsonify(
         {
             "minutes": minutes,
@@ -66,8 +69,8 @@ def stats() -> ResponseReturnValue:
 
 
 def _schedules(connection: Connection) -> list[dict[str, Any]]:
-    now = inspect.server_now(connection)
-    known = {(row.job, row.cron, row.zone): row for row in inspect.schedules(db.session)}
+    now = tasks.server_now(connection)
+    known = {(row.job, row.cron, row.zone): row for row in all_schedules(db.session)}
     found = []
     for job_class in registry:
         if job_class.cron is None:

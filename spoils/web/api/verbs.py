@@ -4,7 +4,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from spoils.queue import actions, inspect
+from spoils.queue import actions, tasks
 from spoils.web.api import body, idempotency, tokens
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
@@ -42,7 +42,7 @@ def _act(verb: str, task_id: str) -> ResponseReturnValue:
     def act(connection: Connection) -> Answer:
         change = actions.act(connection, verb, wanted, who=tokens.caller().told)
         with Session(connection) as session:
-            row = inspect.find_task(session, wanted)
+            row = tasks.find_task(session, wanted)
         state = row.state.value if row else None
         if change.done:
             return Answer(200, {"id": str(wanted), "state": state, "message": change.sentence})

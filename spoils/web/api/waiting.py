@@ -5,7 +5,7 @@ import time
 from uuid import UUID
 
 from spoils.models import ACTIVE, Task, db
-from spoils.queue import inspect
+from spoils.queue import tasks
 from spoils.web.api.bounds import WAITERS
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 0.5
@@ -16,7 +16,7 @@ _pause = threading.Event()
 
 def until_ended(task_id: UUID, seconds: float) -> tuple[Task | None, bool]:
     """The task when it has ended, or as it is after `seconds`; True beside it where there was no place to wait."""
-    row = inspect.find_task(db.session, task_id)
+    row = tasks.find_task(db.session, task_id)
     if not seconds or row is None or row.state not in ACTIVE:
         return row, False
     if not _places.acquire(blocking=False):
@@ -33,7 +33,7 @@ def _poll(task_id: UUID, deadline: float) -> Task | None:
         # Gives the connection back: what waits must not keep others from the database.
         db.session.remove()
         _pause.wait(max(0.0, min(pause, deadline - time.monotonic())))
-        row = inspect.find_task(db.session, task_id)
+        row = tasks.find_task(db.session, task_id)
         if row is None or row.state not in ACTIVE or time.monotonic() >= deadline:
             return row
         pause = min(pause * 1.5, LAST_PAUSE)

@@ -8,7 +8,8 @@ from flask import Blueprint, abort, jsonify
 from flask.typing import ResponseReturnValue
 
 from spoils.models import WAITING, db
-from spoils.queue import inspect, why
+from spoils.queue import tasks
+from spoils.reports import why_waiting
 from spoils.web.api.serialize import moment
 
 routes = Blueprint("why", __name__, url_prefix="/api/jobs")
@@ -17,10 +18,10 @@ routes = Blueprint("why", __name__, url_prefix="/api/jobs")
 @routes.get("/<uuid:task_id>/why")
 def show(task_id: UUID) -> ResponseReturnValue:
     """The reasons, those that hold first; none for a task that runs."""
-    row = inspect.find_task(db.session, task_id)
+    row = tasks.find_task(db.session, task_id)
     if row is None:
         abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
-    reasons = why.find(db.session, row)
+    reasons = why_waiting.find(db.session, row)
     return jsonify(
         {
             "id": str(row.id),

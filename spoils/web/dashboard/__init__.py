@@ -18,7 +18,6 @@ from spoils.web.dashboard import (  # noqa: F401 - the routes register themselve
     guard,
     job_routes,
     overview_routes,
-    product_routes,
     schedule_routes,
     session_routes,
     versions,

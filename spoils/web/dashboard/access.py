@@ -10,7 +10,7 @@ from flask import current_app, g, request, session
 
 from spoils.config import Settings, current_settings
 from spoils.models import db
-from spoils.queue import logins
+from spoils.queue import logouts
 from spoils.web.client import from_here
 
 SESSION_SECONDS = 12 * 3600
@@ -75,7 +75,7 @@ def leave() -> None:
     """End the login, in every copy of its cookie."""
     if login := session.get("login"):
         with db.engine.begin() as connection:
-            logins.end_login(connection, UUID(login))
+            logouts.end_login(connection, UUID(login))
     session.clear()
 
 
@@ -95,7 +95,7 @@ def _role() -> Role | None:
 def _has_ended(login: str) -> bool:
     # Not the session of the page, whose transaction the page begins itself.
     with db.engine.connect() as connection:
-        return logins.has_ended(connection, UUID(login))
+        return logouts.has_ended(connection, UUID(login))
 
 
 def _passwords(now: Settings) -> dict[Role, str]:

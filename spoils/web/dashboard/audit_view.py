@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from spoils.models import Audit
-from spoils.queue import audit, inspect
+from spoils.queue import audit, tasks
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.strip import Strip
@@ -67,7 +67,7 @@ class Trail:
 
 def show_trail(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
     """What was done with a job by hand, the last first."""
-    seen_at = now or inspect.server_now(session.connection())
+    seen_at = now or tasks.server_now(session.connection())
     return tuple(_entry(each, seen_at) for each in audit.trail(session, task_id))
 
 

@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.models import Task, TaskState
-from spoils.queue import bulk, failure_groups
-from spoils.queue.brief import brief_tasks
+from spoils.queue import bulk
 from spoils.queue.selection import Selection, count, count_by_type
+from spoils.reports import failure_groups
+from spoils.reports.brief_tasks import brief_tasks
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.bulk_view import BulkVerb
 from spoils.web.dashboard.patience import Patience

@@ -7,12 +7,12 @@ from flask import abort, make_response, redirect, render_template, request, url_
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
-from spoils.jobs.bulk import BulkJob
+from spoils.builtin.bulk import BulkJob
 from spoils.models import TaskState, db
-from spoils.queue import audit, bulk, inspect
+from spoils.queue import audit, bulk, tasks
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection, count
-from spoils.web import moments
+from spoils.web import datetimes
 from spoils.web.dashboard import access, bulk_preview, bulk_view, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.filters import read_group, read_state, read_text
@@ -54,7 +54,7 @@ def bulk_progress(bulk_id: UUID) -> ResponseReturnValue:
     if row is None:
         abort(404, "There is no such change of many jobs. It is older than the retention keeps.")
     seen = strip.look(db.session())
-    task = inspect.find_task(db.session(), row.task_id) if row.task_id else None
+    task = tasks.find_task(db.session(), row.task_id) if row.task_id else None
     after = request.args.get("after", 0, type=int)
     page = bulk_view.progress(db.session(), row, task, seen, min(max(after, 0), 2**62))
     response = make_response(render_template("bulks/show.html", strip=seen, bulk=page))
@@ -124,6 +124,6 @@ def _selected(given: MultiDict[str, str]) -> Selection | None:
 
 def _until(given: MultiDict[str, str]) -> datetime:
     try:
-        return moments.utc(given.get("until", ""))
+        return datetimes.utc(given.get("until", ""))
     except ValueError:
         abort(400, "The list's moment is missing. Go back and open the preview again.")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from spoils.cron import Cron, CronError
+from spoils.job.cron import Cron, CronError
 from spoils.models import Pause, Schedule, TaskState
-from spoils.queue.ahead import STEP_SECONDS, STEPS, Later
+from spoils.reports.upcoming import STEP_SECONDS, STEPS, Later
 from spoils.web.dashboard import chart, cron_words, formats
 from spoils.web.dashboard.ranges import Range
 

@@ -2,7 +2,7 @@
 
 import re
 
-from spoils.cron import Cron, CronError
+from spoils.job.cron import Cron, CronError
 
 _DAILY = re.compile(r"At (\d\d:\d\d(?::\d\d)?) every day")
 _HOURLY = re.compile(r"At minute (\d+) (?:of|past) every hour")

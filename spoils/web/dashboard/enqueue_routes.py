@@ -10,20 +10,19 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from spoils import wire
 from spoils.config import current_settings
 from spoils.errors import PayloadError
-from spoils.job import Job
+from spoils.job import Job, wire
 from spoils.job.base import field_messages
 from spoils.job.registry import registry
 from spoils.models import db
-from spoils.queue import audit, inspect
+from spoils.queue import audit, tasks
 from spoils.queue.enqueue import TwinVanished, enqueue
 from spoils.web.dashboard import access, enqueue_view, schema_form, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.curl import curl_here
 from spoils.web.dashboard.flashes import say
-from spoils.web.moments import in_utc
+from spoils.web.datetimes import in_utc
 
 AT = "at"
 PAYLOAD = "payload"
@@ -88,7 +87,7 @@ def _again(text: str | None) -> UUID | None:
 
 
 def _payload_of(task_id: UUID | None, job_class: type[Job]) -> Mapping[str, Any] | None:
-    task = inspect.find_task(db.session(), task_id) if task_id else None
+    task = tasks.find_task(db.session(), task_id) if task_id else None
     payload = task.payload if task else None
     fits = isinstance(payload, dict) and payload.get("type") == job_class.__name__
     return payload if fits and isinstance(payload, dict) else None

@@ -6,7 +6,8 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import TaskState, db
-from spoils.queue import actions, failure_groups
+from spoils.queue import actions
+from spoils.reports import failure_groups
 from spoils.web.dashboard import access, error_view, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.bulk_view import offer

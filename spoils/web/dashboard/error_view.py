@@ -8,9 +8,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from spoils.models import Attempt, Task
-from spoils.queue import failure_groups, inspect
-from spoils.queue.failure_groups import Group, Look, Seen
-from spoils.queue.run_times import last_ran_ms
+from spoils.queue import tasks
+from spoils.reports import failure_groups
+from spoils.reports.failure_groups import Group, Look, Seen
+from spoils.reports.run_times import last_ran_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.strip import Strip
@@ -228,7 +229,7 @@ def _bars(bins: list[int]) -> str:
 
 
 def _trial(session: Session, task_id: UUID, strip: Strip) -> Trial | None:
-    task = inspect.find_task(session, task_id)
+    task = tasks.find_task(session, task_id)
     if task is None:
         return None
     error = error_view(task.error_message)

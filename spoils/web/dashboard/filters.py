@@ -9,7 +9,7 @@ from flask import abort
 from werkzeug.datastructures import MultiDict
 
 from spoils.models import WAITING, TaskState
-from spoils.web.dashboard import cursor
+from spoils.web import paging
 from spoils.web.masking import masked
 
 LONGEST = 255
@@ -173,6 +173,6 @@ def _place(text: str | None) -> tuple[datetime, UUID] | None:
     if text is None:
         return None
     try:
-        return cursor.decode(text, UUID)
-    except cursor.BadCursor:
+        return paging.decode(text, UUID)
+    except paging.BadCursor:
         abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")

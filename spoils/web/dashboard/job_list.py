@@ -7,11 +7,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from spoils.barcode import is_barcode, spellings
+from spoils.job.spellings import spellings
 from spoils.models import TaskState
-from spoils.queue import listing
 from spoils.queue.selection import OWN_TYPE
-from spoils.web.dashboard import cursor, formats, lookback
+from spoils.reports import find_by_payload, job_list
+from spoils.web import paging
+from spoils.web.dashboard import formats
 from spoils.web.dashboard.bulk_view import Offer, offer
 from spoils.web.dashboard.filters import Filters, Search, Words
 from spoils.web.dashboard.patience import Patience
@@ -19,9 +20,9 @@ from spoils.web.dashboard.states import ORDER
 from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import TaskRow, task_rows
 
-CUT_OFF = f"Looked at {listing.FAR:,} jobs of a state; there are others beyond. Go on by the button."
+CUT_OFF = f"Looked at {job_list.FAR:,} jobs of a state; there are others beyond. Go on by the button."
 JOBS = "the list of jobs"
-NOTHING = listing.Page((), None, None)
+NOTHING = job_list.Page((), None, None)
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
 
@@ -126,19 +127,17 @@ def find_jobs(session: Session, search: Search | Words, filters: Filters, strip:
 
 
 def _by_field(session: Session, search: Search, strip: Strip) -> Found:
-    """A barcode is found however its zeros were written."""
-    is_code = search.field == "barcode" and is_barcode(search.value)
-    values = spellings(search.value) if is_code else {search.value}
-    rows = task_rows(session, lookback.with_field(session, search.field, values), strip.now)
-    more = f" The last {len(rows)} are shown." if len(rows) >= listing.PAGE else ""
-    return Found(search.title, rows, f"{lookback.REACH}{more}")
+    values = spellings(search.field, search.value)
+    rows = task_rows(session, find_by_payload.with_field(session, search.field, values), strip.now)
+    more = f" The last {len(rows)} are shown." if len(rows) >= job_list.PAGE else ""
+    return Found(search.title, rows, f"{find_by_payload.REACH}{more}")
 
 
 def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -> Found:
     chosen = filters if filters.state_arg else replace(filters, state=TaskState.FAILED)
     page = _page(session, chosen, search.words)
     word = chosen.word
-    looked = f"Looked at the last error of at most {listing.FAR:,} {word} jobs;"
+    looked = f"Looked at the last error of at most {job_list.FAR:,} {word} jobs;"
     reach = f"{looked} there are others beyond. Go on by the button."
     return Found(
         search.title,
@@ -150,8 +149,8 @@ def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -
     )
 
 
-def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> listing.Page:
-    return listing.page_of_tasks(
+def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> job_list.Page:
+    return job_list.page_of_tasks(
         session,
         states=filters.states,
         task_type=filters.task_type,
@@ -167,4 +166,4 @@ def _by_state(filters: Filters, strip: Strip, *, but: str | None = None) -> dict
 
 
 def _cursor(key: tuple[datetime, UUID] | None) -> str | None:
-    return cursor.encode(*key) if key else None
+    return paging.encode(*key) if key else None

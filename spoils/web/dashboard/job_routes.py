@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import db
-from spoils.queue import actions, inspect
+from spoils.queue import actions, tasks
 from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.audit_view import show_trail
 from spoils.web.dashboard.blueprint import bp
@@ -40,7 +40,7 @@ def jobs() -> ResponseReturnValue:
 @bp.get("/jobs/<uuid:task_id>")
 def job(task_id: UUID) -> ResponseReturnValue:
     """One job."""
-    task = inspect.find_task(db.session(), task_id)
+    task = tasks.find_task(db.session(), task_id)
     if task is None:
         return _gone(task_id)
     seen = strip.look(db.session())

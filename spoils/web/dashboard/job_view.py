@@ -11,12 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.job import Job
+from spoils.job.outcome import Ending
 from spoils.job.registry import registry
 from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
-from spoils.outcome import Ending
-from spoils.queue import inspect
-from spoils.queue.run_times import finished_ms, running_ms
-from spoils.web.dashboard import formats, lookback
+from spoils.queue import tasks
+from spoils.reports import find_by_payload
+from spoils.reports.run_times import finished_ms, running_ms
+from spoils.web.dashboard import formats
 from spoils.web.dashboard.audit_view import Entry, show_trail
 from spoils.web.dashboard.life import Life, life_of
 from spoils.web.dashboard.states import VIEWS, StateView
@@ -90,10 +91,10 @@ class JobView:
 
 def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
     """The page of `task`; `call` makes the command that enqueues it again."""
-    ended = inspect.attempts_of(session, task.id)
+    ended = tasks.attempts_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
-    twins = lookback.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
+    twins = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
     fields = summary(task.payload)
     job_class = _class_of(task)
     return JobView(
@@ -115,7 +116,7 @@ def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
         reasons=why_it_waits(session, task, strip.now),
         life=life_of(task, ended, strip.now),
         twins=task_rows(session, [twin for twin in twins if twin.id != task.id], strip.now),
-        twins_reach=lookback.REACH_OF_ENDED,
+        twins_reach=find_by_payload.REACH_OF_ENDED,
         trail=show_trail(session, task.id, strip.now),
         endpoint=job_class.endpoint if job_class else None,
         again_waits=bool(job_class and job_class.uniq and task.uniq_hash and task.state in ACTIVE),

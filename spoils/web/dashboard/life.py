@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from spoils.job.outcome import Ending
 from spoils.models import WAITING, Attempt, Task, TaskState
-from spoils.outcome import Ending
-from spoils.queue.run_times import finished_ms, running_ms
+from spoils.reports.run_times import finished_ms, running_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.chart import Mark
 

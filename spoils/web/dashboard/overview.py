@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from spoils.job.registry import registry
 from spoils.models import WAITING, PauseKind
-from spoils.queue import ahead, charts, inspect, pauses
-from spoils.queue.charts import Sums
+from spoils.queue import pauses
+from spoils.reports import charts, upcoming
+from spoils.reports.charts import Sums
+from spoils.reports.schedules import all_schedules
 from spoils.web.dashboard import formats, throughput
 from spoils.web.dashboard.coming import Coming, coming
 from spoils.web.dashboard.cron_words import describe
@@ -70,7 +72,7 @@ def look_over(
             CHARTS, lambda: charts.ended_by_step(session, since=HOUR.since(now), step=HOUR.step)
         )
     )
-    later = patience.read(NEXT, lambda: ahead.later(session, _waiting_types(strip)))
+    later = patience.read(NEXT, lambda: upcoming.later(session, _waiting_types(strip)))
     releases = throughput.releases_of(session, shown, now) if steps else ()
     figures = _figures(strip, day or {}, hour or {}, later or [])
     untouched = not strip.uncounted and not strip.total and not day and not steps
@@ -97,23 +99,23 @@ def _waiting_types(strip: Strip) -> list[str]:
     return sorted((name for name in waiting if waiting[name]), key=lambda name: -waiting[name])[:MOST_TYPES]
 
 
-def _coming(session: Session, strip: Strip, later: list[ahead.Later], figures: Figures) -> Coming:
+def _coming(session: Session, strip: Strip, later: list[upcoming.Later], figures: Figures) -> Coming:
     paused = pauses.paused(session.connection(), PauseKind.SCHEDULE)
     known = {job_class.__name__: job_class.cron for job_class in registry}
     # A schedule of before the class was changed has no ticks any more.
-    schedules = [each for each in inspect.schedules(session) if known.get(each.job) == each.cron]
+    schedules = [each for each in all_schedules(session) if known.get(each.job) == each.cron]
     cut = any(figures.is_cut(name) for name in figures.later)
     return coming(schedules, paused, later, strip.now, at_most=figures.most_later if cut else None)
 
 
 def _figures(
-    strip: Strip, day: Mapping[str, Sums], hour: throughput.Steps, later: list[ahead.Later]
+    strip: Strip, day: Mapping[str, Sums], hour: throughput.Steps, later: list[upcoming.Later]
 ) -> Figures:
     of_type: dict[str, int] = {}
     for each in later:
         of_type[each.task_type] = of_type.get(each.task_type, 0) + each.count
     return Figures(
-        day, hour, of_type, HOUR.moments(strip.now), ahead.most_of_each(len(_waiting_types(strip)))
+        day, hour, of_type, HOUR.moments(strip.now), upcoming.most_of_each(len(_waiting_types(strip)))
     )
 
 

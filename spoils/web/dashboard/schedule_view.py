@@ -8,14 +8,15 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from spoils.config import current_settings
-from spoils.cron import Cron, CronError
 from spoils.job import Job
+from spoils.job.cron import Cron, CronError
 from spoils.job.registry import registry
 from spoils.models import Pause, PauseKind, Schedule, Task, Tick, TickEnding
-from spoils.queue import inspect, pauses
-from spoils.queue.brief import tasks_by_id
-from spoils.queue.run_times import last_ran_ms
+from spoils.queue import pauses
 from spoils.queue.ticks import PAUSED
+from spoils.reports.brief_tasks import tasks_by_id
+from spoils.reports.run_times import last_ran_ms
+from spoils.reports.schedules import all_schedules, last_ticks, troubled_ticks
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.cron_words import describe
 from spoils.web.dashboard.states import VIEWS, StateView
@@ -80,7 +81,7 @@ class Schedules:
 
 def show_schedules(session: Session, strip: Strip) -> Schedules:
     """The page: every class that has a cron here, and what workers of other releases have run within a day."""
-    stored = list(inspect.schedules(session))
+    stored = list(all_schedules(session))
     own = [(job_class, _cron(job_class)) for job_class in registry if job_class.cron is not None]
     by_key = {(each.job, each.cron, each.zone): each for each in stored}
     paused = pauses.paused(session.connection(), PauseKind.SCHEDULE)
@@ -88,8 +89,8 @@ def show_schedules(session: Session, strip: Strip) -> Schedules:
     others = [
         each for key, each in by_key.items() if key not in keys and strip.now - each.seen_at < SEEN_LATELY
     ]
-    ticks = {each.id: inspect.last_ticks(session, each.id) for each in stored}
-    troubled = inspect.troubled_ticks(session, late_seconds=LATE_SECONDS)
+    ticks = {each.id: last_ticks(session, each.id) for each in stored}
+    troubled = troubled_ticks(session, late_seconds=LATE_SECONDS)
     ids = [tick.task_id for of in (*ticks.values(), troubled) for tick in of if tick.task_id]
     tasks = tasks_by_id(session, ids)
     rows: list[_Named] = [

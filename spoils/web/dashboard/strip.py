@@ -8,7 +8,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spoils.models import WAITING, Minute, Pause, PauseKind, TaskState
-from spoils.queue import counts, inspect, pauses
+from spoils.queue import counts, pauses, tasks
+from spoils.reports.backlog import oldest_waiting
+from spoils.reports.workers import live_workers
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.health import LEFT_OUT, Health, Seen, judge
 from spoils.web.dashboard.patience import Patience
@@ -66,14 +68,14 @@ class Strip:
 def look(session: Session) -> Strip:
     """Look at the queue as it is now: a few statements, each of which costs the same at any size of the table."""
     connection = session.connection()
-    now = inspect.server_now(connection)
+    now = tasks.server_now(connection)
     patience = Patience(session)
     by_type = patience.read(COUNTS, lambda: counts.count_tasks(session.connection())) or {}
     waiting = {name: sum(of[state] for state in WAITING) for name, of in by_type.items()}
     waits = [name for name, number in waiting.items() if number > 0]
-    oldest = patience.read(OLDEST, lambda: inspect.oldest_waiting(session, waits)) or []
+    oldest = patience.read(OLDEST, lambda: oldest_waiting(session, waits)) or []
     ended = patience.read(RATE, lambda: _ended_lately(session))
-    workers = inspect.live_workers(session)
+    workers = live_workers(session)
     paused = pauses.paused(session.connection(), PauseKind.TASK_TYPE)
     ages = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest}
     taken = frozenset(name for worker in workers if not worker.draining for name in worker.task_types)

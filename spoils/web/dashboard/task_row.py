@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from spoils.job.registry import registry
 from spoils.models import WAITING, Task, TaskState
-from spoils.queue.run_times import last_ran_ms, running_ms
+from spoils.reports.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.states import VIEWS, StateView
 from spoils.web.dashboard.verbs import Verb, verbs_for

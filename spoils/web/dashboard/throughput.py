@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spoils.models import Worker
-from spoils.queue.charts import Sums
+from spoils.reports.charts import Sums
 from spoils.web.dashboard import chart, formats
 from spoils.web.dashboard.ranges import Range
 

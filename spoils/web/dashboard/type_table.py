@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spoils.models import WAITING, TaskState
-from spoils.queue.charts import Sums
+from spoils.reports.charts import Sums
 from spoils.web.dashboard import chart, formats
 from spoils.web.dashboard.strip import RATE_MINUTES, Strip
 from spoils.web.dashboard.task_row import named

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from spoils.models import WAITING, Task
-from spoils.queue import why
+from spoils.reports import why_waiting
 from spoils.web.dashboard import formats
 
 
@@ -27,10 +27,10 @@ def why_it_waits(session: Session, task: Task, now: datetime) -> tuple[Reason, .
     """The reasons, those that hold first; none for a job that does not wait."""
     if task.state not in WAITING:
         return ()
-    return tuple(in_words(reason, now) for reason in why.find(session, task))
+    return tuple(in_words(reason, now) for reason in why_waiting.find(session, task))
 
 
-def in_words(reason: why.Reason, now: datetime) -> Reason:
+def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
     """A finding as it is told."""
     facts, name = reason.facts, formats.one_line(str(reason.facts.get("task_type", "")))
     match reason.kind:
@@ -74,7 +74,7 @@ def in_words(reason: why.Reason, now: datetime) -> Reason:
             return Reason(reason.holds, reason.kind.replace("_", " ").capitalize() + ".")
 
 
-def _not_due(reason: why.Reason, now: datetime) -> Reason:
+def _not_due(reason: why_waiting.Reason, now: datetime) -> Reason:
     due = formats.moment(reason.facts["due_at"], now)
     waits = ""
     if "attempt" in reason.facts:
@@ -88,13 +88,13 @@ def _not_due(reason: why.Reason, now: datetime) -> Reason:
     return Reason(True, "Not due until", f"in {due.span}.{waits}", due)
 
 
-def _ahead(reason: why.Reason) -> Reason:
+def _ahead(reason: why_waiting.Reason) -> Reason:
     ahead = reason.facts["ahead"]
     number = f"{ahead:,}{'+' if reason.facts['more'] else ''}"
     strong = f"{number} of its type {'is' if ahead == 1 else 'are'} ahead."
     return Reason(True, strong, f"They started to wait before it. {_threads(reason)}".strip())
 
 
-def _threads(reason: why.Reason) -> str:
+def _threads(reason: why_waiting.Reason) -> str:
     threads, busy = reason.facts["threads"], reason.facts["busy"]
     return f"All {threads} threads that take its type are busy." if threads and busy >= threads else ""

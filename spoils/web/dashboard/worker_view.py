@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from spoils.models import WAITING, Task, TaskState, Worker
-from spoils.queue import charts, crew
-from spoils.queue.inspect import LIVE_SECONDS
-from spoils.queue.run_times import running_ms
+from spoils.reports import charts, workers
+from spoils.reports.run_times import running_ms
+from spoils.reports.workers import LIVE_SECONDS
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.patience import Patience
 from spoils.web.dashboard.strip import Strip
@@ -99,12 +99,12 @@ class Crew:
 def show_crew(session: Session, strip: Strip) -> Crew:
     """The page."""
     patience = Patience(session)
-    standing = crew.standing_workers(session)
-    held = patience.read("what runs now", lambda: crew.held_by(session, standing)) or {}
+    standing = workers.standing_workers(session)
+    held = patience.read("what runs now", lambda: workers.held_by(session, standing)) or {}
     day = patience.read("run times", lambda: charts.ended_by_type(session, since=strip.now - DAY)) or {}
     p95 = {name: sums.percentile_ms(0.95) for name, sums in day.items()}
-    gone = crew.gone_workers(session)
-    rescued = patience.read("what was rescued", lambda: crew.rescued_from(session, gone)) or {}
+    gone = workers.gone_workers(session)
+    rescued = patience.read("what was rescued", lambda: workers.rescued_from(session, gone)) or {}
     rows = tuple(_worker(worker, held.get(worker.id, []), p95, strip.now) for worker in standing)
     live = [worker for worker in standing if not _silent(worker, strip.now)]
     return Crew(

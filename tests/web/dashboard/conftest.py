@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from werkzeug.serving import make_server
 
 from spoils.config import Settings
-from spoils.jobs import load as load_jobs
+from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.web.dashboard.pages import Visitor

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from spoils.models import PauseKind
 from spoils.queue import pauses
-from spoils.queue.minutes import bucket
+from spoils.queue.minute_stats import bucket
 from tests.rows import Rows
 
 MARKUP = '"\'><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -21,7 +21,7 @@ TRACEBACK = """Traceback (most recent call last):
     return self.request("GET", url, **kwargs)
   File "/app/.venv/lib/python3.11/site-packages/urllib3/connectionpool.py", line 791, in urlopen
     response = self._make_request(
-spoils.clients.openfoodfacts.Unavailable: 503 from Open Food Facts
+spoils.food.openfoodfacts.Unavailable: 503 from Open Food Facts
 """
 STATES = ("new", "in_progress", "retried", "failed", "finished")
 NOODLES = "0737628064502"

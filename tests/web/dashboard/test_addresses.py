@@ -7,52 +7,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoils.web.dashboard import cursor
+from spoils.web import paging
 from spoils.web.dashboard.limiter import Limiter
 from spoils.web.dashboard.local import local_path
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
 def test_a_place_reads_back_as_itself(moment: datetime, key: UUID) -> None:
-    assert cursor.decode(cursor.encode(moment, key), UUID) == (moment, key)
+    assert paging.decode(paging.encode(moment, key), UUID) == (moment, key)
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.integers(1, 2**31 - 1))
 def test_a_place_in_a_list_of_products_too(moment: datetime, key: int) -> None:
-    assert cursor.decode(cursor.encode(moment, key), int) == (moment, key)
+    assert paging.decode(paging.encode(moment, key), int) == (moment, key)
 
 
 def test_a_place_of_another_list_is_refused() -> None:
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(cursor.encode(datetime.now(UTC), 7), UUID)
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(cursor.encode(datetime.now(UTC), uuid4()), int)
+    with pytest.raises(paging.BadCursor):
+        paging.decode(paging.encode(datetime.now(UTC), 7), UUID)
+    with pytest.raises(paging.BadCursor):
+        paging.decode(paging.encode(datetime.now(UTC), uuid4()), int)
 
 
 @pytest.mark.parametrize("key", [0, -1, 2**31])
 def test_a_number_that_is_no_key_is_refused(key: int) -> None:
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(cursor.encode(datetime.now(UTC), key), int)
+    with pytest.raises(paging.BadCursor):
+        paging.decode(paging.encode(datetime.now(UTC), key), int)
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(cursor.encode(datetime(2026, 1, 1), uuid4()), UUID)  # noqa: DTZ001
+    with pytest.raises(paging.BadCursor):
+        paging.decode(paging.encode(datetime(2026, 1, 1), uuid4()), UUID)  # noqa: DTZ001
 
 
 def test_a_moment_of_an_odd_zone_is_told_in_utc_which_the_database_takes() -> None:
     odd = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))
-    moment, _ = cursor.decode(cursor.encode(odd, uuid4()), UUID)
+    moment, _ = paging.decode(paging.encode(odd, uuid4()), UUID)
     assert (moment, moment.tzinfo) == (odd, UTC)
     last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(cursor.encode(last, uuid4()), UUID)
+    with pytest.raises(paging.BadCursor):
+        paging.decode(paging.encode(last, uuid4()), UUID)
 
 
 @given(st.text(max_size=300))
 def test_any_other_text_is_refused(text: str) -> None:
-    with pytest.raises(cursor.BadCursor):
-        cursor.decode(text, UUID)
+    with pytest.raises(paging.BadCursor):
+        paging.decode(text, UUID)
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?state=failed&type=a%20b", "/jobs/7#x", "/a:b"])

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spoils.cron import Cron
+from spoils.job.cron import Cron
 from spoils.models import Schedule
-from spoils.queue.ahead import STEPS
+from spoils.reports.upcoming import STEPS
 from spoils.web.dashboard import chart
 from spoils.web.dashboard.coming import DAY, STEP, coming
 from tests.web.dashboard.pages import Visitor, words
@@ -61,7 +61,7 @@ def test_a_step_is_a_part_of_the_day() -> None:
 
 
 def test_a_lane_that_is_cut_says_so(admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoils.queue.ahead.MOST", 20)
+    monkeypatch.setattr("spoils.reports.upcoming.MOST", 20)
     for number in range(19):
         scenes.task(task_type="mail", due_in=60 + number)
     note = "Of each type the next 20 jobs are drawn and counted; there may be more."

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, text
 from werkzeug.routing import Rule
 
-from spoils.jobs.cleanup import LOGOUTS_KEPT_DAYS
+from spoils.builtin.cleanup import LOGOUTS_KEPT_DAYS
 from spoils.queue import prune
 from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
 from tests.web.dashboard.pages import Visitor, actions, words

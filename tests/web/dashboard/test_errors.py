@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from spoils.queue import failure_groups
+from spoils.reports import failure_groups
 from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import MARKUP, TRACEBACK, Scenes
 

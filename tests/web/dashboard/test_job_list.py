@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import Engine, text
 
-from spoils.queue import listing
+from spoils.reports import job_list
 from spoils.web import application
 from tests.web.dashboard.conftest import MakeApp
 from tests.web.dashboard.pages import Visitor, actions, links, words
@@ -240,7 +240,7 @@ def test_a_masked_part_of_an_error_is_not_found_by_a_part_of_it(admin: Visitor, 
 def test_words_are_looked_for_a_stretch_at_a_time(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "FAR", 10)
+    monkeypatch.setattr(job_list, "FAR", 10)
     task_id = scenes.task(state="failed", error_message="so rare")
     scenes.connection.execute(
         text(
@@ -265,7 +265,7 @@ MASKED_MATCHES = (
 def test_matches_that_are_masked_are_read_a_few_at_a_time(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_MOST_READS", 2)
+    monkeypatch.setattr(job_list, "_MOST_READS", 2)
     task_id = scenes.task(state="failed", error_message="so rare")
     scenes.connection.execute(text(MASKED_MATCHES))
     path, pages = "/jobs?q=rare", 1

@@ -59,7 +59,7 @@ def test_the_traceback_stands_in_its_box(admin: Visitor, scenes: Scenes) -> None
     page = words(admin.see(f"/jobs/{scenes.full()['failed']}"))
     assert "spoils/jobs/fetch_product.py :41 in run" in page
     assert "2 frames of requests and urllib3, folded" in page
-    assert "spoils.clients.openfoodfacts.Unavailable: 503 from Open Food Facts" in page
+    assert "spoils.food.openfoodfacts.Unavailable: 503 from Open Food Facts" in page
 
 
 def test_an_error_without_a_traceback_is_shown_too(admin: Visitor, scenes: Scenes) -> None:

@@ -92,7 +92,7 @@ def test_what_does_not_drain_says_why(
 def test_where_not_all_that_is_not_due_was_looked_at_a_drain_takes_that_long_at_most(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spoils.queue.ahead.MOST", 20)
+    monkeypatch.setattr("spoils.reports.upcoming.MOST", 20)
     scenes.at_work("mail")
     scenes.ended(10, minutes_ago=2, task_type="mail")
     for number in range(30):

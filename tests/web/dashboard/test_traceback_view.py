@@ -17,7 +17,7 @@ def test_ours_stands_open_and_libraries_are_folded() -> None:
     assert ours.folded == ""
     assert libraries.folded == "2 frames of requests and urllib3, folded"
     assert libraries.frames[0].path == "requests/sessions.py"
-    assert last.words == "spoils.clients.openfoodfacts.Unavailable: 503 from Open Food Facts"
+    assert last.words == "spoils.food.openfoodfacts.Unavailable: 503 from Open Food Facts"
 
 
 def test_a_real_chain_of_errors_keeps_its_words_and_its_order() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from spoils.queue.listing import PAGE
+from spoils.reports.job_list import PAGE
 from spoils.web.api import bounds
 from spoils.web.api.openapi.schemas import ID, NUMBER, STATE, TEXT, Schema, listed, ref
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from spoils.job.outcome import Ending
 from spoils.models import TaskState
-from spoils.outcome import Ending
 
 Schema = dict[str, Any]
 

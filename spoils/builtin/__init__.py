@@ -1,0 +1,1 @@
+"""The queue's own jobs: the nightly cleanup, and actions on many jobs."""

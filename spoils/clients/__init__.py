@@ -1,1 +1,0 @@
-"""The outside world: only these rooms know foreign formats and foreign errors."""

@@ -1,0 +1,107 @@
+"""The pages of products, and the jobs that make one again."""
+
+from typing import NoReturn
+
+from flask import abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from pydantic import ValidationError
+
+from spoils.errors import PayloadError
+from spoils.food.barcode import is_barcode, normalise
+from spoils.food.dashboard.product_view import ANALYSE, FETCH, find_product, list_products, show_product
+from spoils.food.models import Product
+from spoils.job import Job
+from spoils.job.base import sentences
+from spoils.job.registry import registry
+from spoils.models import db
+from spoils.queue import audit
+from spoils.queue.enqueue import TwinVanished, enqueue
+from spoils.web import paging
+from spoils.web.dashboard import access, strip
+from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.flashes import say
+
+NO_PRODUCT = "No product of this barcode has been fetched."
+
+
+@bp.get("/products")
+def products() -> ResponseReturnValue:
+    """What was fetched, the last first."""
+    older, newer = request.args.get("older") or None, request.args.get("newer") or None
+    try:
+        older_than = paging.decode(older, int) if older else None
+        newer_than = paging.decode(newer, int) if newer else None
+    except paging.BadCursor:
+        abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")
+    if older_than and newer_than:
+        abort(400, "A list goes on to older products or to newer ones, not to both.")
+    seen = strip.look(db.session())
+    page = list_products(db.session(), seen.now, older_than, newer_than)
+    return render_template(
+        "products/index.html",
+        strip=seen,
+        products=page,
+        newer=paging.encode(*page.newer) if page.newer else None,
+        older=paging.encode(*page.older) if page.older else None,
+        middle=bool(older_than or newer_than),
+    )
+
+
+@bp.get("/products/<barcode>")
+def product(barcode: str) -> ResponseReturnValue:
+    """One product, under its normalised code."""
+    found = _product(barcode)
+    if found.barcode != barcode:
+        return redirect(url_for("dashboard.product", barcode=found.barcode), 302)
+    seen = strip.look(db.session())
+    return render_template("products/show.html", strip=seen, product=show_product(db.session(), found, seen))
+
+
+@bp.post("/products/<barcode>/fetches")
+def fetch_product(barcode: str) -> ResponseReturnValue:
+    """Enqueue the job that fetches it."""
+    found = _product(barcode)
+    return _enqueue(FETCH, {"barcode": found.barcode}, found.barcode)
+
+
+@bp.post("/products/<barcode>/analyses")
+def analyse_product(barcode: str) -> ResponseReturnValue:
+    """Enqueue the job that analyses its ingredients."""
+    found = _product(barcode)
+    return _enqueue(ANALYSE, {"product_id": found.id}, found.barcode)
+
+
+def _product(barcode: str) -> Product:
+    found = find_product(db.session(), normalise(barcode)) if is_barcode(barcode) else None
+    if found is None:
+        _none()
+    return found
+
+
+def _none() -> NoReturn:
+    abort(404, NO_PRODUCT)
+
+
+def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseReturnValue:
+    try:
+        job = _job(name, fields)
+        enqueued = enqueue(db.session.connection(), job)
+    except ValidationError as exc:
+        say("refused", f"Nothing was enqueued. {sentences(exc)}")
+    except (PayloadError, TwinVanished) as exc:
+        say("refused", f"Nothing was enqueued. {exc}")
+    else:
+        if not enqueued.duplicate:
+            audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
+        db.session.commit()
+        twin = enqueued.duplicate
+        words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
+        say("done", words, enqueued.id, twin=twin)
+    return redirect(url_for("dashboard.product", barcode=barcode), 303)
+
+
+def _job(name: str, fields: dict[str, object]) -> Job:
+    job_class = registry.get(name)
+    if job_class is None:
+        raise PayloadError(f"There is no job class {name} here.")
+    return job_class.model_validate(fields)

@@ -1,0 +1,93 @@
+"""How much of each: what the label says, and an estimate from the order for the rest.
+
+A label lists its ingredients from the most to the least. So each is at most the one before it and
+at least a fair part of what is left; the middle of the two is the estimate, as Open Food Facts does it.
+"""
+
+import re
+from dataclasses import replace
+
+from spoils.food.ingredients.model import Ingredient
+
+_MORE_OR_LESS = r"min(?:imum|imo|destens|\.)?|mind\.|max(?:imum|\.)?|at least|au moins|mindestens|almeno|al menos|less than|moins de|weniger als|unter|meno del|menos de|ca\.?|env\.?|environ|about|circa"
+_PERCENT = re.compile(
+    rf"(?P<about>(?:\b(?:{_MORE_OR_LESS})|[<>≤≥~±])\s?)?(?P<from>[0-9]{{1,3}}(?:[.,][0-9]{{1,4}})?\s?[-–]\s?)?"
+    r"(?P<number>[0-9]{1,3}(?:[.,][0-9]{1,6})?)\s?[%٪％](?P<after>\s?(?:min|max)(?:imum)?\b\.?)?",
+    re.IGNORECASE,
+)
+# Labels round their figures.
+_SLACK = 0.5
+_LEAST = 0.01
+
+
+def take_percent(text: str) -> tuple[str, float | None, bool]:
+    """Split `sugar 12,5 %` into its name, 12.5 and whether the label itself says "about"."""
+    found = _PERCENT.search(text)
+    if not found:
+        return text, None, False
+    share = float(found["number"].replace(",", "."))
+    rest = " ".join(_PERCENT.sub(" ", text).split())
+    about = bool(found["about"] or found["from"] or found["after"])
+    return rest, share if share <= 100 else None, about
+
+
+def estimated(ingredients: tuple[Ingredient, ...], total: float = 100.0) -> tuple[Ingredient, ...]:
+    """Fill in the shares that the label does not tell; where its figures contradict this, none."""
+    shares = _estimate([item.share for item in ingredients], total)
+    result = []
+    for item, share in zip(ingredients, shares, strict=True):
+        if item.share is None and share is not None:
+            item = replace(item, share=max(round(share, 2), _LEAST), share_is_estimate=True)
+        if item.children and item.share is not None:
+            item = replace(item, children=estimated(item.children, item.share))
+        result.append(item)
+    return tuple(result)
+
+
+def _estimate(told: list[float | None], total: float) -> list[float | None]:
+    told_from = _sums([share or 0.0 for share in told])
+    if told_from[0] > total + _SLACK:
+        return told
+    most_of = _most(told, total - told_from[0])
+    most_from, next_told = _sums(most_of), _next_told(told)
+    result: list[float | None] = []
+    left, before = total, total
+    untold = sum(share is None for share in told)
+    for at, share in enumerate(told):
+        if share is None:
+            free = left - told_from[at + 1]
+            most = min(before, most_of[at], free)
+            least = max(free / untold, next_told[at], left - most_from[at + 1])
+            if least > most + _SLACK:
+                return told
+            share = most if untold == 1 else (min(least, most) + most) / 2
+            untold -= 1
+        result.append(share)
+        left, before = left - share, share
+    return result
+
+
+def _most(told: list[float | None], free: float) -> list[float]:
+    """The most that each can be: what is told, or no more than the one before it."""
+    result, before = [], float("inf")
+    for share in told:
+        before = min(before, free) if share is None else share
+        result.append(before)
+    return result
+
+
+def _sums(shares: list[float]) -> list[float]:
+    """For each place the sum from there to the end, and 0 behind the end."""
+    result = [0.0] * (len(shares) + 1)
+    for at in range(len(shares) - 1, -1, -1):
+        result[at] = result[at + 1] + shares[at]
+    return result
+
+
+def _next_told(told: list[float | None]) -> list[float]:
+    """For each place the largest share that is told behind it."""
+    result, following = [0.0] * len(told), 0.0
+    for at in range(len(told) - 1, -1, -1):
+        result[at] = following
+        following = max(following, told[at] or 0.0)
+    return result

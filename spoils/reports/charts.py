@@ -1,0 +1,158 @@
+"""Reading `spoils_minutes` and `spoils_quarters`: what ended when, how, and how long it ran."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Interval, Select, String, bindparam, func, select, union_all
+
+from spoils.job.outcome import Ending
+from spoils.models import DbSession, Minute, Quarter
+from spoils.queue.minute_stats import percentile
+from spoils.queue.quarter_rollups import folded_until, quarter_of
+
+FINISHED = Ending.FINISHED.value
+_SETTLED = tuple(each.value for each in Ending if each not in (Ending.RELEASED, Ending.SNOOZED))
+QUARTER = timedelta(minutes=15)
+
+
+@dataclass(slots=True)
+class Sums:
+    """Attempts that ended: how many finished, how many failed, and their run times."""
+
+    finished: int = 0
+    failed: int = 0
+    ran_ms: int = 0
+    buckets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """How many attempts of either ending lie in each bucket of run time."""
+
+    @property
+    def ended(self) -> int:
+        """Both together."""
+        return self.finished + self.failed
+
+    @property
+    def average_ms(self) -> float | None:
+        """The mean run time; None where nothing ran."""
+        return self.ran_ms / self.ended if self.ended else None
+
+    def percentile_ms(self, share: float) -> float | None:
+        """The run time that `share` of the attempts did not pass."""
+        return percentile(self.buckets, share, self.average_ms)
+
+    def add(self, other: "Sums") -> None:
+        """Add the attempts of another sum."""
+        self.finished += other.finished
+        self.failed += other.failed
+        self.ran_ms += other.ran_ms
+        for number, count in other.buckets.items():
+            self.buckets[number] += count
+
+
+def ended_by_step(
+    session: DbSession, *, since: datetime, step: timedelta, buckets_of: str | None = None
+) -> dict[str, dict[datetime, Sums]]:
+    """By task type and step of time, from `since` on, which must be the beginning of a step.
+
+    Steps below a quarter of an hour are read from the minutes. Of the type `buckets_of` alone run times are read.
+    """
+    found: dict[str, dict[datetime, Sums]] = defaultdict(lambda: defaultdict(Sums))
+    fine, values = step < QUARTER, {"since": since, "step": step, "of": buckets_of}
+    for task_type, at, outcome, count, ran_ms in session.execute(_sums_by_step(fine), values):
+        _add(found[task_type][at], outcome, int(count), int(ran_ms))
+    if buckets_of in found:
+        for at, *held in session.execute(_run_times_by_step(fine), values):
+            found[buckets_of][at].buckets.update(zip(*held, strict=True))
+    return found
+
+
+def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, Sums]:
+    """By task type, with run times, from the quarter of an hour in which `since` lies."""
+    found: dict[str, Sums] = defaultdict(Sums)
+    for task_type, outcome, count, ran_ms in session.execute(_sums_by_type(), {"since": since}):
+        _add(found[task_type], outcome, int(count), int(ran_ms))
+    for task_type, *held in session.execute(_run_times_by_type(), {"since": since}):
+        found[task_type].buckets.update(zip(*held, strict=True))
+    return found
+
+
+_SINCE = bindparam("since", type_=DateTime(timezone=True))
+
+
+# Made once each: to put them together for every page took as long as the database took for them.
+@cache
+def _sums_by_step(fine: bool) -> Select[Any]:
+    read = _sums(_SINCE, fine=fine)
+    by = (read.task_type, _step_of(read.moment), read.outcome)
+    return select(*by, func.sum(read.count), func.sum(read.ran_ms)).group_by(*by)
+
+
+@cache
+def _run_times_by_step(fine: bool) -> Select[Any]:
+    read = _run_times(_SINCE, fine=fine, of=bindparam("of", type_=String))
+    return _histograms(read, _step_of(read.moment))
+
+
+@cache
+def _sums_by_type() -> Select[Any]:
+    read = _sums(select(quarter_of(_SINCE)).scalar_subquery())
+    by = (read.task_type, read.outcome)
+    return select(*by, func.sum(read.count), func.sum(read.ran_ms)).group_by(*by)
+
+
+@cache
+def _run_times_by_type() -> Select[Any]:
+    read = _run_times(select(quarter_of(_SINCE)).scalar_subquery())
+    return _histograms(read, read.task_type)
+
+
+def _step_of(moment: Any) -> Any:
+    return func.date_bin(bindparam("step", type_=Interval), moment, _SINCE)
+
+
+def _histograms(read: Any, by: Any) -> Select[Any]:
+    """For each of `by` its buckets, and how many each holds; a row for each of them would be thousands."""
+    held = func.sum(read.count).cast(BigInteger).label("held")
+    one = select(by.label("by"), read.bucket, held).group_by(by, read.bucket).subquery("one").c
+    return select(one.by, func.array_agg(one.bucket), func.array_agg(one.held)).group_by(one.by)
+
+
+def _sums(since: Any, *, fine: bool = False) -> Any:
+    """What ended when and how: moment, task_type, outcome, count, ran_ms."""
+    return _read(
+        select(Minute.minute.label("moment"), Minute.task_type, Minute.outcome, Minute.count, Minute.ran_ms),
+        select(Quarter.quarter, Quarter.task_type, Quarter.outcome, Quarter.count, Quarter.ran_ms),
+        since,
+        fine=fine,
+    )
+
+
+def _run_times(since: Any, *, fine: bool = False, of: Any = None) -> Any:
+    """How many ran how long: moment, task_type, bucket, count."""
+    minutes = select(Minute.minute.label("moment"), Minute.task_type, Minute.bucket, Minute.count)
+    # Two in one list go through their arrays in step.
+    held = (func.unnest(Quarter.buckets), func.unnest(Quarter.counts))
+    quarters = select(Quarter.quarter, Quarter.task_type, *held)
+    if of is not None:
+        minutes = minutes.where(Minute.task_type == of)
+        quarters = quarters.where(Quarter.task_type == of)
+    return _read(minutes, quarters, since, fine=fine)
+
+
+def _read(minutes: Any, quarters: Any, since: Any, *, fine: bool) -> Any:
+    """The columns of the minutes alone, or of the quarters and the minutes that are not yet in them."""
+    minutes = minutes.where(Minute.minute >= since, Minute.outcome.in_(_SETTLED))
+    if fine:
+        return minutes.subquery("read").c
+    quarters = quarters.where(Quarter.quarter >= since, Quarter.outcome.in_(_SETTLED))
+    return union_all(minutes.where(Minute.minute >= folded_until()), quarters).subquery("read").c
+
+
+def _add(sums: Sums, outcome: str, count: int, ran_ms: int) -> None:
+    sums.ran_ms += ran_ms
+    if outcome == FINISHED:
+        sums.finished += count
+    else:
+        sums.failed += count

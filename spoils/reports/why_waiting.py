@@ -1,0 +1,136 @@
+"""Why a task does not run: what holds it, and what was looked at and does not. Reads; nothing here writes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, tuple_, union_all
+
+from spoils.models import WAITING, DbSession, PauseKind, Task, TaskState, Worker
+from spoils.queue import tasks
+from spoils.queue.claim_scope import SUSPECT_CRASHES
+from spoils.queue.pauses import paused
+from spoils.reports.workers import live_workers
+
+COUNTED_AHEAD = 1_000
+PRIORITIES = range(-2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One finding: whether it holds the task, its kind, and what is known of it (only JSON's values, ids, moments)."""
+
+    kind: str
+    holds: bool
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What every finder sees."""
+
+    session: DbSession
+    task: Task
+    now: datetime
+    workers: Sequence[Worker]
+
+    @property
+    def takers(self) -> list[Worker]:
+        """The live workers that take the task's type."""
+        return [one for one in self.workers if not one.draining and self.task.task_type in one.task_types]
+
+
+def find(session: DbSession, task: Task) -> tuple[Reason, ...]:
+    """The reasons, those that hold first. One that has ended has only its state for a reason; a running one none."""
+    if task.state is TaskState.IN_PROGRESS:
+        return ()
+    if task.state not in WAITING:
+        return (Reason("ended", True, {"state": task.state.value, "at": task.updated_at}),)
+    now = tasks.server_now(session.connection())
+    sight = Sight(session, task, now, live_workers(session))
+    found = [reason for finder in FINDERS if (reason := finder(sight))]
+    if not any(reason.holds for reason in found):
+        found.append(_turn(sight))
+    return tuple(sorted(found, key=lambda reason: not reason.holds))
+
+
+def _due(sight: Sight) -> Reason:
+    holds = sight.task.scheduled_at > sight.now
+    facts: dict[str, Any] = {"due_at": sight.task.scheduled_at}
+    last = next(iter(tasks.attempts_of(sight.session, sight.task.id, 1)), None)
+    if holds and sight.task.state is TaskState.RETRIED and last is not None and last.delay_ms is not None:
+        facts |= {"attempt": last.attempt, "outcome": last.outcome, "delay_ms": last.delay_ms}
+    return Reason("not_due" if holds else "due", holds, facts)
+
+
+def _pause(sight: Sight) -> Reason | None:
+    pause = paused(sight.session.connection(), PauseKind.TASK_TYPE).get(sight.task.task_type)
+    if pause is None:
+        return None
+    facts = {"task_type": pause.name, "paused_by": pause.paused_by, "paused_at": pause.paused_at}
+    return Reason("paused", True, facts)
+
+
+def _worker(sight: Sight) -> Reason:
+    task_type = sight.task.task_type
+    if not sight.workers:
+        return Reason("no_worker", True, {})
+    if not sight.takers:
+        return Reason("no_taker", True, {"task_type": task_type})
+    return Reason("taken", False, {"task_type": task_type, "workers": len(sight.takers)})
+
+
+def _twin(sight: Sight) -> Reason | None:
+    """Only beside Rust workers may an equal unique task come to wait while one runs."""
+    twin = tasks.active_twin(sight.session, sight.task)
+    if twin is None or twin.state is not TaskState.IN_PROGRESS:
+        return None
+    return Reason("twin_runs", True, {"task_id": twin.id})
+
+
+def _suspect(sight: Sight) -> Reason | None:
+    if sight.task.crashes < SUSPECT_CRASHES:
+        return None
+    return Reason("suspect", True, {"crashes": sight.task.crashes})
+
+
+Finder = Callable[[Sight], Reason | None]
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _twin, _suspect)
+"""Each looks at one thing. What is new that may hold a task is one more of them."""
+
+
+def _turn(sight: Sight) -> Reason:
+    ahead = _ahead(sight)
+    threads = sum(one.threads for one in sight.takers)
+    busy = sum(one.running for one in sight.takers)
+    return Reason(
+        "ahead" if ahead else "next",
+        True,
+        {
+            "ahead": min(ahead, COUNTED_AHEAD),
+            "more": ahead > COUNTED_AHEAD,
+            "threads": threads,
+            "busy": min(busy, threads),
+        },
+    )
+
+
+def _ahead(sight: Sight) -> int:
+    """How many are due and go first, counted up to one more than `COUNTED_AHEAD`: a probe of the index a priority."""
+    task = sight.task
+    probes = []
+    for priority in PRIORITIES:
+        if priority < task.priority:
+            continue
+        probe = select(Task.id).where(
+            Task.task_type == task.task_type,
+            Task.state.in_(WAITING),
+            Task.priority == priority,
+            Task.scheduled_at <= func.now(),
+        )
+        if priority == task.priority:
+            probe = probe.where(tuple_(Task.scheduled_at, Task.id) < tuple_(task.scheduled_at, task.id))
+        probes.append(probe.limit(COUNTED_AHEAD + 1).subquery().select())
+    few = union_all(*probes).limit(COUNTED_AHEAD + 1).subquery()
+    return sight.session.scalar(select(func.count()).select_from(few)) or 0

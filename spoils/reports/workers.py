@@ -1,0 +1,84 @@
+"""Who works, on what, and who is gone."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, func, select, true
+from sqlalchemy.orm import aliased
+
+from spoils.job.outcome import Ending
+from spoils.models import Attempt, DbSession, Task, TaskState, Worker
+from spoils.reports.brief_tasks import brief_tasks
+
+LIVE_SECONDS = 30.0
+MOST_RUNNING = 200
+"""So many tasks of each worker are read: it has no more threads."""
+
+
+def live_workers(session: DbSession) -> Sequence[Worker]:
+    """Workers whose row is not ended and that beat within the last 30 s, oldest first."""
+    recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LIVE_SECONDS)
+    statement = (
+        select(Worker).where(Worker.ended_at.is_(None), Worker.beat_at > recent).order_by(Worker.started_at)
+    )
+    return session.scalars(statement).all()
+
+
+def standing_workers(session: DbSession) -> Sequence[Worker]:
+    """Workers whose row is not ended, silent ones too, the oldest first."""
+    return session.scalars(select(Worker).where(Worker.ended_at.is_(None)).order_by(Worker.started_at)).all()
+
+
+def gone_workers(session: DbSession, *, hours: int = 24, limit: int = 20) -> Sequence[Worker]:
+    """Workers that ended within so many hours, the last one first."""
+    since = func.now() - func.make_interval(0, 0, 0, 0, hours)
+    statement = select(Worker).where(Worker.ended_at > since).order_by(Worker.ended_at.desc()).limit(limit)
+    return session.scalars(statement).all()
+
+
+_wanted = (
+    func.unnest(bindparam("workers", type_=ARRAY(Uuid)))
+    .table_valued("worker_id", name="wanted")
+    .render_derived()
+)
+_held = (
+    select(Task)
+    .where(Task.claimed_by == _wanted.c.worker_id, Task.state == TaskState.IN_PROGRESS)
+    .order_by(Task.claimed_at)
+    .limit(MOST_RUNNING)
+    .correlate(_wanted)
+    .lateral("held")
+)
+_Held = aliased(Task, _held)
+_RUNNING = select(_Held).select_from(_wanted.join(_held, true()))
+
+
+def held_by(session: DbSession, workers: Sequence[Worker]) -> Mapping[UUID, list[Task]]:
+    """What each of these workers has claimed and not settled, what it has held longest first."""
+    found: dict[UUID, list[Task]] = defaultdict(list)
+    for task in brief_tasks(session, _RUNNING.params(workers=[worker.id for worker in workers]), _Held):
+        if task.claimed_by is not None:
+            found[task.claimed_by].append(task)
+    return found
+
+
+def rescued_from(session: DbSession, workers: Sequence[Worker]) -> Mapping[UUID, int]:
+    """How many tasks of each of these ended workers were rescued within a minute of its end."""
+    ends = [worker.ended_at for worker in workers if worker.ended_at is not None]
+    if not ends:
+        return {}
+    minute = func.make_interval(0, 0, 0, 0, 0, 1)
+    crashed = (
+        select(func.count())
+        .where(
+            Attempt.ended_at >= Worker.ended_at - minute,
+            Attempt.ended_at <= Worker.ended_at + minute,
+            Attempt.worker_id == Worker.id,
+            Attempt.outcome == Ending.CRASHED.value,
+        )
+        .correlate(Worker)
+        .scalar_subquery()
+    )
+    statement = select(Worker.id, crashed).where(Worker.id.in_([worker.id for worker in workers]))
+    return {row[0]: row[1] for row in session.execute(statement)}

@@ -1,0 +1,256 @@
+"""Cron expressions: what is refused, which slots they have, and the two days a year on which the clock moves."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spoils.job.cron import Cron, CronError
+
+BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
+# Cairo's clock moves at midnight, Lord Howe's by half an hour, Kathmandu's and Casablanca's as they please.
+ZONES = st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE, "Africa/Cairo", "Asia/Kathmandu", "UTC"])
+# Around the days on which the clocks of these zones move, and around none.
+MOMENTS = st.sampled_from(
+    [(2024, 3, 9), (2024, 3, 30), (2024, 4, 6), (2024, 4, 25), (2024, 7, 1), (2024, 10, 5), (2024, 10, 26),
+     (2024, 10, 31), (2024, 11, 2), (2023, 12, 31), (2024, 2, 28)]
+).flatmap(
+    lambda day: st.integers(0, 36 * 3600).map(lambda s: datetime(*day, tzinfo=UTC) + timedelta(seconds=s))
+)  # fmt: skip
+
+
+def some_of(low: int, high: int) -> st.SearchStrategy[frozenset[int]]:
+    return st.frozensets(st.integers(low, high), min_size=1, max_size=4)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An expression as sets of numbers; None is a star."""
+
+    minutes: frozenset[int] | None
+    hours: frozenset[int] | None
+    days: frozenset[int] | None
+    months: frozenset[int] | None
+    weekdays: frozenset[int] | None
+    seconds: frozenset[int] | None = None  # None: five fields
+
+    def __str__(self) -> str:
+        five = (self.minutes, self.hours, self.days, self.months, self.weekdays)
+        six = five if self.seconds is None else (self.seconds, *five)
+        return " ".join("*" if one is None else ",".join(map(str, sorted(one))) for one in six)
+
+    def fits(self, wall: datetime) -> bool:
+        of_month = self.days is None or wall.day in self.days
+        of_week = self.weekdays is None or wall.isoweekday() % 7 in self.weekdays
+        either = self.days is not None and self.weekdays is not None
+        return (
+            wall.second in (self.seconds or {0})
+            and (self.minutes is None or wall.minute in self.minutes)
+            and (self.hours is None or wall.hour in self.hours)
+            and (self.months is None or wall.month in self.months)
+            and ((of_month or of_week) if either else (of_month and of_week))
+        )
+
+
+FIELDS = st.builds(
+    Fields,
+    minutes=st.none() | some_of(0, 59),
+    hours=st.none() | some_of(0, 23) | some_of(0, 4),
+    days=st.none() | some_of(1, 31),
+    months=st.none() | some_of(1, 12),
+    weekdays=st.none() | some_of(0, 6),
+    seconds=st.none() | some_of(0, 59),
+)
+FOLLOWS_TIME = FIELDS.filter(lambda f: f.seconds is not None or f.minutes is None or f.hours is None)
+FIXED = st.builds(Fields, some_of(0, 59), some_of(0, 23) | some_of(0, 4), st.none(), st.none(), st.none())
+
+
+def local(moments: list[datetime], zone: str) -> list[str]:
+    return [moment.astimezone(ZoneInfo(zone)).strftime("%H:%M:%S%z") for moment in moments]
+
+
+def day_of(cron: Cron, year: int, month: int, day: int) -> list[str]:
+    """The slots from midnight to six of a local day, as local times."""
+    zone = ZoneInfo(cron.zone)
+    begin = datetime(year, month, day, tzinfo=zone) - timedelta(seconds=1)
+    return local(list(cron.due_between(begin, datetime(year, month, day, 6, tzinfo=zone))), cron.zone)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "", " ", "*", "* * * *", "* * * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *",
+        "* * * * 8", "-1 * * * *", "5-1 * * * *", "*/0 * * * *", "*/ * * * *", "a * * * *", "1.5 * * * *", "² * * * *",
+        "٣ * * * *", "\0 * * * *", "* * * * L", "@daily", "* * * * MOON", "0 0 30 2 *", "0 0 31 4 *", "60 * * * * *",
+        "9" * 5000 + " * * * *", "* * * * */" + "9" * 5000,
+    ],
+)  # fmt: skip
+def test_what_is_no_expression_is_refused_with_a_sentence(expression: str) -> None:
+    with pytest.raises(CronError, match="is no cron expression"):
+        Cron(expression)
+
+
+def test_an_expression_that_never_comes_due_is_refused() -> None:
+    with pytest.raises(CronError, match="never comes due"):
+        Cron("0 0 */30 * 1#2")  # the 1st or 31st, where that is the second Monday of the month
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Europe", "Mars/Olympus", "../UTC", "/etc/passwd", "UTC\n", "\0", "\ud800"]
+)
+def test_a_zone_that_is_none_is_refused_with_a_sentence(zone: str) -> None:
+    with pytest.raises(CronError, match="There is no time zone"):
+        Cron("0 0 * * *", zone)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(max_size=30)
+    | st.lists(st.text("0123456789*/-,#LW²٣", max_size=5), min_size=5, max_size=6).map(" ".join)
+)
+def test_any_text_is_an_expression_or_a_cron_error(text: str) -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    try:
+        cron = Cron(text, BERLIN)
+    except CronError:
+        return
+    assert cron.next_after(moment) > moment
+
+
+def test_the_guide_s_expression_comes_at_two_each_night() -> None:
+    cron = Cron("0 2 * * *")
+    assert cron.upcoming(datetime(2024, 5, 1, 2, tzinfo=UTC), 2) == [
+        datetime(2024, 5, 2, 2, tzinfo=UTC),
+        datetime(2024, 5, 3, 2, tzinfo=UTC),
+    ]
+    assert "02:00" in cron.explain()
+
+
+def test_six_fields_begin_with_the_seconds() -> None:
+    cron = Cron("*/20 30 4 * * *")
+    assert local(cron.upcoming(datetime(2024, 5, 1, tzinfo=UTC), 4), "UTC") == [
+        "04:30:00+0000",
+        "04:30:20+0000",
+        "04:30:40+0000",
+        "04:30:00+0000",
+    ]
+
+
+def test_slots_come_out_in_utc_and_after_fractions_of_a_second() -> None:
+    cron = Cron("* * * * * *", BERLIN)
+    slot = cron.next_after(datetime(2024, 5, 1, 12, 0, 0, 999_999, tzinfo=ZoneInfo(NEW_YORK)))
+    assert slot == datetime(2024, 5, 1, 16, 0, 1, tzinfo=UTC)
+    assert slot.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "expression", "slots"),
+    [
+        # Spring: what stands at a fixed time in the gap runs right after it.
+        (BERLIN, (2024, 3, 31), "30 2 * * *", ["03:00:00+0200"]),
+        (BERLIN, (2024, 3, 31), "15,45 1,2 * * *", ["01:15:00+0100", "01:45:00+0100", "03:00:00+0200"]),
+        (BERLIN, (2024, 3, 31), "0 * * * *", ["00:00:00+0100", "01:00:00+0100", "03:00:00+0200", "04:00:00+0200",
+                                             "05:00:00+0200", "06:00:00+0200"]),
+        (BERLIN, (2024, 3, 31), "0 30 2 * * *", []),
+        (NEW_YORK, (2024, 3, 10), "0 2 * * *", ["03:00:00-0400"]),
+        (NEW_YORK, (2024, 3, 10), "30 */2 * * *", ["00:30:00-0500", "04:30:00-0400"]),
+        (LORD_HOWE, (2024, 10, 6), "15 2 * * *", ["02:30:00+1100"]),
+        (LORD_HOWE, (2024, 10, 6), "0 0/2 * * *", ["00:00:00+1030", "02:30:00+1100", "04:00:00+1100", "06:00:00+1100"]),
+        # Autumn: what stands at a fixed time in the hour that comes twice runs once.
+        (BERLIN, (2024, 10, 27), "30 2 * * *", ["02:30:00+0200"]),
+        (BERLIN, (2024, 10, 27), "15,45 2 * * *", ["02:15:00+0200", "02:45:00+0200"]),
+        (BERLIN, (2024, 10, 27), "30 * * * *", ["00:30:00+0200", "01:30:00+0200", "02:30:00+0200", "02:30:00+0100",
+                                              "03:30:00+0100", "04:30:00+0100", "05:30:00+0100"]),
+        (BERLIN, (2024, 10, 27), "0 30 2 * * *", ["02:30:00+0200", "02:30:00+0100"]),
+        (NEW_YORK, (2024, 11, 3), "30 1 * * *", ["01:30:00-0400"]),
+        (NEW_YORK, (2024, 11, 3), "*/30 1 * * *", ["01:00:00-0400", "01:30:00-0400", "01:00:00-0500", "01:30:00-0500"]),
+        (LORD_HOWE, (2024, 4, 7), "45 1 * * *", ["01:45:00+1100"]),
+        (LORD_HOWE, (2024, 4, 7), "45 * * * *", ["00:45:00+1100", "01:45:00+1100", "01:45:00+1030", "02:45:00+1030",
+                                               "03:45:00+1030", "04:45:00+1030", "05:45:00+1030"]),
+        (LORD_HOWE, (2024, 4, 7), "15 */2 * * *", ["00:15:00+1100", "02:15:00+1030", "04:15:00+1030"]),
+    ],
+)  # fmt: skip
+def test_daylight_saving(zone: str, day: tuple[int, int, int], expression: str, slots: list[str]) -> None:
+    assert day_of(Cron(expression, zone), *day) == slots
+
+
+@settings(max_examples=200, deadline=None)
+@given(FIELDS, ZONES, MOMENTS, st.integers(0, 999_999))
+def test_the_next_slot_is_later(fields: Fields, zone: str, moment: datetime, fraction: int) -> None:
+    moment = moment.replace(microsecond=fraction)
+    try:
+        cron = Cron(str(fields), zone)
+    except CronError:
+        return  # the 30th of February
+    assert cron.next_after(moment) > moment
+    slots = cron.upcoming(moment, 5)
+    assert slots == sorted(set(slots))
+
+
+@settings(max_examples=100, deadline=None)
+@given(FOLLOWS_TIME, ZONES, MOMENTS)
+def test_what_follows_elapsed_time_has_each_moment_whose_local_time_fits(
+    fields: Fields, zone: str, begin: datetime
+) -> None:
+    hours = 12 if fields.seconds is None else 3
+    end, step = begin + timedelta(hours=hours), timedelta(seconds=60 if fields.seconds is None else 1)
+    try:
+        cron = Cron(str(fields), zone)
+    except CronError:
+        return
+    expected, moment = [], begin.replace(second=0)
+    while moment <= end:
+        if moment > begin and fields.fits(moment.astimezone(ZoneInfo(zone))):
+            expected.append(moment)
+        moment += step
+    assert list(cron.due_between(begin, end)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(FIXED, ZONES, MOMENTS)
+def test_what_stands_at_a_fixed_time_has_each_local_time_once(
+    fields: Fields, zone: str, begin: datetime
+) -> None:
+    end = begin + timedelta(hours=30)
+    walls = [
+        begin.replace(hour=0, minute=0, second=0, tzinfo=None) + timedelta(days=day, minutes=minute)
+        for day in range(-2, 4)
+        for minute in range(24 * 60)
+    ]
+    found = {_moment_of(wall, ZoneInfo(zone)) for wall in walls if fields.fits(wall)}
+    expected = sorted(moment for moment in found if begin < moment <= end)
+    assert list(Cron(str(fields), zone).due_between(begin, end)) == expected
+
+
+def _moment_of(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The first moment at which a clock on the wall shows this or, where it skips it, the first that it shows after."""
+    while (moment := wall.replace(tzinfo=zone).astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != wall:
+        wall += timedelta(minutes=1)
+    return moment
+
+
+@settings(max_examples=200, deadline=None)
+@given(FIELDS, ZONES, MOMENTS, st.lists(st.integers(0, 8 * 3600), max_size=4))
+def test_slots_are_neither_repeated_nor_skipped_where_a_span_is_split(
+    fields: Fields, zone: str, begin: datetime, cuts: list[int]
+) -> None:
+    try:
+        cron = Cron(str(fields), zone)
+    except CronError:
+        return
+    end = begin + timedelta(hours=8)
+    edges = [begin, *(begin + timedelta(seconds=cut) for cut in sorted(cuts)), end]
+    parts = [slot for a, b in pairwise(edges) for slot in cron.due_between(a, b)]
+    assert parts == list(cron.due_between(begin, end))
+
+
+def test_a_rare_slot_is_found_soon() -> None:
+    began = time.monotonic()
+    # A Monday that is the fifth of a February comes every 28 years.
+    assert Cron("*/5 3 * 2 1#5", LORD_HOWE).next_after(datetime(2024, 1, 1, tzinfo=UTC)).year == 2044
+    assert time.monotonic() - began < 2

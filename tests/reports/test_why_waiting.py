@@ -1,0 +1,121 @@
+"""Why a task does not run: each thing that can hold it, and how far it counts."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from spoils.models import PauseKind, Task
+from spoils.queue import pauses
+from spoils.reports import why_waiting
+from tests.rows import Rows
+
+
+@pytest.fixture
+def ask(engine: Engine, rows: Rows) -> Any:
+    def find(task_id: UUID) -> list[tuple[str, bool]]:
+        with Session(engine) as session:
+            task = session.get(Task, task_id)
+            assert task is not None
+            return [(one.kind, one.holds) for one in why_waiting.find(session, task)]
+
+    return find
+
+
+def facts(engine: Engine, task_id: UUID, kind: str) -> dict[str, Any]:
+    with Session(engine) as session:
+        task = session.get(Task, task_id)
+        assert task is not None
+        return next(one.facts for one in why_waiting.find(session, task) if one.kind == kind)
+
+
+def test_what_does_not_wait_says_only_so(ask: Any, rows: Rows) -> None:
+    assert ask(rows.task(state="in_progress")) == []
+    for state in ("failed", "finished"):
+        assert ask(rows.task(state=state)) == [("ended", True)]
+
+
+def test_its_time_and_its_worker_are_told_apart(ask: Any, rows: Rows) -> None:
+    task_id = rows.task(due_in=60)
+    assert ask(task_id) == [("not_due", True), ("no_worker", True)]
+    worker_id = rows.worker()
+    assert ask(task_id) == [("not_due", True), ("taken", False)]
+    rows.connection.execute(text("UPDATE spoils_workers SET draining = true"))
+    assert ask(rows.task()) == [("no_taker", True), ("due", False)]
+    rows.connection.execute(text("UPDATE spoils_workers SET draining = false, task_types = '{other}'"))
+    assert ask(rows.task()) == [("no_taker", True), ("due", False)]
+    assert worker_id
+
+
+def test_a_pause_of_its_type_holds_it(engine: Engine, ask: Any, rows: Rows) -> None:
+    task_id = rows.task()
+    pauses.pause(rows.connection, PauseKind.TASK_TYPE, "other", by="admin")
+    assert "paused" not in dict(ask(task_id))
+    pauses.pause(rows.connection, PauseKind.TASK_TYPE, "sample", by="admin")
+    assert dict(ask(task_id))["paused"] is True
+    assert facts(engine, task_id, "paused")["paused_by"] == "admin"
+
+
+def test_a_retry_tells_of_the_attempt_before_it(engine: Engine, rows: Rows) -> None:
+    task_id = rows.task(state="retried", due_in=60, retries=1)
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, delay_ms) "
+            "VALUES (:id, 3, 'sample', 'timed_out', now(), 60000)"
+        ),
+        {"id": task_id},
+    )
+    told = facts(engine, task_id, "not_due")
+    assert (told["attempt"], told["outcome"], told["delay_ms"]) == (3, "timed_out", 60_000)
+
+
+def test_a_suspect_waits_to_be_alone(ask: Any, rows: Rows) -> None:
+    rows.worker()
+    assert ("suspect", True) in ask(rows.task(crashes=2))
+    assert ("suspect", True) not in ask(rows.task(crashes=1))
+
+
+def test_beside_rust_workers_a_twin_that_runs_is_named(engine: Engine, rows: Rows) -> None:
+    rows.worker()
+    rows.connection.execute(text("DROP INDEX fang_tasks_active_hash_idx"))
+    try:
+        running = rows.task(state="in_progress", uniq_hash="a" * 64)
+        waiting = rows.task(uniq_hash="a" * 64)
+        assert facts(engine, waiting, "twin_runs") == {"task_id": running}
+    finally:
+        rows.connection.execute(text("DELETE FROM fang_tasks"))
+        rows.connection.execute(
+            text(
+                "CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash) "
+                "WHERE state IN ('new', 'retried', 'in_progress')"
+            )
+        )
+
+
+def test_the_next_one_is_told_so_with_the_threads(engine: Engine, rows: Rows) -> None:
+    rows.worker()
+    rows.connection.execute(text("UPDATE spoils_workers SET running = 5"))
+    task_id = rows.task()
+    assert facts(engine, task_id, "next") == {"ahead": 0, "more": False, "threads": 5, "busy": 5}
+
+
+def test_those_ahead_are_counted_by_priority_then_time_and_only_so_far(engine: Engine, rows: Rows) -> None:
+    rows.worker()
+    task_id = rows.task(due_in=-10)
+    for due_in, priority in ((-20, 0), (-1, 1), (-1, 2), (-5, 0), (60, 2), (-90, -1)):
+        rows.task(due_in=due_in, priority=priority)
+    rows.task(due_in=-90, task_type="other")
+    # What has been done, or runs, is ahead of nobody.
+    for state in ("in_progress", "finished", "failed"):
+        rows.task(due_in=-500, state=state, priority=2)
+    assert facts(engine, task_id, "ahead")["ahead"] == 3
+    rows.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type, scheduled_at) "
+            "SELECT '{}', 'sample', now() - interval '1 hour' FROM generate_series(1, 1200)"
+        )
+    )
+    told = facts(engine, task_id, "ahead")
+    assert (told["ahead"], told["more"]) == (1_000, True)
