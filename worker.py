@@ -1,8 +1,6 @@
 """The worker program: `python worker.py`."""
 
-import sys
-
 from spoils.cli.worker import worker_program
 
 if __name__ == "__main__":
-    sys.exit(worker_program())
+    worker_program()

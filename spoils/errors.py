@@ -27,3 +27,7 @@ class DatabaseAway(SpoilsError):
 
 class UnsuitableDatabase(SpoilsError):
     """The database's encoding or the server's version is not supported."""
+
+
+class ForeignTable(SpoilsError):
+    """A table has the name of one of ours, but belongs to another program."""

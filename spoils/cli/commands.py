@@ -1,13 +1,15 @@
 """`python -m spoils <command>`."""
 
-import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 
+import click
+
+from spoils.cli.branches import branches
+from spoils.cli.command import Group
 from spoils.cli.development import run_development
-from spoils.cli.start import begin, check_worker_settings, guarded, refuse_rest, starting_engine
+from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import serve
 from spoils.config import ROOT, environment_with
 from spoils.database_url import without_password
@@ -20,58 +22,48 @@ from spoils.queue.counts import recount
 from spoils.queue.rescue import rescue_foreign
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a mistake of the caller's ends with a sentence and exit code 2."""
-    parser = argparse.ArgumentParser(prog="spoils", description="A job queue in one PostgreSQL table.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("migrate", help="bring the schema up to this release; adopts fang's own table")
-    commands.add_parser("dev", help="database, web and worker at once, for development on this machine")
-    commands.add_parser("web", help="the web program under gunicorn, as in production")
-    commands.add_parser("worker", help="the worker program, as `python worker.py`")
-    commands.add_parser("check", help="check the settings and the job classes, and start nothing")
-    commands.add_parser("psql", help="open psql on the database; what follows is psql's", add_help=False)
-    adopt = commands.add_parser("adopt", help="take over for good from the system that had the table before")
-    adopt.add_argument(
-        "--no-rust-workers",
-        action="store_true",
-        required=True,
-        help="say that no worker of that system runs any more",
-    )
-    commands.add_parser(
-        "recount", help="correct the counts by type and state, as after a restore of data alone"
-    )
-    chosen, rest = parser.parse_known_args(arguments)
-    if chosen.command != "psql":
-        refuse_rest(parser, rest)
-    actions: dict[str, Callable[[], int]] = {
-        "migrate": _migrate,
-        "dev": run_development,
-        "web": serve,
-        "worker": _worker,
-        "check": _check,
-        "psql": lambda: _psql(rest),
-        "adopt": _adopt,
-        "recount": _recount,
-    }
-    sys.exit(guarded(actions[chosen.command]))
+@click.group(cls=Group)
+def main() -> None:
+    """A job queue in one PostgreSQL table."""
 
 
-def _migrate() -> int:
+@main.command("migrate")
+def run_migrate() -> None:
+    """Bring the schema up to this release; adopts fang's own table."""
     settings = begin()
-    newer = migrate(starting_engine(database_url(settings)), shared_with_fang=settings.shared_with_fang)
+    newer = migrate(
+        starting_engine(database_url(settings)),
+        branches=branches(settings),
+        shared_with_fang=settings.shared_with_fang,
+    )
     if newer is None:
         print("The schema is up to date.")
     else:
         print(f"The schema is newer than this release (revision {newer}): nothing to do.")
-    return 0
 
 
-def _worker() -> int:
+@main.command("dev")
+def run_dev() -> int:
+    """Start the database, web and worker at once, for development on this machine."""
+    return run_development()
+
+
+@main.command("web")
+def run_web() -> None:
+    """Start the web program under gunicorn, as in production."""
+    serve()
+
+
+@main.command("worker")
+def run_worker() -> None:
+    """Start the worker program, as `python worker.py`."""
     # Another program, since what the commands import would stay in the worker's memory.
     os.execv(sys.executable, [sys.executable, str(ROOT / "worker.py")])  # noqa: S606 - no shell is wanted
 
 
-def _check() -> int:
+@main.command("check")
+def run_check() -> None:
+    """Check the settings and the job classes, and start nothing."""
     settings = begin()
     check_worker_settings(settings)
     for job_class in registry:
@@ -80,10 +72,12 @@ def _check() -> int:
     print(
         f"The settings are valid; a worker process holds at most {settings.worker_connections} connections."
     )
-    return 0
 
 
-def _psql(arguments: Sequence[str]) -> int:
+@main.command("psql", add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run_psql(arguments: tuple[str, ...]) -> int:
+    """Open psql on the database; what follows is psql's."""
     settings = begin()
     url, password = without_password(database_url(settings))
     environment = environment_with(PGPASSWORD=password) if password else None
@@ -93,7 +87,15 @@ def _psql(arguments: Sequence[str]) -> int:
         raise SettingError("psql is not on the PATH: install PostgreSQL's client programs.") from exc
 
 
-def _adopt() -> int:
+@main.command("adopt")
+@click.option(
+    "--no-rust-workers",
+    is_flag=True,
+    required=True,
+    help="Confirm that no worker of the other system runs any more.",
+)
+def run_adopt(no_rust_workers: bool) -> None:  # noqa: ARG001 - required is all that it is
+    """Take the table over for good from the system that had it before."""
     settings = begin()
     if settings.shared_with_fang:
         raise SettingError(
@@ -106,10 +108,11 @@ def _adopt() -> int:
         sharing.end(connection)
         given_back = rescue_foreign(connection, timeout_seconds=0)
     print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
-    return 0
 
 
-def _recount() -> int:
+@main.command("recount")
+def run_recount() -> None:
+    """Correct the counts by type and state, as after a restore of data alone."""
     settings = begin()
     engine = starting_engine(database_url(settings))
     check_schema(engine)
@@ -118,4 +121,3 @@ def _recount() -> int:
     for correction in corrections:
         print(correction)
     print(f"Corrected {len(corrections)} counts." if corrections else "The counts were right.")
-    return 0

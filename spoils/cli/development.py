@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from spoils.cli import lifeline
+from spoils.cli.branches import branches
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, starting_engine
 from spoils.cli.web import LOOPBACK
@@ -33,7 +34,7 @@ def run_development() -> int:
     # From here on, so that in no moment a signal ends this process and not what it has started.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, programs.stop)
-    migrate(starting_engine(database_url(settings)))
+    migrate(starting_engine(database_url(settings)), branches=branches(settings))
     return programs.run(files)
 
 

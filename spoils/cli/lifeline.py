@@ -1,18 +1,16 @@
 """How the programs of `bin/dev` end when `bin/dev` does, even where it was killed."""
 
-import argparse
 import os
 import signal
 import sys
 import threading
 from types import FrameType
 
+import click
+
 OPTION = "--lifeline"
-
-
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the descriptor to watch."""
-    parser.add_argument(OPTION, dest="lifeline", type=int, help=argparse.SUPPRESS)
+option = click.option(OPTION, "descriptor", type=int, hidden=True)
+"""The option of a program that names the descriptor to watch."""
 
 
 def watch(descriptor: int) -> None:

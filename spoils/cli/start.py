@@ -1,6 +1,5 @@
 """What every program and command does first, and how it ends where that fails."""
 
-import argparse
 import logging
 import select
 import sys
@@ -13,9 +12,10 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils import log_format
+from spoils.cli.branches import branches
 from spoils.config import NOTIFY_PREFIX, Settings, misspelt
 from spoils.db.engine import make_engine
-from spoils.db.migrate import check_schema, migrate
+from spoils.db.migrate import Branch, check_schema, migrate
 from spoils.db.refusal import is_final
 from spoils.db.url import database_url
 from spoils.errors import DatabaseAway, SettingError, SpoilsError
@@ -40,15 +40,6 @@ def begin(*, development: bool = False) -> Settings:
     load(settings.jobs)
     registry.compares_payloads = settings.development
     return settings
-
-
-def refuse_rest(parser: argparse.ArgumentParser, rest: Sequence[str]) -> None:
-    """End the program with exit code 2 where `rest` holds arguments that `parser` does not know."""
-    if rest:
-        parser.error(
-            f"unrecognized arguments: {' '.join(rest)}. Settings are environment variables, "
-            "as in PORT=8010: see docs/settings.md"
-        )
 
 
 def guarded(program: Callable[[], int]) -> int:
@@ -87,7 +78,7 @@ def ready_url(settings: Settings) -> str:
     url = database_url(settings)
     if settings.database_url is None:
         engine = starting_engine(url)
-        migrate(engine)
+        migrate(engine, branches=branches(settings))
         engine.dispose()
     return url
 
@@ -116,14 +107,14 @@ def check_database(settings: Settings) -> None:
         return  # the embedded one, which is brought up to date on the way
     engine = starting_engine(settings.database_url)
     try:
-        check_schema(engine)
+        check_schema(engine, branches(settings))
     except OperationalError as exc:
         log.warning("The database does not answer yet: %s", _reason(exc), extra={"action": "start"})
     finally:
         engine.dispose()
 
 
-def await_schema(engine: Engine, *, parent: int | None = None) -> None:
+def await_schema(engine: Engine, wanted: Sequence[Branch] = (), *, parent: int | None = None) -> None:
     """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over.
 
     `parent` is a file descriptor that ends when the parent process does: then nobody is left to wait for.
@@ -131,7 +122,7 @@ def await_schema(engine: Engine, *, parent: int | None = None) -> None:
     logged = ""
     while True:
         try:
-            check_schema(engine)
+            check_schema(engine, wanted)
         except OperationalError as exc:
             reason = _reason(exc)
             if reason != logged:

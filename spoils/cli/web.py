@@ -1,16 +1,18 @@
 """The web program."""
 
-import argparse
 import os
 import signal
 import sys
+from typing import NoReturn
 
+import click
 from flask import Flask
 from werkzeug.serving import make_server
 
 from spoils.cli import lifeline
+from spoils.cli.command import Command
 from spoils.cli.port import check_port
-from spoils.cli.start import begin, check_database, guarded, ready_url, refuse_rest
+from spoils.cli.start import begin, check_database, ready_url
 from spoils.config import ROOT, Settings, environment_with
 from spoils.errors import SpoilsError
 from spoils.food import web  # noqa: F401 - adds the pages of products
@@ -30,7 +32,7 @@ def production_app() -> Flask:
         sys.exit(4)
 
 
-def serve() -> int:
+def serve() -> NoReturn:
     """Become gunicorn, once the settings are known to be valid.
 
     Raises SettingError.
@@ -52,23 +54,16 @@ def serve() -> int:
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is wanted
 
 
-def development_app() -> None:
-    """`python app.py`: the application on loopback, its dashboard open without a password."""
-    parser = argparse.ArgumentParser(description="Serves the web program on this machine, for development.")
-    lifeline.add_to(parser)
-    given, rest = parser.parse_known_args()
-    refuse_rest(parser, rest)
-    if given.lifeline is not None:
-        lifeline.watch(given.lifeline)
+@click.command(cls=Command)
+@lifeline.option
+def development_app(descriptor: int | None) -> None:
+    """Serve the web program on this machine, for development: on loopback, its dashboard open without a password."""
+    if descriptor is not None:
+        lifeline.watch(descriptor)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lifeline.leave)
-
-    def program() -> int:
-        settings = begin(development=True)
-        check_port(LOOPBACK, settings.port)
-        check_database(settings)
-        app = create_app(settings, database_url=ready_url(settings))
-        make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()
-        return 0
-
-    sys.exit(guarded(program))
+    settings = begin(development=True)
+    check_port(LOOPBACK, settings.port)
+    check_database(settings)
+    app = create_app(settings, database_url=ready_url(settings))
+    make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()

@@ -1,17 +1,18 @@
 """The worker program. Without the web's modules, which would stay in each worker's memory."""
 
-import argparse
 import logging
 import sys
 
+import click
+
 from spoils.cli import lifeline
+from spoils.cli.branches import branches
+from spoils.cli.command import Command
 from spoils.cli.start import (
     await_schema,
     begin,
     check_worker_settings,
-    guarded,
     ready_url,
-    refuse_rest,
     starting_engine,
 )
 from spoils.job.registry import registry
@@ -20,32 +21,25 @@ from spoils.worker.family import PARENT_OPTION, Family
 from spoils.worker.supervisor import Supervisor
 
 
-def worker_program() -> int:
-    """`python worker.py`: one worker process, or a parent and its children, until told to stop. The exit code."""
-    parser = argparse.ArgumentParser(description="Performs jobs until it is told to stop.")
-    parser.add_argument(PARENT_OPTION, dest="parent", type=int, help=argparse.SUPPRESS)
-    lifeline.add_to(parser)
-    given, rest = parser.parse_known_args()
-    refuse_rest(parser, rest)
-    parent: int | None = given.parent
-    if given.lifeline is not None and parent is None:  # the children of a family end with their own parent
-        lifeline.watch(given.lifeline)
-
-    def program() -> int:
-        settings = begin(development=given.lifeline is not None)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(interrupt_at_line)
-        check_worker_settings(settings)
-        url = ready_url(settings)
-        engine = starting_engine(url)
-        await_schema(engine, parent=parent)
-        engine.dispose()
-        if parent is None and settings.worker_processes > 1:
-            return Family(
-                processes=settings.worker_processes,
-                command=[sys.executable, *sys.argv],
-                shutdown_seconds=settings.shutdown_seconds,
-            ).run()
-        return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()
-
-    return guarded(program)
+@click.command(cls=Command)
+@click.option(PARENT_OPTION, "parent", type=int, hidden=True)
+@lifeline.option
+def worker_program(parent: int | None, descriptor: int | None) -> int:
+    """Perform jobs until told to stop: one worker process, or a parent and its children."""
+    if descriptor is not None and parent is None:  # the children of a family end with their own parent
+        lifeline.watch(descriptor)
+    settings = begin(development=descriptor is not None)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(interrupt_at_line)
+    check_worker_settings(settings)
+    url = ready_url(settings)
+    engine = starting_engine(url)
+    await_schema(engine, branches(settings), parent=parent)
+    engine.dispose()
+    if parent is None and settings.worker_processes > 1:
+        return Family(
+            processes=settings.worker_processes,
+            command=[sys.executable, *sys.argv],
+            shutdown_seconds=settings.shutdown_seconds,
+        ).run()
+    return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()

@@ -1,1 +1,1 @@
-"""The schema, revision by revision."""
+"""The queue's schema, revision by revision."""

@@ -3,6 +3,7 @@
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +65,8 @@ OLDER_CRATE = CRATE.replace("task_type TEXT", "task_type VARCHAR").replace(
     "uniq_hash TEXT", "uniq_hash CHAR(64)"
 )
 OWN_IDS = "CREATE FUNCTION uuid_generate_v4() RETURNS uuid LANGUAGE sql AS 'SELECT gen_random_uuid()'"
+
+OLDER_COMMITS = Path(__file__).with_name("older_commits.sql").read_text()
 
 CRATE_INDEXES = {
     "fang_tasks_state_index",

@@ -4,34 +4,27 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
+from spoils.cli.branches import FOOD
 from spoils.db import sharing
 from spoils.db.engine import make_engine
 from spoils.db.migrate import TableBusy, changing, migrate
-from tests.migrations.test_fresh import schema
+from tests.migrations.catalogs import everything
 from tests.rows import Rows
 
 HASH = "a" * 64
 TRIGGERS = text(
     "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'fang_tasks'::regclass ORDER BY tgname"
 )
-FUNCTIONS = text(
-    "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'spoils%' ORDER BY 1"
-)
-
-
-def everything(connection: Connection) -> tuple[object, ...]:
-    """Tables, triggers and functions."""
-    return schema(connection), connection.scalars(TRIGGERS).all(), connection.scalars(FUNCTIONS).all()
 
 
 @pytest.fixture
 def plain(empty_database_url: str) -> Iterator[Engine]:
     """A table that nobody shares."""
     engine = make_engine(empty_database_url, connections=5, application_name="tests")
-    migrate(engine)
+    migrate(engine, branches=[FOOD])
     yield engine
     engine.dispose()
 
@@ -52,13 +45,10 @@ def test_a_table_that_was_migrated_without_the_setting_is_shared_by_the_next_mig
             assert "spoils_tasks_guarded" in str(connection.scalars(TRIGGERS).all())
             index = connection.scalar(text("SELECT pg_get_indexdef('fang_tasks_active_hash_idx'::regclass)"))
             assert "in_progress" not in str(index)
-
-
-def test_a_migrate_without_the_setting_changes_nothing_of_it(shared: Engine) -> None:
-    with shared.connect() as connection:
-        before = everything(connection)
-    migrate(shared)
-    with shared.connect() as connection:
+            before = everything(connection)
+    # A migrate without the setting changes nothing of it.
+    migrate(plain)
+    with plain.connect() as connection:
         assert everything(connection) == before
 
 
@@ -74,28 +64,20 @@ def test_the_end_of_sharing_leaves_the_table_as_one_that_was_never_shared(
             assert everything(connection) == never_shared
 
 
-def test_from_then_on_a_duplicate_of_what_runs_is_refused(shared: Engine) -> None:
+@pytest.mark.parametrize("other", ["new", "in_progress"])
+def test_of_two_active_duplicates_a_running_one_keeps_the_hash_and_both_run(
+    shared: Engine, other: str
+) -> None:
     with shared.begin() as connection:
         rows = Rows(connection)
-        running = rows.task(state="in_progress", uniq_hash=HASH)
-        waiting = rows.task(uniq_hash=HASH)
-    with shared.begin() as connection:
+        ids = [rows.task(state=state, uniq_hash=HASH) for state in ("in_progress", other)]
         sharing.end(connection)
-    with shared.begin() as connection:
-        rows = Rows(connection)
-        assert (rows.one(running).uniq_hash, rows.one(waiting).uniq_hash) == (HASH, None)
-        assert rows.state(waiting) == "new"
+        hashes = [rows.one(task_id).uniq_hash for task_id in ids]
+        assert Counter(hashes) == {HASH: 1, None: 1}
+        assert other == "in_progress" or hashes[0] == HASH
+        assert [rows.state(task_id) for task_id in ids] == ["in_progress", other]
     with pytest.raises(IntegrityError), shared.begin() as connection:
         Rows(connection).task(uniq_hash=HASH)
-
-
-def test_of_two_running_duplicates_one_keeps_the_hash_and_both_run_on(shared: Engine) -> None:
-    with shared.begin() as connection:
-        rows = Rows(connection)
-        ids = [rows.task(state="in_progress", uniq_hash=HASH) for _ in range(2)]
-        sharing.end(connection)
-        assert Counter(rows.one(task_id).uniq_hash for task_id in ids) == {HASH: 1, None: 1}
-        assert {rows.state(task_id) for task_id in ids} == {"in_progress"}
 
 
 def test_a_table_that_somebody_holds_is_not_waited_for_by_everybody(shared: Engine) -> None:

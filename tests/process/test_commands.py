@@ -146,9 +146,9 @@ def test_a_command_that_there_is_not_is_answered_with_those_there_are(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ending:
-        main(arguments)
+        main(arguments, prog_name="spoils")
     assert ending.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: spoils")
+    assert capsys.readouterr().err.startswith("Usage: spoils")
 
 
 def test_check_tells_every_wrong_setting_at_once() -> None:

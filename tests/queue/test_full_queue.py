@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Connection
 
+from spoils.cli.branches import FOOD
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -32,7 +33,7 @@ def full_url() -> Iterator[str]:
         try:
             url = server.start()
             engine = make_engine(url, connections=1, application_name="tests")
-            migrate(engine)
+            migrate(engine, branches=[FOOD])
             engine.dispose()
             listener = psycopg2.connect(url)
             listener.cursor().execute("LISTEN other")

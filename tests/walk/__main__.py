@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from spoils.cli.branches import FOOD
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -152,7 +153,7 @@ def _programs(upstream_url: str) -> Iterator[str]:
     try:
         database_url = postgres.start()
         engine = make_engine(database_url, connections=1, application_name="walk")
-        migrate(engine)
+        migrate(engine, branches=[FOOD])
         engine.dispose()
         port = free_port()
         environment = {

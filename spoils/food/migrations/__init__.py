@@ -1,0 +1,1 @@
+"""The food service's schema, revision by revision."""
