@@ -22,7 +22,7 @@ from spoils.db import trouble
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.db.trouble import Trouble
-from spoils.food import web  # noqa: F401 - adds the pages of products
+from spoils.food.extension import FOOD
 from spoils.job.discovery import load as load_jobs
 from spoils.job.registry import registry
 from spoils.models import db
@@ -163,7 +163,7 @@ def settings(database_url: str) -> Settings:
 def app(settings: Settings) -> Iterator[Flask]:
     """Build the web application over the test's database; tests of settings build their own."""
     load_jobs()
-    app = create_app(settings)
+    app = create_app(settings, extensions=(FOOD,))
     yield app
     with app.app_context():
         db.session.remove()

@@ -11,11 +11,11 @@ from werkzeug.serving import make_server
 
 from spoils.cli import lifeline
 from spoils.cli.command import Command
+from spoils.cli.extensions import extensions
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, check_database, ready_url
 from spoils.config import ROOT, Settings, environment_with
 from spoils.errors import SpoilsError
-from spoils.food import web  # noqa: F401 - adds the pages of products
 from spoils.web import create_app
 
 LOOPBACK = "127.0.0.1"
@@ -25,7 +25,7 @@ def production_app() -> Flask:
     """The application that `gunicorn app:app` serves."""
     try:
         settings = begin()
-        return create_app(settings, database_url=ready_url(settings))
+        return create_app(settings, database_url=ready_url(settings), extensions=extensions(settings))
     except SpoilsError as exc:
         # gunicorn would print a traceback and start the worker again and again; 4 is its code for "do not".
         print(exc, file=sys.stderr)
@@ -65,5 +65,5 @@ def development_app(descriptor: int | None) -> None:
     settings = begin(development=True)
     check_port(LOOPBACK, settings.port)
     check_database(settings)
-    app = create_app(settings, database_url=ready_url(settings))
+    app = create_app(settings, database_url=ready_url(settings), extensions=extensions(settings))
     make_server(LOOPBACK, settings.port, app, threaded=True).serve_forever()

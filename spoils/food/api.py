@@ -1,4 +1,4 @@
-"""Reading what the jobs made."""
+"""Reads a product through the API."""
 
 from typing import Any
 
@@ -12,8 +12,55 @@ from spoils.food.models import IngredientAnalysis, Product
 from spoils.job.base import field_messages
 from spoils.models import db
 from spoils.web.api import serialize
+from spoils.web.api.openapi.operations import Operation, argument
+from spoils.web.api.openapi.schemas import (
+    ANYTHING,
+    MOMENT,
+    NUMBER,
+    NUMBER_OR_NULL,
+    TEXT,
+    TEXT_OR_NULL,
+    record,
+)
 
 routes = Blueprint("products", __name__, url_prefix="/api/products")
+
+SCHEMAS = {
+    "Product": record(
+        "A product as fetched; `analysis` is null until its ingredients are analysed.",
+        id=NUMBER,
+        barcode=TEXT,
+        name=TEXT_OR_NULL,
+        brands=TEXT_OR_NULL,
+        categories=ANYTHING,
+        quantity=TEXT_OR_NULL,
+        image_url=TEXT_OR_NULL,
+        nutriscore=TEXT_OR_NULL,
+        nova_group=NUMBER_OR_NULL,
+        ecoscore=TEXT_OR_NULL,
+        ingredients_text=TEXT_OR_NULL,
+        allergens=ANYTHING,
+        fetched_at=MOMENT,
+        analysis={"type": ["object", "null"]},
+    )
+}
+OPERATIONS = {
+    ("api.products.show", "GET"): Operation(
+        "Read a product",
+        tag="Products",
+        description="As it was fetched, with the analysis of its ingredients.",
+        arguments=(
+            argument(
+                "barcode",
+                "8 to 14 digits; leading zeros do not matter.",
+                {**TEXT, "pattern": "^[0-9]{8,14}$"},
+                place="path",
+            ),
+        ),
+        answers={200: ("The product.", "Product")},
+        errors=(304, 404),
+    )
+}
 
 _barcode: TypeAdapter[str] = TypeAdapter(Barcode)
 

@@ -152,7 +152,7 @@ class Job(BaseModel):
 
 
 def sentences(error: ValidationError) -> str:
-    """What pydantic found, as one line: `barcode: A barcode has digits only.`"""
+    """What pydantic found, as one line: `user_id: Input should be a valid integer.`"""
     return " ".join(f"{field}: {message}" for field, message in field_messages(error).items())
 
 

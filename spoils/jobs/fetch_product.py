@@ -23,6 +23,8 @@ class FetchProductJob(Job):
     task_type = "fetch_product"
     uniq = True
     max_retries = 3
+    #: Ends a fetch from a server that sends its answer byte by byte: no timeout of a socket does.
+    timeout = 15
     open = True
 
     def backoff(self, attempt: int) -> float:

@@ -7,13 +7,16 @@ from flask import Flask
 from spoils.config import ROOT, Settings
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
-from spoils.web import api, dashboard, errors, headers, proxy, static_files
+from spoils.web import api, dashboard, errors, extension, headers, proxy, static_files
+from spoils.web.extension import Extension
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
 
 
-def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
+def create_app(
+    settings: Settings, *, database_url: str | None = None, extensions: tuple[Extension, ...] = ()
+) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
     app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder=None)
     # A redirect that only folds slashes would answer programs in HTML.
@@ -42,5 +45,6 @@ def create_app(settings: Settings, *, database_url: str | None = None) -> Flask:
     # Before what the dashboard asks.
     proxy.init_app(app)
     dashboard.init_app(app)
+    extension.init_app(app, extensions)
     app.wsgi_app = headers.SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app

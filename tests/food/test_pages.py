@@ -80,17 +80,13 @@ def test_a_product_is_shown_with_what_is_in_it(admin: Visitor, scenes: Scenes) -
     ):
         assert told in page
     assert '<span aria-hidden="true" class="chosen">D</span>' in response.text
-    assert f'aria-label="Barcode {NOODLES}"' in response.text
-    assert len(re.findall(r"<rect x=", response.text)) == 30
 
 
 def test_a_product_of_which_nothing_is_known_is_shown(admin: Visitor, scenes: Scenes) -> None:
-    scenes.product("12345678")  # its check digit is wrong, so it has no bars
-    response = admin.see("/products/12345678")
-    page = words(response)
+    scenes.product("12345678")
+    page = words(admin.see("/products/12345678"))
     assert "Not analysed yet." in page
     assert "Open Food Facts has no text of the label." in page
-    assert "<rect" not in response.text
 
 
 @pytest.mark.parametrize("analysis", [{}, [], "text", {"ingredients": [None, {"share": "much"}]}])

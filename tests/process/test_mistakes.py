@@ -130,7 +130,7 @@ CALLS = [
     (FETCH, GOOD, FORM, 415, "Send the payload as JSON, with Content-Type: application/json."),
     (FETCH, "{'barcode': '737628064502'}", JSON, 400, "The body is not valid JSON: .* double quotes at line 1, .*"),
     (FETCH, '{"barcode": "737628064502"', JSON, 400, "The body is not valid JSON: .* at line 1, column 27."),
-    (FETCH, '["737628064502"]', JSON, 400, 'A JSON object is needed, as in {"barcode": "737628064502"}.'),
+    (FETCH, '["737628064502"]', JSON, 400, 'A JSON object is needed, as in {"user_id": 7}.'),
     (FETCH, "", JSON, 400, "The body is empty; a JSON object is needed."),
     (FETCH, "{}", JSON, 422, "barcode: Field required."),
     (FETCH, '{"barcode": 737628064502}', JSON, 422, 'barcode: A barcode is text in quotes, such as "737628064502".'),

@@ -7,6 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from spoils.config import Settings
+from spoils.food.extension import FOOD
 from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
@@ -29,7 +30,7 @@ def client_with(database_url: str) -> Iterator[MakeClient]:
 
     def make(*, development: bool = False, **environment: str) -> FlaskClient:
         given = {"DATABASE_URL": database_url, **environment}
-        app = create_app(Settings.from_env(given, development=development))
+        app = create_app(Settings.from_env(given, development=development), extensions=(FOOD,))
         apps.append(app)
         return app.test_client()
 

@@ -85,10 +85,10 @@ def document_of(database_url: str, secrets: dict[str, str]) -> str:
         "from spoils.job.discovery import load\n"
         "from spoils.config import Settings\n"
         "from spoils.web import create_app\n"
-        "import spoils.food.web\n"
+        "from spoils.food.extension import FOOD\n"
         "from spoils.web.api.openapi import make_document\n"
         "load()\n"
-        "print(json.dumps(make_document(create_app(Settings.from_env(os.environ)))))\n"
+        "print(json.dumps(make_document(create_app(Settings.from_env(os.environ), extensions=(FOOD,)))))\n"
     )
     made = subprocess.run(
         [sys.executable, "-c", program],

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, defer
 
 from spoils.food.barcode import spellings
 from spoils.food.dashboard.analysis_view import AnalysisView, Printed, printed, tag_name, view_analysis
-from spoils.food.dashboard.barcode_svg import Barcode, draw
 from spoils.food.models import IngredientAnalysis, Product
 from spoils.job.registry import registry
 from spoils.models import Task
@@ -60,7 +59,6 @@ class ProductView:
     barcode: str
     title: str
     subtitle: str
-    bars: Barcode | None
     nutriscore: str
     nova: int | None
     nova_word: str
@@ -119,7 +117,6 @@ def show_product(session: Session, product: Product, strip: Strip) -> ProductVie
         barcode=product.barcode,
         title=product.name or product.barcode,
         subtitle=_subtitle(product),
-        bars=draw(product.barcode),
         nutriscore=product.nutriscore.lower() if product.nutriscore else "",
         nova=product.nova_group,
         nova_word=NOVA.get(product.nova_group or 0, ""),

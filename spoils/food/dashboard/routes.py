@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from flask import abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
@@ -18,13 +18,14 @@ from spoils.queue import audit
 from spoils.queue.enqueue import TwinVanished, enqueue
 from spoils.web import paging
 from spoils.web.dashboard import access, strip
-from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.flashes import say
+
+pages = Blueprint("food", __name__)
 
 NO_PRODUCT = "No product of this barcode has been fetched."
 
 
-@bp.get("/products")
+@pages.get("/products")
 def products() -> ResponseReturnValue:
     """What was fetched, the last first."""
     older, newer = request.args.get("older") or None, request.args.get("newer") or None
@@ -38,7 +39,7 @@ def products() -> ResponseReturnValue:
     seen = strip.look(db.session())
     page = list_products(db.session(), seen.now, older_than, newer_than)
     return render_template(
-        "products/index.html",
+        "food/index.html",
         strip=seen,
         products=page,
         newer=paging.encode(*page.newer) if page.newer else None,
@@ -47,24 +48,24 @@ def products() -> ResponseReturnValue:
     )
 
 
-@bp.get("/products/<barcode>")
+@pages.get("/products/<barcode>")
 def product(barcode: str) -> ResponseReturnValue:
     """One product, under its normalised code."""
     found = _product(barcode)
     if found.barcode != barcode:
-        return redirect(url_for("dashboard.product", barcode=found.barcode), 302)
+        return redirect(url_for("dashboard.food.product", barcode=found.barcode), 302)
     seen = strip.look(db.session())
-    return render_template("products/show.html", strip=seen, product=show_product(db.session(), found, seen))
+    return render_template("food/show.html", strip=seen, product=show_product(db.session(), found, seen))
 
 
-@bp.post("/products/<barcode>/fetches")
+@pages.post("/products/<barcode>/fetches")
 def fetch_product(barcode: str) -> ResponseReturnValue:
     """Enqueue the job that fetches it."""
     found = _product(barcode)
     return _enqueue(FETCH, {"barcode": found.barcode}, found.barcode)
 
 
-@bp.post("/products/<barcode>/analyses")
+@pages.post("/products/<barcode>/analyses")
 def analyse_product(barcode: str) -> ResponseReturnValue:
     """Enqueue the job that analyses its ingredients."""
     found = _product(barcode)
@@ -97,7 +98,7 @@ def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseRetu
         twin = enqueued.duplicate
         words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
         say("done", words, enqueued.id, twin=twin)
-    return redirect(url_for("dashboard.product", barcode=barcode), 303)
+    return redirect(url_for("dashboard.food.product", barcode=barcode), 303)
 
 
 def _job(name: str, fields: dict[str, object]) -> Job:

@@ -24,7 +24,7 @@ log = logging.getLogger("spoils.web")
 
 OPEN = (
     "No SPOILS_API_TOKEN is set: whoever reaches this server may enqueue the jobs whose class says `open`, "
-    "and read the status and products."
+    "and read the status and whatever else the API's document marks as open."
 )
 FOREIGN = "This came from a page of another site, so nothing was done."
 

@@ -38,7 +38,7 @@ def object_in(data: bytes) -> tuple[str, dict[str, Any]]:
     text = _text(data, "a JSON object")
     value = _parse(text)
     if not isinstance(value, dict):
-        raise Unreadable('A JSON object is needed, as in {"barcode": "737628064502"}.')
+        raise Unreadable('A JSON object is needed, as in {"user_id": 7}.')
     return text, value
 
 

@@ -71,7 +71,7 @@ class OrderIn(BaseModel):
 def read_order(given: object) -> Order:
     """The order in an object of a client's JSON. Raises Refused."""
     if not isinstance(given, dict):
-        raise Refused('An object is needed, as in {"type": "FetchProductJob", "payload": {…}}.')
+        raise Refused('An object is needed, as in {"type": "CleanupJob", "payload": {…}}.')
     _refuse_unknown(given, OrderIn, "an order")
     try:
         order = OrderIn.model_validate(given)

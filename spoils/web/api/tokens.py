@@ -5,7 +5,7 @@ import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flask import g, request
+from flask import current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
@@ -13,8 +13,9 @@ from spoils.config import current_settings, secret_of
 from spoils.job.registry import registry
 from spoils.web.api.ids import is_name
 from spoils.web.client import from_here
+from spoils.web.extension import open_reads
 
-OPEN_READS = {"api.jobs.status", "api.products.show"}
+OPEN_READS = {"api.jobs.status"}
 ELSEWHERE = {None, "api.health.health", "api.document.openapi"}
 """Open to everybody, or guarded where they are."""
 BY_NAME = {"api.jobs.show", "api.jobs.delete"}
@@ -54,8 +55,8 @@ def identify() -> None:
 def check() -> None:
     """401 unless the request carries a token of SPOILS_API_TOKEN, or asks for what is open without one.
 
-    With no token set, the guide's endpoints are open: those of classes that say `open`, the status, and products. In
-    development this machine may also look at a job, such as the one that it has just enqueued.
+    With no token set, the guide's endpoints are open: those of classes that say `open`, the status, and the open reads
+    of extensions. In development this machine may also look at a job, such as the one that it has just enqueued.
     """
     if request.endpoint in ELSEWHERE or caller().known:
         return
@@ -98,4 +99,4 @@ def _open_by_default() -> bool:
         return True  # answered with 405, and no task's
     if request.endpoint == "api.jobs.show" and current_settings().development:
         return from_here(request)
-    return request.endpoint in OPEN_READS
+    return request.endpoint in OPEN_READS | open_reads(current_app)

@@ -55,7 +55,7 @@ def show_api(document: Document, base_url: str) -> tuple[Group, ...]:
             if operation := methods.get(method):
                 shown = _endpoint(document, base_url, path, method, operation)
                 groups.setdefault(operation["tags"][0], []).append(shown)
-    first = ("Job classes", "Jobs", "Queue", "Products")
+    first = ("Job classes", "Jobs", "Queue")
     names = sorted(groups, key=lambda name: (first.index(name) if name in first else len(first), name))
     return tuple(Group(name, tuple(groups[name])) for name in names)
 

@@ -59,7 +59,7 @@ VERBS: Mapping[str, BulkVerb] = {
             "Delete",
             "Deleted",
             "Deleting",
-            "They are kept for a day, in which this can be undone. What they have made, such as products, stays. "
+            "They are kept for a day, in which this can be undone. What they have made stays. "
             "Nothing that is in progress is touched.",
             grave=True,
         ),

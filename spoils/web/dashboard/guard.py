@@ -42,7 +42,7 @@ def logins() -> Limiter:
 
 
 def _guard() -> ResponseReturnValue | None:
-    if request.blueprint == bp.name and (refusal := _refusal()) is not None:
+    if bp.name in request.blueprints and (refusal := _refusal()) is not None:
         return refusal
     # What is not the API's, which is called with tokens of its own and without a session, needs a form's token. Where
     # no route takes the request, its body is not read.

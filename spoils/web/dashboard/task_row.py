@@ -20,7 +20,7 @@ from spoils.web.masking import MASK, masked, masked_text
 FIELD_LENGTH = 40
 SUMMARY_LENGTH = 80
 MESSAGE_LENGTH = 200
-_IDENTITY = re.compile(r"^id$|_id$|^barcode$|^key$|^name$")
+_IDENTITY = re.compile(r"^id$|_id$|code$|^key$|^name$")
 _CLASS_AND_MESSAGE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.]{0,99}): (?P<message>.*)", re.DOTALL)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from werkzeug.serving import make_server
 
 from spoils.config import Settings
+from spoils.food.extension import FOOD
 from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
@@ -36,7 +37,7 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
 
     def make(*, development: bool = False, **environment: str) -> Flask:
         settings = Settings.from_env({"DATABASE_URL": database_url, **environment}, development=development)
-        apps.append(create_app(settings))
+        apps.append(create_app(settings, extensions=(FOOD,)))
         return apps[-1]
 
     yield make

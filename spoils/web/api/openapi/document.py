@@ -14,6 +14,7 @@ from spoils.web.api.openapi.operations import (
     DESCRIPTIONS,
     ENQUEUED,
     IDEMPOTENCY_KEY,
+    OPERATIONS,
     Operation,
     of,
     path_arguments,
@@ -21,6 +22,7 @@ from spoils.web.api.openapi.operations import (
 from spoils.web.api.openapi.schemas import SCHEMAS, Schema, record, ref
 from spoils.web.api.order import OrderIn
 from spoils.web.api.tokens import OPEN_READS
+from spoils.web.extension import extensions_of, open_reads
 from spoils.web.masking import masked_schema
 
 ABOUT = (
@@ -39,6 +41,11 @@ def make_document(app: Flask) -> Schema:
     """The OpenAPI 3.1 document of `app`."""
     settings: Settings = app.config["SPOILS"]
     schemas = {**SCHEMAS, "Anything": {}}
+    operations = dict(OPERATIONS)
+    for extension in extensions_of(app):
+        schemas.update(extension.schemas)
+        operations.update(extension.operations)
+    without_token = OPEN_READS | open_reads(app)
     _lift(schemas, "Order", OrderIn)
     schemas["Order"]["properties"]["type"]["enum"] = sorted(
         {name for one in registry.public() for name in (one.__name__, one.endpoint, one.task_type)}
@@ -49,12 +56,14 @@ def make_document(app: Flask) -> Schema:
             continue
         path = re.sub(r"<(?:[^:>]*:)?([^>]+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            operation = of(rule.endpoint, method, app.view_functions[rule.endpoint].__doc__ or rule.endpoint)
-            is_open = rule.endpoint == HEALTH or (rule.endpoint in OPEN_READS and not settings.api_tokens)
+            docstring = app.view_functions[rule.endpoint].__doc__ or rule.endpoint
+            operation = of(operations, rule.endpoint, method, docstring)
+            described = {one["name"] for one in operation.arguments}
+            is_open = rule.endpoint == HEALTH or (rule.endpoint in without_token and not settings.api_tokens)
             paths.setdefault(path, {})[method.lower()] = _operation(
                 operation,
                 f"{rule.endpoint.removeprefix('api.').replace('.', '_')}_{method.lower()}",
-                path_arguments(set(rule.arguments)),
+                path_arguments(set(rule.arguments) - described),
                 is_open=is_open,
                 limited=rule.endpoint != HEALTH,
             )

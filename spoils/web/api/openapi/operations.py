@@ -1,5 +1,6 @@
 """What is known of each endpoint beyond its route: its words, arguments, body and answers. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,12 +68,6 @@ IDEMPOTENCY_KEY = argument(
     place="header",
 )
 TASK_ID = argument("task_id", "The id of a job.", ID, place="path")
-BARCODE = argument(
-    "barcode",
-    "8 to 14 digits; leading zeros do not matter.",
-    {**TEXT, "pattern": "^[0-9]{8,14}$"},
-    place="path",
-)
 PLACE: Schema = {**TEXT, "minLength": 1, "maxLength": 200}
 ONE_ORDER = {"application/json": ref("Order")}
 MANY_ORDERS = {
@@ -149,22 +144,17 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         arguments=(argument("minutes", "How far to look back.", whole(1, 1440, 60)),),
         answers={200: ("The figures.", "Stats")},
     ),
-    ("api.products.show", "GET"): Operation(
-        "Read a product",
-        tag="Products",
-        description="As it was fetched, with the analysis of its ingredients.",
-        answers={200: ("The product.", "Product")},
-        errors=(304, 404),
-    ),
     ("api.health.health", "GET"): Operation(
         "Ask whether it serves", tag="Queue", answers={200: ("It does.", "Health")}
     ),
 }
 
 
-def of(endpoint: str, method: str, docstring: str) -> Operation:
+def of(
+    operations: Mapping[tuple[str, str], Operation], endpoint: str, method: str, docstring: str
+) -> Operation:
     """The operation of a route; one that nobody has described here is told by its docstring alone."""
-    found = OPERATIONS.get((endpoint, method))
+    found = operations.get((endpoint, method))
     writes = method not in ("GET", "HEAD")
     return found or Operation(
         docstring.strip().partition("\n")[0].rstrip("."),
@@ -176,5 +166,5 @@ def of(endpoint: str, method: str, docstring: str) -> Operation:
 
 def path_arguments(names: set[str]) -> list[Schema]:
     """The parameters of a path."""
-    known: dict[str, Any] = {"task_id": TASK_ID, "barcode": BARCODE}
+    known: dict[str, Any] = {"task_id": TASK_ID}
     return [known.get(name) or argument(name, "", TEXT, place="path") for name in sorted(names)]

@@ -3,8 +3,6 @@
 import gzip
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -56,10 +54,8 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
-def client(upstream: Upstream, *, seconds: float = 5.0, max_bytes: int = 2 * 1024 * 1024) -> OpenFoodFacts:
-    return OpenFoodFacts(
-        base_url=upstream.url, user_agent=AGENT, deadline_seconds=seconds, max_bytes=max_bytes
-    )
+def client(upstream: Upstream, **options: Any) -> OpenFoodFacts:
+    return OpenFoodFacts(base_url=upstream.url, user_agent=AGENT, **options)
 
 
 def product(**fields: Any) -> dict[str, Any]:
@@ -202,68 +198,24 @@ def test_other_refusals_are_final(upstream: Upstream, code: int) -> None:
     assert error.value.final
 
 
-@pytest.mark.parametrize(
-    "behaviour", [bad.hang(), bad.drip_headers(), bad.drip_body(), bad.drip_unbounded_body()]
-)
-def test_the_deadline_holds_over_the_whole_fetch_whatever_drips(
-    upstream: Upstream, behaviour: bad.Behaviour
-) -> None:
-    upstream.script(CODE, behaviour)
-    started = time.monotonic()
-    with pytest.raises(UpstreamUnavailable, match=r"within 0\.3 s"):
-        client(upstream, seconds=0.3).fetch(CODE)
-    assert 0.25 < time.monotonic() - started < 1.5
+def test_a_server_that_sends_nothing_is_worth_a_retry(upstream: Upstream) -> None:
+    upstream.script(CODE, bad.hang())
+    with pytest.raises(UpstreamUnavailable, match=r"sent nothing for 0\.2 s") as error:
+        client(upstream, timeout_seconds=0.2).fetch(CODE)
+    assert not error.value.final
 
 
-def test_the_deadline_holds_over_redirects_together(upstream: Upstream) -> None:
-    upstream.script(CODE, bad.redirect(), bad.redirect(), bad.drip_headers())
-    started = time.monotonic()
-    with pytest.raises(UpstreamUnavailable, match="did not answer completely"):
-        client(upstream, seconds=0.3).fetch(CODE)
-    assert time.monotonic() - started < 1.5
-
-
-def test_the_deadline_holds_over_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: released.wait(30) and [])
-    started = time.monotonic()
-    slow = OpenFoodFacts(base_url="http://slow.example", user_agent=AGENT, deadline_seconds=0.2)
-    with pytest.raises(UpstreamUnavailable, match="did not answer completely"):
-        slow.fetch(CODE)
-    assert time.monotonic() - started < 1.5
-    released.set()
-
-
-def test_the_deadline_holds_over_a_tls_handshake_that_never_ends(upstream: Upstream) -> None:
+def test_a_tls_handshake_that_never_ends_is_worth_a_retry() -> None:
     # A plain listener that takes the connection and says nothing plays the other end of the handshake.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        started = time.monotonic()
-        silent = OpenFoodFacts(base_url=f"https://127.0.0.1:{port}", user_agent=AGENT, deadline_seconds=0.3)
-        with pytest.raises(UpstreamUnavailable, match="did not answer completely"):
+        silent = OpenFoodFacts(base_url=f"https://127.0.0.1:{port}", user_agent=AGENT, timeout_seconds=0.2)
+        with pytest.raises(UpstreamUnavailable, match="sent nothing"):
             silent.fetch(CODE)
-        assert time.monotonic() - started < 1.5
-
-
-def test_after_a_cut_fetch_no_thread_and_no_connection_is_left(upstream: Upstream) -> None:
-    before = {thread.ident for thread in threading.enumerate()}
-    upstream.script(CODE, bad.drip_headers(), bad.drip_body())
-    for _ in range(2):
-        with pytest.raises(UpstreamUnavailable):
-            client(upstream, seconds=0.2).fetch(CODE)
-    client(upstream).fetch(CODE)
-    ours = [
-        thread
-        for thread in threading.enumerate()
-        if thread.ident not in before and "process_request" not in thread.name
-    ]
-    for thread in ours:
-        thread.join(2)
-    assert [thread.name for thread in ours if thread.is_alive()] == []
 
 
 def test_a_name_that_does_not_exist_is_worth_a_retry() -> None:
-    nowhere = OpenFoodFacts(base_url="http://nowhere.invalid", user_agent=AGENT, deadline_seconds=5)
+    nowhere = OpenFoodFacts(base_url="http://nowhere.invalid", user_agent=AGENT, timeout_seconds=5)
     with pytest.raises(UpstreamUnavailable, match=r"nowhere\.invalid") as error:
         nowhere.fetch(CODE)
     assert not error.value.final
@@ -279,7 +231,7 @@ def test_a_refused_connection_is_worth_a_retry() -> None:
 
 def test_plain_http_where_tls_was_expected_is_worth_a_retry(upstream: Upstream) -> None:
     wrong = OpenFoodFacts(
-        base_url=upstream.url.replace("http:", "https:"), user_agent=AGENT, deadline_seconds=2
+        base_url=upstream.url.replace("http:", "https:"), user_agent=AGENT, timeout_seconds=2
     )
     with pytest.raises(UpstreamUnavailable, match=r"No secure connection to 127\.0\.0\.1"):
         wrong.fetch(CODE)
@@ -315,15 +267,11 @@ def test_broken_http_is_an_error_of_ours_and_worth_a_retry(upstream: Upstream, a
 
 
 @pytest.mark.parametrize("behaviour", [bad.big(), bad.gzip_bomb()])
-def test_a_body_over_the_limit_is_refused_for_good_and_not_read_to_its_end(
-    upstream: Upstream, behaviour: bad.Behaviour
-) -> None:
+def test_a_body_over_the_limit_is_refused_for_good(upstream: Upstream, behaviour: bad.Behaviour) -> None:
     upstream.script(CODE, behaviour)
-    started = time.monotonic()
     with pytest.raises(UpstreamTooLarge, match="2,097,152") as error:
         client(upstream).fetch(CODE)
     assert error.value.final
-    assert time.monotonic() - started < 3
 
 
 def test_the_limit_is_on_unpacked_bytes_to_the_byte(upstream: Upstream) -> None:
@@ -517,9 +465,7 @@ def test_every_error_is_of_one_family_and_no_message_tells_the_address_in_full()
     for kind in (ProductNotFound, UpstreamBusy, UpstreamUnavailable, UpstreamRefused, UpstreamUnreadable):
         assert issubclass(kind, OpenFoodFactsError)
         assert issubclass(kind, SpoilsError)
-    secret = OpenFoodFacts(
-        base_url="http://user:s3cret@nowhere.invalid", user_agent=AGENT, deadline_seconds=2
-    )
+    secret = OpenFoodFacts(base_url="http://user:s3cret@nowhere.invalid", user_agent=AGENT, timeout_seconds=2)
     with pytest.raises(UpstreamUnavailable) as error:
         secret.fetch(CODE)
     assert "s3cret" not in str(error.value)

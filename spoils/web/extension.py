@@ -1,0 +1,69 @@
+"""What a service that runs on this queue adds to the web program: pages, endpoints, and the words that name them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask
+
+if TYPE_CHECKING:
+    from spoils.web.api.openapi.operations import Operation
+
+KEY = "spoils_extensions"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the navigation."""
+
+    text: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstJob:
+    """The job that the first steps suggest: what it does, its endpoint, and a payload in JSON."""
+
+    text: str
+    endpoint: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Everything that `create_app` needs to know about such a service."""
+
+    pages: Blueprint
+    """Becomes part of the dashboard: the guard stands before its routes."""
+    api: Blueprint
+    """Becomes part of the API: tokens and limits apply to its routes."""
+    links: tuple[Link, ...]
+    first_job: FirstJob
+    open_reads: frozenset[str]
+    """Endpoints of the API that need no token while none is set."""
+    operations: Mapping[tuple[str, str], "Operation"]
+    """What OpenAPI says of each endpoint and method."""
+    schemas: Mapping[str, dict[str, Any]]
+    """The components that these operations refer to."""
+
+
+def init_app(app: Flask, extensions: tuple[Extension, ...]) -> None:
+    """Mount `extensions` on `app`, after the dashboard and the API."""
+    app.extensions[KEY] = extensions
+    for extension in extensions:
+        # On this application alone: the parent blueprints are shared by all applications of the process.
+        app.register_blueprint(extension.pages, name_prefix="dashboard")
+        app.register_blueprint(extension.api, name_prefix="api")
+    app.jinja_env.globals["extension_links"] = [link for each in extensions for link in each.links]
+    app.jinja_env.globals["first_job"] = next((each.first_job for each in extensions), None)
+
+
+def extensions_of(app: Flask) -> tuple[Extension, ...]:
+    """The extensions that `app` was created with."""
+    found: tuple[Extension, ...] = app.extensions[KEY]
+    return found
+
+
+def open_reads(app: Flask) -> set[str]:
+    """The endpoints of extensions that need no token while none is set."""
+    return {endpoint for each in extensions_of(app) for endpoint in each.open_reads}
