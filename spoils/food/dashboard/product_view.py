@@ -15,9 +15,9 @@ from spoils.job.registry import registry
 from spoils.models import Task
 from spoils.reports import find_by_payload
 from spoils.reports.brief_tasks import brief_tasks
-from spoils.web.dashboard import formats
-from spoils.web.dashboard.strip import Strip
-from spoils.web.dashboard.task_row import TaskRow, task_rows
+from spoils.web.dashboard.shared import formats
+from spoils.web.dashboard.shared.job_row import TaskRow, task_rows
+from spoils.web.dashboard.shared.status_bar import Strip
 
 PAGE = 50
 LETTERS = ("a", "b", "c", "d", "e")

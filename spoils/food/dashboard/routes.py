@@ -17,8 +17,9 @@ from spoils.models import db
 from spoils.queue import audit
 from spoils.queue.enqueue import TwinVanished, enqueue
 from spoils.web import paging
-from spoils.web.dashboard import access, strip
-from spoils.web.dashboard.flashes import say
+from spoils.web.dashboard import access
+from spoils.web.dashboard.shared import status_bar as strip
+from spoils.web.dashboard.shared.flashes import say
 
 pages = Blueprint("food", __name__)
 

@@ -1,33 +1,35 @@
 """The pages."""
 
 from datetime import timedelta
+from importlib import import_module
 
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.errors import UnsuitableDatabase
-from spoils.web.dashboard import (  # noqa: F401 - the routes register themselves
-    access,
-    api_routes,
-    audit_routes,
-    bulk_routes,
-    enqueue_routes,
-    error_routes,
-    flashes,
-    guard,
-    job_routes,
-    overview_routes,
-    schedule_routes,
-    session_routes,
-    versions,
-    worker_routes,
-)
+from spoils.web.dashboard import access, guard
 from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.shared import flashes
+
+PAGES = (
+    "api_docs",
+    "audit",
+    "bulk",
+    "enqueue",
+    "errors",
+    "jobs",
+    "overview",
+    "schedules",
+    "session",
+    "workers",
+)
 
 
 def init_app(app: Flask) -> None:
     """Mount them on `app`."""
+    for page in PAGES:
+        import_module(f"{__name__}.{page}.routes")
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=access.SESSION_SECONDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)

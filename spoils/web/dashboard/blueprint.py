@@ -2,4 +2,7 @@
 
 from flask import Blueprint
 
+from spoils.web.dashboard import etags
+
 bp = Blueprint("dashboard", __name__)
+bp.after_request(etags.mark)

@@ -8,7 +8,7 @@ from spoils.web.csrf import csrf, foreign
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.limiter import Limiter
-from spoils.web.dashboard.local import LONGEST
+from spoils.web.dashboard.shared.local_path import LONGEST
 from spoils.web.errors import answer
 
 API = "api"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spoils.web import paging
 from spoils.web.dashboard.limiter import Limiter
-from spoils.web.dashboard.local import local_path
+from spoils.web.dashboard.shared.local_path import local_path
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())

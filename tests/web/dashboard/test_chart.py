@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spoils.web.dashboard import chart
-from spoils.web.dashboard.ranges import HOUR, RANGES
+from spoils.web.dashboard.overview.ranges import HOUR, RANGES
+from spoils.web.dashboard.shared import chart
 
 AT = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
 

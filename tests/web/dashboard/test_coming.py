@@ -8,8 +8,8 @@ import pytest
 from spoils.job.cron import Cron
 from spoils.models import Schedule
 from spoils.reports.upcoming import STEPS
-from spoils.web.dashboard import chart
-from spoils.web.dashboard.coming import DAY, STEP, coming
+from spoils.web.dashboard.overview.upcoming import DAY, STEP, coming
+from spoils.web.dashboard.shared import chart
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import Scenes
 

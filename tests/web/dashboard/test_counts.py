@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from spoils.web.dashboard import error_view
+from spoils.web.dashboard.errors import view as error_view
 from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import Scenes
 from tests.web.dashboard.test_errors import failed

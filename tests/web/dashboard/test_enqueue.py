@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from spoils.job import Job, Queue
-from spoils.web.dashboard.curl import curl
+from spoils.web.dashboard.shared.curl import curl
 from tests.classes import throw_away_classes
 from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import MARKUP, Scenes

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from spoils.web.dashboard import formats
+from spoils.web.dashboard.shared import formats
 
 NOW = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
 

@@ -1,6 +1,6 @@
 """The sentence of health says the worst, and is loud only where somebody is needed."""
 
-from spoils.web.dashboard.health import Health, Seen, judge
+from spoils.web.dashboard.shared.health import Health, Seen, judge
 
 
 def seen(

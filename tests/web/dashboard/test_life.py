@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from spoils.models import Attempt, Task, TaskState
-from spoils.web.dashboard.life import DRAWN, Life, life_of
+from spoils.web.dashboard.jobs.timeline import DRAWN, Life, life_of
 
 NOW = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from spoils.web.dashboard.cron_words import describe
+from spoils.web.dashboard.shared.cron_words import describe
 from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import Scenes
 

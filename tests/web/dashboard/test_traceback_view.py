@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoils.web.dashboard.traceback_view import Frame, parts
+from spoils.web.dashboard.shared.traceback import Frame, parts
 from tests.web.dashboard.scenes import TRACEBACK
 
 

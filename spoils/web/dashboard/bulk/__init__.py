@@ -1,0 +1,1 @@
+"""Actions on many jobs: the preview and the progress."""

@@ -1,0 +1,142 @@
+"""A task's life drawn along time: when it waited, when it ran, and what is still to come."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from spoils.job.outcome import Ending
+from spoils.models import WAITING, Attempt, Task, TaskState
+from spoils.reports.run_times import finished_ms, running_ms
+from spoils.web.dashboard.shared import formats
+from spoils.web.dashboard.shared.chart import Mark
+
+DRAWN = 12
+"""So many attempts, the last ones; earlier ones would be slivers."""
+MARKS = 8
+_STEPS = [1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_592_000, 31_536_000]
+_ROOM = 0.12
+"""Of the whole, beyond what is known: where the future is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An attempt: where it stands and how wide it is, in per cent, and what it was."""
+
+    x: float
+    width: float
+    state: str
+    title: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The drawing, in per cent of its width."""
+
+    begin: float
+    now: float
+    """Where the rail of what is past ends."""
+    due: float | None
+    ends: bool
+    spans: tuple[Span, ...]
+    marks: tuple[Mark, ...]
+    now_mark: Mark | None
+    sentence: str
+
+
+def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
+    """The life of `task`, whose unfinished attempts are `ended`; None where its moments are no ordinary ones."""
+    ran = _runs(task, ended, now)
+    over = task.state in (TaskState.FINISHED, TaskState.FAILED)
+    last = max([task.updated_at, *(each.until for each in ran)]) if over else now
+    waits = task.state in WAITING and task.scheduled_at > now
+    far = task.scheduled_at if waits else last
+    first = min([task.created_at, *(each.since for each in ran)])
+    if not (first.year > 1 and far.year < 9999):
+        return None
+    whole = max(far - first, timedelta(seconds=0.5)) * (1 + _ROOM)
+
+    def at(moment: datetime) -> float:
+        return round((moment - first) / whole * 96 + 2, 2)
+
+    return Life(
+        begin=at(task.created_at),
+        now=at(last),
+        due=at(task.scheduled_at) if waits else None,
+        ends=over,
+        spans=tuple(
+            Span(
+                x=at(each.since),
+                width=max(round((each.until - each.since) / whole * 96, 2), 0.25),
+                state=each.state,
+                title=f"Attempt {each.attempt}",
+                words=f"ran {formats.run_time(each.ran_ms)}" if each.ran_ms is not None else "",
+            )
+            for each in ran
+        ),
+        marks=_marks(first, first + whole, at),
+        now_mark=None if over else Mark(at(now), f"now {now:%H:%M:%S}", now.isoformat(timespec="seconds")),
+        sentence=_sentence(task, ran, now),
+    )
+
+
+class _Run(NamedTuple):
+    """An attempt; how long it ran may be unknown, and is then drawn by its end."""
+
+    since: datetime
+    until: datetime
+    state: str
+    attempt: int
+    ran_ms: float | None
+
+
+def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
+    found: list[_Run] = []
+    for each in reversed(ended[:DRAWN]):
+        if each.claimed_at is None:
+            continue
+        given_back = each.outcome in (Ending.RELEASED, Ending.SNOOZED)
+        state = TaskState.NEW if given_back else TaskState.FAILED
+        ran = timedelta(milliseconds=max(each.ran_ms, 0)) if each.ran_ms is not None else None
+        until = each.claimed_at + ran if ran is not None else max(each.ended_at, each.claimed_at)
+        found.append(_Run(each.claimed_at, until, state.value, each.attempt, each.ran_ms))
+    runs = task.state is TaskState.IN_PROGRESS
+    ran_ms = running_ms(task, now) if runs else finished_ms(task)
+    if ran_ms is not None:
+        until = now if runs else task.updated_at
+        since = min(task.claimed_at or task.updated_at, until)
+        found.append(_Run(since, until, task.state.value, task.attempts, ran_ms))
+    return found
+
+
+def _marks(first: datetime, last: datetime, at: Callable[[datetime], float]) -> tuple[Mark, ...]:
+    seconds = (last - first).total_seconds()
+    step = next((each for each in _STEPS if seconds / each <= MARKS), _STEPS[-1] * 100)
+    epoch = datetime(2000, 1, 1, tzinfo=UTC)
+    moment = epoch + timedelta(seconds=-(-(first - epoch).total_seconds() // step) * step)
+    marks = []
+    while moment < last:
+        text = f"{moment:%H:%M:%S}" if step < 60 else f"{moment:%H:%M}"
+        if step >= 86_400:
+            text = f"{moment.day} {moment:%b}"
+        share = at(moment)
+        if 3 < share < 96:
+            marks.append(Mark(share, text, moment.isoformat(timespec="seconds") if step >= 60 else ""))
+        moment += timedelta(seconds=step)
+    return tuple(marks)
+
+
+def _sentence(task: Task, ran: Sequence[_Run], now: datetime) -> str:
+    created = formats.moment(task.created_at, now)
+    words = [f"Enqueued {created.full if created else ''}"]
+    for each in ran:
+        word = {"failed": "failed", "finished": "finished", "in_progress": "runs"}.get(
+            each.state, "was given back"
+        )
+        after = "" if each.ran_ms is None else f" after {formats.run_time(each.ran_ms)}"
+        words.append(f"attempt {each.attempt} {word}{after}")
+    if task.state in WAITING:
+        due = formats.moment(task.scheduled_at, now)
+        words.append(f"due {due.age if due else ''}")
+    return "; ".join(words) + "."

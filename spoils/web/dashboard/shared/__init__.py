@@ -1,0 +1,1 @@
+"""What several pages share: formats, the status bar, rows of jobs, filters, charts."""

@@ -1,0 +1,29 @@
+"""The call of the API that enqueues a job, to be pasted into a shell."""
+
+import json
+from typing import Any
+
+from flask import request
+
+from spoils.config import current_settings
+from spoils.job import Job
+from spoils.web.dashboard.shared import formats
+from spoils.web.masking import masked
+
+LONGEST = 4_000
+
+
+def curl_here(job_class: type[Job], payload: Any) -> str:
+    """The command for the address that this request came to, with a token where one is needed."""
+    with_token = bool(current_settings().api_tokens) or not job_class.open
+    return curl(job_class, payload, host_url=request.host_url, with_token=with_token)
+
+
+def curl(job_class: type[Job], payload: Any, *, host_url: str, with_token: bool) -> str:
+    """The command; secrets in the payload are masked, and so have to be put in."""
+    fields = {name: value for name, value in payload.items() if name in job_class.model_fields}
+    body = formats.visible(json.dumps(masked(fields), ensure_ascii=False)).replace("'", "'\\''")
+    lines = [f"curl -X POST {host_url}api/jobs/{job_class.endpoint}", "-H 'Content-Type: application/json'"]
+    if with_token:
+        lines.append("-H 'Authorization: Bearer …'")
+    return " \\\n  ".join([*lines, f"-d '{formats.shortened(body, LONGEST)}'"])

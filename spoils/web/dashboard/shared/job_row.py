@@ -1,0 +1,147 @@
+"""A task as a row of a list."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from spoils.job.registry import registry
+from spoils.models import WAITING, Task, TaskState
+from spoils.reports.run_times import last_ran_ms, running_ms
+from spoils.web.dashboard.shared import formats
+from spoils.web.dashboard.shared.actions import Verb, verbs_for
+from spoils.web.dashboard.shared.states import VIEWS, StateView
+from spoils.web.masking import MASK, masked, masked_text
+
+FIELD_LENGTH = 40
+SUMMARY_LENGTH = 80
+MESSAGE_LENGTH = 200
+_IDENTITY = re.compile(r"^id$|_id$|code$|^key$|^name$")
+_CLASS_AND_MESSAGE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.]{0,99}): (?P<message>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A field of a payload and its value, in one line."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """An error as it is told: its class, which may be unknown, and its message."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """What a list shows of a task."""
+
+    id: str
+    short_id: str
+    task_type: str
+    summary: tuple[Pair, ...]
+    state: StateView
+    error: ErrorView | None
+    note: str
+    attempts: str
+    ran: str
+    changed: formats.Moment | None
+    verbs: tuple[Verb, ...]
+
+
+def task_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[TaskRow, ...]:
+    """The rows of `tasks` as seen at `now`."""
+    ran = last_ran_ms(session, tasks)
+    return tuple(_row(task, now, ran.get(task.id)) for task in tasks)
+
+
+def _row(task: Task, now: datetime, ran_ms: float | None) -> TaskRow:
+    return TaskRow(
+        id=str(task.id),
+        short_id=str(task.id)[-8:],
+        task_type=named(task.task_type),
+        summary=summary(task.payload),
+        state=VIEWS[task.state],
+        error=error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None,
+        note=_note(task, now),
+        attempts=attempts(task),
+        ran=formats.run_time(ran_ms),
+        changed=formats.moment(task.updated_at, now),
+        verbs=verbs_for(task, now),
+    )
+
+
+def named(task_type: str) -> str:
+    """The type as a page names it; rows of other programs may have none."""
+    return formats.one_line(task_type) or "no type"
+
+
+def summary(payload: Any, most: int = 3) -> tuple[Pair, ...]:
+    """Plain fields of a payload, ids first; secrets and the class's name are left out."""
+    if not isinstance(payload, dict):
+        return (
+            Pair(
+                "",
+                formats.shortened(
+                    formats.one_line(json.dumps(masked(payload), ensure_ascii=False)), SUMMARY_LENGTH
+                ),
+            ),
+        )
+    plain = [
+        (field, value)
+        for field, value in masked(payload).items()
+        if field != "type" and isinstance(value, str | int | float) and value not in ("", MASK)
+    ]
+    # jsonb keeps no order of its own: what tells one job from the next goes first.
+    plain.sort(key=lambda item: not _IDENTITY.search(item[0]))
+    return tuple(_pair(field, value) for field, value in plain[:most])
+
+
+def error_view(text: str | None) -> ErrorView | None:
+    """The class and the message of a stored error, in one line each."""
+    if not text:
+        return None
+    text = masked_text(text)
+    found = _CLASS_AND_MESSAGE.fullmatch(text.strip())
+    name, message = (found["name"], found["message"]) if found else ("", text)
+    return ErrorView(name.rpartition(".")[2], formats.shortened(formats.one_line(message), MESSAGE_LENGTH))
+
+
+def attempts(task: Task) -> str:
+    """ "2 of 4": times claimed, of the times that its class allows; alone where that is unknown or passed."""
+    job_class = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    if job_class is None or task.attempts > job_class.max_retries + 1:
+        return formats.number(task.attempts)
+    return f"{task.attempts} of {job_class.max_retries + 1}"
+
+
+def _pair(field: str, value: object) -> Pair:
+    return Pair(
+        formats.shortened(formats.one_line(field), FIELD_LENGTH),
+        formats.shortened(formats.one_line(_scalar(value)), SUMMARY_LENGTH),
+    )
+
+
+def _scalar(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _note(task: Task, now: datetime) -> str:
+    if task.state in WAITING and task.scheduled_at > now:
+        due = formats.moment(task.scheduled_at, now)
+        return f"due {due.age}" if due else ""
+    if task.state in WAITING:
+        due_for = formats.span((now - task.scheduled_at).total_seconds())
+        return f"due {due_for}" if due_for.startswith("for") else f"due for {due_for}"
+    if task.state is TaskState.IN_PROGRESS:
+        asked = "asked to stop, " if task.cancel_requested_at else ""
+        return f"{asked}for {formats.span(running_ms(task, now) / 1_000)}"
+    return ""
