@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.errorcodes import INVALID_SQL_STATEMENT_NAME
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt, encodings
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, adapt
 from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import Dialect
@@ -89,16 +89,6 @@ class Compiled:
         with connection.exec_driver_sql(self._text_within, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
-    def bound(self, connection: Connection, values: Mapping[str, Any], *, but: str) -> "Bound":
-        """It, made ready for `connection` with all `values` but one."""
-        if not is_planned_once(connection):
-            return Bound(connection, self.text, {**self._constants, **values}, but)
-        prepared = connection.connection.info.setdefault(_PREPARED, set())
-        if self.prepared not in prepared:
-            execute(connection, self.preparing)
-            prepared.add(self.prepared)
-        return Bound(connection, self.executing, values, but)
-
     def execute_and_commit(self, connection: Connection, values: Mapping[str, Any]) -> None:
         """Execute it as the last statement of a transaction that was begun in SQL; after an error that is still open.
 
@@ -160,32 +150,6 @@ class Compiled:
                 if exc.pgcode == INVALID_SQL_STATEMENT_NAME:
                     prepared.clear()  # a job has executed DEALLOCATE ALL or DISCARD ALL in this session
                 raise _told(exc, self.prepared, owner, dialect, driver) from exc
-
-
-class Bound:
-    """A statement of which one value is missing; see `Compiled.bound`. What it takes of Python is little: after a rest
-    of a tenth of a second that runs ten times slower."""
-
-    def __init__(self, connection: Connection, text: str, values: Mapping[str, Any], missing: str) -> None:
-        driver: Any = connection.connection.driver_connection
-        self._connection = connection
-        self._driver = driver
-        self._cursor = driver.cursor()
-        self._missing = missing
-        encoding = encodings[driver.encoding]
-        given = {key: self._cursor.mogrify("%s", (value,)).decode(encoding) for key, value in values.items()}
-        # Read twice, here and with the missing value: what stands for a percent sign does so both times.
-        escaped = {key: value.replace("%", "%%") for key, value in given.items()}
-        self._text = text.replace("%%", "%%%%") % {**escaped, missing: f"%({missing})s"}
-
-    def rows(self, value: str) -> list[tuple[Any, ...]]:
-        """Execute it with the missing value; all rows. Errors are SQLAlchemy's."""
-        try:
-            self._cursor.execute(self._text, {self._missing: value})
-            found: list[tuple[Any, ...]] = self._cursor.fetchall()
-        except psycopg2.Error as exc:
-            raise _told(exc, self._text, self._connection, self._connection.dialect, self._driver) from exc
-        return found
 
 
 def execute(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> None:

@@ -31,14 +31,14 @@ from sqlalchemy.sql.elements import ColumnElement
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Task, TaskState, Worker
+from spoils.queue.claim_scan import HEAD_ID, ClaimScan, Found, Probe
 from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, types, waits
-from spoils.queue.cursors import HEAD_ID, Cursors, Found, Reach
 from spoils.queue.settlement import Token
 
 MOST_ATTEMPTS = 2**31 - 1
 """The largest number that the column holds."""
 LATE_SECONDS = 2.0
-"""How much later than its moment an insert may be committed, and still be found without a look from the head."""
+"""How much later than its moment an insert may be committed, and still be found without a look back."""
 
 
 class Claim(NamedTuple):
@@ -136,17 +136,8 @@ _due_suspect = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-# A lost claim is fenced, so its commit need not wait for the disk. A named one's session says so itself.
+# A lost claim is fenced, so its commit need not wait for the disk.
 _relaxed = func.set_config("synchronous_commit", "off", True)
-_named = (
-    select(Task.id)
-    .where(
-        Task.id == cast(bindparam("named", type_=Text), Uuid),
-        Task.task_type == any_(types),
-        _due(Task.crashes < SUSPECT_CRASHES),
-    )
-    .with_for_update(skip_locked=True)
-)
 # The database's clock comes with every answer.
 _CLOCK = (
     select(
@@ -198,70 +189,43 @@ def _take(name: str, tasks: object) -> Compiled:
 _CLAIM = _take("claim", _probes)
 _CLAIM_BY_AGE = _take("claim_by_age", _probes.order_by(_probe.c.scheduled_at, _probe.c.id))
 _CLAIM_SUSPECT = _take("claim_suspect", _due_suspect)
-_CLAIM_ONE = Compiled(_taking.where(Task.id == _named.scalar_subquery()), "claim_one")
 
 
 def claim(
     connection: Connection,
     *,
     worker_id: UUID,
-    cursors: Cursors,
+    scan: ClaimScan,
     kinds: Sequence[str],
     only_known: bool = False,
     limit: int,
     paused: frozenset[str] = frozenset(),
 ) -> tuple[list[Claim], bool]:
-    """Take up to `limit` due tasks of the cursors' types, those of the highest priority first; and whether there may
-    be more at once.
+    """Take up to `limit` due tasks of the scan's types, those of the highest priority first; and whether there may be
+    more at once.
 
     In each type the oldest come first; types of equal priority take turns. Of type `common`, and with `only_known` of
     all types, only those whose class is among `kinds`. Types that are `paused` are left out, and so are suspects; see
     `claim_suspect`.
     """
     started = time.monotonic()
-    reach = cursors.reach(started, limit, paused)
-    if not reach.pairs:
+    probe = scan.probe(started, limit, paused)
+    if not probe.pairs:
         return [], False
-    rows = (_CLAIM_BY_AGE if reach.by_age else _CLAIM).rows(
+    rows = (_CLAIM_BY_AGE if probe.by_age else _CLAIM).rows(
         connection,
         {
             "worker_id": str(worker_id),
             "kinds": list(kinds),
             "only_known": only_known,
             "most_of_all": limit,
-            **_arrays(reach),
+            **_arrays(probe),
         },
     )
     claims = _claims(rows)
     found = _found(claims, behind=rows[0][0])
-    more = cursors.learn(reach, found, limit=limit, started=started, now=time.monotonic())
-    return claims if reach.by_age or len(found.given) < 2 else _by_turns(claims), more
-
-
-class ClaimOne:
-    """Claims by id on one connection, made ready beforehand. A claim costs less than half of one that looks for what is
-    due. Its commit waits for the disk unless the session says that it need not."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        worker_id: UUID,
-        task_types: Sequence[str],
-        kinds: Sequence[str],
-        only_known: bool = False,
-    ) -> None:
-        values = {
-            "worker_id": str(worker_id),
-            "types": arrays.quoted(task_types),
-            "kinds": arrays.quoted(kinds),
-            "only_known": only_known,
-        }
-        self._bound = _CLAIM_ONE.bound(connection, values, but="named")
-
-    def take(self, key: str) -> list[Claim]:
-        """Take the task of this id, if it is due, of the types, no suspect, and nobody else's."""
-        return [Claim._make(row) for row in self._bound.rows(key)]
+    more = scan.learn(probe, found, limit=limit, started=started, now=time.monotonic())
+    return claims if probe.by_age or len(found.given) < 2 else _by_turns(claims), more
 
 
 def claim_suspect(
@@ -303,12 +267,12 @@ def _claims(rows: Sequence[tuple[object, ...]]) -> list[Claim]:
     return [Claim._make(row[1:]) for row in rows if row[1] is not None]
 
 
-def _arrays(reach: Reach) -> dict[str, object]:
+def _arrays(probe: Probe) -> dict[str, object]:
     return {
-        "probed_types": arrays.quoted([task_type for task_type, _ in reach.pairs]),
-        "probed_levels": arrays.plain([level for _, level in reach.pairs]),
-        "since_moments": arrays.quoted([moment for moment, _ in reach.since]),
-        "since_ids": arrays.plain([task_id for _, task_id in reach.since]),
-        "until": reach.until,
-        "most": reach.most,
+        "probed_types": arrays.quoted([task_type for task_type, _ in probe.pairs]),
+        "probed_levels": arrays.plain([level for _, level in probe.pairs]),
+        "since_moments": arrays.quoted([moment for moment, _ in probe.since]),
+        "since_ids": arrays.plain([task_id for _, task_id in probe.since]),
+        "until": probe.until,
+        "most": probe.most,
     }

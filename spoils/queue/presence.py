@@ -1,16 +1,13 @@
 """A worker's row: entering, beating, leaving."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
-    DateTime,
     Float,
-    SmallInteger,
     String,
     Text,
     Uuid,
@@ -19,28 +16,24 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    column,
     exists,
     func,
-    literal_column,
     null,
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
 from spoils.db.compiled import Compiled
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.backends import terminate
-from spoils.queue.claim_scope import LEVELS, SUSPECT_CRASHES, known_here, types, waits
-from spoils.queue.cursors import Pair, Place
+from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, level, types, waits, wanted
 
 LOOKAHEAD_SECONDS = 2.5
-_LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
 _EVICT = text(
     """
     SELECT pg_terminate_backend(pid)
@@ -96,7 +89,7 @@ class Pulse:
 
     alive: bool
     next_due_seconds: float | None = None
-    """Until the next task of ours falls due, within the look-ahead; less than none where it is due already."""
+    """Until the next task of ours falls due, within the look-ahead."""
     suspect_due: bool = False
     cancelled: frozenset[UUID] = frozenset()
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
@@ -119,38 +112,22 @@ _beat = (
     .returning(Worker.id, Worker.draining)
     .cte("beat")
 )
-_looked = (
-    func.unnest(
-        arrays.parameter("looked_types", String),
-        arrays.parameter("looked_levels", SmallInteger),
-        arrays.parameter("looked_since", DateTime(timezone=True)),
-    )
-    .table_valued(
-        column("task_type", String),
-        column("priority", SmallInteger),
-        column("since", DateTime(timezone=True)),
-    )
-    .render_derived(name="looked")
-)
 _soonest = (
-    # Infinity less a moment is an error.
-    select(func.greatest(Task.scheduled_at, _LONG_AGO))
+    select(Task.scheduled_at)
     .where(
-        Task.task_type == _looked.c.task_type,
+        Task.task_type == wanted.c.task_type,
         waits,
-        Task.priority == _looked.c.priority,
-        Task.scheduled_at >= func.coalesce(_looked.c.since, func.now()),
+        Task.priority == level.c.priority,
+        Task.scheduled_at > func.now(),
         Task.scheduled_at < func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOOKAHEAD_SECONDS),
-        # A suspect that is due waits for its turn.
-        or_(Task.crashes < SUSPECT_CRASHES, Task.scheduled_at > func.now()),
         known_here,
     )
     .order_by(Task.scheduled_at)
     .limit(1)
-    .correlate(_looked)
+    .correlate(wanted, level)
     .scalar_subquery()
 )
-_next_due = select(func.min(_soonest)).select_from(_looked).scalar_subquery()
+_next_due = select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery()
 _suspect = (
     select(Task.task_type)
     .where(
@@ -226,14 +203,11 @@ def beat(
     task_types: Sequence[str],
     kinds: Sequence[str],
     only_known: bool = False,
-    since: Mapping[Pair, Place] | None = None,
 ) -> Pulse:
     """Say that the worker lives, and learn in the same statement what concerns it.
 
-    Of its tasks that it is `performing` it is told which an operator wants to stop. What is due already is told too,
-    where it lies behind the places of `since`; without them only what is due later.
+    `performing` are its running tasks, of which it learns those that an operator wants to stop.
     """
-    looked = [(task_type, priority) for task_type in task_types for priority in LEVELS]
     rows = _BEAT.rows(
         connection,
         {
@@ -245,9 +219,6 @@ def beat(
             "types": list(task_types),
             "kinds": list(kinds),
             "only_known": only_known,
-            "looked_types": arrays.quoted([task_type for task_type, _ in looked]),
-            "looked_levels": arrays.plain([priority for _, priority in looked]),
-            "looked_since": arrays.quoted([since[pair][0] if since else None for pair in looked]),
         },
     )
     if not rows:

@@ -2,15 +2,12 @@
 
 import threading
 from collections.abc import Iterable
-from operator import itemgetter
+from operator import attrgetter
 
 from spoils.queue.claim import Claim
-from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.settlement import Token
 
-# Without a call of Python's for each of hundreds.
-_KEY = itemgetter(Claim._fields.index("key"))
-_CRASHES = itemgetter(Claim._fields.index("crashes"))
+_KEY = attrgetter("key")  # without a call of Python's for each of hundreds
 
 
 class InFlight:
@@ -24,7 +21,6 @@ class InFlight:
         self._lock = threading.Lock()
         self._claims: dict[str, Claim] = {}
         self._again: dict[str, Claim] = {}
-        self._suspects = 0
 
     def add(self, claims: list[Claim]) -> list[Claim]:
         """Take them in hand; those that may be performed now."""
@@ -46,8 +42,6 @@ class InFlight:
                         del self._again[token[0]]
                     continue  # another claim of the same task
                 del self._claims[token[0]]
-                if self._suspects and claim.suspect:
-                    self._suspects -= 1
 
     def come_free(self) -> list[Claim]:
         """The claims that waited for an earlier one of the same task, and may be performed now."""
@@ -66,8 +60,8 @@ class InFlight:
 
     @property
     def suspect(self) -> bool:
-        """Whether a suspect is in hand."""
-        return self._suspects > 0
+        """Whether a suspect is in hand; there is nothing beside one."""
+        return len(self._claims) == 1 and any(claim.suspect for claim in self.claims())
 
     def claims(self) -> list[Claim]:
         """A copy of what is in hand."""
@@ -78,10 +72,4 @@ class InFlight:
         return len(self._claims) + len(self._again)
 
     def _add(self, claims: list[Claim]) -> None:
-        if len(claims) == 1:  # somebody may wait for it: with fewer calls
-            self._claims[_KEY(claims[0])] = claims[0]
-            self._suspects += _CRASHES(claims[0]) >= SUSPECT_CRASHES
-            return
         self._claims.update(zip(map(_KEY, claims), claims, strict=True))
-        if max(map(_CRASHES, claims), default=0) >= SUSPECT_CRASHES:
-            self._suspects += sum(claim.suspect for claim in claims)

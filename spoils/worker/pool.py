@@ -1,35 +1,33 @@
-"""The threads that perform, one of which leads."""
+"""The threads that perform claims."""
 
+import itertools
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from spoils.queue.claim import Claim
 
 log = logging.getLogger("spoils.worker")
 
-AHEAD_SECONDS = 0.05
-"""Claims are taken ahead only as far as the threads will start them within this time."""
+PREFETCH_SECONDS = 0.05
+"""Claims are prefetched only as far as the threads will start them within this time."""
 SLOW_SECONDS = 0.2
-"""Of jobs that take longer none is taken ahead: it would start in time as a rule only, and else wait here."""
-MOST_AHEAD = 500
-REMEMBERED = 500
-"""So many performed claims tell how long the next ones will take."""
+"""Jobs that take longer are not prefetched."""
+MOST_PREFETCHED = 500
 LONG_SECONDS = 0.1
-"""What takes longer is no short job that had to wait for the interpreter."""
+"""A job that takes longer is no short job that had to wait for the interpreter."""
+REMEMBERED = 16
+"""The weight of the past in the average run time."""
 UNKNOWN_SECONDS = 1.0
 
 
 class Pool:
-    """A fixed number of threads over one line of claims; it knows how many more they would start soon.
+    """A fixed number of threads over one queue of claims; it knows how many more they would start soon.
 
     `perform` is called once for each claim, in a thread that is `at_work`; `on_room` when a claim would be welcome.
-    One thread more is in `lead`, which hears of tasks and claims them. Where that returns a claim, the thread performs
-    it, and another one leads: what somebody waits for need not wait for a thread to wake.
     """
 
     def __init__(
@@ -39,43 +37,33 @@ class Pool:
         perform: Callable[[Claim], None],
         on_room: Callable[[], None],
         at_work: Callable[[], AbstractContextManager[object]] = nullcontext,
-        lead: Callable[[], Claim | None] | None = None,
     ) -> None:
+        self._size = threads
         self._perform = perform
         self._on_room = on_room
         self._at_work = at_work
-        self._lead = lead
-        self._leaderless = lead is not None
-        self._line: deque[Claim] = deque()
-        # Threads sleep here only while the line is empty: a thread that is awake takes from the line without a lock.
-        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._waiting: SimpleQueue[Claim | None] = SimpleQueue()  # None ends the thread that takes it
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._size = threads
-        self._idle = 0
         self._outstanding = 0
-        self._performed = 1
-        self._performing_seconds = UNKNOWN_SECONDS
-        self._last_start = 0.0
-        self.moved_at = 0.0
-        """When a thread last began or ended to perform a claim."""
+        self._typical_seconds = UNKNOWN_SECONDS
         self._lost: set[int] = set()
-        self._asks_at = threads
-        self._started = 0
-        self._stopping = False
+        self.moved_at = 0.0
+        """When a thread last began or ended to perform a claim, or a claim came to a free one."""
 
     def start(self) -> None:
         """Start the threads."""
-        for _ in range(self._size + (self._lead is not None)):
+        for _ in range(self._size):
             self._start_one()
 
     @property
     def room(self) -> int:
-        """How many more claims to take: as many as there are free threads, and what short jobs allow ahead."""
-        wanted = self._wanted()
-        outstanding = self._outstanding
-        if outstanding >= self._size and (outstanding - self._size) * 2 > wanted - self._size:
-            return 0  # half of what was taken ahead is still there: one larger claim costs less than two small ones
-        return max(0, wanted - outstanding)
+        """How many more claims to take: one for each free thread, and what short jobs allow to prefetch."""
+        prefetch = self._prefetch
+        prefetched = self._outstanding - self._size
+        if prefetched >= 0 and prefetched * 2 > prefetch:
+            return 0  # half of what was prefetched is still there: one larger claim costs less than two small ones
+        return max(0, prefetch - prefetched)
 
     @property
     def busy(self) -> int:
@@ -88,44 +76,30 @@ class Pool:
         return len(self._lost)
 
     def submit(self, claims: Sequence[Claim]) -> None:
-        """Hand over claims, in their order; the caller has looked at `room`.
-
-        What goes before all that waits here goes first: else the one task of a type would wait for a flood once more.
-        """
+        """Perform claims, in their order; the caller has looked at `room`."""
+        if not claims:
+            return
         with self._lock:
             if self._outstanding < self._size:
-                self._last_start = time.monotonic()
-            first, then = _parted(claims, self._line)
+                self.moved_at = time.monotonic()
             self._outstanding += len(claims)
-            self._line.extendleft(reversed(first))
-            self._line.extend(then)
-            self._ring(min(self._idle, len(claims)))
-        self._asks_at = (self._size + self._wanted()) // 2
-
-    def keep(self) -> bool:
-        """Let the thread that leads keep the one claim that it made, if another is free to lead; it then counts as
-        submitted."""
-        with self._lock:
-            if self._lead is None or not self._idle or self._line:  # what waits goes first
-                return False
-            self._outstanding += 1
-            self._last_start = time.monotonic()
-        return True
+        for one in claims:
+            self._waiting.put(one)
 
     def take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
-        """What no thread has begun, if none has begun anything for so many seconds: all are at long jobs."""
-        if not self._line or time.monotonic() - self._last_start < waiting_for:
+        """What no thread has begun, if none has begun anything for this many seconds: all are at long jobs."""
+        if self._waiting.empty() or time.monotonic() - self.moved_at < waiting_for:
             return []
         taken: list[Claim] = []
         try:
-            while True:
-                taken.append(self._line.popleft())
-        except IndexError:
+            while (one := self._waiting.get_nowait()) is not None:
+                taken.append(one)
+        except Empty:
             pass
         with self._lock:
             self._outstanding -= len(taken)
-            # Whatever the last ones took, the next ones take long.
-            self._performed, self._performing_seconds = 1, UNKNOWN_SECONDS
+            # Whatever the last jobs took, the next ones take long.
+            self._typical_seconds = UNKNOWN_SECONDS
         return taken
 
     def replace(self, thread: int) -> None:
@@ -137,72 +111,35 @@ class Pool:
         self._on_room()
 
     def stop(self) -> None:
-        """Let each thread end once it is free. Nothing is waited for."""
-        with self._lock:
-            self._stopping = True
-            self._ring(self._idle)
+        """Let each thread end once it is free and nothing waits. Returns at once."""
+        for _ in range(self._size):
+            self._waiting.put(None)
 
-    def _wanted(self) -> int:
-        typical = self._performing_seconds / self._performed
-        if typical > SLOW_SECONDS:
-            return self._size
-        return self._size + min(int(self._size * AHEAD_SECONDS / max(typical, 1e-6)), MOST_AHEAD)
+    @property
+    def _prefetch(self) -> int:
+        if self._typical_seconds > SLOW_SECONDS:
+            return 0
+        return min(int(self._size * PREFETCH_SECONDS / max(self._typical_seconds, 1e-6)), MOST_PREFETCHED)
 
     def _start_one(self) -> None:
-        self._started += 1
-        threading.Thread(target=self._run, name=f"perform-{self._started}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"perform-{next(self._numbers)}", daemon=True).start()
 
     def _run(self) -> None:
         with self._at_work():
-            while (claim := self._next()) is not None:
-                started = self._last_start = self.moved_at = time.monotonic()
+            while (claim := self._waiting.get()) is not None:
+                started = self.moved_at = time.monotonic()
                 try:
                     self._perform(claim)
                 except BaseException:
                     # The performer makes an outcome of all that user code raises; this is a fault of our own.
-                    log.exception("Performing broke down", extra={"action": "perform", "task_id": claim.key})
+                    log.exception(
+                        "Internal error while running job", extra={"action": "perform", "task_id": claim.key}
+                    )
                 self.moved_at = time.monotonic()
                 if not self._done(self.moved_at - started):
                     return
-                # To look after each job what is wanted would take a twentieth of the time of a short one.
-                if self._outstanding <= self._asks_at and self.room:
+                if self.room:
                     self._on_room()
-
-    def _next(self) -> Claim | None:
-        """The next claim of the line, as soon as there is one; None when there will be none any more."""
-        while True:
-            if self._leaderless and self._takes_the_lead():
-                return self._led()
-            try:
-                return self._line.popleft()
-            except IndexError:
-                pass
-            with self._lock:
-                if self._stopping and not self._line:
-                    return None
-                if self._line or self._leaderless:
-                    continue
-                self._idle += 1
-            self._bell.get()
-
-    def _takes_the_lead(self) -> bool:
-        with self._lock:
-            free, self._leaderless = self._leaderless, False
-        return free
-
-    def _led(self) -> Claim | None:
-        """Lead, to a claim of this thread's own. None once nobody is to lead any more: the others perform on."""
-        claim = self._lead() if self._lead else None
-        if claim is not None:
-            with self._lock:
-                self._leaderless = True
-                self._ring(min(self._idle, 1))
-        return claim
-
-    def _ring(self, times: int) -> None:
-        self._idle -= times
-        for _ in range(times):
-            self._bell.put(None)
 
     def _done(self, seconds: float) -> bool:
         """Count a performed claim; whether this thread goes on."""
@@ -211,29 +148,9 @@ class Pool:
                 self._lost.discard(threading.get_ident())
                 return False  # another thread has taken this one's place
             self._outstanding -= 1
+            # Quick to believe that jobs are long, slow to believe that they are short.
             if seconds > LONG_SECONDS:
-                # Quick to believe that jobs are long, slow to believe that they are short.
-                self._performed, self._performing_seconds = 1, seconds
+                self._typical_seconds = seconds
             else:
-                self._performed += 1
-                self._performing_seconds += seconds
-            if self._performed >= REMEMBERED:
-                self._performed //= 2
-                self._performing_seconds /= 2
+                self._typical_seconds += (seconds - self._typical_seconds) / REMEMBERED
         return True
-
-
-def _parted(claims: Sequence[Claim], line: deque[Claim]) -> tuple[list[Claim], list[Claim]]:
-    """Those that are of a higher priority than all that waits, or as high and of a type that does not at that; the
-    others."""
-    # Copied at once, since threads take from the line meanwhile: a list is made before it is read, a tuple is not.
-    waiting = {(one.priority, one.task_type) for one in list(line)}
-    if not waiting:
-        return [], list(claims)
-    highest = max(waiting)[0]
-    first: list[Claim] = []
-    then: list[Claim] = []
-    for one in claims:
-        goes_first = one.priority >= highest and (one.priority, one.task_type) not in waiting
-        (first if goes_first else then).append(one)
-    return first, then

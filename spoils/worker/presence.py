@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from spoils.db.engine import is_direct
 from spoils.db.trouble import database_answers
 from spoils.errors import DatabaseAway
 from spoils.queue import presence
-from spoils.queue.cursors import Pair, Place
+from spoils.worker.dispatcher import Orders
 from spoils.worker.loop import Loop
 from spoils.worker.turn import has_turn
 from spoils.worker.watch import Watch
@@ -46,12 +46,10 @@ class Presence:
         only_known: bool = False,
         running: Callable[[], int],
         performing: Callable[[], Sequence[UUID]],
-        since: Callable[[], Mapping[Pair, Place] | None],
         on_due: Callable[[float], None],
-        on_suspect: Callable[[bool, bool], None],
         on_dead: Callable[[Sequence[presence.Neighbour]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
-        on_orders: Callable[[bool, frozenset[str]], None],
+        on_orders: Callable[[Orders], None],
         on_attending: Callable[[], None],
         on_ended: Callable[[], None],
     ) -> None:
@@ -64,9 +62,7 @@ class Presence:
         self._only_known = only_known
         self._running = running
         self._performing = performing
-        self._since = since
         self._on_due = on_due
-        self._on_suspect = on_suspect
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_orders = on_orders
@@ -141,7 +137,6 @@ class Presence:
             task_types=[name for name in self._task_types if name not in self._paused],
             kinds=self._kinds,
             only_known=self._only_known,
-            since=self._since(),
         )
         self._beat_at = time.monotonic()
         database_answers()
@@ -149,13 +144,11 @@ class Presence:
             self._on_ended()
             return
         self._paused = pulse.paused
-        self._on_orders(pulse.draining, pulse.paused)
+        rivals = [one.id for one in pulse.neighbours if one.claims_suspect]
+        make_room = pulse.suspect_due and has_turn(self._worker_id, rivals, time.time())
+        self._on_orders(Orders(pulse.draining, pulse.paused, pulse.suspect_due, make_room))
         if pulse.next_due_seconds is not None:
             self._on_due(pulse.next_due_seconds)
-        rivals = [one.id for one in pulse.neighbours if one.claims_suspect]
-        self._on_suspect(
-            pulse.suspect_due, pulse.suspect_due and has_turn(self._worker_id, rivals, time.time())
-        )
         if pulse.cancelled:
             self._on_cancelled(pulse.cancelled)
         if dead := self._watch.observe(pulse, self._beat_at):

@@ -100,7 +100,6 @@ class Rooms:
             perform=self.performer.perform,
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
-            lead=lambda: self.dispatcher.lead(),
         )
         self.presence = Presence(
             engine=self.engine,
@@ -112,12 +111,10 @@ class Rooms:
             only_known=settings.shared_with_fang,
             running=lambda: self.pool.busy,
             performing=lambda: [attempt.task_id for attempt in self.performer.running()],
-            since=lambda: self.dispatcher.since,
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
-            on_suspect=lambda due, turn: self.dispatcher.suspect_due(due, make_room=turn),
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
-            on_orders=lambda draining, paused: self.dispatcher.obey(draining=draining, paused=paused),
+            on_orders=lambda orders: self.dispatcher.follow(orders),
             on_attending=on_attending,
             on_ended=on_ended,
         )
@@ -163,8 +160,15 @@ class Rooms:
         )
         self.presence.loop.start()
         self.settler.loop.start()
-        self.pool.start()  # one of its threads runs the dispatcher
-        for room in (self.scheduler, self.maintenance, self.rescuer, self.timekeeper, self.alerts):
+        self.pool.start()
+        for room in (
+            self.dispatcher,
+            self.scheduler,
+            self.maintenance,
+            self.rescuer,
+            self.timekeeper,
+            self.alerts,
+        ):
             room.loop.start()
         self.watchdog.start()
 

@@ -76,7 +76,7 @@ class Shutdown:
 
     def _give_back_unstarted(self) -> None:
         try:
-            self._rooms.dispatcher.give_back_unstarted()
+            self._rooms.dispatcher.release_unstarted()
         except SQLAlchemyError as exc:
             log.warning("Giving back failed: %s", exc, extra={"action": "release"})
 

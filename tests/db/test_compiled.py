@@ -67,8 +67,6 @@ def test_a_constant_text_arrives_as_it_is_on_every_kind_of_connection(
         engine = make_engine(database_url, connections=1, application_name="a test", by_index=by_index)
         with engine.connect() as connection:
             assert statement.rows(connection, {"given": "%é"}) == [(constant, "%é")]
-            bound = statement.bound(connection, {}, but="given")
-            assert bound.rows("%é") == [(constant, "%é")]
         assert statement.rows_alone(engine, {"given": "%é"}) == [(constant, "%é")]
         engine.dispose()
 

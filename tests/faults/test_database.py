@@ -18,7 +18,7 @@ from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.job.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import claim
-from spoils.queue.cursors import Cursors
+from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settlement import Settlement
 from spoils.worker.settler import Settler
@@ -273,7 +273,7 @@ def test_of_two_outcomes_of_one_attempt_the_first_counts(
 ) -> None:
     owner = rows.worker()
     tasks = enqueue_all(connection, [SampleJob(number=number) for number in range(200)])
-    held, _ = claim(connection, worker_id=owner, cursors=Cursors(["sample"]), kinds=[], limit=200)
+    held, _ = claim(connection, worker_id=owner, scan=ClaimScan(["sample"]), kinds=[], limit=200)
     settler = Settler(engine=engine, worker_id=owner, release="dev", on_settled=lambda tokens: None)
     for verdict in said:
         for one in held:

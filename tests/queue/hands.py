@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from spoils.job.outcome import FINISHED, Verdict
 from spoils.queue.claim import Claim, claim, claim_suspect
-from spoils.queue.cursors import Cursors
+from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement
 from tests.support import eventually
@@ -29,7 +29,7 @@ def take(
     claims, _ = claim(
         connection,
         worker_id=worker_id,
-        cursors=Cursors(task_types),
+        scan=ClaimScan(task_types),
         kinds=kinds,
         only_known=only_known,
         limit=limit,

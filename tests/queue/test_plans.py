@@ -16,7 +16,7 @@ from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
 from spoils.queue import presence
 from spoils.queue.claim import claim
-from spoils.queue.cursors import Cursors
+from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
 from spoils.queue.finish import finish_one
 from spoils.queue.settlement import Settlement
@@ -67,15 +67,15 @@ def plan(connection: Connection, statement: Compiled, values: dict[str, object])
 def test_a_claim_probes_the_claim_index_from_its_cursor(
     by_index: Engine, me: UUID, statement: Compiled
 ) -> None:
-    cursors = Cursors(["sample", "unique_sample"])
+    scan = ClaimScan(["sample", "unique_sample"])
     with by_index.connect() as connection:
-        claim(connection, worker_id=me, cursors=cursors, kinds=KINDS, limit=100)
+        claim(connection, worker_id=me, scan=scan, kinds=KINDS, limit=100)
         values = {
             "worker_id": str(me),
             "kinds": list(KINDS),
             "only_known": False,
             "most_of_all": 100,
-            **claiming._arrays(cursors.reach(0, 100)),
+            **claiming._arrays(scan.probe(0, 100)),
         }
         found = plan(connection, statement, values)
     assert "Seq Scan" not in found, found
@@ -87,28 +87,12 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
 
 
 @pytest.mark.usefixtures("many")
-def test_a_task_that_is_named_is_looked_up_by_its_key_alone(by_index: Engine, me: UUID, rows: Rows) -> None:
-    values = {
-        "worker_id": str(me),
-        "named": str(rows.task()),
-        "types": ["sample"],
-        "kinds": list(KINDS),
-        "only_known": False,
-    }
-    with by_index.connect() as connection:
-        found = plan(connection, claiming._CLAIM_ONE, values)
-    scans = [line.partition("Scan using ")[2].split()[0] for line in found.splitlines() if "Scan" in line]
-    assert [scan for scan in scans if scan.startswith("fang_tasks")] == ["fang_tasks_pkey"] * 2, found
-    assert "Seq Scan" not in found, found
-
-
-@pytest.mark.usefixtures("many")
 @pytest.mark.parametrize(
     "form", [finishing._FINISH.waiting, finishing._FINISH.skipping], ids=["waits", "skips"]
 )
 def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID, form: Compiled) -> None:
     with by_index.connect() as connection:
-        claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=300)
+        claims, _ = claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=300)
         values = {
             "ids": arrays.plain([one.key for one in claims]),
             "fences": arrays.plain([str(one.attempts) for one in claims]),
@@ -147,9 +131,6 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
         "types": ["sample"],
         "kinds": list(KINDS),
         "only_known": False,
-        "looked_types": "{sample}",
-        "looked_levels": "{0}",
-        "looked_since": "{NULL}",
     }
     with by_index.connect() as connection:
         found = plan(connection, presence._BEAT, values)
@@ -163,7 +144,7 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
 def test_a_statement_is_planned_once_for_each_connection(by_index: Engine, me: UUID) -> None:
     with by_index.connect() as connection:
         for _ in range(3):
-            claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+            claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         found = connection.execute(
             text("SELECT name, generic_plans, custom_plans FROM pg_prepared_statements")
         )
@@ -172,7 +153,7 @@ def test_a_statement_is_planned_once_for_each_connection(by_index: Engine, me: U
 
 def test_elsewhere_nothing_is_prepared(engine: Engine, me: UUID) -> None:
     with engine.connect() as connection:
-        claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         assert connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() == 0
 
 
@@ -242,16 +223,16 @@ def test_an_error_of_a_prepared_statement_is_sqlalchemy_s_and_the_connection_goe
     by_index: Engine, me: UUID, rows: Rows
 ) -> None:
     with by_index.connect() as connection:
-        claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         rows.connection.execute(text("ALTER TABLE fang_tasks RENAME TO away"))
         try:
             with pytest.raises(ProgrammingError, match="fang_tasks"):
-                claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+                claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         finally:
             rows.connection.execute(text("ALTER TABLE away RENAME TO fang_tasks"))
         assert not connection.invalidated
         task_id = rows.task()
-        claims, _ = claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+        claims, _ = claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         assert [one.id for one in claims] == [task_id]
 
 
@@ -262,8 +243,8 @@ def test_a_prepared_statement_on_a_session_that_has_ended_gives_its_connection_u
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
         with pytest.raises(OperationalError) as raised:
-            claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)
+            claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)
         assert raised.value.connection_invalidated
         assert connection.invalidated
     with by_index.connect() as connection:
-        assert claim(connection, worker_id=me, cursors=Cursors(["sample"]), kinds=KINDS, limit=1)[0] == []
+        assert claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=1)[0] == []

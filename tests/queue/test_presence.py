@@ -9,8 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue import presence
-from spoils.queue.claim_scope import LEVELS
-from spoils.queue.cursors import HEAD, HEAD_ID, Place
 from spoils.queue.presence import Pulse
 from tests.queue.hands import KINDS, TYPES
 from tests.rows import Rows
@@ -24,7 +22,6 @@ def beat(
     draining: bool = False,
     running: int = 0,
     performing: Sequence[UUID] = (),
-    since: Place | None = None,
 ) -> Pulse:
     return presence.beat(
         connection,
@@ -35,7 +32,6 @@ def beat(
         draining=draining,
         task_types=TYPES,
         kinds=KINDS,
-        since=since and {(task_type, level): since for task_type in TYPES for level in LEVELS},
     )
 
 
@@ -118,50 +114,6 @@ def test_the_pulse_tells_when_the_next_of_our_tasks_falls_due(
     seconds = beat(connection, me).next_due_seconds
     assert seconds is not None
     assert seconds <= 1
-
-
-@pytest.mark.parametrize(
-    ("columns", "told"),
-    [
-        ({}, True),
-        ({"state": "retried", "priority": 2}, True),
-        ({"task_type": "common"}, True),
-        ({"crashes": 1}, True),
-        ({"crashes": 2}, False),
-        ({"state": "in_progress"}, False),
-        ({"state": "finished"}, False),
-        ({"task_type": "elsewhere"}, False),
-        ({"task_type": "common", "metadata": {"type": "RustTask"}}, False),
-    ],
-    ids=str,
-)
-def test_the_pulse_of_an_idle_worker_tells_of_what_is_due_already(
-    *, connection: Connection, rows: Rows, me: UUID, columns: dict[str, object], told: bool
-) -> None:
-    rows.task(due_in=-60, **columns)  # type: ignore[arg-type]
-    seconds = beat(connection, me, since=HEAD).next_due_seconds
-    assert (seconds is not None and -70 < seconds <= -60) if told else seconds is None
-    assert beat(connection, me).next_due_seconds is None
-
-
-def test_it_looks_no_further_back_than_it_is_told_to(connection: Connection, rows: Rows, me: UUID) -> None:
-    rows.task(due_in=-60)
-    since = (rows.value("SELECT CAST(now() - interval '30 s' AS text)"), HEAD_ID)
-    assert beat(connection, me, since=since).next_due_seconds is None
-    rows.task(due_in=-10)
-    seconds = beat(connection, me, since=since).next_due_seconds
-    assert seconds is not None
-    assert -20 < seconds <= -10
-
-
-def test_a_task_from_the_beginning_of_time_is_due(connection: Connection, rows: Rows, me: UUID) -> None:
-    task_id = rows.task()
-    connection.execute(
-        text("UPDATE fang_tasks SET scheduled_at = '-infinity' WHERE id = :id"), {"id": task_id}
-    )
-    seconds = beat(connection, me, since=HEAD).next_due_seconds
-    assert seconds is not None
-    assert seconds < -60
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from spoils.db import sharing
 from spoils.db.engine import transaction
 from spoils.job.outcome import Ending, Verdict
 from spoils.queue.actions import act
-from spoils.queue.claim import Claim, ClaimOne, claim_suspect
+from spoils.queue.claim import Claim, claim_suspect
 from spoils.queue.enqueue import enqueue
 from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.presence import beat
@@ -242,9 +242,7 @@ def test_a_class_that_is_not_known_here_is_left_to_fang(rows: Rows, me: UUID) ->
     suspect = rows.task(metadata={"type": "OfRust"}, crashes=2)
     mine = {"worker_id": me, "task_types": TYPES, "kinds": KINDS}
     heart = {"rss": None, "running": 0, "performing": [], "draining": False}
-    one = ClaimOne(connection, **mine, only_known=True)
     assert take(connection, me, 10, only_known=True) == []
-    assert one.take(str(strange)) == []
     assert claim_suspect(connection, **mine, only_known=True) == []
     assert not beat(connection, **mine, **heart, only_known=True).suspect_due
     known = rows.task()

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,11 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
-from spoils.queue.claim_scope import LEVELS
-from spoils.queue.cursors import HEAD
 from spoils.worker import dispatcher as dispatching
-from spoils.worker import pace
-from spoils.worker.dispatcher import AGAIN_SECONDS, IDLE_SECONDS, POLL_SECONDS, Dispatcher
+from spoils.worker.dispatcher import POLL_SECONDS, RECHECK_SECONDS, RECHECK_UNTIL_SECONDS, Dispatcher, Orders
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
 from tests import locks
@@ -29,7 +25,7 @@ from tests.support import eventually
 class Bench:
     """A dispatcher with two threads whose jobs end when the test says so."""
 
-    def __init__(self, engine: Engine, worker_id: UUID, *, led: bool = False) -> None:
+    def __init__(self, engine: Engine, worker_id: UUID) -> None:
         self.engine = engine
         self.worker_id = worker_id
         self.in_flight = InFlight()
@@ -38,12 +34,9 @@ class Bench:
         self.writing = threading.Event()
         self.writing.set()
         self.gate = threading.Semaphore(0)
-        self.led_by: list[int] = []
-        self.performed_by: list[int] = []
+        self.begun: list[Claim] = []
         self.performed: list[Claim] = []
-        self.pool = Pool(
-            threads=2, perform=self._perform, on_room=lambda: None, lead=self._lead if led else None
-        )
+        self.pool = Pool(threads=2, perform=self._perform, on_room=lambda: None)
         self.dispatcher = Dispatcher(
             engine=engine,
             worker_id=worker_id,
@@ -56,12 +49,8 @@ class Bench:
         )
         self.pool.start()
 
-    def _lead(self) -> Claim | None:
-        self.led_by.append(threading.get_ident())
-        return self.dispatcher.lead()
-
     def _perform(self, claim: Claim) -> None:
-        self.performed_by.append(threading.get_ident())
+        self.begun.append(claim)
         self.gate.acquire(timeout=30)
         self.performed.append(claim)
         self.in_flight.drop([claim.token])
@@ -97,25 +86,6 @@ def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -
     bench.end(1)
     bench.dispatcher.tick()
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") == 3
-
-
-def test_a_claim_takes_no_more_than_in_a_moment_as_those_before_it_tell(
-    bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "LEAST_CLAIM", 1)
-    for _ in range(6):
-        rows.task()
-    bench.dispatcher.tick()
-    assert len(bench.in_flight) == 2
-    monkeypatch.setattr(pace, "CLAIM_SECONDS", 1e-9)
-    bench.end(2)
-    for held in (1, 2):
-        bench.dispatcher.tick()
-        assert len(bench.in_flight) == held
-    monkeypatch.setattr(pace, "CLAIM_SECONDS", 100.0)
-    bench.end(2)
-    bench.dispatcher.tick()
-    assert len(bench.in_flight) == 2
 
 
 def test_it_claims_nothing_while_the_worker_is_not_seen_to_live(bench: Bench, rows: Rows) -> None:
@@ -161,32 +131,16 @@ def test_a_task_whose_claim_a_crash_of_the_server_has_undone_is_not_performed_tw
     assert len(bench.in_flight) == 0
 
 
-def test_told_how_long_ago_something_was_due_it_looks_there_first(bench: Bench, rows: Rows) -> None:
-    cursors = bench.dispatcher._cursors
+def test_notified_how_long_ago_something_was_due_it_looks_there_first(bench: Bench, rows: Rows) -> None:
+    scan = bench.dispatcher._scan
     bench.dispatcher.tick()
-    cursors._sweep._sliced = True  # a look from the head takes long
+    scan._look_back.learn("infinity", 5.0, filled=False)  # a look back takes long
     rows.task(due_in=-7200)
-
-    def look() -> int:
-        cursors._head_again_at = 0.0
-        bench.dispatcher.tick()
-        return len(bench.in_flight)
-
-    assert look() == 0
-    bench.dispatcher._hear(-7200.0)
-    assert look() == 1
-
-
-def test_an_idle_worker_comes_back_soon_for_what_it_may_not_look_at_at_once(listening: Bench) -> None:
-    cursors = listening.dispatcher._cursors
-    assert listening.dispatcher.tick() == IDLE_SECONDS
-    cursors._head_again_at = time.monotonic() + 3  # a look from the head has taken a while
-    listening.dispatcher._hear(-60.0)
-    while (delay := listening.dispatcher.tick()) in (0.0, *AGAIN_SECONDS):
-        pass
-    assert delay == POLL_SECONDS
-    cursors._head_again_at = 0.0
-    assert listening.dispatcher.tick() == IDLE_SECONDS
+    bench.dispatcher._claims.notifications = lambda: [-7200.0]  # type: ignore[method-assign]
+    bench.dispatcher._hear()
+    scan._look_back_at = 0.0
+    bench.dispatcher.tick()
+    assert len(bench.in_flight) == 1
 
 
 def test_it_comes_back_when_the_next_task_falls_due(bench: Bench) -> None:
@@ -207,7 +161,7 @@ def test_a_suspect_waits_for_solitude_and_then_keeps_it(bench: Bench, rows: Rows
     rows.task()
     bench.dispatcher.tick()
     suspect, other = rows.task(crashes=2), rows.task()
-    bench.dispatcher.suspect_due(True, make_room=True)
+    bench.dispatcher.follow(Orders(suspect_due=True, make_room=True))
     assert bench.dispatcher.tick() == POLL_SECONDS
     assert rows.state(suspect) == rows.state(other) == "new"
     bench.end(1)
@@ -232,12 +186,12 @@ def test_room_is_made_for_a_suspect_for_five_minutes_at_a_time(
         monkeypatch.setattr(
             dispatching, "time", SimpleNamespace(monotonic=lambda passed=passed: begun + passed)
         )
-        bench.dispatcher.suspect_due(True, make_room=True)
+        bench.dispatcher.follow(Orders(suspect_due=True, make_room=True))
         bench.dispatcher.tick()
         assert rows.state(suspect) == rows.state(other) == "new"
     passed = 301.0 if asked else 299.0
     monkeypatch.setattr(dispatching, "time", SimpleNamespace(monotonic=lambda: begun + passed))
-    bench.dispatcher.suspect_due(True, make_room=asked)
+    bench.dispatcher.follow(Orders(suspect_due=True, make_room=asked))
     bench.dispatcher.tick()
     assert (rows.state(suspect), rows.state(other)) == ("new", "in_progress")
 
@@ -246,23 +200,23 @@ def test_a_worker_whose_turn_it_is_not_claims_on_beside_a_suspect(bench: Bench, 
     rows.task(due_in=-10)
     bench.dispatcher.tick()
     suspect, other = rows.task(crashes=2), rows.task()
-    bench.dispatcher.suspect_due(True, make_room=False)
+    bench.dispatcher.follow(Orders(suspect_due=True))
     bench.dispatcher.tick()
     assert (rows.state(suspect), rows.state(other)) == ("new", "in_progress")
     bench.end(2)
-    bench.dispatcher.suspect_due(True, make_room=False)
+    bench.dispatcher.follow(Orders(suspect_due=True))
     bench.dispatcher.tick()
     assert rows.state(suspect) == "in_progress"
 
 
 def test_a_suspect_that_another_worker_took_does_not_keep_this_one_idle(bench: Bench, rows: Rows) -> None:
     task_id = rows.task()
-    bench.dispatcher.suspect_due(True, make_room=True)
+    bench.dispatcher.follow(Orders(suspect_due=True, make_room=True))
     bench.dispatcher.tick()
     assert [claim.id for claim in bench.in_flight.claims()] == [task_id]
 
 
-def test_a_claim_whose_answer_was_lost_is_given_back_and_what_is_in_hand_is_not(
+def test_a_claim_whose_answer_was_lost_is_released_and_what_is_in_hand_is_not(
     bench: Bench, engine: Engine, rows: Rows
 ) -> None:
     kept = rows.task(due_in=-5)
@@ -309,20 +263,20 @@ def test_it_leaves_paused_types_alone(bench: Bench, rows: Rows) -> None:
     paused, free = TYPES[0], TYPES[1]
     left = rows.task(task_type=paused)
     taken = rows.task(task_type=free)
-    bench.dispatcher.obey(draining=False, paused=frozenset([paused]))
+    bench.dispatcher.follow(Orders(paused=frozenset([paused])))
     bench.dispatcher.tick()
     assert (rows.state(left), rows.state(taken)) == ("new", "in_progress")
-    bench.dispatcher.obey(draining=False, paused=frozenset())
+    bench.dispatcher.follow(Orders())
     bench.dispatcher.tick()
     assert rows.state(left) == "in_progress"
 
 
 def test_it_claims_nothing_when_asked_not_to(bench: Bench, rows: Rows) -> None:
     task_id = rows.task()
-    bench.dispatcher.obey(draining=True, paused=frozenset())
+    bench.dispatcher.follow(Orders(draining=True))
     assert bench.dispatcher.tick() == POLL_SECONDS
     assert rows.state(task_id) == "new"
-    bench.dispatcher.obey(draining=False, paused=frozenset())
+    bench.dispatcher.follow(Orders())
     bench.dispatcher.tick()
     assert rows.state(task_id) == "in_progress"
 
@@ -334,7 +288,7 @@ def held_ahead(bench: Bench, rows: Rows) -> UUID:
     bench.dispatcher.tick()
 
     def begun() -> None:
-        assert len(bench.performed_by) == 2
+        assert len(bench.begun) == 2
 
     eventually(begun)
     task_id = rows.task()
@@ -344,23 +298,21 @@ def held_ahead(bench: Bench, rows: Rows) -> UUID:
     return task_id
 
 
-def test_giving_back_makes_a_lost_answer_no_surer(
+def test_a_release_in_between_does_not_make_strays_forgotten(
     bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = bench.dispatcher._claimer
     rows.task()
     (ahead,) = take(rows.connection, bench.worker_id)
-    take_in_hand = ours._take_in_hand
+    stray = rows.task()
 
     def lose(_: list[Claim]) -> None:
         raise ConnectionResetError("the answer is lost")
 
-    monkeypatch.setattr(ours, "_take_in_hand", lose)
-    stray = rows.task()
+    monkeypatch.setattr(bench.dispatcher, "_take_in_hand", lose)
     with pytest.raises(ConnectionResetError):
         bench.dispatcher.tick()
-    ours.give_back([ahead])
-    monkeypatch.setattr(ours, "_take_in_hand", take_in_hand)
+    bench.dispatcher._release([ahead])
+    monkeypatch.undo()
 
     def claimed_anew() -> None:
         bench.dispatcher.tick()
@@ -369,41 +321,60 @@ def test_giving_back_makes_a_lost_answer_no_surer(
     eventually(claimed_anew)
 
 
-def test_what_no_thread_has_begun_is_given_back_at_the_end(bench: Bench, rows: Rows) -> None:
+def test_a_claim_that_the_server_executes_late_is_released(
+    bench: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.dispatcher, "_claim_once", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bench.dispatcher.tick()
+    monkeypatch.undo()
+    bench.dispatcher.follow(Orders(draining=True))
+    bench.dispatcher.tick()
+    late = rows.task()
+    take(rows.connection, bench.worker_id)
+
+    def released() -> None:
+        bench.dispatcher.tick()
+        assert rows.state(late) == "new"
+
+    eventually(released)
+
+
+def test_what_no_thread_has_begun_is_released_at_the_end(bench: Bench, rows: Rows) -> None:
     task_id = held_ahead(bench, rows)
-    bench.dispatcher.give_back_unstarted()
+    bench.dispatcher.release_unstarted()
     row = rows.one(task_id)
     assert (row.state, row.claimed_by, row.retries) == ("new", None, 0)
     assert task_id not in {claim.id for claim in bench.in_flight.claims()}
     assert len(bench.in_flight) == 2
-    bench.dispatcher.give_back_unstarted()  # nothing is left
+    bench.dispatcher.release_unstarted()  # nothing is left
     assert len(bench.in_flight) == 2
 
 
-def test_what_is_locked_while_it_is_given_back_is_given_back_though_nothing_is_claimed(
+def test_what_is_locked_while_it_is_released_is_released_though_nothing_is_claimed(
     bench: Bench, engine: Engine, rows: Rows
 ) -> None:
     task_id = held_ahead(bench, rows)
     with locks.held(engine) as other:
         other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
-        bench.dispatcher.give_back_unstarted()
+        bench.dispatcher.release_unstarted()
         assert rows.state(task_id) == "in_progress"
 
-    def given_back() -> None:
+    def released() -> None:
         bench.dispatcher.tick()
         assert rows.state(task_id) == "new"
 
     assert bench.pool.room == 0, "the threads are busy"
-    eventually(given_back)
+    eventually(released)
 
 
-def test_what_is_locked_while_it_is_given_back_is_given_back_by_a_later_claim(
+def test_what_is_locked_while_it_is_released_is_released_by_a_later_claim(
     bench: Bench, engine: Engine, rows: Rows
 ) -> None:
     task_id = held_ahead(bench, rows)
     with locks.held(engine) as other:
         other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
-        bench.dispatcher.give_back_unstarted()
+        bench.dispatcher.release_unstarted()
         bench.end(1)
         assert end(rows.connection, bench.worker_id, *bench.performed)
         bench.dispatcher.tick()
@@ -439,54 +410,46 @@ def listening(database_url: str, rows: Rows) -> Iterator[Bench]:
     direct.dispose()
 
 
-def test_an_idle_worker_that_listens_leaves_polling_to_the_beat_and_says_where(
+def test_after_a_notification_it_claims_again_for_a_moment_and_then_polls(
     listening: Bench, rows: Rows
 ) -> None:
-    assert listening.dispatcher.tick() == IDLE_SECONDS
-    since = listening.dispatcher.since
-    assert since is not None
-    assert set(since) == {(task_type, level) for task_type in TYPES for level in LEVELS}
-    assert set(since.values()) == {HEAD}
-    rows.task()
-    listening.dispatcher.due_in(0)  # what a beat says then
-    listening.dispatcher.tick()
-    assert len(listening.in_flight) == 1
-    while (delay := listening.dispatcher.tick()) in AGAIN_SECONDS:
-        pass
-    assert delay == POLL_SECONDS  # something is in hand
-    assert listening.dispatcher.since is None
+    listening.dispatcher.tick()  # it listens from now on
+    task_id = rows.task()
+    listening.dispatcher._wait(60)
+    assert RECHECK_SECONDS <= listening.dispatcher.tick() <= RECHECK_UNTIL_SECONDS
+    assert [one.id for one in listening.in_flight.claims()] == [task_id]
+    delays = [listening.dispatcher.tick()]
+    while delays[-1] != POLL_SECONDS:
+        listening.dispatcher._wait(delays[-1])
+        delays.append(listening.dispatcher.tick())
+    assert all(delay <= RECHECK_UNTIL_SECONDS for delay in delays[:-1])
 
 
-def test_what_a_beat_says_is_claimed_once_and_not_again_and_again(listening: Bench) -> None:
-    listening.dispatcher.tick()
-    listening.dispatcher.due_in(-5)
-    assert listening.dispatcher.tick() >= POLL_SECONDS
-
-
-def test_without_a_place_to_hear_from_it_polls_by_itself(listening: Bench) -> None:
-    listening.dispatcher._listener.attach = lambda connection: None  # type: ignore[method-assign]
-    assert listening.dispatcher.tick() == POLL_SECONDS
-    assert listening.dispatcher.since is None
-
-
-def test_what_is_put_in_while_it_claims_is_looked_for_at_once(
+def test_what_is_put_in_while_it_claims_is_claimed_at_once(
     listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listening.dispatcher.tick()  # it listens from now on
-    ours = listening.dispatcher._claimer
-    claim_first = ours.claim
+    listening.dispatcher.tick()
+    take_in_hand = listening.dispatcher._take_in_hand
 
-    def claim_and_put(room: int, paused: frozenset[str]) -> bool:
-        more = claim_first(room, paused)
+    def take_and_put(claims: list[Claim]) -> None:
+        take_in_hand(claims)
         rows.task()
-        with ours._claiming() as connection:
-            connection.exec_driver_sql("SELECT 1")  # the notification comes with an answer
-        ours._unsure = False
-        return more
+        listening.dispatcher._claims.wait(60)  # the notification comes
 
-    monkeypatch.setattr(ours, "claim", claim_and_put)
+    monkeypatch.setattr(listening.dispatcher, "_take_in_hand", take_and_put)
     assert listening.dispatcher.tick() == 0
     monkeypatch.undo()
+    listening.dispatcher.tick()
+    assert len(listening.in_flight) == 1
+
+
+def test_notified_of_what_falls_due_soon_it_claims_then(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.tick()
+    rows.task(due_in=0.5)
+    listening.dispatcher._wait(60)
+    delay = listening.dispatcher.tick()
+    assert 0.2 < delay <= 0.51
+    listening.dispatcher._wait(delay)
     listening.dispatcher.tick()
     assert len(listening.in_flight) == 1
 
@@ -510,268 +473,22 @@ def test_it_claims_and_listens_again_after_its_session_was_ended(listening: Benc
     assert len(listening.in_flight) == 1
 
 
-def put_in(rows: Rows, **columns: Any) -> UUID:
-    """Insert a task as an enqueue does: alone, longer after the last one than notifications are thinned."""
-    time.sleep(0.02)
-    return rows.task(**columns)
-
-
-def test_an_idle_worker_takes_the_task_it_is_told_of_and_looks_at_everything_soon_after(
-    listening: Bench, rows: Rows
-) -> None:
-    listening.dispatcher.tick()
-    rows.connection.execute(text("SET session_replication_role = replica"))  # its notification got lost
-    before = rows.task(priority=2)
-    rows.connection.execute(text("RESET session_replication_role"))
-    task_id = put_in(rows)
-    assert listening.dispatcher._wait(60) == AGAIN_SECONDS[0]
-    assert [one.id for one in listening.in_flight.claims()] == [task_id]
-    listening.dispatcher.tick()
-    assert {one.id for one in listening.in_flight.claims()} == {task_id, before}
-
-
-def test_a_task_that_another_worker_took_is_looked_for_no_more_at_once(listening: Bench, rows: Rows) -> None:
-    listening.dispatcher.tick()
-    task_id = put_in(rows)
-    assert take(rows.connection, rows.worker())[0].id == task_id
-    # It may have no thread free for what was put in beside that task, of which nobody was notified.
-    assert listening.dispatcher._wait(60) == AGAIN_SECONDS[1]
-    assert len(listening.in_flight) == 0
-
-
-def test_told_of_several_it_looks_for_all_of_them(listening: Bench, rows: Rows) -> None:
-    listening.dispatcher.tick()
-    rows.connection.execute(text("SET session_replication_role = replica"))
-    ids = {rows.task(), rows.task()}
-    rows.connection.execute(text("RESET session_replication_role"))
-    rows.all("SELECT pg_notify('spoils_tasks', '-0.001 ' || id) FROM fang_tasks")  # in one commit, so at once
-    assert listening.dispatcher._wait(60) == 0
-    assert len(listening.in_flight) == 0
-    listening.dispatcher.tick()
-    assert {one.id for one in listening.in_flight.claims()} == ids
-
-
-def test_woken_and_told_at_once_it_looks_at_everything(listening: Bench, rows: Rows) -> None:
-    listening.dispatcher.tick()
-    task_id = put_in(rows)
-    eventually(lambda: heard(listening))
-    listening.dispatcher.loop.wake()
-    assert listening.dispatcher._wait(60) == 0
-    assert len(listening.in_flight) == 0
-    listening.dispatcher.tick()
-    assert [one.id for one in listening.in_flight.claims()] == [task_id]
-
-
-def heard(listening: Bench) -> None:
-    """Its connection holds a notification that nobody has read yet."""
-    connection = listening.dispatcher._listener._connection
-    connection.poll()
-    assert connection.notifies
-
-
-def test_what_is_put_in_while_it_comes_to_rest_is_looked_for_at_once(
-    listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours = listening.dispatcher._claimer
-    make_ready = ours.make_ready
-
-    def make_ready_late(paused: frozenset[str]) -> None:
-        rows.task()
-        make_ready(paused)
-        eventually(lambda: heard(listening))
-
-    monkeypatch.setattr(ours, "make_ready", make_ready_late)
-    assert listening.dispatcher.tick() == 0
-    monkeypatch.undo()
-    listening.dispatcher.tick()
-    assert len(listening.in_flight) == 1
-
-
-def test_a_session_that_could_not_listen_is_ended_and_lent_to_nobody(
-    listening: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        listening.dispatcher._listener, "attach", lambda connection: 1 / 0 if connection else None
-    )
-    with pytest.raises(ZeroDivisionError):
-        listening.dispatcher.tick()
-    monkeypatch.undo()
-    with listening.engine.connect() as connection:
-        source = "SELECT source FROM pg_settings WHERE name = 'synchronous_commit'"
-        assert connection.scalar(text(source)) != "session"
-    listening.dispatcher.tick()
-    driver = listening.dispatcher._listener._connection
-    with driver.cursor() as cursor:
-        cursor.execute("SHOW synchronous_commit")
-        assert cursor.fetchall() == [("off",)]
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_a_task_of_a_paused_type_is_not_taken_though_it_is_named(
-    listening: Bench, rows: Rows, before: bool
-) -> None:
-    paused = frozenset([TYPES[0]])
-    if before:
-        listening.dispatcher.obey(draining=False, paused=paused)
-    listening.dispatcher.tick()
-    listening.dispatcher.obey(draining=False, paused=paused)
-    task_id = put_in(rows, task_type=TYPES[0])
-    if listening.dispatcher._wait(60) == 0:
-        listening.dispatcher.tick()
-    assert rows.state(task_id) == "new"
-
-
-@pytest.mark.parametrize("meanwhile", ["draining", "not seen to live", "a suspect"])
-def test_what_it_is_told_of_it_leaves_alone_where_a_tick_would(
-    listening: Bench, rows: Rows, meanwhile: str
-) -> None:
-    listening.dispatcher.tick()
-    match meanwhile:
-        case "draining":
-            listening.dispatcher.obey(draining=True, paused=frozenset())
-        case "not seen to live":
-            listening.attending.clear()
-        case _:
-            listening.dispatcher.suspect_due(True, make_room=True)
-            assert listening.dispatcher._wait(60) == 0  # it was woken
-    put_in(rows)
-    assert listening.dispatcher._wait(60) == 0
-    assert len(listening.in_flight) == 0
-
-
-def test_a_claim_that_fails_while_it_waits_ends_its_session_and_is_looked_for_as_a_stray(
-    listening: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listening.dispatcher.tick()
-    ours = listening.dispatcher._claimer
-    take_in_hand = ours._take_in_hand
-
-    def lose(_: list[Claim]) -> None:
-        raise ConnectionResetError("the answer is lost")
-
-    monkeypatch.setattr(ours, "_take_in_hand", lose)
-    task_id = put_in(rows)
-    with pytest.raises(ConnectionResetError):
-        listening.dispatcher._wait(60)
-    monkeypatch.setattr(ours, "_take_in_hand", take_in_hand)
-    assert rows.state(task_id) == "in_progress"
-    listening.dispatcher.tick()
-    assert [(one.id, one.attempts) for one in listening.in_flight.claims()] == [(task_id, 2)]
-
-
-def test_words_of_somebody_else_that_look_like_a_task_cost_a_session_and_no_more(
-    listening: Bench, rows: Rows
-) -> None:
-    listening.dispatcher.tick()
-    rows.value("SELECT pg_notify('spoils_tasks', '-0.001 ' || repeat('x', 36))")
-    with pytest.raises(DBAPIError, match="invalid input syntax for type uuid"):
-        listening.dispatcher._wait(60)
-    listening.dispatcher.tick()
-    task_id = put_in(rows)
-    assert listening.dispatcher._wait(60) > 0
-    assert [one.id for one in listening.in_flight.claims()] == [task_id]
-
-
-def heard_of(listening: Bench) -> None:
-    """Wait until the dispatcher has heard of what was put in."""
-
-    def told() -> None:
-        listening.dispatcher._wait(0.1)
-        assert listening.dispatcher._told
-
-    eventually(told)
-
-
-def test_while_more_waits_than_there_is_room_for_nothing_goes_before_it(listening: Bench, rows: Rows) -> None:
-    waiting = [rows.task(due_in=-10) for _ in range(3)]
-    while listening.dispatcher.tick() == 0:
-        pass
-    assert len(listening.in_flight) == 2
-    put_in(rows)
-    heard_of(listening)
-    listening.end(1)
-    listening.dispatcher.tick()
-    assert {one.id for one in listening.in_flight.claims()} | {one.id for one in listening.performed} == set(
-        waiting
-    )
-
-
-@pytest.fixture
-def led(engine: Engine, rows: Rows) -> Iterator[Bench]:
-    """A dispatcher that a thread of its pool runs, until it has something to perform."""
-    led = Bench(engine, rows.worker(), led=True)
-
-    def waits() -> None:
-        assert (len(led.led_by), led.pool._idle) == (1, 2)
-
-    eventually(waits)
-    yield led
-    for _ in range(10):
-        led.gate.release()
-    assert led.dispatcher.loop.stop(30)
-    led.pool.stop()
-    led.dispatcher.close()
-
-
-def test_who_has_claimed_one_task_performs_it_and_another_claims_on(led: Bench, rows: Rows) -> None:
+def test_in_a_thread_of_its_own_it_claims_what_is_put_in_and_stops(listening: Bench, rows: Rows) -> None:
+    listening.dispatcher.loop.start()
+    ids = []
     for number in (1, 2):
-        rows.task()
-        led.dispatcher.loop.wake()
+        ids.append(rows.task())
 
-        def performed(number: int = number) -> None:
-            assert len(led.in_flight) == len(led.performed_by) == number == len(led.led_by) - 1
+        def begun(number: int = number) -> None:
+            assert len(listening.begun) == number
 
-        eventually(performed)
-    assert led.performed_by == led.led_by[:2]
-    assert len(set(led.led_by)) == 3
+        eventually(begun)
     waiting = rows.task()
-    led.gate.release()
+    listening.end(1)
+    listening.dispatcher.loop.wake()
 
     def claimed() -> None:
         assert rows.state(waiting) == "in_progress"
 
     eventually(claimed)
-
-
-def test_who_stops_it_just_when_a_task_was_claimed_is_waited_for_and_the_task_performed(
-    led: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    let_go = led.dispatcher.loop.let_go
-
-    def stop_and_let_go() -> None:
-        led.dispatcher.loop.stop()
-        let_go()
-
-    monkeypatch.setattr(led.dispatcher.loop, "let_go", stop_and_let_go)
-    rows.task()
-    led.dispatcher.loop.wake()
-
-    def performed() -> None:
-        assert (len(led.performed_by), len(led.led_by)) == (1, 2)
-
-    eventually(performed)
-    assert led.dispatcher.loop.stop(30)
-    assert len(led.in_flight) == 1
-
-
-def test_a_task_that_was_claimed_is_performed_whatever_fails_after_that(
-    led: Bench, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail() -> None:
-        raise OSError("no answer")
-
-    monkeypatch.setattr(led.dispatcher._listener, "pass_on", fail)
-    rows.task()
-    led.dispatcher.loop.wake()
-
-    def performed() -> None:
-        assert (len(led.performed_by), len(led.in_flight)) == (1, 1)
-
-    eventually(performed)
-    monkeypatch.undo()
-    rows.task()
-
-    def claimed() -> None:
-        assert len(led.in_flight) == 2
-
-    eventually(claimed)
+    assert listening.dispatcher.loop.stop(30)

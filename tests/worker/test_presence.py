@@ -34,12 +34,10 @@ class Ears:
             kinds=KINDS,
             running=lambda: 0,
             performing=lambda: self.performing,
-            since=lambda: None,
             on_due=lambda seconds: self.heard.append(("due", seconds)),
-            on_suspect=lambda due, turn: self.heard.append(("suspect", (due, turn))),
             on_dead=lambda dead: self.heard.append(("dead", dead)),
             on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
-            on_orders=lambda draining, paused: self.heard.append(("orders", paused)),
+            on_orders=lambda orders: self.heard.append(("orders", orders)),
             on_attending=lambda: self.heard.append(("attending", None)),
             on_ended=lambda: self.heard.append(("ended", None)),
         )
@@ -142,4 +140,4 @@ def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
     rows.task(crashes=2)
     ears.presence._beat_at = 0.0
     ears.presence.tick()
-    assert ears.of("suspect") == [(False, False), (True, True)]
+    assert [(one.suspect_due, one.make_room) for one in ears.of("orders")] == [(False, False), (True, True)]

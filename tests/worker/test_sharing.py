@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from spoils.config import Settings
 from spoils.job.registry import Registry
 from spoils.queue.enqueue import enqueue
+from spoils.worker.dispatcher import Orders
 from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
 from tests.rows import Rows
@@ -36,13 +37,13 @@ def worker(database_url: str) -> Iterator[Rooms]:
 def suspects_due(worker: Rooms) -> list[bool]:
     """What each heartbeat says: whether a task is due that was running at two deaths."""
     said: list[bool] = []
-    pass_on = worker.presence._on_suspect
+    pass_on = worker.presence._on_orders
 
-    def listen(due: bool, turn: bool) -> None:
-        said.append(due)
-        pass_on(due, turn)
+    def listen(orders: Orders) -> None:
+        said.append(orders.suspect_due)
+        pass_on(orders)
 
-    worker.presence._on_suspect = listen
+    worker.presence._on_orders = listen
     return said
 
 
@@ -62,16 +63,15 @@ def test_classes_that_this_release_lacks_are_left_to_fang_in_every_way_of_claimi
 
         eventually(finished)
 
-    def has_rested_and_beaten() -> None:
-        assert worker.dispatcher._at_rest
+    def has_beaten() -> None:
         beats.add(rows.value("SELECT beat_at::text FROM spoils_workers"))
         assert len(beats) > 2
 
     performed()
     beats: set[str] = set()
-    eventually(has_rested_and_beaten)
+    eventually(has_beaten)
     assert True not in suspects_due
-    strange.append(rows.task(metadata={"type": "OfRust"}))  # a worker at rest hears of it by its id
+    strange.append(rows.task(metadata={"type": "OfRust"}))  # an idle worker is notified of it
     performed()
     assert rows.all(
         "SELECT DISTINCT state::text, attempts FROM fang_tasks WHERE id = ANY(:ids)", ids=strange

@@ -1,0 +1,103 @@
+"""The connection on which the worker claims and listens, and the wait on it."""
+
+import math
+import os
+import select
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from spoils.db.engine import is_direct
+
+CHANNEL = "spoils_tasks"
+
+
+class ClaimConnection:
+    """Holds one connection for good. Only the dispatcher's thread uses it; any thread may `interrupt` its wait."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        # A pipe, since a thread that waits for a socket hears no event.
+        self._ear, self._mouth = os.pipe()
+        self._interrupted = False
+        os.set_blocking(self._ear, False)
+        os.set_blocking(self._mouth, False)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    def get(self) -> Connection:
+        """The connection; made, and listening, where there is none."""
+        if self._connection is None:
+            # Kept before it listens, so that a session that was changed is ended, and never lent to others.
+            self._connection = self._engine.connect()
+            if is_direct(self._connection):
+                self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+        return self._connection
+
+    def disconnect(self) -> None:
+        """End the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # a session that listens is nobody else's
+            connection.close()
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or earlier when interrupted or notified."""
+        # Not select(), which knows no file descriptor beyond 1023.
+        sources = select.poll()
+        sources.register(self._ear, select.POLLIN)
+        driver = self._driver
+        if driver is not None:
+            sources.register(driver.fileno(), select.POLLIN)
+        for source, _ in sources.poll(seconds * 1000):
+            if source == self._ear:
+                self._empty_pipe()
+            else:
+                driver.poll()
+
+    def notifications(self) -> list[float]:
+        """The seconds until due of each notification that has arrived, also with the answer to a statement."""
+        driver = self._driver
+        if driver is None or not driver.notifies:
+            return []
+        seconds = [_seconds(note.payload) for note in driver.notifies]
+        driver.notifies.clear()
+        return seconds
+
+    def interrupt(self) -> None:
+        """End a wait now. Any thread may call it."""
+        if not self._interrupted:  # a write would cost a busy worker more than this check
+            self._interrupted = True
+            os.write(self._mouth, b"!")
+
+    def close(self) -> None:
+        """End the connection and close the pipe; an interruption after this does nothing."""
+        self.disconnect()
+        self._interrupted = True
+        os.close(self._ear)
+        os.close(self._mouth)
+
+    @property
+    def _driver(self) -> Any:
+        return None if self._connection is None else self._connection.connection.driver_connection
+
+    def _empty_pipe(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._ear, 4096):
+                pass
+        # Last: who interrupts before this writes nothing, and what it has changed is seen after this wait.
+        self._interrupted = False
+
+
+def _seconds(payload: str) -> float:
+    """The seconds until a task is due; see the trigger `spoils_tasks_inserted`. Anything else means now."""
+    try:
+        seconds = float(payload.partition(" ")[0])
+    except ValueError:
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
