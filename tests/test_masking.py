@@ -189,19 +189,51 @@ TEXTS = (
 )
 
 
+# Forms that stand under no name, or whose value does not end at the first sign.
+MORE_TEXTS = (
+    f"could not reach me:{SECRET}@db.example:5432 in 5 s",
+    f"password=hun;{SECRET}",
+    f"Server=db;password=hun;{SECRET};Port=1",
+    f"mysqladmin -uroot -p{SECRET} ping",
+    f"['mysql', '-uroot', '-p{SECRET}', 'db']",
+    f"mycli -p{SECRET} db",
+    f"mongo --host db -u me -p {SECRET} admin",
+    f"docker login -u me -p {SECRET} registry.example",
+    f"redis-cli -h db -a {SECRET} ping",
+    f"gotify://push.example/{SECRET}",
+    f"ntfys://push.example/{SECRET}",
+)
+
+
 @pytest.mark.parametrize("token", TOKENS)
 def test_a_token_of_a_known_service_is_masked_under_any_name(token: str) -> None:
     assert masked_text(f"sent {token} away") == f"sent {MASK} away"
     assert token not in json.dumps(masked({"note": [token, f"/x/{token}/send"]}))
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", TEXTS + MORE_TEXTS)
 def test_a_secret_is_masked_in_each_form_that_texts_have(text: str) -> None:
     assert SECRET not in masked_text(text)
     assert SECRET not in masked_text(f"Traceback\n  File x.py, line 3\nValueError: refused: {text}\n")
     assert SECRET not in json.dumps(masked({"field": text}))
     with contextlib.suppress(ValueError):
         assert SECRET not in json.dumps(masked(json.loads(text)))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f"user,password\nme,{SECRET}\nyou,{SECRET}\n",
+        f"id;name;api_key\r\n1;me;{SECRET}\r\n",
+        f" login | password  \n-------+-----------\n me    | {SECRET}\n(1 row)",
+        f"user\ttoken\nme\t{SECRET}",
+    ],
+)
+def test_the_column_of_a_table_whose_header_names_a_secret_is_masked(table: str) -> None:
+    shown = masked_text(f"It sent:\n{table}\nmore")
+    assert SECRET not in shown
+    assert "me" in shown
+    assert shown.endswith("more")
 
 
 # The names hold letters of Cyrillic, Greek, full width and mathematics, one that is not seen, and diacritics.
@@ -264,6 +296,16 @@ def test_a_secret_is_masked_however_often_json_is_encoded() -> None:
         "PIN code is wrong",
         "Key (id)=(5) already exists.",
         "mailto:me@example.org",
+        "token: expired",
+        "password: not set, token: is missing",
+        "password: Field required",
+        "Basic Authentication required",
+        "date -u 12:30",
+        "docker run -u 1000:1000 x",
+        "cookies: 5 %",
+        "cookies: 200 g of flour, 5 eggs",
+        "user, name\nme, you",
+        "the password, the token\nwere, both changed",
         "a<b and c>d",
         "WHERE user_id = 5 AND token IS NULL",
         "sha256:abcdef0123456789abcdef",
@@ -376,6 +418,16 @@ def test_other_names_are_left_alone(name: str) -> None:
             '"value": {"name": "pin", ',
             "--token [\n",
             "--token [",
+            "pin,b\n",
+            "a,b\n",
+            "x;",
+            "password=;",
+            "a:b@",
+            "me:pw@h:",
+            "redis-cli -a ",
+            "mongo -p",
+            "token: not ",
+            "Basic aA",
         ),
     ],
 )

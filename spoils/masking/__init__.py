@@ -24,55 +24,15 @@ MOST_JSON = 20
 _decoder = json.JSONDecoder()
 _UNJOINED = re.compile(r"[^a-z]")
 # In a list of named values, `{"name": "DB_PASSWORD", "value": "…"}`.
-_NAMES = frozenset(
-    (
-        *(
-            "name",
-            "key",
-            "header",
-            "field",
-            "id",
-            "k",
-            "n",
-            "parameter",
-            "param",
-            "variable",
-            "var",
-            "label",
-            "title",
-        ),
-        *(
-            "env",
-            "attribute",
-            "attr",
-            "property",
-            "column",
-            "option",
-            "setting",
-            "headername",
-            "fieldname",
-            "paramname",
-        ),
-    )
-)
-_VALUES = frozenset(
-    (
-        *(
-            "value",
-            "values",
-            "val",
-            "v",
-            "data",
-            "content",
-            "text",
-            "default",
-            "string",
-            "stringvalue",
-            "input",
-        ),
-        *("old", "new", "from", "to", "before", "after", "oldvalue", "newvalue", "current", "previous"),
-    )
-)
+_NAMING = """
+    name key header field id k n parameter param variable var label title env attribute attr property column option
+    setting headername fieldname paramname
+"""
+_NAMED = """
+    value values val v data content text default string stringvalue input old new from to before after oldvalue newvalue
+    current previous
+"""
+_NAMES, _VALUES = frozenset(_NAMING.split()), frozenset(_NAMED.split())
 
 
 def masked(value: Any, depth: int = 0) -> Any:

@@ -22,14 +22,19 @@ _FORMS = (
     _form("%3a%2f", r"(?i:(?<=%3A%2F%2F)(?P<secret>[^\s/@:%]*+%3A[^\s/@:]{0,400}?)%40)"),
     # Of services that Apprise knows, whose hosts are tokens.
     _form(
-        "tgram://|slack://|pover://|pbul://|discord://",
-        r"\b(?:tgram|slack|pover|pbul|discord)://(?P<secret>[^\s\"'<>]++)",
+        "://",
+        r"\b(?:tgram|slack|pover|pbul|discord|gotifys?|ntfys?|msteams|mmosts?|rockets?|matrixs?|zulip|wxteams|workflows?",
+        r"|mailgun|sendgrid|twilio|sns|ses|ifttt|pagerduty|opsgenie|join|prowl|pushed|pushy|barks?|signals?|whatsapp)",
+        r"://(?P<secret>[^\s\"'<>]++)",
     ),
+    # A connection without its scheme: user:password@host:5432.
+    _form("@", r"(?<![\w/@:.%+-])[\w.%+-]{1,64}+:(?P<secret>[^\s/@:\"'<>,;]{1,200})@[\w.-]{1,255}:\d{2,5}\b"),
     _form("hook", r"(?:hooks\.slack\.com/\w+/|/webhooks/\d+/|/webhookb2/)(?P<secret>[^\s\"'<>?]++)"),
     _form(
         "bearer|basic|apikey|digest|negotiate",
         r"\b(?i:Bearer|Basic|Digest|ApiKey|Negotiate)[ \t]+",
-        r"(?P<secret>(?=[\w.~+/=-]*[\d=A-Z])[\w.~+/=-]{12,}|[A-Za-z0-9+/]{2,}={1,2})",
+        # A long word is one where it has a digit, a sign, or a capital within: "Authentication" is none.
+        r"(?P<secret>(?=[\w.~+/=-]*?(?:[\d=]|[a-z][A-Z]))[\w.~+/=-]{12,}|[A-Za-z0-9+/]{2,}={1,2})",
     ),
     _form("digest", r"\bDigest [^\n]{0,400}?\bresponse=(?P<secret>\"[^\"\n]*\"|[^\s,]+)"),
     _form(
@@ -50,14 +55,21 @@ _FORMS = (
         r"|HRKU-[\w-]{20,})",
     ),
     _form(":aa", r"(?<!\d)(?P<secret>\d{8,10}:AA[\w-]{30,})"),  # Telegram's
-    # On the command lines of curl, mysql and sshpass, and of sqlplus in a URL.
+    # On the command lines of curl, mysql and their like, and of sqlplus in a URL. Numbers alone are a time, or ids.
     _form(
         "-u|--user|--proxy-user",
-        r"(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:[ =]|[\"']\s*,\s*)[\"']?[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)",
+        r"(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:[ =]|[\"']\s*,\s*)[\"']?(?!\d+:\d+\b)",
+        r"[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)",
     ),
     _form(
-        "mysql|mariadb|sshpass",
-        r"\b(?:(?:mysql|mariadb)[\w-]{0,20}+[^\n|;&]{0,200}? -p|sshpass\b[^\n|;&]{0,100}? -p ?)",
+        "mysql|mariadb|mycli|xtrabackup",
+        r"\b(?:mysql|mariadb|mycli|xtrabackup)[\w-]{0,20}+[^\n|;&]{0,200}?[ \"']-p",
+        r"(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)",
+    ),
+    _form(
+        "sshpass|mongo|docker login|podman login|redis-cli",
+        r"\b(?:(?:sshpass|mongo\w{0,20}+|(?:docker|podman) login)\b[^\n|;&]{0,200}? -p ?",
+        r"|redis-cli\b[^\n|;&]{0,200}? -a ?)",
         r"(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)",
     ),
     _form(":thin:", r":thin:[^\s/@]{1,100}/(?P<secret>[^\s@]{1,200})@"),

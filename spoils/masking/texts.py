@@ -7,7 +7,7 @@ what it cannot begin at again.
 import re
 from collections.abc import Iterator
 
-from spoils.masking import forms
+from spoils.masking import columns, forms
 from spoils.masking.names import UNSEEN, plain, secret
 
 MASK = "••••••"
@@ -20,19 +20,28 @@ _NAMED = re.compile(
     rf"(?:(?<![{_LETTER}])|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}}))"
     rf"(?P<name>[A-Za-z_.-][{_LETTER}]*+(?: (?:key|code|id|word|phrase)\b)?)"
     rf"(?:{_MARKS}){{0,2}}"
-    rf"(?:{_BLANK}(?:=>?|:=?|->|(?<=-)>|%(?:25)?3[AD]){_BLANK}(?P<block>[|>]?[+-]?\r?\n(?=[ \t-]))?"
+    rf"(?:{_BLANK}(?:=>?|:=|(?P<colon>:)|->|(?<=-)>|%(?:25)?3[AD]){_BLANK}(?P<block>[|>]?[+-]?\r?\n(?=[ \t-]))?"
     rf"|(?P<comma>{_BLANK},{_BLANK}(?=[bBuUrRfF]{{0,2}}\\*+[\"']))|(?P<gap>[ \t]+))"
 )
 # As one of these a name has a value of several parts, up to the end of the line.
 _LINE_VALUED = re.compile(r"authori[sz]ation|cookie|phrase|mnemonic", re.IGNORECASE)
 _CRUMBS = re.compile(r"cookies?", re.IGNORECASE)
+# What a cookie of HTTP has, and a recipe has not: a sign, or a long word of letters and digits.
+_BAKED = re.compile(r"=|\b(?=\w*[A-Za-z])(?=\w*\d)[\w-]{6,}")
 _PREFIX = re.compile(r"[bBuUrRfF]{0,2}")
 _QUOTE = re.compile(r"(?P<escape>\\*+)(?P<mark>\"\"\"|'''|[\"']|&quot;|&#3[49];|&#x2[27];|%(?:25)?2[27])")
 _CLOSING = {mark: re.compile(rf"\\.|{mark}", re.DOTALL) for mark in ("'", '"', "'''", '"""')}
 _INSIDE = re.compile(r"(?<!\\)\\*+[\"']|[\[\]{}()]")
 _CLOSERS = {"[": "]", "{": "}", "(": ")"}
+# A semicolon is part of a value without quotes, unless another name or a blank follows it.
+_SEMICOLON = r";(?=[\w. -]{0,40}=|[\s\"']|$)"
 # What ends a value without quotes. A comma or a bracket at its end is the sentence's.
-_BARE = re.compile(r"[^\s\"'&;<>]+?(?=[\\)\]},.]{0,5}(?:[\s\"'&;<>]|$))")
+_BARE = re.compile(rf"(?:(?!{_SEMICOLON})[^\s\"'&<>])+?(?=[\\)\]}},.]{{0,5}}(?:[\s\"'&<>]|{_SEMICOLON}|$))")
+# After a colon, a word or two about the secret are no secret: "token: expired", "password: not set".
+_SAID_OF_IT = re.compile(
+    r"(?i)(?:expired|revoked|invalid|incorrect|wrong|missing|required|unknown|empty|unset|rejected|refused|denied|none|null"
+    r"|true|false|(?:not|is|was|has|must|should|may|can|field|too)[ ](?:a |be |been )?[a-z]+)(?=[\s.,;:!?)\]}]|$)"
+)
 _LINE = re.compile(r"[^\r\n]+?(?=[\"']?[\])}]{0,5}(?:[\r\n]|$))")
 _MOST_UNCLOSED = 8
 """So many brackets that nothing closes are looked for to the end of the text; of further ones, the line is masked."""
@@ -83,53 +92,12 @@ _KEY = re.compile(
 )
 
 # Without one of these no pattern finds anything.
-_SIGNS = (
-    *(
-        "auth",
-        "pass",
-        "kennwort",
-        "contrasena",
-        "secret",
-        "token",
-        "key",
-        "credential",
-        "session",
-        "sess",
-        "cookie",
-    ),
-    *(
-        "signature",
-        "bearer",
-        "srf",
-        "pw",
-        "psw",
-        "pin",
-        "otp",
-        "cv",
-        "dsn",
-        "jwt",
-        "jwk",
-        "psk",
-        "sig",
-        "pat",
-        "sid",
-    ),
-    *(
-        "mdp",
-        "senha",
-        "pem",
-        "hmac",
-        "rsa",
-        "code",
-        "seed",
-        "mnemonic",
-        "assertion",
-        "connstr",
-        "conn_",
-        "ion_str",
-    ),
-    *("ionstr", "saml", "security", "pword", *forms.SIGNS),
-)
+_WORDS = """
+    auth pass kennwort contrasena secret token key credential session sess cookie signature bearer srf pw psw pin otp cv
+    dsn jwt jwk psk sig pat sid mdp senha pem hmac rsa code seed mnemonic assertion connstr conn_ ion_str ionstr saml
+    security pword
+"""
+_SIGNS = (*_WORDS.split(), *forms.SIGNS)
 _WORD = re.compile(r"[\w.-]*")
 _HIDDEN = re.compile(f"[{UNSEEN}]")
 
@@ -148,6 +116,7 @@ def without_secrets(text: str) -> str:
             *forms.found(searched, lowered),
             *_by_structure(searched, lowered, brackets),
             *_by_name(searched, brackets),
+            *(columns.found(searched) if "\n" in searched else ()),
         ]
     )
     parts: list[str] = []
@@ -240,6 +209,8 @@ def _by_name(text: str, brackets: _Brackets) -> Iterator[forms.Span]:
             start, end = _after_gap(text, start, name, brackets)
         elif found["block"]:
             end = _end_of_block(text, found.start(), start)
+        elif found["colon"] and _SAID_OF_IT.match(text, start):
+            continue
         elif text[start : start + 1] in _CLOSERS and not _LINE_VALUED.search(name):
             end = brackets.end(start)
         else:
@@ -260,9 +231,9 @@ def _escaped(text: str, start: int) -> bool:
 
 
 def _end_of_sentence(text: str, start: int) -> int:
-    """The end of a line about cookies to eat, else `start`: those of HTTP hold a sign or a number."""
+    """The end of a line about cookies to eat, else `start`."""
     end = _end_of(_LINE, text, start)
-    return start if re.search(r"[=\d]", text[start:end]) else end
+    return start if _BAKED.search(text[start:end]) else end
 
 
 def _after_gap(text: str, start: int, name: str, brackets: _Brackets) -> forms.Span:
