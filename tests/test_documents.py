@@ -48,7 +48,9 @@ def test_each_link_of_a_document_leads_to_a_file_and_a_heading(page: Path) -> No
     links = LINK.findall(page.read_text())
     targets = [(page.parent / path if path else page, heading) for path, heading in links]
     assert [str(path) for path, _ in targets if not path.exists()] == []
-    assert [(path.name, heading) for path, heading in targets if heading and heading not in anchors(path)] == []
+    assert [
+        (path.name, heading) for path, heading in targets if heading and heading not in anchors(path)
+    ] == []
 
 
 def anchors(page: Path) -> set[str]:
