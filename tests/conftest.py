@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Engine, make_url, text
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.config import Settings
 from spoils.db import trouble
 from spoils.db.engine import make_engine
@@ -107,7 +107,7 @@ def template(postgres_url: str) -> Iterator[str]:
     with administration(postgres_url) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     migrating = make_engine(on_server(postgres_url, name), connections=1, application_name="tests")
-    migrate(migrating, branches=[FOOD])
+    migrate(migrating, branches=[FOOD_TABLES])
     migrating.dispose()
     yield name
     with administration(postgres_url) as connection:

@@ -1,19 +1,23 @@
-"""What keeps tests/process/test_documents.py from leaving a block out, and the guide's list of tables."""
+"""What documents say of the code: links, tables, settings; and no block of a document escapes the test that runs it."""
 
 import re
+from pathlib import Path
 
 import pytest
 from annotated_types import Ge, Gt, Le
+from sqlalchemy import text
 
 from spoils.config import Settings
 from tests.documents import ROOT, WALKED, blocks
 from tests.rows import Rows
 
 LANGUAGES = {"bash", "http", "json", "python", "sql", "text"}
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 NOTE = re.compile(r"in an empty database|not run: .+|")
 NOT_RUN = [
-    ("README.md", "bin/test"),
     ("README.md", "heroku create spoils-backend"),
+    ("README.md", "bin/test"),
     ("docs/guide.md", "heroku config:set WORKER_THREADS=10"),
     ("docs/guide.md", "heroku config:set SPOILS_ALERT_URL="),
     ("docs/guide.md", "heroku logs --tail"),
@@ -37,6 +41,29 @@ def test_no_other_block_is_marked_as_not_run() -> None:
     assert len(found) == len(NOT_RUN)
     for block, (document, beginning) in zip(found, NOT_RUN, strict=True):
         assert (block.document, block.text[: len(beginning)]) == (document, beginning)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_link_of_a_document_leads_to_a_file_and_a_heading(page: Path) -> None:
+    links = LINK.findall(page.read_text())
+    targets = [(page.parent / path if path else page, heading) for path, heading in links]
+    assert [str(path) for path, _ in targets if not path.exists()] == []
+    assert [
+        (path.name, heading) for path, heading in targets if heading and heading not in anchors(path)
+    ] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_each_query_of_the_runbook_runs(rows: Rows) -> None:
+    queries = [block for block in blocks("docs/runbook.md") if block.language == "sql" and not block.inline]
+    assert queries
+    for query in queries:
+        rows.connection.execute(text(query.text))
 
 
 def test_the_guide_lists_each_table_beside_the_tasks(rows: Rows) -> None:

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from spoils.cli.branches import branches
 from spoils.cli.command import Group
+from spoils.cli.composition import branches
 from spoils.cli.development import run_development
 from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import serve

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from spoils.cli import lifeline
-from spoils.cli.branches import branches
+from spoils.cli.composition import branches
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, starting_engine
 from spoils.cli.web import LOOPBACK

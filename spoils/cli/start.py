@@ -12,7 +12,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils import log_format
-from spoils.cli.branches import branches
+from spoils.cli.composition import branches
 from spoils.config import NOTIFY_PREFIX, Settings, misspelt
 from spoils.db.engine import make_engine
 from spoils.db.migrate import Branch, check_schema, migrate

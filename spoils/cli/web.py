@@ -11,7 +11,7 @@ from werkzeug.serving import make_server
 
 from spoils.cli import lifeline
 from spoils.cli.command import Command
-from spoils.cli.extensions import extensions
+from spoils.cli.composition import extensions
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, check_database, ready_url
 from spoils.config import ROOT, Settings, environment_with

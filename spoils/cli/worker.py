@@ -6,8 +6,8 @@ import sys
 import click
 
 from spoils.cli import lifeline
-from spoils.cli.branches import branches
 from spoils.cli.command import Command
+from spoils.cli.composition import branches
 from spoils.cli.start import (
     await_schema,
     begin,

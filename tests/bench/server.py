@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg2
 from sqlalchemy import Engine
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -41,7 +41,7 @@ def database(server_url: str, *, migrated: bool = True) -> Iterator[str]:
     try:
         if migrated:
             engine = engine_of(url)
-            migrate(engine, branches=[FOOD])
+            migrate(engine, branches=[FOOD_TABLES])
             engine.dispose()
         yield url
     finally:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
@@ -59,7 +59,7 @@ class Server:
         self.url = self._postgres.start()
         self._files = find_files(home / "16", 16)
         engine = make_engine(self.url, connections=1, application_name="tests")
-        migrate(engine, branches=[FOOD])
+        migrate(engine, branches=[FOOD_TABLES])
         engine.dispose()
 
     def stop_at_once(self) -> None:

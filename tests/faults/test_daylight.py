@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
@@ -98,7 +98,7 @@ def far_rows(server: Server) -> Iterator[Rows]:
 
     eventually(answers, 30)
     owner = make_engine(server.url, connections=1, application_name="tests")
-    migrate(owner, branches=[FOOD])
+    migrate(owner, branches=[FOOD_TABLES])
     owner.dispose()
     with engine.connect() as connection:
         yield Rows(connection)

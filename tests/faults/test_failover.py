@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.config import Settings
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
@@ -48,7 +48,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         url = postgres.start()
         stack.callback(postgres.remove)
         engine = make_engine(url, connections=1, application_name="tests")
-        migrate(engine, branches=[FOOD])
+        migrate(engine, branches=[FOOD_TABLES])
         with engine.begin() as connection:
             connection.exec_driver_sql(f"CREATE ROLE {FOLLOWER} REPLICATION LOGIN PASSWORD '{FOLLOWER}'")
         engine.dispose()

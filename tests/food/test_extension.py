@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from spoils.cli.extensions import extensions
+from spoils.cli.composition import extensions
 from spoils.config import ROOT, Settings
 
 FOOD_WORDS = re.compile(r"product(?!ion)|barcode|open ?food|ingredient|noodle|fetch.?product", re.IGNORECASE)
 PROGRAM = """
 import json, os, sys
-from spoils.cli.extensions import extensions
+from spoils.cli.composition import extensions
 from spoils.config import Settings
 from spoils.job.discovery import load
 from spoils.web import create_app

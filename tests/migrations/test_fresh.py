@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.engine import make_engine
 from spoils.db.migrate import QUEUE, Branch, SchemaBehind, check_schema, migrate
 from spoils.migrations.versions import r0011_queue
@@ -37,7 +37,7 @@ def other(postgres_url: str) -> Iterator[Engine]:
 
 def test_alembic_finds_no_difference_between_the_migrated_schema_and_the_models(engine: Engine) -> None:
     def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-        return kind != "table" or name not in (QUEUE.version_table, FOOD.version_table)
+        return kind != "table" or name not in (QUEUE.version_table, FOOD_TABLES.version_table)
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": is_ours, "compare_type": True})
@@ -77,8 +77,8 @@ def test_the_queue_alone_makes_no_table_of_food_and_food_comes_later_without_a_t
     with empty.connect() as connection:
         made = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
     assert all(name == "fang_tasks" or name.startswith("spoils_") for name in made)
-    assert FOOD.version_table not in made
-    migrate(empty, branches=[FOOD])
+    assert FOOD_TABLES.version_table not in made
+    migrate(empty, branches=[FOOD_TABLES])
     with empty.connect() as connection, engine.connect() as of_both:
         assert everything(connection) == everything(of_both)
 
@@ -90,15 +90,15 @@ def test_many_connections_that_migrate_at_once_do_it_once_and_again_changes_noth
 
     def one() -> None:
         ready.wait()
-        migrate(empty, branches=[FOOD])
+        migrate(empty, branches=[FOOD_TABLES])
 
     with ThreadPoolExecutor(5) as pool:
         for done in [pool.submit(one) for _ in range(5)]:
             done.result()
-    check_schema(empty, [FOOD])
+    check_schema(empty, [FOOD_TABLES])
     with empty.connect() as connection, engine.connect() as made_by_one:
         assert everything(connection) == everything(made_by_one)
-        for branch in (QUEUE, FOOD):
+        for branch in (QUEUE, FOOD_TABLES):
             versions = connection.scalars(text(f"SELECT version_num FROM {branch.version_table}"))
             assert versions.all() == branch.revisions()[-1:]
 
@@ -110,7 +110,7 @@ def test_several_processes_that_migrate_at_once_all_succeed(empty_database_url: 
         with program:
             assert program.ends() == 0, program.output
             assert "The schema is up to date." in program.output
-    check_schema(empty, [FOOD])
+    check_schema(empty, [FOOD_TABLES])
 
 
 def test_a_schema_that_is_missing_is_refused_with_the_command_to_run(empty: Engine) -> None:
@@ -118,13 +118,13 @@ def test_a_schema_that_is_missing_is_refused_with_the_command_to_run(empty: Engi
         check_schema(empty)
 
 
-@pytest.mark.parametrize("branch", [QUEUE, FOOD], ids=["queue", "food"])
+@pytest.mark.parametrize("branch", [QUEUE, FOOD_TABLES], ids=["queue", "food"])
 def test_the_schema_of_a_later_release_is_accepted_and_left_alone(engine: Engine, branch: Branch) -> None:
     version = text(f"SELECT version_num FROM {branch.version_table}")
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {branch.version_table} SET version_num = '9999'"))
-    check_schema(engine, [FOOD])
-    assert migrate(engine, branches=[FOOD]) == "9999"
+    check_schema(engine, [FOOD_TABLES])
+    assert migrate(engine, branches=[FOOD_TABLES]) == "9999"
     with engine.connect() as connection:
         assert connection.scalar(version) == "9999"
 

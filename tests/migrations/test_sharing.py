@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db import sharing
 from spoils.db.engine import make_engine
 from spoils.db.migrate import TableBusy, changing, migrate
@@ -24,7 +24,7 @@ TRIGGERS = text(
 def plain(empty_database_url: str) -> Iterator[Engine]:
     """A table that nobody shares."""
     engine = make_engine(empty_database_url, connections=5, application_name="tests")
-    migrate(engine, branches=[FOOD])
+    migrate(engine, branches=[FOOD_TABLES])
     yield engine
     engine.dispose()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.engine import make_engine
 from spoils.db.migrate import SchemaBehind, TableBusy, check_schema, migrate
 from spoils.errors import ForeignTable
@@ -27,7 +27,7 @@ INSERT INTO products (barcode, name, document) VALUES ('0737628064502', 'Noodles
 INSERT INTO ingredient_analyses (product_id, source, vegan, vegetarian, palm_oil, analysis)
 SELECT id, 'text', 'maybe', 'yes', 'no', '{}' FROM products;
 """
-FOOD_TABLES = text(
+FOOD_NAMES = text(
     "SELECT p::text, a::text FROM products AS p JOIN ingredient_analyses AS a ON a.product_id = p.id"
 )
 VERSIONS = text("SELECT version_num, adopted FROM spoils_version")
@@ -59,16 +59,16 @@ def test_the_schema_of_any_older_commit_becomes_a_fresh_one_and_every_row_stays(
         old_tables.fill(connection, 50)
         connection.exec_driver_sql(FOOD_ROWS)
         rows, counted = old_tables.contents(connection), count_tasks(connection)
-        food = connection.execute(FOOD_TABLES).all()
+        food = connection.execute(FOOD_NAMES).all()
     if revision != "0011":
         with pytest.raises(SchemaBehind):
             check_schema(old)
-    migrate(old, branches=[FOOD])
-    check_schema(old, [FOOD])
+    migrate(old, branches=[FOOD_TABLES])
+    check_schema(old, [FOOD_TABLES])
     with old.begin() as connection, engine.connect() as fresh:
         assert everything(connection) == everything(fresh)
         assert old_tables.contents(connection) == rows
-        assert connection.execute(FOOD_TABLES).all() == food
+        assert connection.execute(FOOD_NAMES).all() == food
         assert count_tasks(connection) == counted
         assert recount(connection) == []
         # What the release of that commit finds is its own revision, or a newer one.
@@ -129,7 +129,7 @@ def test_a_schema_of_any_name_is_found_and_kept_although_another_one_now_comes_f
     with old.begin() as connection:
         make(connection, "0008", schema=schema)
     set_path(f"newer, {schema}")
-    migrate(old, branches=[FOOD])
+    migrate(old, branches=[FOOD_TABLES])
     with old.begin() as connection:
         connection.execute(text("INSERT INTO fang_tasks (metadata) VALUES ('{}')"))
         connection.execute(text("UPDATE fang_tasks SET state = 'failed'"))
@@ -145,21 +145,21 @@ def test_food_s_tables_stay_as_they_are_until_the_food_service_is_composed(old: 
     with old.begin() as connection:
         make(connection, "0001")
         connection.exec_driver_sql(FOOD_ROWS)
-        food = connection.execute(FOOD_TABLES).all()
+        food = connection.execute(FOOD_NAMES).all()
     migrate(old)
     check_schema(old)
     with pytest.raises(SchemaBehind):
-        check_schema(old, [FOOD])
-    migrate(old, branches=[FOOD])
-    check_schema(old, [FOOD])
+        check_schema(old, [FOOD_TABLES])
+    migrate(old, branches=[FOOD_TABLES])
+    check_schema(old, [FOOD_TABLES])
     with old.connect() as connection:
-        assert connection.execute(FOOD_TABLES).all() == food
+        assert connection.execute(FOOD_NAMES).all() == food
 
 
 def test_a_table_products_of_another_program_is_refused_and_left_alone(old: Engine) -> None:
     with old.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE products (sku text)")
     with pytest.raises(ForeignTable, match="There is a table products, but it is not that of Spoils"):
-        migrate(old, branches=[FOOD])
+        migrate(old, branches=[FOOD_TABLES])
     migrate(old)
     check_schema(old)

@@ -20,7 +20,7 @@ from sqlalchemy import make_url, text
 
 import spoils.job
 import spoils.models  # noqa: F401
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -70,7 +70,7 @@ def _make_template(url: str) -> None:
         connections=1,
         application_name="tests",
     )
-    migrate(template, branches=[FOOD])
+    migrate(template, branches=[FOOD_TABLES])
     template.dispose()
 
 

@@ -95,7 +95,7 @@ class Reader:
         self._token = ""
         self._task_id = ""
         self._payload: Any = None
-        self._script = ""
+        self._scripts: dict[str, str] = {}
         # By default curl succeeds whatever the status is.
         (clone.parent / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nmax-time = 60\n")
 
@@ -131,7 +131,7 @@ class Reader:
                 (self._clone / JOB_FILE.match(text)[1]).write_text(text)
                 self._may_restart = True
             case "python":
-                self._python(text)
+                self._python(block.document, text)
             case "sql":
                 empty = block.note == "in an empty database"
                 self._sql(text, self._empty_database_url if empty else self._database_url)
@@ -178,11 +178,11 @@ class Reader:
         for name in SAME_EACH_TIME & shown.keys():
             assert found[name] == json.loads(shown[name])
 
-    def _python(self, text: str) -> None:
+    def _python(self, document: str, text: str) -> None:
         """Below what the document's other blocks have put into the file; a comment says what is printed."""
-        self._script += text
-        printed = re.findall(r"^print\(.*\)  # (.*)$", self._script, re.MULTILINE)
-        assert self._run(sys.executable, "-c", self._script).splitlines() == printed
+        script = self._scripts[document] = self._scripts.get(document, "") + text
+        printed = re.findall(r"^print\(.*\)  # (.*)$", script, re.MULTILINE)
+        assert self._run(sys.executable, "-c", script).splitlines() == printed
 
     def _sql(self, text: str, database_url: str) -> None:
         self._run("psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", database_url, given=text)

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Connection
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -33,7 +33,7 @@ def full_url() -> Iterator[str]:
         try:
             url = server.start()
             engine = make_engine(url, connections=1, application_name="tests")
-            migrate(engine, branches=[FOOD])
+            migrate(engine, branches=[FOOD_TABLES])
             engine.dispose()
             listener = psycopg2.connect(url)
             listener.cursor().execute("LISTEN other")

@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
@@ -153,7 +153,7 @@ def _programs(upstream_url: str) -> Iterator[str]:
     try:
         database_url = postgres.start()
         engine = make_engine(database_url, connections=1, application_name="walk")
-        migrate(engine, branches=[FOOD])
+        migrate(engine, branches=[FOOD_TABLES])
         engine.dispose()
         port = free_port()
         environment = {

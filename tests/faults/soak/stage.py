@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from spoils.cli.branches import FOOD
+from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
@@ -74,7 +74,7 @@ class Stage:
         self._asking = make_engine(url, connections=6, application_name="soak", autocommit=True)
         stack.callback(self._asking.dispose)
         owner = make_engine(url, connections=1, application_name="soak")
-        migrate(owner, branches=[FOOD])
+        migrate(owner, branches=[FOOD_TABLES])
         owner.dispose()
         with self._asking.connect() as connection:
             invariants.install(connection)
