@@ -1,3 +1,21 @@
-"""Spoils: a job queue in one PostgreSQL table."""
+"""Spoils: a job queue in one PostgreSQL table. What is imported from here is public; docs/python.md lists it."""
 
-__version__ = "0.1.0"
+from spoils.client import Client, JobStatus, aenqueue, aenqueue_many, enqueue, enqueue_many
+from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.version import __version__
+
+__all__ = [
+    "Cancel",
+    "Client",
+    "Job",
+    "JobStatus",
+    "Outcome",
+    "Queue",
+    "RetryLater",
+    "Snooze",
+    "__version__",
+    "aenqueue",
+    "aenqueue_many",
+    "enqueue",
+    "enqueue_many",
+]

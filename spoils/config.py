@@ -18,7 +18,8 @@ from spoils.database_url import connection_arguments
 from spoils.errors import SettingError
 from spoils.password_strength import weakness
 
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
 _OURS = ("SPOILS_", "WORKER_", "WEB_", "DATABASE_", "OPENFOODFACTS_")
 LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server that the internet reaches
@@ -227,6 +228,11 @@ def misspelt(env: Mapping[str, str] | None = None) -> dict[str, str]:
     ]
     meant = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in given}
     return {name: close[0] for name, close in meant.items() if close}
+
+
+def data_folder(name: str) -> Path:
+    """The folder `templates` or `static`: in an installed package within it, in a clone beside it."""
+    return next(path for path in (PACKAGE / name, ROOT / name) if path.is_dir())
 
 
 def current_settings() -> Settings:

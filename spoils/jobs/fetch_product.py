@@ -4,13 +4,13 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from spoils import __version__
 from spoils.config import current_settings
 from spoils.food.barcode import Barcode, normalise
 from spoils.food.models import Product
 from spoils.food.openfoodfacts import FetchedProduct, OpenFoodFacts, OpenFoodFactsError, UpstreamBusy
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, wire
 from spoils.jobs.analyze_ingredients import AnalyzeIngredientsJob
+from spoils.version import __version__
 
 USER_AGENT = f"Spoils/{__version__} (food scanning service; contact: admin@spoils.example)"
 

@@ -4,7 +4,7 @@ import secrets
 
 from flask import Flask
 
-from spoils.config import ROOT, Settings
+from spoils.config import Settings, data_folder
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
 from spoils.web import api, dashboard, errors, extension, headers, proxy, static_files
@@ -18,7 +18,7 @@ def create_app(
     settings: Settings, *, database_url: str | None = None, extensions: tuple[Extension, ...] = ()
 ) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
-    app = Flask("spoils", root_path=str(ROOT), template_folder="templates", static_folder=None)
+    app = Flask("spoils", template_folder=str(data_folder("templates")), static_folder=None)
     # A redirect that only folds slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
     app.config.update(

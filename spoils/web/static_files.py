@@ -6,9 +6,9 @@ from pathlib import Path
 from flask import Flask, request
 from whitenoise import WhiteNoise
 
-from spoils.config import ROOT
+from spoils.config import data_folder
 
-FOLDER = ROOT / "static"
+FOLDER = data_folder("static")
 
 
 def init_app(app: Flask) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Flask
 
-from spoils import __version__
 from spoils.config import Settings
 from spoils.job import Job
 from spoils.job.registry import registry
+from spoils.version import __version__
 from spoils.web.api.openapi.operations import (
     DESCRIPTIONS,
     ENQUEUED,

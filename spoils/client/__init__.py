@@ -1,0 +1,6 @@
+"""Enqueueing from an application of one's own, and reading what became of its jobs."""
+
+from spoils.client.client import Client, aenqueue, aenqueue_many, enqueue, enqueue_many
+from spoils.client.status import JobStatus
+
+__all__ = ["Client", "JobStatus", "aenqueue", "aenqueue_many", "enqueue", "enqueue_many"]

@@ -1,0 +1,202 @@
+"""The client: enqueue jobs and read their status, in the caller's transaction or in a short one of its own."""
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal
+from uuid import UUID
+
+from spoils.client.connections import aput, put
+from spoils.client.status import JobStatus, read_status
+from spoils.config import Settings
+from spoils.db.engine import make_engine
+from spoils.db.url import database_url
+from spoils.job import Job
+from spoils.models import TaskState
+from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued, row
+from spoils.queue.enqueue_many import Order
+from spoils.queue.enqueue_many import enqueue_many as put_many
+from spoils.queue.ids import new_keys
+
+FIRST_LOOK_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 1.0
+"""`wait` reads the status after a pause that doubles from the first of these to the second."""
+
+
+class Client:
+    """Enqueues jobs into one database and reads their status. Threads may share it; it opens at most `connections`.
+
+    Example:
+        client = Client("postgres://localhost/shop")
+        job = client.enqueue(ChargeCard(order_id=7))
+        client.wait(job.id, timeout=20).state   # "finished"
+    """
+
+    def __init__(self, url: str | None = None, *, connections: int = 3) -> None:
+        """`url` is a postgres:// URL; by default that of DATABASE_URL. Raises SettingError where that is wrong."""
+        self._url = url or database_url(Settings.from_env())
+        self._engine = make_engine(self._url, connections=connections, application_name="spoils:client")
+        # A forked process that used its parent's connections would read the parent's answers.
+        os.register_at_fork(after_in_child=lambda: self._engine.dispose(close=False))
+
+    def enqueue(
+        self,
+        job: Job,
+        *,
+        connection: Any = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: Literal["skip"] = "skip",
+    ) -> Enqueued:
+        """Enqueue `job`. Returns its `id`, and whether it is a `duplicate`: the id is then that of the job that already
+        waits or runs.
+
+        With `connection` (an SQLAlchemy Session, scoped_session or Connection, a psycopg2 or psycopg connection,
+        Django's connection) it is part of that transaction: it is enqueued when that commits, and not if it rolls back.
+        Without one it has a short transaction of its own.
+
+        `at` is the aware datetime before which it is not due, `priority` -2 … 2, higher first.
+        Raises PayloadError for a payload that cannot be stored, TypeError for another connection, and the errors of
+        the database.
+        """
+        if connection is None:
+            enqueued = enqueue_surely(self._engine, job, at=at, priority=priority)
+            log_enqueued(job, enqueued)
+            return enqueued
+        return self.enqueue_many(
+            [job], connection=connection, at=at, priority=priority, on_duplicate=on_duplicate
+        )[0]
+
+    def enqueue_many(
+        self,
+        jobs: Sequence[Job],
+        *,
+        connection: Any = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: Literal["skip"] = "skip",  # noqa: ARG002 - the one policy yet
+    ) -> list[Enqueued]:
+        """Enqueue all, in their order and in one transaction. Returns and raises what `enqueue` does for each."""
+        if connection is not None:
+            given = _rows(jobs, at, priority)
+            return _enqueued(given, put(connection, json.dumps(given)))
+        with self._engine.begin() as own:
+            return put_many(own, [Order(job, at, priority) for job in jobs])
+
+    async def aenqueue(
+        self, job: Job, *, connection: Any = None, at: datetime | None = None, priority: int = 0
+    ) -> Enqueued:
+        """`enqueue` for asynchronous applications: `connection` is an SQLAlchemy AsyncSession or AsyncConnection, a
+        psycopg AsyncConnection or an asyncpg connection. Without one, a thread does it."""
+        if connection is None:
+            return await asyncio.to_thread(self.enqueue, job, at=at, priority=priority)
+        return (await self.aenqueue_many([job], connection=connection, at=at, priority=priority))[0]
+
+    async def aenqueue_many(
+        self, jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+    ) -> list[Enqueued]:
+        """`enqueue_many` for asynchronous applications."""
+        if connection is None:
+            return await asyncio.to_thread(self.enqueue_many, jobs, at=at, priority=priority)
+        given = _rows(jobs, at, priority)
+        return _enqueued(given, await aput(connection, json.dumps(given)))
+
+    def get(self, job_id: UUID) -> JobStatus | None:
+        """The status of a job; None where there is none of this id, or it was removed."""
+        with self._engine.begin() as connection:
+            return read_status(connection, job_id)
+
+    def wait(self, job_id: UUID, *, timeout: float) -> JobStatus:
+        """Wait until a job is finished or failed.
+
+        Raises TimeoutError after `timeout` seconds, LookupError if there is no such job.
+        """
+        ends_at = time.monotonic() + timeout
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            status = self.get(job_id)
+            if status is None:
+                raise LookupError(f"There is no job {job_id}.")
+            if status.ended:
+                return status
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"Job {job_id} is still {status.state} after {timeout:g} s.")
+            threading.Event().wait(min(pause, left))
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def aget(self, job_id: UUID) -> JobStatus | None:
+        """`get` for asynchronous applications."""
+        return await asyncio.to_thread(self.get, job_id)
+
+    async def await_end(self, job_id: UUID, *, timeout: float) -> JobStatus:
+        """`wait` for asynchronous applications."""
+        return await asyncio.to_thread(self.wait, job_id, timeout=timeout)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+
+@cache
+def default_client() -> Client:
+    """The client of DATABASE_URL, which the functions of this module use."""
+    return Client()
+
+
+def enqueue(
+    job: Job,
+    *,
+    connection: Any = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: Literal["skip"] = "skip",
+) -> Enqueued:
+    """`Client.enqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    return default_client().enqueue(
+        job, connection=connection, at=at, priority=priority, on_duplicate=on_duplicate
+    )
+
+
+def enqueue_many(
+    jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+) -> list[Enqueued]:
+    """`Client.enqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    return default_client().enqueue_many(jobs, connection=connection, at=at, priority=priority)
+
+
+async def aenqueue(
+    job: Job, *, connection: Any = None, at: datetime | None = None, priority: int = 0
+) -> Enqueued:
+    """`Client.aenqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    return await default_client().aenqueue(job, connection=connection, at=at, priority=priority)
+
+
+async def aenqueue_many(
+    jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+) -> list[Enqueued]:
+    """`Client.aenqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    return await default_client().aenqueue_many(jobs, connection=connection, at=at, priority=priority)
+
+
+def _rows(jobs: Sequence[Job], at: datetime | None, priority: int) -> list[dict[str, Any]]:
+    rows = [
+        row(job, at=at, priority=priority, key=key)
+        for job, key in zip(jobs, new_keys(len(jobs)), strict=True)
+    ]
+    return [
+        {**one, "metadata": json.loads(one["metadata"]), "at": one["at"] and one["at"].isoformat()}
+        for one in rows
+    ]
+
+
+def _enqueued(given: list[dict[str, Any]], rows: list[tuple[Any, ...]]) -> list[Enqueued]:
+    # Of equal unique jobs in one list the first is put in, and stands for the others.
+    return [
+        Enqueued(key, TaskState(state), duplicate)
+        for (_place, key, state, duplicate), _one in zip(rows, given, strict=True)
+    ]
