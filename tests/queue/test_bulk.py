@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.queue import bulk
-from spoils.queue.actions import OLDER_TWIN, act
+from spoils.queue.actions import OLDER_DUPLICATE, act
 from spoils.queue.selection import Selection, count
 from tests.locks import held, meanwhile
 from tests.queue.hands import heard
@@ -176,7 +176,7 @@ def test_of_failed_twins_the_one_that_failed_last_is_retried_across_chunks_too(
     others = [failed_at(rows, s, uniq_hash=f"{s:064}") for s in (50, 150, 250)]
     bulk_id = do(engine, "retry", Selection(ids=(old, newest, middle, *others)), chunk=1)
     assert told(rows, bulk_id) == (6, 4, 2)
-    assert reasons(rows, bulk_id) == {old: OLDER_TWIN, middle: OLDER_TWIN}
+    assert reasons(rows, bulk_id) == {old: OLDER_DUPLICATE, middle: OLDER_DUPLICATE}
     assert {rows.state(one) for one in (newest, *others)} == {"new"}
 
 
@@ -220,7 +220,7 @@ def test_a_chunk_that_meets_a_twin_while_it_runs_is_redone_row_by_row(engine: En
             enqueueing.commit()
         assert advancing.result() is False
     assert told(rows, bulk_id) == (4, 2, 2)
-    assert reasons(rows, bulk_id) == {tasks[1]: "the same unique job already waits.", older: OLDER_TWIN}
+    assert reasons(rows, bulk_id) == {tasks[1]: "the same unique job already waits.", older: OLDER_DUPLICATE}
     assert [rows.state(one) for one in tasks] == ["new", "failed", "new"]
 
 
