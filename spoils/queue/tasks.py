@@ -13,7 +13,7 @@ from spoils.models import ACTIVE, Attempt, DbSession, Task, TaskState
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The task that holds the unique hash of another one."""
+    """An active task that has the unique hash of another one."""
 
     id: UUID
     state: TaskState
