@@ -9,7 +9,7 @@ from spoils.queue.selection import OWN_TYPE
 
 
 class BulkJob(Job):
-    """Carries out one verb on many jobs, chunk by chunk, and goes on where another worker was killed at it."""
+    """Carries out one action on many jobs, chunk by chunk, and resumes where a worker was killed at it."""
 
     bulk_id: UUID
 

@@ -42,9 +42,9 @@ class CleanupJob(Job):
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),
                 "keys": partial(prune.prune_keys, connection, days=KEYS_KEPT_DAYS),
-                "entries of the audit trail": partial(prune.prune_audit, connection, days=longest),
+                "audit log entries": partial(prune.prune_audit, connection, days=longest),
                 "deleted tasks": partial(prune.prune_trash, connection, days=TRASH_DAYS),
-                "bulk verbs": partial(prune.prune_bulks, connection, days=longest),
+                "bulk actions": partial(prune.prune_bulks, connection, days=longest),
                 "logouts": partial(prune.prune_logouts, connection, days=LOGOUTS_KEPT_DAYS),
                 "incidents": partial(prune.prune_alerts, connection, days=longest),
             }

@@ -1,10 +1,14 @@
-"""The base class of every job."""
+"""The contract: a job, and the queue as its `run` sees it."""
 
 import inspect
 import re
-from typing import Any, ClassVar, Literal
+from datetime import datetime
+from logging import LoggerAdapter
+from typing import Any, Protocol
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
+from sqlalchemy.orm import Session
 
 from spoils.errors import PayloadError
 from spoils.job import backoff, wire
@@ -13,18 +17,60 @@ from spoils.job.definition import (
     check_methods,
     check_names,
     check_payload,
-    check_policies,
     text_of,
     wrong,
 )
+from spoils.job.job_classes import JobClasses
 from spoils.job.outcome import Outcome
-from spoils.job.queue import Queue
-from spoils.job.registry import registry
+from spoils.job.policies import COMMON, Policies, check_policies
 
-COMMON = "common"
+registry: JobClasses["Job"] = JobClasses()
 
 
-class Job(BaseModel):
+class Queue(Protocol):
+    """The queue as a job's `run` sees it, for the time of one attempt."""
+
+    @property
+    def task_id(self) -> UUID:
+        """The id of the task's row."""
+
+    @property
+    def attempt(self) -> int:
+        """Which failure-counted attempt this is, from 0: the number that `backoff` would get if it failed."""
+
+    @property
+    def session(self) -> Session:
+        """A session whose writes commit together with this task's completion, or not at all.
+
+        Opened at first use. A commit or rollback of the job's own ends only a savepoint.
+        """
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether an operator has asked this task to stop."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker is shutting down; what has not ended by its deadline is given back."""
+
+    def checkpoint(self) -> None:
+        """End here, if the worker is stopping or an operator has cancelled: call it where it is safe to.
+
+        Raises an exception that only the queue should catch. A stopping worker gives the task back uncounted.
+        """
+
+    @property
+    def log(self) -> LoggerAdapter[Any]:
+        """A logger whose lines carry the task's id and attempt."""
+
+    def enqueue(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+        """Enqueue `job` if and when this attempt finishes: it goes in with the task's own completion.
+
+        `at` is the moment before which it is not due (aware; default now), `priority` is −2 … 2, higher first.
+        """
+
+
+class Job(Policies):
     """One unit of background work: its fields are the payload, `run` does the work, the rest is policy.
 
     A subclass that defines `run` is known to the worker, the API and the dashboard from its definition on:
@@ -40,32 +86,6 @@ class Job(BaseModel):
     model_config = ConfigDict(
         extra="ignore", frozen=True, validate_default=True, ser_json_inf_nan="constants"
     )
-
-    uniq: ClassVar[bool] = False
-    """Whether an equal payload may wait or run only once at a time."""
-    task_type: ClassVar[str] = COMMON
-    """The value of `fang_tasks.task_type`; by default the class's name without "Job", in snake case."""
-    endpoint: ClassVar[str] = ""
-    """The name under /api/jobs/; by default the task type in kebab case."""
-    max_retries: ClassVar[int] = 20
-    """How often a failed task is tried again before it is failed for good."""
-    cron: ClassVar[str | None] = None
-    """Five fields, or six with seconds first: the queue enqueues the class at each slot. All fields need defaults."""
-    cron_timezone: ClassVar[str | None] = None
-    """The zone of `cron`; by default the setting SPOILS_CRON_TIMEZONE."""
-    catch_up: ClassVar[Literal["skip", "once", "all"]] = "skip"
-    """What becomes of slots at whose time no worker was live: none runs, one runs for them all, or each does."""
-    overlap: ClassVar[bool | None] = None
-    """Whether a slot's task may go in while that of the slot before still waits or runs. A unique class never may;
-    others may unless this is False."""
-    timeout: ClassVar[float | None] = None
-    """Seconds that an attempt may take; None sets no bound."""
-    open: ClassVar[bool] = False
-    """Whether the endpoint is open to everybody while no API token is set."""
-    hidden: ClassVar[bool] = False
-    """Whether it is the queue's own: without an endpoint, and not offered by the dashboard."""
-    enqueued_message: ClassVar[str] = "Job enqueued successfully"
-    """What the endpoint answers."""
 
     def run(self, queue: Queue) -> Outcome | None:
         """Do the work. Return None when it is done; Snooze, Cancel or RetryLater, returned or raised, end the attempt
@@ -91,7 +111,7 @@ class Job(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        check_fields(cls, {"type", *vars(Job)})
+        check_fields(cls, {"type", *vars(Policies), *vars(Job)})
         if "task_type" not in cls.__dict__ and cls.__base__ is Job:
             cls.task_type = _snake(cls.__name__.removesuffix("Job") or cls.__name__)
         if "endpoint" not in cls.__dict__:

@@ -2,23 +2,17 @@
 
 import difflib
 import inspect
-import re
 import sys
 from collections.abc import Iterator
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typing_extensions
-from pydantic import PlainSerializer, WrapSerializer
+from pydantic import BaseModel, PlainSerializer, WrapSerializer
 from pydantic.errors import PydanticUserError
 
 from spoils.errors import JobDefinitionError
-from spoils.job.cron import Cron, CronError
 
-if TYPE_CHECKING:
-    from spoils.job.base import Job
-
-RESERVED_ENDPOINTS = {"status", "stats", "batch"}
 METHODS = {"run": "queue", "backoff": "attempt"}
 
 
@@ -33,7 +27,7 @@ def wrong(job_class: type, sentence: str) -> JobDefinitionError:
     return JobDefinitionError(f"{job_class.__name__} ({where(job_class)}): {sentence}")
 
 
-def check_names(cls: "type[Job]") -> None:
+def check_names(cls: type[BaseModel]) -> None:
     """Raise JobDefinitionError where the class's body assigns a name that means nothing here, as a misspelt policy."""
     known = cls.__class_vars__
     ignored = cls.model_config.get("ignored_types", ())
@@ -61,47 +55,14 @@ def check_names(cls: "type[Job]") -> None:
         )
 
 
-def check_fields(cls: "type[Job]", reserved: set[str]) -> None:
+def check_fields(cls: type[BaseModel], reserved: set[str]) -> None:
     """Raise JobDefinitionError where a field would hide what its name means on a job or in a row."""
     for name in (*cls.model_fields, *cls.model_computed_fields):
         if name in reserved:
             raise wrong(cls, f'a field cannot be called "{name}", which means something else here.')
 
 
-def check_policies(cls: "type[Job]") -> None:
-    """Raise JobDefinitionError where a policy has a value that it cannot have."""
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text_of(cls.task_type)):
-        raise wrong(cls, "task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
-    if cls.endpoint in RESERVED_ENDPOINTS:
-        raise wrong(cls, f'"{cls.endpoint}" cannot be an endpoint: /api/jobs/{cls.endpoint} is no job\'s.')
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", text_of(cls.endpoint)):
-        raise wrong(
-            cls, f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'
-        )
-    if type(cls.max_retries) is not int or not 0 <= cls.max_retries <= 10_000:
-        raise wrong(cls, "max_retries must be a whole number from 0 to 10,000.")
-    if cls.timeout is not None and (
-        type(cls.timeout) not in (int, float) or not 0 < cls.timeout <= 7 * 24 * 3600
-    ):
-        raise wrong(cls, "timeout must be None or seconds from 0 to seven days.")
-    if cls.catch_up not in ("skip", "once", "all"):
-        raise wrong(cls, 'catch_up must be "skip", "once" or "all".')
-    if cls.overlap and cls.uniq:
-        raise wrong(cls, "a unique job cannot overlap with itself.")
-    for name in ("uniq", "open", "hidden"):
-        if type(getattr(cls, name)) is not bool:
-            raise wrong(cls, f"{name} must be True or False.")
-    for name in ("cron", "cron_timezone"):
-        if not isinstance(getattr(cls, name), str | None):
-            raise wrong(cls, f"{name} must be None or a text.")
-    if cls.cron is not None:
-        try:
-            Cron(cls.cron, cls.cron_timezone or "UTC")
-        except CronError as exc:
-            raise wrong(cls, str(exc)) from exc
-
-
-def check_methods(cls: "type[Job]") -> None:
+def check_methods(cls: type) -> None:
     """Raise JobDefinitionError where a call of `run` or `backoff` could not do what it is there for."""
     for name, argument in METHODS.items():
         # The outermost function decides: a decorator may await, or pass more than it is given.
@@ -126,7 +87,7 @@ def check_methods(cls: "type[Job]") -> None:
             raise _no_method(cls, name) from exc
 
 
-def check_payload(cls: "type[Job]", *, hashed: bool) -> None:
+def check_payload(cls: type[BaseModel], *, hashed: bool) -> None:
     """Raise JobDefinitionError where a field would not come back from its row as it was enqueued.
 
     `hashed` says whether the payload is what makes the job unique.
@@ -175,7 +136,7 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _no_method(cls: "type[Job]", name: str) -> JobDefinitionError:
+def _no_method(cls: type, name: str) -> JobDefinitionError:
     return wrong(
         cls,
         f"{name} must be a plain method that can be called with the {METHODS[name]} alone: "
@@ -183,7 +144,7 @@ def _no_method(cls: "type[Job]", name: str) -> JobDefinitionError:
     )
 
 
-def _written_by_themselves(cls: "type[Job]") -> set[str]:
+def _written_by_themselves(cls: type[BaseModel]) -> set[str]:
     """The fields that have a serializer of their own, so that their annotation does not show what is stored."""
     decorated = cls.__pydantic_decorators__.field_serializers.values()
     return {name for decorator in decorated for name in decorator.info.fields} | {

@@ -1,71 +1,8 @@
-"""Which job classes there are: the one module-level state of the project."""
+"""Which job classes there are: the one module-level state of the project. A class enters it when it is defined."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from spoils.job.base import Job, registry
+from spoils.job.job_classes import JobClasses
 
-from spoils.errors import JobDefinitionError
-from spoils.job.definition import where
+__all__ = ["Registry", "registry"]
 
-if TYPE_CHECKING:
-    from spoils.job.base import Job
-
-
-class Registry:
-    """Job classes by name and by endpoint, in the order of their definition."""
-
-    def __init__(self) -> None:
-        self._by_name: dict[str, type[Job]] = {}
-        self._by_endpoint: dict[str, type[Job]] = {}
-        self.compares_payloads = False
-        """Whether each enqueue compares the payload with what a worker will read: in development and in tests."""
-
-    def add(self, job_class: "type[Job]") -> None:
-        """Raises JobDefinitionError where another class has the same name or endpoint."""
-        name, endpoint = job_class.__name__, job_class.endpoint
-        if twin := self._by_name.get(name):
-            raise JobDefinitionError(
-                f"{name} is defined twice: in {where(twin)} and in {where(job_class)}. Rename one of them."
-            )
-        if job_class.hidden:
-            self._by_name[name] = job_class
-            return
-        if twin := self._by_endpoint.get(endpoint):
-            raise JobDefinitionError(
-                f"{name} ({where(job_class)}) and {twin.__name__} ({where(twin)}) both have the endpoint "
-                f"/api/jobs/{endpoint}: "
-                f'set `endpoint = "…"` on one of them.'
-            )
-        self._by_name[name] = self._by_endpoint[endpoint] = job_class
-
-    def get(self, name: str) -> "type[Job] | None":
-        """The class of that name, which is what stands under `type` in a task's metadata."""
-        return self._by_name.get(name)
-
-    def at_endpoint(self, endpoint: str) -> "type[Job] | None":
-        """The class whose endpoint is /api/jobs/<endpoint>."""
-        return self._by_endpoint.get(endpoint)
-
-    def named(self, name: str) -> list[type["Job"]]:
-        """The public classes that a caller may mean: that of this name or endpoint, else those of this task type."""
-        found = self._by_endpoint.get(name) or self._by_name.get(name)
-        if found is not None and not found.hidden:
-            return [found]
-        return [job_class for job_class in self.public() if job_class.task_type == name]
-
-    def endpoints(self) -> list[str]:
-        """Every endpoint under /api/jobs/ that a class has, in the order of the alphabet."""
-        return sorted(self._by_endpoint)
-
-    def public(self) -> list[type["Job"]]:
-        """The classes that have an endpoint: all but those of the queue's own."""
-        return list(self._by_endpoint.values())
-
-    def task_types(self) -> list[str]:
-        """Every task type that a class here has, each once."""
-        return list(dict.fromkeys(job_class.task_type for job_class in self))
-
-    def __iter__(self) -> Iterator["type[Job]"]:
-        return iter(self._by_name.values())
-
-
-registry = Registry()
+Registry = JobClasses[Job]

@@ -1,4 +1,4 @@
-"""What operators do: the audit trail, the trash, verbs on many tasks, logouts, and the alerts that call operators."""
+"""What operators do: the audit log, the trash, bulk actions, logouts, and the alerts that notify operators."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ _MOMENT = DateTime(timezone=True)
 
 
 class Audit(Base):
-    """One verb, on a task as a rule: who, when, what, whether it was done, and the task before and after."""
+    """One action, on a task as a rule: who, when, what, whether it was done, and the task before and after."""
 
     __tablename__ = "spoils_audit"
 
@@ -36,7 +36,7 @@ class Audit(Base):
     __table_args__ = (
         Index("spoils_audit_task_idx", "task_id", "id"),
         Index("spoils_audit_at_idx", "at"),
-        # One entry for each verb: those of the tasks of a verb on many are left out.
+        # One entry for each action: those of the tasks of a bulk action are left out.
         Index("spoils_audit_verbs_idx", "id", postgresql_where=text("task_id IS NULL OR bulk_id IS NULL")),
         Index("spoils_audit_refused_idx", "bulk_id", "id", postgresql_where=text("NOT done")),
     )
@@ -61,7 +61,7 @@ class Trash(Base):
 
 
 class Bulk(Base):
-    """A verb on many tasks, and how far it has come."""
+    """An action on many tasks, and how far it has come."""
 
     __tablename__ = "spoils_bulks"
 
@@ -91,7 +91,9 @@ class BulkItem(Base):
     bulk_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     task_id: Mapped[UUID] = mapped_column(Uuid)
-    newest: Mapped[bool] = mapped_column(Boolean, server_default="true")  # of the list's twins of one hash
+    newest: Mapped[bool] = mapped_column(
+        Boolean, server_default="true"
+    )  # of the list's duplicates of one hash
 
 
 class Logout(Base):
@@ -104,7 +106,7 @@ class Logout(Base):
 
 
 class Alert(Base):
-    """An incident that operators are told of once, however many workers see it."""
+    """An incident that operators are notified of once, however many workers see it."""
 
     __tablename__ = "spoils_alerts"
 

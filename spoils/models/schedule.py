@@ -1,4 +1,4 @@
-"""What comes by the clock, the ledger of its slots, and what is paused."""
+"""Schedules, the record of their ticks, and pauses."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,10 +13,10 @@ _MOMENT = DateTime(timezone=True)
 
 
 class TickEnding(StrEnum):
-    """What became of a slot."""
+    """What became of a tick."""
 
     ENTERED = "entered"
-    SKIPPED = "skipped"  # the unique twin was still active, or the schedule was paused
+    SKIPPED = "skipped"  # a unique duplicate was still active, or the schedule was paused
     MISSED = "missed"  # no worker was live at its time
 
 
@@ -32,21 +32,21 @@ class Schedule(Base):
     task_type: Mapped[str] = mapped_column(String)
     settled_until: Mapped[datetime] = mapped_column(
         _MOMENT, server_default=func.now()
-    )  # every slot till here is told
+    )  # every tick up to here is recorded
     seen_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
 
     __table_args__ = (UniqueConstraint("job", "cron", "zone"),)
 
 
 class Tick(Base):
-    """One slot of a schedule and what became of it."""
+    """One tick of a schedule and what became of it."""
 
     __tablename__ = "spoils_ticks"
 
     schedule_id: Mapped[int] = mapped_column(ForeignKey(Schedule.id, ondelete="CASCADE"), primary_key=True)
     slot: Mapped[datetime] = mapped_column(_MOMENT, primary_key=True)
     outcome: Mapped[str] = mapped_column(String)
-    task_id: Mapped[UUID | None] = mapped_column(Uuid)  # the task entered, or the twin that stood in the way
+    task_id: Mapped[UUID | None] = mapped_column(Uuid)  # the task entered, or the duplicate that prevented it
     told_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     reason: Mapped[str | None] = mapped_column(String)  # paused, where that is why it was skipped
 
@@ -57,7 +57,7 @@ class PauseKind(StrEnum):
     """What can be paused."""
 
     TASK_TYPE = "task_type"  # nothing of it is claimed
-    SCHEDULE = "schedule"  # its slots are skipped; the name is the job class's
+    SCHEDULE = "schedule"  # its ticks are skipped; the name is the job class's
 
 
 class Pause(Base):

@@ -83,8 +83,8 @@ class Task(Base):
             "fang_tasks_active_hash_idx",
             "uniq_hash",
             unique=True,
-            # While Rust workers share the table the migration leaves in_progress out: fang inserts a twin of what runs.
-            # Most tasks have none, and each change of state would enter it anew.
+            # While Rust workers share the table the migration leaves in_progress out: fang inserts a duplicate of a
+            # running task. Most tasks have no hash, and each change of state would enter it anew.
             postgresql_where=text("state IN ('new', 'retried', 'in_progress') AND uniq_hash IS NOT NULL"),
         ),
         Index("fang_tasks_running_idx", "claimed_by", postgresql_where=text("state = 'in_progress'")),

@@ -1,4 +1,4 @@
-"""`spoils_workers`: one row a worker process, living or gone."""
+"""`spoils_workers`: one row a worker process, running or stopped."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ _MOMENT = DateTime(timezone=True)
 
 
 class Worker(Base):
-    """A worker process: what it is, when it last beat, and how it ended."""
+    """A worker process: what it is, its last heartbeat, and how it ended."""
 
     __tablename__ = "spoils_workers"
 
@@ -35,7 +35,7 @@ class Worker(Base):
     ended_how: Mapped[str | None] = mapped_column(String)  # clean, killed
 
     __table_args__ = (
-        # Not on beat_at: a beat that changes no indexed column costs no index write.
+        # Not on beat_at: a heartbeat that changes no indexed column costs no index write.
         Index("spoils_workers_live_idx", "id", postgresql_where=text("ended_at IS NULL")),
         Index("spoils_workers_ended_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     )

@@ -48,7 +48,7 @@ from spoils.queue.trash import whole_row
 GONE = "the job is gone."
 RUNNING = "the same unique job is in progress."
 WAITS = "the same unique job already waits."
-OLDER_TWIN = "the same unique job failed again later, and that one is retried."
+OLDER_DUPLICATE = "the same unique job failed again later, and that one is retried."
 NOT_IN_TRASH = "the job is not in the trash, where a deleted one stays for a day."
 THERE_AGAIN = "a job of this id is there."
 RULES = {
@@ -73,11 +73,11 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an action did to one task: `done`, or refused with a sentence; `twin` is the task that prevents it."""
+    """What an action did to one task: `done`, or refused with a sentence; `duplicate` is the task that prevents it."""
 
     done: bool
     sentence: str
-    twin: UUID | None = None
+    duplicate: UUID | None = None
 
 
 def act(connection: Connection, action: str, task_id: UUID, *, who: str) -> Change:
@@ -170,13 +170,13 @@ _chosen = (
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )
 _other = aliased(Task, name="other")
-_twin = (
+_duplicate = (
     select(_other.id, _other.state)
     .where(
         _other.uniq_hash == _chosen.c.uniq_hash, _other.state.in_(ACTIVE), _chosen.c.state == TaskState.FAILED
     )
     .limit(1)
-    .lateral("twin")
+    .lateral("duplicate")
 )
 _waits = Task.state.in_(WAITING)
 
@@ -193,12 +193,12 @@ def _wrong_state(action: str, *allowed: TaskState) -> ColumnElement[Any]:
     )
 
 
-def _judged(reason: ColumnElement[Any], *, twin: bool = False) -> CTE:
+def _judged(reason: ColumnElement[Any], *, with_duplicate: bool = False) -> CTE:
     columns = [_chosen.c.id.label("task_id"), _chosen.c.before, cast(reason, Text).label("reason")]
-    if not twin:
+    if not with_duplicate:
         return select(*columns, cast(null(), Uuid).label("twin")).cte("judged")
-    with_twin = _chosen.outerjoin(_twin, true())
-    return select(*columns, _twin.c.id.label("twin")).select_from(with_twin).cte("judged")
+    joined = _chosen.outerjoin(_duplicate, true())
+    return select(*columns, _duplicate.c.id.label("twin")).select_from(joined).cte("judged")
 
 
 def _updating(action: str, judged: CTE, values: Any) -> Select[Any]:
@@ -274,7 +274,7 @@ def _restoring() -> Select[Any]:
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     there = aliased(Task, name="there")
-    twin = (
+    duplicate = (
         select(_other.id, _other.state)
         .where(
             _other.uniq_hash == chosen.c.task["uniq_hash"].astext,
@@ -282,7 +282,7 @@ def _restoring() -> Select[Any]:
             chosen.c.task["state"].astext.in_([state.value for state in WAITING]),
         )
         .limit(1)
-        .lateral("twin")
+        .lateral("duplicate")
     )
     judged = (
         select(
@@ -292,13 +292,13 @@ def _restoring() -> Select[Any]:
             cast(null(), JSONB).label("before"),
             case(
                 (there.id.is_not(None), THERE_AGAIN),
-                (twin.c.state == TaskState.IN_PROGRESS, RUNNING),
-                (twin.c.id.is_not(None), WAITS),
+                (duplicate.c.state == TaskState.IN_PROGRESS, RUNNING),
+                (duplicate.c.id.is_not(None), WAITS),
                 else_=null(),
             ).label("reason"),
-            func.coalesce(there.id, twin.c.id).label("twin"),
+            func.coalesce(there.id, duplicate.c.id).label("twin"),
         )
-        .select_from(chosen.outerjoin(there, there.id == chosen.c.task_id).outerjoin(twin, true()))
+        .select_from(chosen.outerjoin(there, there.id == chosen.c.task_id).outerjoin(duplicate, true()))
         .cte("judged")
     )
     back = _BACK.cte("back")
@@ -338,10 +338,10 @@ def _audited(action: str, judged: CTE, changed: CTE, *more: CTE, missing: str = 
 
 _RETRY_REASON = case(
     (_chosen.c.state != TaskState.FAILED, _wrong_state("retry", TaskState.FAILED)),
-    (~_chosen.c.newest, OLDER_TWIN),
+    (~_chosen.c.newest, OLDER_DUPLICATE),
     # The index would refuse most duplicates by itself, but beside Rust workers not a running one.
-    (_twin.c.state == TaskState.IN_PROGRESS, RUNNING),
-    (_twin.c.id.is_not(None), WAITS),
+    (_duplicate.c.state == TaskState.IN_PROGRESS, RUNNING),
+    (_duplicate.c.id.is_not(None), WAITS),
     else_=null(),
 )
 _RETRIED = {
@@ -362,7 +362,7 @@ _CANCELLED_OR_ASKED = {
     "updated_at": func.now(),
 }
 _STATEMENTS = {
-    "retry": _updating("retry", _judged(_RETRY_REASON, twin=True), _RETRIED),
+    "retry": _updating("retry", _judged(_RETRY_REASON, with_duplicate=True), _RETRIED),
     "run_now": _updating("run_now", _judged(_wrong_state("run_now", *WAITING)), _DUE_NOW),
     "cancel": _updating("cancel", _judged(_wrong_state("cancel", *ACTIVE)), _CANCELLED_OR_ASKED),
     "delete": _deleting(),

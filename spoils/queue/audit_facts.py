@@ -1,4 +1,4 @@
-"""What an entry of the audit trail keeps of a task."""
+"""What an entry of the audit log keeps of a task."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Verbs on many tasks: a list that is fixed once, then chunk by chunk, each one statement in its own transaction."""
+"""Actions on many tasks: a list that is fixed once, then chunk by chunk, each one statement in its own transaction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,13 @@ AT_ONCE = 200
 """Up to so many tasks are done while the operator waits; a request must not take longer than a second."""
 
 
-def begin(connection: Connection, verb: str, selection: Selection, *, who: str, expected: int) -> UUID:
-    """Enter a verb on many; part of the transaction. `advance` does it, at once or from a job."""
+def begin(connection: Connection, action: str, selection: Selection, *, who: str, expected: int) -> UUID:
+    """Enter an action on many tasks; part of the transaction. `advance` does it, at once or from a job."""
     bulk_id = uuid4()
     connection.execute(
-        insert(Bulk).values(id=bulk_id, verb=verb, who=who, selection=selection.as_json(), expected=expected)
+        insert(Bulk).values(
+            id=bulk_id, verb=action, who=who, selection=selection.as_json(), expected=expected
+        )
     )
     return bulk_id
 

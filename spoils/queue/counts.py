@@ -9,7 +9,7 @@ from spoils.models import Count, Task, TaskState
 from spoils.queue import rollup
 
 _gone = delete(Count).returning(Count.task_type, Count.state, Count.delta).cte("gone")
-_FOLD = insert(Count).from_select(
+_ROLL_UP = insert(Count).from_select(
     ["task_type", "state", "delta"],
     select(_gone.c.task_type, _gone.c.state, func.sum(_gone.c.delta))
     .group_by(_gone.c.task_type, _gone.c.state)
@@ -55,7 +55,7 @@ class Correction(NamedTuple):
 def recount(connection: Connection) -> list[Correction]:
     """Count the tasks, and correct the counts where they differ; part of the connection's transaction.
 
-    Nobody waits for it but a TRUNCATE, and others that recount or fold.
+    Nobody waits for it but a TRUNCATE, and others that recount or roll up.
     """
     # In this order: a TRUNCATE, which waits for the second lock, holds one that excludes the first.
     connection.execute(text("LOCK TABLE fang_tasks IN ACCESS SHARE MODE"))
@@ -63,11 +63,11 @@ def recount(connection: Connection) -> list[Correction]:
     return sorted(Correction(*row) for row in connection.execute(_CORRECT))
 
 
-def fold_counts(connection: Connection, *, few: int = FEW) -> None:
-    """Fold the delta rows into one row a type and state; skipped where they are `few`, or another process does it."""
+def roll_up_counts(connection: Connection, *, few: int = FEW) -> None:
+    """Roll the delta rows up into one row a type and state; skipped where they are `few` or another process does it."""
     if connection.scalar(_ONE_MORE, {"few": few}) is None:
         return
-    rollup.under_lock(connection, rollup.COUNTS_LOCK, _FOLD)
+    rollup.under_lock(connection, rollup.COUNTS_LOCK, _ROLL_UP)
 
 
 def count_tasks(connection: Connection) -> dict[str, dict[TaskState, int]]:

@@ -37,12 +37,12 @@ log = logging.getLogger("spoils.enqueue")
 PRIORITIES = range(-2, 3)
 
 
-class TwinVanished(SpoilsError):
+class DuplicateVanished(SpoilsError):
     """An equal unique task kept appearing and ending while this one was put in. Try again."""
 
 
 class Enqueued(NamedTuple):
-    """The task that now stands for a job: a new row, or the twin that a unique job already had."""
+    """The task that now stands for a job: a new row, or the duplicate that a unique job already had."""
 
     key: str  # the id, as PostgreSQL prints it
     state: TaskState
@@ -57,7 +57,7 @@ class Enqueued(NamedTuple):
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 now = func.statement_timestamp()
 # This predicate finds the unique index in both its forms, with in_progress and (beside Rust workers) without.
-UNLESS_TWIN: dict[str, Any] = {
+UNLESS_DUPLICATE: dict[str, Any] = {
     "index_elements": ["uniq_hash"],
     "index_where": text("state IN ('new', 'retried') AND uniq_hash IS NOT NULL"),
 }
@@ -78,17 +78,17 @@ _put = (
 )
 _PUT = Compiled(_put, "enqueue", anywhere=True, chooses=False)
 _PUT_UNIQUE = Compiled(
-    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(Task.attempts),
+    _put.on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(Task.attempts),
     "enqueue_unique",
     anywhere=True,
     chooses=False,
 )
-_TWIN = Compiled(
+_DUPLICATE = Compiled(
     select(cast(Task.id, Text), Task.state)
     .where(Task.uniq_hash == bindparam("uniq_hash"), active)
     .order_by(case((waits, 0), else_=1))
     .limit(1),
-    "twin",
+    "duplicates",
     anywhere=True,
 )
 
@@ -101,7 +101,7 @@ def enqueue(
     priority: int = 0,
     task_id: UUID | None = None,
 ) -> Enqueued:
-    """Put `job` in, or find its unique twin that waits or runs; part of the connection's transaction.
+    """Put `job` in, or find its unique duplicate that waits or runs; part of the connection's transaction.
 
     `at` is the aware moment before which it is not due, `priority` −2 … 2. Raises PayloadError with a sentence.
     """
@@ -159,7 +159,7 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
             again = exc.connection_invalidated or isinstance(exc, IntegrityError) or was_rolled_back(exc)
             if not again or not tries_left:
                 raise
-    raise TwinVanished()
+    raise DuplicateVanished()
 
 
 def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any, ...]]]) -> Enqueued:
@@ -169,10 +169,10 @@ def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any
     for _ in range(5):
         if rows_of(_PUT_UNIQUE):
             return Enqueued(values["id"], TaskState.NEW, False)
-        # By itself: a twin that was committed while we waited for its lock is in no snapshot before this one's.
-        for standing, state in rows_of(_TWIN):
+        # By itself: a duplicate that was committed while we waited for its lock is in no snapshot before this one's.
+        for standing, state in rows_of(_DUPLICATE):
             return Enqueued(standing, TaskState(state), True)
-    raise TwinVanished()
+    raise DuplicateVanished()
 
 
 def _find(engine: Engine, key: str) -> Enqueued | None:

@@ -27,7 +27,7 @@ from spoils.db.compiled import Compiled
 from spoils.job import Job
 from spoils.models import Task, TaskState
 from spoils.queue.claim_scope import active
-from spoils.queue.enqueue import UNLESS_TWIN, Enqueued, enqueue, now, row
+from spoils.queue.enqueue import UNLESS_DUPLICATE, Enqueued, enqueue, now, row
 from spoils.queue.ids import new_keys
 
 AT_ONCE = 5_000
@@ -78,13 +78,13 @@ _put = insert(Task).from_select(
 )
 _PUT = Compiled(_put, "enqueue_many")
 _PUT_UNIQUE = Compiled(
-    _put.on_conflict_do_nothing(**UNLESS_TWIN).returning(cast(Task.id, Text)), "enqueue_many_unique"
+    _put.on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(cast(Task.id, Text)), "enqueue_many_unique"
 )
-_TWINS = Compiled(
+_DUPLICATES = Compiled(
     select(Task.uniq_hash, cast(Task.id, Text), Task.state).where(
         Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), active
     ),
-    "twins",
+    "duplicates",
 )
 
 
@@ -120,17 +120,19 @@ def _standing(key: str, other: Enqueued | None, first: dict[str, Any] | None) ->
 def _put_unique(
     connection: Connection, firsts: dict[str, dict[str, Any]], orders: dict[str, Order]
 ) -> dict[str, Enqueued]:
-    """Put in what has no twin yet; what stands for the hashes that had one."""
+    """Put in what has no duplicate yet; what stands for the hashes that had one."""
     standing: dict[str, Enqueued] = {}
     # In one order in every process: two batches with the same unique jobs would otherwise wait for each other.
     for part in _parts([firsts[digest] for digest in sorted(firsts)]):
         new = {task_id for (task_id,) in _PUT_UNIQUE.rows(connection, _arrays(part))}
         refused = [one for one in part if one["id"] not in new]
         if refused:
-            twins = _TWINS.rows(connection, {"hashes": [one["uniq_hash"] for one in refused]})
-            standing |= {digest: Enqueued(key, TaskState(state), True) for digest, key, state in twins}
+            duplicates = _DUPLICATES.rows(connection, {"hashes": [one["uniq_hash"] for one in refused]})
+            standing |= {digest: Enqueued(key, TaskState(state), True) for digest, key, state in duplicates}
         for one in refused:
-            if one["uniq_hash"] not in standing:  # its twin has ended in between, or is not committed yet
+            if (
+                one["uniq_hash"] not in standing
+            ):  # its duplicate has ended in between, or is not committed yet
                 order = orders[one["id"]]
                 standing[one["uniq_hash"]] = enqueue(
                     connection, order.job, at=order.at, priority=order.priority, task_id=UUID(one["id"])

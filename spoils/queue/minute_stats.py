@@ -1,4 +1,4 @@
-"""`spoils_minutes`: buckets of run time, and folding the delta rows together."""
+"""`spoils_minutes`: buckets of run time, and rolling the delta rows up."""
 
 import math
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def counted(settled: CTE, counts: ColumnElement[bool], now: ColumnElement[dateti
     )
 
 
-# The running minute is still being written to; what is folded again and again would be dead rows for nothing.
+# The running minute is still being written to; to roll it up again and again would leave dead rows for nothing.
 _gone = (
     delete(Minute)
     .where(
@@ -89,7 +89,7 @@ _gone = (
     .returning(Minute.minute, Minute.task_type, Minute.outcome, Minute.bucket, Minute.count, Minute.ran_ms)
     .cte("gone")
 )
-_FOLD = insert(Minute).from_select(
+_ROLL_UP = insert(Minute).from_select(
     ["minute", "task_type", "outcome", "bucket", "count", "ran_ms"],
     select(
         _gone.c.minute,
@@ -102,6 +102,6 @@ _FOLD = insert(Minute).from_select(
 )
 
 
-def fold_minutes(connection: Connection) -> None:
-    """Fold the delta rows of past minutes into one row each; skipped where another process does it now."""
-    rollup.under_lock(connection, rollup.MINUTES_LOCK, _FOLD)
+def roll_up_minutes(connection: Connection) -> None:
+    """Roll the delta rows of past minutes up into one row each; skipped where another process does it now."""
+    rollup.under_lock(connection, rollup.MINUTES_LOCK, _ROLL_UP)

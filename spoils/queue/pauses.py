@@ -1,4 +1,4 @@
-"""Pausing and resuming: a task type, of which workers then claim nothing, or a schedule, whose slots are skipped."""
+"""Pausing and resuming: a task type, of which workers then claim nothing, or a schedule, whose ticks are skipped."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from spoils.models import Pause, PauseKind
 
 
 def pause(connection: Connection, kind: PauseKind, name: str, *, by: str) -> bool:
-    """Pause it; False where it was paused already. Workers hear of it with their next beat, within a second."""
+    """Pause it; False where it was paused already. Workers learn of it with their next heartbeat, within a second."""
     statement = insert(Pause).values(kind=kind.value, name=name, paused_by=by).on_conflict_do_nothing()
     return connection.execute(statement).rowcount == 1
 

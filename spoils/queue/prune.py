@@ -66,7 +66,7 @@ def prune_workers(connection: Connection, *, days: float, batch: int = BATCH) ->
 
 
 def prune_ticks(connection: Connection, *, days: float, batch: int = BATCH) -> int:
-    """Delete up to `batch` ticks of slots longer than `days` ago."""
+    """Delete up to `batch` ticks longer than `days` ago."""
     old = select(Tick.schedule_id, Tick.slot).where(Tick.slot < _ago(days)).limit(batch)
     return connection.execute(delete(Tick).where(tuple_(Tick.schedule_id, Tick.slot).in_(old))).rowcount
 
@@ -77,7 +77,7 @@ def prune_keys(connection: Connection, *, days: float, batch: int = BATCH) -> in
 
 
 def prune_audit(connection: Connection, *, days: float, batch: int = BATCH) -> int:
-    """Delete up to `batch` entries of the audit trail made longer than `days` ago."""
+    """Delete up to `batch` entries of the audit log made longer than `days` ago."""
     return _prune(connection, Audit.id, Audit.at < _ago(days), batch)
 
 
@@ -87,7 +87,7 @@ def prune_trash(connection: Connection, *, days: float, batch: int = BATCH) -> i
 
 
 def prune_bulks(connection: Connection, *, days: float, batch: int = BATCH) -> int:
-    """Forget up to `batch` ended verbs on many tasks that began longer than `days` ago."""
+    """Forget up to `batch` ended bulk actions that began longer than `days` ago."""
     return _prune(connection, Bulk.id, (Bulk.created_at < _ago(days)) & Bulk.ended_at.is_not(None), batch)
 
 

@@ -1,4 +1,4 @@
-"""`spoils_quarters`: the minutes of each quarter of an hour summed, so that days are drawn from few rows."""
+"""`spoils_quarters`: the minutes of each quarter of an hour rolled up, so that days are drawn from few rows."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def quarter_of(moment: Any) -> ColumnElement[Any]:
     return func.date_bin(_minutes(QUARTER_MINUTES), moment, _EPOCH)
 
 
-def folded_until() -> ColumnElement[Any]:
-    """Where the quarters end, as a scalar subquery: what is later stands in `spoils_minutes` alone."""
+def rolled_up_until() -> ColumnElement[Any]:
+    """The end of the last quarter that is rolled up: later minutes are in `spoils_minutes` alone. A scalar subquery."""
     # Ordered and limited, not max(): the planner takes that from the index whatever stands around it.
     last = select(Quarter.quarter).order_by(Quarter.quarter.desc()).limit(1).scalar_subquery()
     return func.coalesce(last + _minutes(QUARTER_MINUTES), func.now() - func.make_interval(0, 0, 0, FAR_DAYS))
@@ -42,13 +42,13 @@ _over = (
         func.sum(Minute.ran_ms).label("ran_ms"),
     )
     .where(
-        Minute.minute >= folded_until(),
+        Minute.minute >= rolled_up_until(),
         Minute.minute < quarter_of(func.now() - _minutes(MARGIN_MINUTES)),
     )
     .group_by(quarter_of(Minute.minute), Minute.task_type, Minute.outcome, Minute.bucket)
     .subquery("over")
 ).c
-_FOLD = (
+_ROLL_UP = (
     insert(Quarter)
     .from_select(
         ["quarter", "task_type", "outcome", "count", "ran_ms", "buckets", "counts"],
@@ -66,6 +66,6 @@ _FOLD = (
 )
 
 
-def fold_quarters(connection: Connection) -> None:
-    """Sum the quarters that are over; skipped where another process does it now."""
-    rollup.under_lock(connection, rollup.QUARTERS_LOCK, _FOLD)
+def roll_up_quarters(connection: Connection) -> None:
+    """Roll up the quarters that are over; skipped where another process does it now."""
+    rollup.under_lock(connection, rollup.QUARTERS_LOCK, _ROLL_UP)

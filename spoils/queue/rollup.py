@@ -1,4 +1,4 @@
-"""Folding delta rows into their sum, by one process at a time."""
+"""Rolling delta rows up into their sum, by one process at a time."""
 
 from sqlalchemy import Connection, Executable, func, select
 
@@ -8,7 +8,7 @@ ALERTS_LOCK = 0x5B014
 QUARTERS_LOCK = 0x5B0A4
 
 
-def under_lock(connection: Connection, key: int, fold: Executable) -> None:
-    """Execute `fold` in the connection's transaction, or do nothing where another one holds the lock `key`."""
+def under_lock(connection: Connection, key: int, statement: Executable) -> None:
+    """Execute `statement` in the connection's transaction, or do nothing where another one holds the lock `key`."""
     if connection.scalar(select(func.pg_try_advisory_xact_lock(key))):
-        connection.execute(fold)
+        connection.execute(statement)

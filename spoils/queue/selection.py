@@ -1,4 +1,4 @@
-"""Which tasks a verb on many is meant for: some by their ids, or all that a filter finds at a moment."""
+"""Which tasks a bulk action applies to: some by their ids, or all that a filter finds at a moment."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from spoils.queue import failures
 from spoils.queue.counts import count_tasks
 
 OWN_TYPE = "bulk"
-"""The task type of the job that does such verbs: no filter finds it, so that none ends what carries it out."""
+"""The task type of the job that carries out bulk actions: no filter finds it, so that none ends itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Selection:
 
 
 def count(connection: Connection, selection: Selection) -> int:
-    """How many tasks it means now, exactly; of what a verb deleted, as many as it did."""
+    """How many tasks it means now, exactly; of what an action deleted, as many as it did."""
     if selection.ids:
         return len(selection.ids)
     if selection.trash_of:
@@ -96,15 +96,15 @@ def count_by_type(connection: Connection, selection: Selection) -> dict[str, int
 
 
 def listed(selection: Selection, bulk_id: UUID) -> Select[Any, Any, Any, Any]:
-    """The rows of `spoils_bulk_items` for it: the last changed first, of twins of one hash one marked the newest."""
+    """The rows of `spoils_bulk_items` for it: the last changed first. Of the duplicates of a hash one is the newest."""
     found = found_by(selection).cte("found")
     newest_first = (found.c.moment.desc(), found.c.id)
-    among_twins = func.row_number().over(partition_by=found.c.uniq_hash, order_by=newest_first)
+    among_duplicates = func.row_number().over(partition_by=found.c.uniq_hash, order_by=newest_first)
     return select(
         literal(bulk_id, Uuid),
         func.row_number().over(order_by=newest_first),
         found.c.id,
-        or_(found.c.uniq_hash.is_(None), among_twins == 1),
+        or_(found.c.uniq_hash.is_(None), among_duplicates == 1),
     )
 
 
@@ -119,7 +119,7 @@ def found_by(selection: Selection) -> Select[Any, Any, Any]:
         ).where(Trash.bulk_id == selection.trash_of)
     if selection.ids:
         given = func.unnest(cast(list(selection.ids), ARRAY(Uuid))).table_valued("id").render_derived()
-        # What is gone by now is listed too, and will be told of.
+        # What is gone by now is listed too, and will be refused.
         return select(
             given.c.id, Task.uniq_hash, func.coalesce(Task.updated_at, func.now()).label("moment")
         ).outerjoin_from(given, Task, Task.id == cast(given.c.id, Uuid))

@@ -12,8 +12,8 @@ from spoils.models import ACTIVE, Attempt, DbSession, Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
-    """The task that holds the unique hash of another one."""
+class Duplicate:
+    """An active task that has the unique hash of another one."""
 
     id: UUID
     state: TaskState
@@ -44,7 +44,7 @@ def uncounted_failures(connection: Connection, task_id: UUID) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def active_twin(session: DbSession, task: Task) -> Twin | None:
+def active_duplicate(session: DbSession, task: Task) -> Duplicate | None:
     """The waiting or running task of the same unique hash, if another one has it."""
     if task.uniq_hash is None:
         return None
@@ -54,7 +54,7 @@ def active_twin(session: DbSession, task: Task) -> Twin | None:
         Task.state.in_(ACTIVE),
     )
     row = session.execute(statement.limit(1)).one_or_none()
-    return Twin(row.id, row.state) if row else None
+    return Duplicate(row.id, row.state) if row else None
 
 
 def server_now(connection: Connection) -> datetime:

@@ -1,4 +1,4 @@
-"""Entering cron slots: each at most once, in one transaction with the task it makes."""
+"""Entering cron ticks: each at most once, in one transaction with the task it makes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,12 +48,12 @@ _FIND = (
     )
 )
 PAUSED = "paused"
-"""The reason of a slot that was skipped because its schedule was paused."""
+"""The reason of a tick that was skipped because its schedule was paused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a schedule stands: every slot up to `settled_until` is told; `now` is the database's clock.
+    """Where a schedule stands: every tick up to `settled_until` is recorded; `now` is the database's clock.
 
     `paused_at` is since when it is paused.
     """
@@ -65,45 +65,47 @@ class Standing:
 
 
 def standing(connection: Connection, *, job: str, task_type: str, cron: str, zone: str) -> Standing:
-    """Find the schedule of this class, cron and zone, or begin it now: slots of before it began are nobody's."""
+    """Find the schedule of this class, cron and zone, or begin it now: earlier ticks are not entered."""
     row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
     return Standing(row.id, row.settled_until, row.now, row.paused_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What became of a slot here: None where another worker told it first."""
+class Recorded:
+    """What became of a tick that this process recorded."""
 
     outcome: TickEnding
     task_id: UUID | None
 
 
-def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: datetime) -> Told | None:
-    """Enter the slot's task, or record that its unique twin stood in the way. All in the caller's transaction."""
+def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: datetime) -> Recorded | None:
+    """Enter the tick's task, or record the duplicate that prevented it; None where another worker did it first.
+
+    All in the caller's transaction."""
     # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
-    if not _tell(connection, schedule_id, [slot], TickEnding.ENTERED):
+    if not _record(connection, schedule_id, [slot], TickEnding.ENTERED):
         # The worker that entered it settled it too, unless the schedule has returned from the future since then.
         _settle(connection, schedule_id, slot)
         return None
     standing_in_the_way = _still_active(connection, schedule_id, slot) if job.overlap is False else None
     if standing_in_the_way is not None:
-        told = Told(TickEnding.SKIPPED, standing_in_the_way)
+        recorded = Recorded(TickEnding.SKIPPED, standing_in_the_way)
     else:
         entered = enqueue(connection, job)
-        told = Told(TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED, entered.id)
+        recorded = Recorded(TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED, entered.id)
     connection.execute(
         update(Tick)
         .where(Tick.schedule_id == schedule_id, Tick.slot == slot)
-        .values(outcome=told.outcome.value, task_id=told.task_id)
+        .values(outcome=recorded.outcome.value, task_id=recorded.task_id)
     )
     _settle(connection, schedule_id, slot)
-    return told
+    return recorded
 
 
 def return_to_present(connection: Connection, standing: Standing) -> None:
     """Go on from `standing.now`, since the database's clock was ahead and has been set back.
 
-    What was missed or skipped meanwhile is decided anew when its time comes. What was entered stays: no slot is entered
+    What was missed or skipped meanwhile is decided anew when its time comes. What was entered stays: no tick is entered
     twice. All in the caller's transaction.
     """
     returned = connection.execute(
@@ -122,21 +124,21 @@ def return_to_present(connection: Connection, standing: Standing) -> None:
 
 
 def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
-    """Record slots at whose time no worker was live; how many were not told before."""
-    missed = _tell(connection, schedule_id, slots, TickEnding.MISSED)
+    """Record ticks missed while no worker was up; how many were not on record before."""
+    missed = _record(connection, schedule_id, slots, TickEnding.MISSED)
     _settle(connection, schedule_id, max(slots))
     return missed
 
 
 def skip_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
-    """Record slots that came due while the schedule was paused; how many were not told before."""
-    skipped = _tell(connection, schedule_id, slots, TickEnding.SKIPPED, PAUSED)
+    """Record ticks that came due while the schedule was paused; how many were not on record before."""
+    skipped = _record(connection, schedule_id, slots, TickEnding.SKIPPED, PAUSED)
     _settle(connection, schedule_id, max(slots))
     return skipped
 
 
 def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> UUID | None:
-    """The task of the last entered slot before this one, where it still waits or runs."""
+    """The task of the last entered tick before this one, where it still waits or runs."""
     last = (
         select(Tick.task_id)
         .where(Tick.schedule_id == schedule_id, Tick.slot < slot, Tick.outcome == TickEnding.ENTERED.value)
@@ -147,7 +149,7 @@ def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> U
     return connection.scalar(select(Task.id).where(Task.id == last, Task.state.in_(ACTIVE)))
 
 
-def _tell(
+def _record(
     connection: Connection,
     schedule_id: int,
     slots: Sequence[datetime],
@@ -176,9 +178,3 @@ def _settle(connection: Connection, schedule_id: int, slot: datetime) -> None:
         .where(Schedule.id == schedule_id, Schedule.settled_until < slot)
         .values(settled_until=slot)
     )
-
-
-def database_now(connection: Connection) -> datetime:
-    """The database's clock."""
-    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return moment

@@ -1,4 +1,4 @@
-"""Incidents that operators are told of: found, kept in a row each, and claimed by whoever tells of them."""
+"""Incidents that operators are notified of: found, kept in a row each, and claimed by the process that notifies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,8 +58,8 @@ def look(connection: Connection, *, wait_seconds: float) -> list[Incident]:
     return found
 
 
-def claim_untold(connection: Connection) -> Mapping[str, str]:
-    """The sentences of incidents to tell of now, by key: nobody else gets them while this one tries to."""
+def claim_unsent(connection: Connection) -> Mapping[str, str]:
+    """The sentences of incidents to send now, by key. No other process gets them while this one tries."""
     mine = (
         select(Alert.key)
         .where(Alert.sent_at.is_(None), Alert.next_try_at <= func.now())
@@ -79,8 +79,8 @@ def claim_untold(connection: Connection) -> Mapping[str, str]:
     return {row.key: row.sentence for row in connection.execute(statement)}
 
 
-def told(connection: Connection, keys: Sequence[str]) -> None:
-    """Note that operators know of these."""
+def mark_sent(connection: Connection, keys: Sequence[str]) -> None:
+    """Record that operators were notified of these."""
     connection.execute(update(Alert).where(Alert.key.in_(keys)).values(sent_at=func.now()))
 
 

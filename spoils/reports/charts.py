@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, DateTime, Interval, Select, String, bindparam
 from spoils.job.outcome import Ending
 from spoils.models import DbSession, Minute, Quarter
 from spoils.queue.minute_stats import percentile
-from spoils.queue.quarter_rollups import folded_until, quarter_of
+from spoils.queue.quarter_rollups import quarter_of, rolled_up_until
 
 FINISHED = Ending.FINISHED.value
 _SETTLED = tuple(each.value for each in Ending if each not in (Ending.RELEASED, Ending.SNOOZED))
@@ -147,7 +147,7 @@ def _read(minutes: Any, quarters: Any, since: Any, *, fine: bool) -> Any:
     if fine:
         return minutes.subquery("read").c
     quarters = quarters.where(Quarter.quarter >= since, Quarter.outcome.in_(_SETTLED))
-    return union_all(minutes.where(Minute.minute >= folded_until()), quarters).subquery("read").c
+    return union_all(minutes.where(Minute.minute >= rolled_up_until()), quarters).subquery("read").c
 
 
 def _add(sums: Sums, outcome: str, count: int, ran_ms: int) -> None:

@@ -16,7 +16,7 @@ def all_schedules(session: DbSession) -> Sequence[Schedule]:
 
 
 def last_ticks(session: DbSession, schedule_id: int, limit: int = 14) -> Sequence[Tick]:
-    """The last slots of a schedule that were told, newest first."""
+    """The last recorded ticks of a schedule, newest first."""
     statement = select(Tick).where(Tick.schedule_id == schedule_id).order_by(Tick.slot.desc()).limit(limit)
     return session.scalars(statement).all()
 

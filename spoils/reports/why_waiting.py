@@ -81,12 +81,12 @@ def _worker(sight: Sight) -> Reason:
     return Reason("taken", False, {"task_type": task_type, "workers": len(sight.takers)})
 
 
-def _twin(sight: Sight) -> Reason | None:
+def _duplicate(sight: Sight) -> Reason | None:
     """Only beside Rust workers may an equal unique task come to wait while one runs."""
-    twin = tasks.active_twin(sight.session, sight.task)
-    if twin is None or twin.state is not TaskState.IN_PROGRESS:
+    duplicate = tasks.active_duplicate(sight.session, sight.task)
+    if duplicate is None or duplicate.state is not TaskState.IN_PROGRESS:
         return None
-    return Reason("twin_runs", True, {"task_id": twin.id})
+    return Reason("twin_runs", True, {"task_id": duplicate.id})
 
 
 def _suspect(sight: Sight) -> Reason | None:
@@ -96,7 +96,7 @@ def _suspect(sight: Sight) -> Reason | None:
 
 
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _twin, _suspect)
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _duplicate, _suspect)
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 
 

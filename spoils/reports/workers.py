@@ -1,4 +1,4 @@
-"""Who works, on what, and who is gone."""
+"""Workers, what they run, and those that have stopped."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ MOST_RUNNING = 200
 
 
 def live_workers(session: DbSession) -> Sequence[Worker]:
-    """Workers whose row is not ended and that beat within the last 30 s, oldest first."""
+    """Workers whose row is not ended and with a heartbeat within the last 30 s, oldest first."""
     recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LIVE_SECONDS)
     statement = (
         select(Worker).where(Worker.ended_at.is_(None), Worker.beat_at > recent).order_by(Worker.started_at)
@@ -26,7 +26,7 @@ def live_workers(session: DbSession) -> Sequence[Worker]:
 
 
 def standing_workers(session: DbSession) -> Sequence[Worker]:
-    """Workers whose row is not ended, silent ones too, the oldest first."""
+    """Workers whose row is not ended, unresponsive ones too, the oldest first."""
     return session.scalars(select(Worker).where(Worker.ended_at.is_(None)).order_by(Worker.started_at)).all()
 
 

@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadHost, HTTPException
 from spoils.db.trouble import Trouble, database_answers, log_success, logged_as_outage
 from spoils.errors import UnsuitableDatabase
 from spoils.models import db
-from spoils.queue.enqueue import TwinVanished
+from spoils.queue.enqueue import DuplicateVanished
 
 log = logging.getLogger("spoils.web")
 _trouble = Trouble("The database")  # of all requests: it must not write a line for each
@@ -48,7 +48,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PoolTimeout, _database_away)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(UnsuitableDatabase, _database_away)
-    app.register_error_handler(TwinVanished, lambda error: answer(503, str(error)))
+    app.register_error_handler(DuplicateVanished, lambda error: answer(503, str(error)))
     app.register_error_handler(Exception, _unforeseen)
     with app.app_context():
         event.listen(db.engine, "checkin", _given_back)

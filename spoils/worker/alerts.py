@@ -35,7 +35,7 @@ class Alerts:
         with housework(self._engine, self._turn) as connection:
             alerts.look(connection, wait_seconds=self._wait_seconds)
         with housework(self._engine, self._turn) as connection:
-            untold = alerts.claim_untold(connection)
+            untold = alerts.claim_unsent(connection)
         if untold:
             self._tell(self._url, dict(untold))
         return EVERY_SECONDS
@@ -54,5 +54,5 @@ class Alerts:
             log.warning("Told nobody of %s: %s", count, exc, extra={"action": "alert"})
             return
         with housework(self._engine, self._turn) as connection:
-            alerts.told(connection, list(untold))
+            alerts.mark_sent(connection, list(untold))
         log.info("Told of %s", count, extra={"action": "alert"})

@@ -5,9 +5,9 @@ import threading
 
 from sqlalchemy import Engine
 
-from spoils.queue.counts import fold_counts
-from spoils.queue.minute_stats import fold_minutes
-from spoils.queue.quarter_rollups import fold_quarters
+from spoils.queue.counts import roll_up_counts
+from spoils.queue.minute_stats import roll_up_minutes
+from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
 from spoils.worker.housework import housework
 from spoils.worker.loop import Loop
@@ -29,9 +29,9 @@ class Maintenance:
 
     def tick(self) -> float:
         """One round of it. The folding comes first: it must go on whatever hinders the rest."""
-        for fold in (fold_counts, fold_minutes, fold_quarters):
+        for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters):
             with housework(self._engine, self._turn) as connection:
-                fold(connection)
+                roll_up(connection)
         with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(

@@ -2,7 +2,7 @@
 
 import psycopg2
 
-from spoils.queue.quarter_rollups import fold_quarters
+from spoils.queue.quarter_rollups import roll_up_quarters
 from tests.bench.server import administer, engine_of
 
 CHUNK = 500_000
@@ -111,7 +111,7 @@ def fill(url: str, *, finished: int, failed: int, waiting: int) -> None:
     )
     engine = engine_of(url)
     with engine.begin() as connection:
-        fold_quarters(connection)
+        roll_up_quarters(connection)
     engine.dispose()
     # In a life the quarters come one after the other, and lie so.
     administer(url, "CLUSTER spoils_quarters USING spoils_quarters_pkey", "VACUUM ANALYZE", "CHECKPOINT")

@@ -1,9 +1,9 @@
 """Cron expressions: what is refused, which slots they have, and the two days a year on which the clock moves."""
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spoils.job.cron import Cron, CronError
+from tests.job.crontabs import any_crontab
 
 BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
 # Cairo's clock moves at midnight, Lord Howe's by half an hour, Kathmandu's and Casablanca's as they please.
@@ -22,52 +23,6 @@ MOMENTS = st.sampled_from(
 ).flatmap(
     lambda day: st.integers(0, 36 * 3600).map(lambda s: datetime(*day, tzinfo=UTC) + timedelta(seconds=s))
 )  # fmt: skip
-
-
-def some_of(low: int, high: int) -> st.SearchStrategy[frozenset[int]]:
-    return st.frozensets(st.integers(low, high), min_size=1, max_size=4)
-
-
-@dataclass(frozen=True)
-class Fields:
-    """An expression as sets of numbers; None is a star."""
-
-    minutes: frozenset[int] | None
-    hours: frozenset[int] | None
-    days: frozenset[int] | None
-    months: frozenset[int] | None
-    weekdays: frozenset[int] | None
-    seconds: frozenset[int] | None = None  # None: five fields
-
-    def __str__(self) -> str:
-        five = (self.minutes, self.hours, self.days, self.months, self.weekdays)
-        six = five if self.seconds is None else (self.seconds, *five)
-        return " ".join("*" if one is None else ",".join(map(str, sorted(one))) for one in six)
-
-    def fits(self, wall: datetime) -> bool:
-        of_month = self.days is None or wall.day in self.days
-        of_week = self.weekdays is None or wall.isoweekday() % 7 in self.weekdays
-        either = self.days is not None and self.weekdays is not None
-        return (
-            wall.second in (self.seconds or {0})
-            and (self.minutes is None or wall.minute in self.minutes)
-            and (self.hours is None or wall.hour in self.hours)
-            and (self.months is None or wall.month in self.months)
-            and ((of_month or of_week) if either else (of_month and of_week))
-        )
-
-
-FIELDS = st.builds(
-    Fields,
-    minutes=st.none() | some_of(0, 59),
-    hours=st.none() | some_of(0, 23) | some_of(0, 4),
-    days=st.none() | some_of(1, 31),
-    months=st.none() | some_of(1, 12),
-    weekdays=st.none() | some_of(0, 6),
-    seconds=st.none() | some_of(0, 59),
-)
-FOLLOWS_TIME = FIELDS.filter(lambda f: f.seconds is not None or f.minutes is None or f.hours is None)
-FIXED = st.builds(Fields, some_of(0, 59), some_of(0, 23) | some_of(0, 4), st.none(), st.none(), st.none())
 
 
 def local(moments: list[datetime], zone: str) -> list[str]:
@@ -180,73 +135,20 @@ def test_daylight_saving(zone: str, day: tuple[int, int, int], expression: str, 
 
 
 @settings(max_examples=200, deadline=None)
-@given(FIELDS, ZONES, MOMENTS, st.integers(0, 999_999))
-def test_the_next_slot_is_later(fields: Fields, zone: str, moment: datetime, fraction: int) -> None:
-    moment = moment.replace(microsecond=fraction)
+@given(st.randoms(), ZONES, MOMENTS, st.integers(0, 999_999), st.lists(st.integers(0, 8 * 3600), max_size=4))
+def test_ticks_ascend_and_none_is_repeated_or_skipped_where_a_span_is_split(
+    dice: Random, zone: str, begin: datetime, fraction: int, cuts: list[int]
+) -> None:
+    begin = begin.replace(microsecond=fraction)
     try:
-        cron = Cron(str(fields), zone)
+        cron = Cron(str(any_crontab(dice)), zone)
     except CronError:
         return  # the 30th of February
-    assert cron.next_after(moment) > moment
-    slots = cron.upcoming(moment, 5)
-    assert slots == sorted(set(slots))
-
-
-@settings(max_examples=100, deadline=None)
-@given(FOLLOWS_TIME, ZONES, MOMENTS)
-def test_what_follows_elapsed_time_has_each_moment_whose_local_time_fits(
-    fields: Fields, zone: str, begin: datetime
-) -> None:
-    hours = 12 if fields.seconds is None else 3
-    end, step = begin + timedelta(hours=hours), timedelta(seconds=60 if fields.seconds is None else 1)
-    try:
-        cron = Cron(str(fields), zone)
-    except CronError:
-        return
-    expected, moment = [], begin.replace(second=0)
-    while moment <= end:
-        if moment > begin and fields.fits(moment.astimezone(ZoneInfo(zone))):
-            expected.append(moment)
-        moment += step
-    assert list(cron.due_between(begin, end)) == expected
-
-
-@settings(max_examples=100, deadline=None)
-@given(FIXED, ZONES, MOMENTS)
-def test_what_stands_at_a_fixed_time_has_each_local_time_once(
-    fields: Fields, zone: str, begin: datetime
-) -> None:
-    end = begin + timedelta(hours=30)
-    walls = [
-        begin.replace(hour=0, minute=0, second=0, tzinfo=None) + timedelta(days=day, minutes=minute)
-        for day in range(-2, 4)
-        for minute in range(24 * 60)
-    ]
-    found = {_moment_of(wall, ZoneInfo(zone)) for wall in walls if fields.fits(wall)}
-    expected = sorted(moment for moment in found if begin < moment <= end)
-    assert list(Cron(str(fields), zone).due_between(begin, end)) == expected
-
-
-def _moment_of(wall: datetime, zone: ZoneInfo) -> datetime:
-    """The first moment at which a clock on the wall shows this or, where it skips it, the first that it shows after."""
-    while (moment := wall.replace(tzinfo=zone).astimezone(UTC)).astimezone(zone).replace(tzinfo=None) != wall:
-        wall += timedelta(minutes=1)
-    return moment
-
-
-@settings(max_examples=200, deadline=None)
-@given(FIELDS, ZONES, MOMENTS, st.lists(st.integers(0, 8 * 3600), max_size=4))
-def test_slots_are_neither_repeated_nor_skipped_where_a_span_is_split(
-    fields: Fields, zone: str, begin: datetime, cuts: list[int]
-) -> None:
-    try:
-        cron = Cron(str(fields), zone)
-    except CronError:
-        return
+    assert cron.next_after(begin) > begin
     end = begin + timedelta(hours=8)
     edges = [begin, *(begin + timedelta(seconds=cut) for cut in sorted(cuts)), end]
-    parts = [slot for a, b in pairwise(edges) for slot in cron.due_between(a, b)]
-    assert parts == list(cron.due_between(begin, end))
+    parts = [tick for a, b in pairwise(edges) for tick in cron.due_between(a, b)]
+    assert parts == list(cron.due_between(begin, end)) == sorted(set(parts))
 
 
 def test_a_rare_slot_is_found_soon() -> None:

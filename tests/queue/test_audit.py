@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import transaction
 from spoils.queue import actions, audit, prune
 from spoils.queue.actions import Change
-from tests.locks import at_once, held, meanwhile
-from tests.queue.hands import take
+from tests.locks import held
 from tests.rows import Rows
 
 STATES = ("new", "retried", "in_progress", "failed", "finished")
@@ -70,23 +69,6 @@ def test_a_verb_that_is_rolled_back_leaves_no_entry_and_no_trash(engine: Engine,
     assert entries(rows) == []
     assert rows.value("SELECT count(*) FROM spoils_trash") == 0
     assert rows.state(task_id) == "failed"
-
-
-def test_the_entry_of_a_cancel_that_met_a_claim_tells_what_it_met(engine: Engine, rows: Rows) -> None:
-    task_id = rows.task()
-    with held(engine) as claiming:
-        take(claiming, rows.worker())
-        with meanwhile(engine, lambda c: actions.act(c, "cancel", task_id, who="admin")) as cancelling:
-            claiming.commit()
-        assert cancelling.result().done
-    assert entries(rows) == [("admin", "cancel", task_id, True, None, "in_progress", "in_progress")]
-
-
-def test_fifty_clicks_leave_fifty_entries_of_which_one_was_done(engine: Engine, rows: Rows) -> None:
-    task_id = rows.task(state="failed")
-    for _ in range(2):
-        at_once(25, lambda _: act(engine, "retry", task_id))
-    assert sorted(entry[3] for entry in entries(rows)) == [False] * 49 + [True]
 
 
 @pytest.mark.parametrize("state", [state for state in STATES if state != "in_progress"])

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.queue import rollup
-from spoils.queue.counts import Correction, count_tasks, fold_counts, recount
+from spoils.queue.counts import Correction, count_tasks, recount, roll_up_counts
 from tests.locks import at_once, held, meanwhile
 from tests.rows import Rows
 
@@ -64,7 +64,7 @@ def true_counts(rows: Rows) -> dict[tuple[str, str], int]:
 
 def fold(engine: Engine) -> None:
     with transaction(engine) as connection:
-        fold_counts(connection, few=0)
+        roll_up_counts(connection, few=0)
 
 
 def test_they_are_exact_after_a_session_that_looks_elsewhere_for_its_tables(
@@ -161,7 +161,7 @@ def test_a_truncate_that_meets_a_fold_leaves_nothing_counted(engine: Engine, row
         connection.execute(text("TRUNCATE fang_tasks"))
 
     with held(engine) as folding_one:
-        fold_counts(folding_one, few=0)
+        roll_up_counts(folding_one, few=0)
         with meanwhile(engine, truncate) as truncating:
             folding_one.commit()
         truncating.result()
@@ -172,10 +172,10 @@ def test_few_rows_are_not_worth_folding(engine: Engine, rows: Rows) -> None:
     for _ in range(3):
         rows.task()
     with transaction(engine) as connection:
-        fold_counts(connection, few=3)
+        roll_up_counts(connection, few=3)
     assert rows.value("SELECT count(*) FROM spoils_counts") == 3
     with transaction(engine) as connection:
-        fold_counts(connection, few=2)
+        roll_up_counts(connection, few=2)
     assert rows.value("SELECT count(*) FROM spoils_counts") == 1
 
 

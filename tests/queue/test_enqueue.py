@@ -128,6 +128,8 @@ def test_a_class_may_be_unique_by_a_hash_of_its_own(connection: Connection, rows
         (b"\xff\x00", "holds bytes that are not UTF-8."),
         (object(), "has no JSON form: Unable to serialize unknown type: <class 'object'>"),
         (float("inf"), "a number that cannot be stored: NaN, infinity"),
+        ("a\0b", "holds a NUL character"),
+        ("a\ud800b", "half a character"),
     ],
 )
 def test_a_payload_that_would_not_come_back_is_refused(
@@ -168,73 +170,58 @@ def test_two_hundred_clients_that_enqueue_one_unique_job_at_once_make_one_row(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
-def test_a_twin_that_is_committed_while_we_wait_for_it_is_found(engine: Engine, rows: Rows) -> None:
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_a_duplicate_whose_transaction_is_open_is_waited_for(engine: Engine, rows: Rows, ending: str) -> None:
     job = UniqueSampleJob(number=1)
     with held(engine) as first:
-        twin = enqueue(first, job)
+        duplicate = enqueue(first, job)
         with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
-            first.commit()
-        assert second.result() == Enqueued(twin.key, TaskState.NEW, True)
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
+            getattr(first, ending)()
+        assert second.result().duplicate is (ending == "commit")
+    assert (second.result().key == duplicate.key) is (ending == "commit")
+    assert rows.all("SELECT id FROM fang_tasks") == [(second.result().id,)]
 
 
-def test_a_twin_that_is_rolled_back_while_we_wait_for_it_does_not_stand_in_the_way(
+def test_a_duplicate_that_ends_while_we_wait_for_it_does_not_stand_in_the_way(
     engine: Engine, rows: Rows
 ) -> None:
     job = UniqueSampleJob(number=1)
-    with held(engine) as first:
-        twin = enqueue(first, job)
-        with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
-            first.rollback()
-        assert not second.result().duplicate
-    assert rows.all("SELECT id FROM fang_tasks") == [(second.result().id,)]
-    assert second.result().id != twin.id
-
-
-def test_a_twin_that_ends_while_we_wait_for_it_does_not_stand_in_the_way(engine: Engine, rows: Rows) -> None:
-    job = UniqueSampleJob(number=1)
     worker_id = rows.worker()
-    twin = enqueue(rows.connection, job).id
+    duplicate = enqueue(rows.connection, job).id
     (claim,) = take(rows.connection, worker_id)
     with held(engine) as ending:
         end(ending, worker_id, claim)
         with meanwhile(engine, lambda connection: enqueue(connection, job)) as second:
             ending.commit()
         assert not second.result().duplicate
-    assert rows.state(twin) == "finished"
+    assert rows.state(duplicate) == "finished"
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new'") == 1
 
 
-def test_a_moment_to_come_is_kept_to_the_microsecond_in_any_zone(connection: Connection, rows: Rows) -> None:
+def test_a_moment_to_come_is_kept_to_the_microsecond_and_one_that_has_passed_means_now(
+    connection: Connection, rows: Rows
+) -> None:
     moment = datetime(2100, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
     elsewhere = moment.astimezone(datetime.now().astimezone().tzinfo)
     for at in (moment, elsewhere):
         assert rows.one(enqueue(connection, SampleJob(), at=at).id).scheduled_at == moment
-
-
-@pytest.mark.parametrize("at", [datetime(1999, 1, 1, tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
-def test_a_moment_that_has_passed_means_now(connection: Connection, rows: Rows, at: datetime) -> None:
-    row = rows.one(enqueue(connection, SampleJob(), at=at).id)
-    assert row.scheduled_at == row.created_at
-
-
-@pytest.mark.parametrize("priority", [-2, -1, 0, 1, 2])
-def test_a_priority_is_kept(connection: Connection, rows: Rows, priority: int) -> None:
-    assert rows.one(enqueue(connection, SampleJob(), priority=priority).id).priority == priority
-
-
-@pytest.mark.parametrize("priority", [-3, 3, 10**20, True, 0.5, 1.0, "1", None])
-def test_what_is_no_priority_is_refused_in_a_sentence(
-    connection: Connection, rows: Rows, priority: object
-) -> None:
-    with pytest.raises(PayloadError, match="whole number from -2 to 2"):
-        enqueue(connection, SampleJob(), priority=priority)  # type: ignore[arg-type]
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
-
-
-def test_a_moment_without_a_zone_is_refused_in_a_sentence(connection: Connection) -> None:
+    for at in (datetime(1999, 1, 1, tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
+        row = rows.one(enqueue(connection, SampleJob(), at=at).id)
+        assert row.scheduled_at == row.created_at
     with pytest.raises(PayloadError, match="needs its time zone"):
         enqueue(connection, SampleJob(), at=datetime(2100, 1, 1))  # noqa: DTZ001
+
+
+def test_a_priority_from_minus_2_to_2_is_kept_and_anything_else_refused(
+    connection: Connection, rows: Rows
+) -> None:
+    for priority in (-2, -1, 0, 1, 2):
+        assert rows.one(enqueue(connection, SampleJob(), priority=priority).id).priority == priority
+    others: list[Any] = [-3, 3, 10**20, True, 0.5, 1.0, "1", None]
+    for other in others:
+        with pytest.raises(PayloadError, match="whole number from -2 to 2"):
+            enqueue(connection, SampleJob(), priority=other)
+    assert rows.value("SELECT count(*) FROM fang_tasks") == 5
 
 
 def test_a_transaction_that_is_rolled_back_takes_it_back(engine: Engine, rows: Rows) -> None:
@@ -315,17 +302,6 @@ def test_of_inserts_within_some_milliseconds_one_notifies(connection: Connection
     eventually(once)
 
 
-@pytest.mark.parametrize("text_", ["a\0b", "a\ud800b"])
-def test_a_payload_that_postgresql_cannot_hold_is_refused_in_a_sentence(
-    connection: Connection, text_: str
-) -> None:
-    class TextJob(Job):
-        text: str
-
-    with pytest.raises(PayloadError):
-        enqueue(connection, TextJob(text=text_))
-
-
 def ended_at_each_use(engine: Engine, url: str, times: int) -> list[int]:
     """End the session of the next connections, so many of them, after they were looked at and before they are used."""
     ended: list[int] = []
@@ -363,9 +339,11 @@ def test_a_job_whose_sessions_end_again_and_again_is_refused_at_the_third(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
 
-def test_a_twin_is_found_for_sure_and_other_errors_are_not_tried_again(engine: Engine, rows: Rows) -> None:
-    twin = enqueue(rows.connection, UniqueSampleJob(number=1)).key
-    assert enqueue_surely(engine, UniqueSampleJob(number=1)) == Enqueued(twin, TaskState.NEW, True)
+def test_a_duplicate_is_found_for_sure_and_other_errors_are_not_tried_again(
+    engine: Engine, rows: Rows
+) -> None:
+    duplicate = enqueue(rows.connection, UniqueSampleJob(number=1)).key
+    assert enqueue_surely(engine, UniqueSampleJob(number=1)) == Enqueued(duplicate, TaskState.NEW, True)
     rows.connection.execute(text("ALTER TABLE fang_tasks ADD CHECK (priority <> 2) NOT VALID"))
     try:
         with pytest.raises(IntegrityError):

@@ -24,7 +24,7 @@ from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.models import TaskState
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim
-from spoils.queue.counts import count_tasks, fold_counts
+from spoils.queue.counts import count_tasks, roll_up_counts
 from spoils.queue.enqueue import enqueue
 from spoils.queue.prune import prune_tasks
 from spoils.queue.release import release_strays
@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
         for state in (TaskState.FINISHED, TaskState.FAILED):
             assert prune_tasks(self.connection, state, days=1) == 0
         with transaction(self.engine) as connection:
-            fold_counts(connection)
+            roll_up_counts(connection)
 
     # What holds at any time.
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from spoils.db.engine import transaction
-from spoils.queue.minute_stats import LAST_BUCKET, bucket, fold_minutes, upper_ms
+from spoils.queue.minute_stats import LAST_BUCKET, bucket, roll_up_minutes, upper_ms
 from tests.rows import Rows
 
 TOTALS = """
@@ -68,7 +68,7 @@ def test_past_minutes_are_folded_into_one_row_each_and_the_sums_stay(engine: Eng
     before = rows.all(TOTALS)
     for _ in range(2):
         with transaction(engine) as connection:
-            fold_minutes(connection)
+            roll_up_minutes(connection)
         assert rows.all(TOTALS) == before
         assert rows.value("SELECT count(*) FROM spoils_minutes") == len(before) == 5
 
@@ -76,7 +76,7 @@ def test_past_minutes_are_folded_into_one_row_each_and_the_sums_stay(engine: Eng
 def test_the_running_minute_is_left_as_it_is(engine: Engine, rows: Rows) -> None:
     entered(engine, -1, 3)  # ahead, so that no minute ends in the middle of this test
     with transaction(engine) as connection:
-        fold_minutes(connection)
+        roll_up_minutes(connection)
     assert rows.value("SELECT count(*) FROM spoils_minutes") == 3
 
 
@@ -84,5 +84,5 @@ def test_what_is_one_row_already_is_not_written_again(engine: Engine, rows: Rows
     entered(engine, 5, 1)
     before = rows.all("SELECT id, xmin::text FROM spoils_minutes")
     with transaction(engine) as connection:
-        fold_minutes(connection)
+        roll_up_minutes(connection)
     assert rows.all("SELECT id, xmin::text FROM spoils_minutes") == before

@@ -50,12 +50,6 @@ def test_what_is_no_longer_ones_own_stays(connection: Connection, rows: Rows, me
     ]
 
 
-def test_strays_are_what_the_worker_does_not_know_of(connection: Connection, rows: Rows, me: UUID) -> None:
-    kept, stray, theirs = running(rows, me), running(rows, me), running(rows, rows.worker())
-    assert release_strays(connection, worker_id=me, held=[str(kept)]) == ([stray], False)
-    assert [rows.state(task_id) for task_id in (kept, theirs)] == ["in_progress", "in_progress"]
-
-
 def test_idle_workers_hear_of_what_was_given_back_and_of_nothing_else(
     direct: Engine, connection: Connection, rows: Rows, me: UUID
 ) -> None:

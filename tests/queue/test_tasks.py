@@ -97,9 +97,9 @@ def test_the_active_duplicate_of_a_task_is_found(session: Session, rows: Rows) -
     assert one is not None
     assert other is not None
     assert alone is not None
-    assert tasks.active_twin(session, one) == tasks.Twin(waits, TaskState.NEW)
-    assert tasks.active_twin(session, other) is None
-    assert tasks.active_twin(session, alone) is None
+    assert tasks.active_duplicate(session, one) == tasks.Duplicate(waits, TaskState.NEW)
+    assert tasks.active_duplicate(session, other) is None
+    assert tasks.active_duplicate(session, alone) is None
 
 
 def test_schedules_come_by_class_and_their_slots_newest_first(session: Session, rows: Rows) -> None:

@@ -13,9 +13,8 @@ from spoils.queue.enqueue import enqueue
 from spoils.queue.pauses import pause
 from spoils.queue.ticks import (
     PAUSED,
+    Recorded,
     Standing,
-    Told,
-    database_now,
     enter_slot,
     miss_slots,
     return_to_present,
@@ -39,6 +38,11 @@ def stands(connection: Connection, **changed: str) -> Standing:
 @pytest.fixture
 def schedule_id(connection: Connection) -> int:
     return stands(connection).schedule_id
+
+
+def database_now(connection: Connection) -> datetime:
+    moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return moment
 
 
 def ticks(rows: Rows) -> list[tuple[object, ...]]:
@@ -95,13 +99,13 @@ def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
     twin = enqueue(rows.connection, UniqueSampleJob()).id
     with transaction(engine) as connection:
         told = enter_slot(connection, UniqueSampleJob(), schedule_id=schedule_id, slot=SLOT)
-    assert told == Told(TickEnding.SKIPPED, twin)
+    assert told == Recorded(TickEnding.SKIPPED, twin)
     assert ticks(rows) == [(SLOT, "skipped", twin)]
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
 def test_twenty_schedulers_at_once_enter_a_slot_once(engine: Engine, rows: Rows, schedule_id: int) -> None:
-    def scheduler(_: int) -> Told | None:
+    def scheduler(_: int) -> Recorded | None:
         with transaction(engine) as connection:
             return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
 
@@ -115,7 +119,7 @@ def test_twenty_schedulers_at_once_enter_a_slot_once(engine: Engine, rows: Rows,
 def test_a_second_scheduler_waits_for_the_first_and_takes_over_only_where_that_fails(
     engine: Engine, rows: Rows, schedule_id: int, commits: bool
 ) -> None:
-    def enter(connection: Connection) -> Told | None:
+    def enter(connection: Connection) -> Recorded | None:
         return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
 
     with held(engine) as first:
@@ -208,7 +212,7 @@ def test_a_schedule_tells_since_when_it_is_paused(connection: Connection) -> Non
 HOURS = [SLOT + timedelta(hours=number) for number in range(5)]
 
 
-def entered(engine: Engine, schedule_id: int, slot: datetime) -> Told | None:
+def entered(engine: Engine, schedule_id: int, slot: datetime) -> Recorded | None:
     with transaction(engine) as connection:
         return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=slot)
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import transaction
 from spoils.models import TaskState
 from spoils.queue.minute_stats import bucket, percentile
-from spoils.queue.quarter_rollups import fold_quarters
+from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.reports import charts, upcoming
 from spoils.reports.backlog import oldest_waiting
 from tests.rows import Rows
@@ -51,7 +51,7 @@ def now(rows: Rows) -> datetime:
 
 def fold(engine: Engine) -> None:
     with transaction(engine) as connection:
-        fold_quarters(connection)
+        roll_up_quarters(connection)
 
 
 def totals(session: Session, since: datetime, step: timedelta) -> dict[str, tuple[int, int]]:

@@ -15,7 +15,7 @@ from spoils.job.base import sentences
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue import audit
-from spoils.queue.enqueue import TwinVanished, enqueue
+from spoils.queue.enqueue import DuplicateVanished, enqueue
 from spoils.web import paging
 from spoils.web.dashboard import access
 from spoils.web.dashboard.shared import status_bar as strip
@@ -90,7 +90,7 @@ def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseRetu
         enqueued = enqueue(db.session.connection(), job)
     except ValidationError as exc:
         say("refused", f"Nothing was enqueued. {sentences(exc)}")
-    except (PayloadError, TwinVanished) as exc:
+    except (PayloadError, DuplicateVanished) as exc:
         say("refused", f"Nothing was enqueued. {exc}")
     else:
         if not enqueued.duplicate:

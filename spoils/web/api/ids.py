@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import abort
 from werkzeug.exceptions import MethodNotAllowed
 
-from spoils.job.definition import RESERVED_ENDPOINTS
+from spoils.job.policies import RESERVED_ENDPOINTS
 from spoils.job.registry import registry
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")

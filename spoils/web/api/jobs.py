@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from werkzeug.exceptions import MethodNotAllowed
 
 from spoils.errors import PayloadError
-from spoils.job.definition import RESERVED_ENDPOINTS
+from spoils.job.policies import RESERVED_ENDPOINTS
 from spoils.models import db
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
 from spoils.queue.enqueue_many import Order

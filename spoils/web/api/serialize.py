@@ -6,7 +6,7 @@ from typing import Any
 
 from spoils.job.outcome import Ending
 from spoils.models import Attempt, DbSession, Schedule, Task, Worker
-from spoils.reports.percentiles import Tally
+from spoils.reports.recent_stats import RecentStats
 from spoils.reports.run_times import last_ran_ms
 from spoils.web.masking import masked, masked_text
 
@@ -85,7 +85,7 @@ def schedule(row: Schedule | None, *, job: str, cron: str, zone: str, next_tick:
     }
 
 
-def tally(of_type: Tally) -> dict[str, Any]:
+def tally(of_type: RecentStats) -> dict[str, Any]:
     """How the attempts of a type ended lately, and their run times in milliseconds."""
     return {
         "outcomes": {ending.value: of_type.outcomes[ending.value] for ending in Ending},

@@ -13,7 +13,7 @@ from spoils.models import WAITING, TaskState, db
 from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
 from spoils.reports.backlog import oldest_waiting
-from spoils.reports.percentiles import Tally, tallies
+from spoils.reports.recent_stats import RecentStats, recent_stats
 from spoils.reports.schedules import all_schedules
 from spoils.reports.workers import live_workers
 from spoils.web.api import arguments, serialize
@@ -48,7 +48,7 @@ def stats() -> ResponseReturnValue:
     connection = db.session.connection()
     now = tasks.server_now(connection)
     counts = count_tasks(connection)
-    lately = tallies(connection, minutes=minutes)
+    lately = recent_stats(connection, minutes=minutes)
     waiting = [name for name, of in counts.items() if any(of[state] > 0 for state in WAITING)]
     oldest = {one.task_type: one.oldest_due_at for one in oldest_waiting(db.session, waiting)}
     return jsonify(
@@ -60,7 +60,7 @@ def stats() -> ResponseReturnValue:
                     "waiting": sum(counts[name][state] for state in WAITING) if name in counts else 0,
                     "running": counts[name][TaskState.IN_PROGRESS] if name in counts else 0,
                     "oldest_due_at": serialize.moment(oldest.get(name)),
-                    **serialize.tally(lately.get(name, Tally())),
+                    **serialize.tally(lately.get(name, RecentStats())),
                 }
                 for name in sorted({*counts, *lately})
             },

@@ -49,7 +49,7 @@ def _act(verb: str, task_id: str) -> ResponseReturnValue:
         if row is None:
             sentence = f"There is no job {task_id}: it was never enqueued, or it was deleted."
             return Answer(404, {"error": sentence})
-        twin = str(change.twin) if change.twin else None
+        twin = str(change.duplicate) if change.duplicate else None
         return Answer(409, {"error": change.sentence, "state": state, "twin": twin})
 
     return idempotency.once(act)

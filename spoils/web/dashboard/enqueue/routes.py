@@ -17,7 +17,7 @@ from spoils.job.base import field_messages
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue import audit, tasks
-from spoils.queue.enqueue import TwinVanished, enqueue
+from spoils.queue.enqueue import DuplicateVanished, enqueue
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.enqueue import form as schema_form
@@ -64,7 +64,7 @@ def enqueue_job(name: str) -> ResponseReturnValue:
     connection = db.session.connection()
     try:
         enqueued = enqueue(connection, job, at=at, priority=_priority(given))
-    except (PayloadError, TwinVanished) as exc:
+    except (PayloadError, DuplicateVanished) as exc:
         return _refused(job_class, given, filled.payload, {PAYLOAD: str(exc)}, again), 422
     if not enqueued.duplicate:
         audit.enter_enqueued(connection, enqueued.id, who=access.who(), again=again)

@@ -62,8 +62,8 @@ def try_one(key: str) -> ResponseReturnValue:
     say(
         "done" if change.done else "refused",
         change.sentence,
-        change.twin or task_id,
-        twin=change.twin is not None,
+        change.duplicate or task_id,
+        twin=change.duplicate is not None,
     )
     if not change.done:
         return redirect(url_for("dashboard.errors"), 303)

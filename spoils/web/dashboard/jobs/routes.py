@@ -91,12 +91,12 @@ def _act(verb: str, task_id: UUID) -> ResponseReturnValue:
     change = actions.act(db.session.connection(), verb, task_id, who=access.who())
     db.session.commit()
     gone = change.done and verb == "delete"
-    linked = change.twin or (None if gone else task_id)
+    linked = change.duplicate or (None if gone else task_id)
     say(
         "done" if change.done else "refused",
         change.sentence,
         linked,
-        twin=change.twin is not None,
+        twin=change.duplicate is not None,
         undo=url_for("dashboard.restore_job", task_id=task_id) if gone else None,
     )
     here = url_for("dashboard.job", task_id=task_id)

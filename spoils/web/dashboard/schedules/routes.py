@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
 from spoils.queue import audit, pauses
-from spoils.queue.enqueue import TwinVanished, enqueue
+from spoils.queue.enqueue import DuplicateVanished, enqueue
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.schedules.view import job_of, show_schedules
@@ -28,7 +28,7 @@ def run_schedule(job: str) -> ResponseReturnValue:
     job_class = job_of(job) or abort(404, NONE)
     try:
         enqueued = enqueue(db.session.connection(), job_class())
-    except TwinVanished as exc:
+    except DuplicateVanished as exc:
         say("refused", f"Nothing was enqueued. {exc}")
     else:
         if not enqueued.duplicate:

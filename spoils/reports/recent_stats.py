@@ -16,8 +16,8 @@ _LATELY = (
 
 
 @dataclass(slots=True)
-class Tally:
-    """Of one type: how many attempts ended how, and the run times of all that have one."""
+class RecentStats:
+    """Of one type: how many attempts ended with each outcome, and the run times of all that have one."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     ran_ms: int = 0
@@ -33,11 +33,11 @@ class Tally:
         return percentile(self.buckets, share, self.average_ms)
 
 
-def tallies(connection: Connection, *, minutes: int) -> dict[str, Tally]:
-    """The attempts that ended within the last so many minutes, by task type."""
-    found: dict[str, Tally] = {}
+def recent_stats(connection: Connection, *, minutes: int) -> dict[str, RecentStats]:
+    """The attempts that ended within the last `minutes`, by task type."""
+    found: dict[str, RecentStats] = {}
     for task_type, outcome, bucket, count, ran_ms in connection.execute(_LATELY, {"minutes": minutes}):
-        of_type = found.setdefault(task_type, Tally())
+        of_type = found.setdefault(task_type, RecentStats())
         of_type.outcomes[outcome] += int(count)
         of_type.buckets[bucket] += int(count)
         of_type.ran_ms += int(ran_ms)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from spoils.reports.charts import ended_by_type
-from spoils.reports.percentiles import Tally, tallies
+from spoils.reports.recent_stats import RecentStats, recent_stats
 
 
 def entered(
@@ -27,7 +27,7 @@ def test_the_last_minutes_are_summed_up_by_type(connection: Connection) -> None:
     entered(connection, "sample", "failed", bucket=5, count=4)
     entered(connection, "other", "finished", bucket=7, count=9)
     entered(connection, "sample", "finished", bucket=3, count=100, ago=11)
-    found = tallies(connection, minutes=10)
+    found = recent_stats(connection, minutes=10)
     assert set(found) == {"sample", "other"}
     sample = found["sample"]
     assert dict(sample.outcomes) == {"finished": 3, "failed": 4}
@@ -38,13 +38,13 @@ def test_the_last_minutes_are_summed_up_by_type(connection: Connection) -> None:
 def test_the_api_and_the_pages_tell_the_same_percentiles(connection: Connection) -> None:
     for number in (1, 4, 9):
         entered(connection, "sample", "finished", bucket=number, count=number)
-    tally = tallies(connection, minutes=10)["sample"]
+    stats = recent_stats(connection, minutes=10)["sample"]
     sums = ended_by_type(Session(connection), since=datetime.now(UTC) - timedelta(hours=1))["sample"]
-    assert tally.average_ms == sums.average_ms
+    assert stats.average_ms == sums.average_ms
     for share in (0.1, 0.5, 0.95, 1.0):
-        assert tally.percentile_ms(share) == sums.percentile_ms(share)
+        assert stats.percentile_ms(share) == sums.percentile_ms(share)
 
 
 def test_where_nothing_ran_there_is_no_figure() -> None:
-    assert Tally().average_ms is None
-    assert Tally().percentile_ms(0.5) is None
+    assert RecentStats().average_ms is None
+    assert RecentStats().percentile_ms(0.5) is None
