@@ -1,102 +1,72 @@
-"""Reads a product through the API."""
+"""`GET /api/products/<barcode>`: what the jobs fetched and analysed."""
 
 from typing import Any
 
-from flask import Blueprint, abort, jsonify, request
+from flask import Blueprint, abort, request
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import select
 
+from spoils.food import models
 from spoils.food.barcode import Barcode, normalise
-from spoils.food.models import IngredientAnalysis, Product
 from spoils.job.base import field_messages
 from spoils.models import db
-from spoils.web.api import serialize
-from spoils.web.api.openapi.operations import Operation, argument
-from spoils.web.api.openapi.schemas import (
-    ANYTHING,
-    MOMENT,
-    NUMBER,
-    NUMBER_OR_NULL,
-    TEXT,
-    TEXT_OR_NULL,
-    record,
-)
+from spoils.web.api.responses import respond
+from spoils.web.openapi import Instant, Response, operation
 
 routes = Blueprint("products", __name__, url_prefix="/api/products")
 
-SCHEMAS = {
-    "Product": record(
-        "A product as fetched; `analysis` is null until its ingredients are analysed.",
-        id=NUMBER,
-        barcode=TEXT,
-        name=TEXT_OR_NULL,
-        brands=TEXT_OR_NULL,
-        categories=ANYTHING,
-        quantity=TEXT_OR_NULL,
-        image_url=TEXT_OR_NULL,
-        nutriscore=TEXT_OR_NULL,
-        nova_group=NUMBER_OR_NULL,
-        ecoscore=TEXT_OR_NULL,
-        ingredients_text=TEXT_OR_NULL,
-        allergens=ANYTHING,
-        fetched_at=MOMENT,
-        analysis={"type": ["object", "null"]},
-    )
-}
-OPERATIONS = {
-    ("api.products.show", "GET"): Operation(
-        "Read a product",
-        tag="Products",
-        description="As it was fetched, with the analysis of its ingredients.",
-        arguments=(
-            argument(
-                "barcode",
-                "8 to 14 digits; leading zeros do not matter.",
-                {**TEXT, "pattern": "^[0-9]{8,14}$"},
-                place="path",
-            ),
-        ),
-        answers={200: ("The product.", "Product")},
-        errors=(304, 404),
-    )
+_barcode: TypeAdapter[str] = TypeAdapter(Barcode)
+BARCODE = {
+    "type": "string",
+    "pattern": "^[0-9]{8,14}$",
+    "description": "8 to 14 digits, with or without leading zeros.",
 }
 
-_barcode: TypeAdapter[str] = TypeAdapter(Barcode)
+
+class Analysis(Response, extra="allow"):
+    """The analysis of a product's ingredients."""
+
+    analysed_at: Instant
+
+
+class Product(Response):
+    """A product as fetched; `analysis` is null until its ingredients are analysed."""
+
+    id: int
+    barcode: str
+    name: str | None
+    brands: str | None
+    categories: Any
+    quantity: str | None
+    image_url: str | None
+    nutriscore: str | None
+    nova_group: int | None
+    ecoscore: str | None
+    ingredients_text: str | None
+    allergens: Any
+    fetched_at: Instant = Field(validation_alias="updated_at")
+    analysis: Analysis | None = None
 
 
 @routes.get("/<barcode>")
+@operation(Product, "The product.", tag="Products", path={"barcode": BARCODE}, errors=(304, 404), open=True)
 def show(barcode: str) -> ResponseReturnValue:
-    """The product of that code, leading zeros or not, and the analysis of its ingredients."""
+    """Get a product.
+
+    As it was fetched, with the analysis of its ingredients.
+    """
     try:
         code = normalise(_barcode.validate_python(barcode, strict=True))
     except ValidationError as exc:
         abort(400, next(iter(field_messages(exc).values())))
-    row = db.session.scalar(select(Product).where(Product.barcode == code))
+    row = db.session.scalar(select(models.Product).where(models.Product.barcode == code))
     if row is None:
         abort(404, f"Product {code} has not been fetched. POST it to /api/jobs/fetch-product first.")
-    response = jsonify(_product(row, db.session.get(IngredientAnalysis, row.id)))
+    product = Product.model_validate(row)
+    if found := db.session.get(models.IngredientAnalysis, row.id):
+        analysis = Analysis.model_validate({**found.analysis, "analysed_at": found.updated_at})
+        product = product.model_copy(update={"analysis": analysis})
+    response = respond(product)
     response.add_etag()
     return response.make_conditional(request)
-
-
-def _product(row: Product, analysis: IngredientAnalysis | None) -> dict[str, Any]:
-    """A product as fetched, with the analysis of its ingredients where there is one."""
-    return {
-        "id": row.id,
-        "barcode": row.barcode,
-        "name": row.name,
-        "brands": row.brands,
-        "categories": row.categories,
-        "quantity": row.quantity,
-        "image_url": row.image_url,
-        "nutriscore": row.nutriscore,
-        "nova_group": row.nova_group,
-        "ecoscore": row.ecoscore,
-        "ingredients_text": row.ingredients_text,
-        "allergens": row.allergens,
-        "fetched_at": serialize.moment(row.updated_at),
-        "analysis": {**analysis.analysis, "analysed_at": serialize.moment(analysis.updated_at)}
-        if analysis
-        else None,
-    }

@@ -13,7 +13,4 @@ FOOD = Extension(
         endpoint="fetch-product",
         payload='{"barcode": "737628064502"}',
     ),
-    open_reads=frozenset({"api.products.show"}),
-    operations=api.OPERATIONS,
-    schemas=api.SCHEMAS,
 )

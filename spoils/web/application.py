@@ -7,11 +7,14 @@ from flask import Flask
 from spoils.config import Settings, data_folder
 from spoils.db.engine import driver_url, engine_options, obey_rules
 from spoils.models import db
-from spoils.web import api, dashboard, errors, extension, headers, proxy, static_files
+from spoils.web import api, dashboard, document, errors, extension, headers, proxy, static_files
 from spoils.web.extension import Extension
 
 MAX_BODY_BYTES = 64 * 1024
 STATEMENT_TIMEOUT_MS = 5_000
+
+# Here and not in the API, since a login to the dashboard opens it too.
+api.api.register_blueprint(document.routes)
 
 
 def create_app(
@@ -19,11 +22,11 @@ def create_app(
 ) -> Flask:
     """A Flask application over the database of `settings`, or over `database_url` where that is given."""
     app = Flask("spoils", template_folder=str(data_folder("templates")), static_folder=None)
-    # A redirect that only folds slashes would answer programs in HTML.
+    # A redirect that merges slashes would answer programs in HTML.
     app.url_map.merge_slashes = False
     app.config.update(
         SPOILS=settings,
-        # Without one, sessions and form tokens hold as long as this process: enough where nobody logs in.
+        # Without a configured key, sessions and form tokens are valid only in this process: enough without logins.
         SECRET_KEY=settings.secret_key or secrets.token_hex(),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         SESSION_COOKIE_HTTPONLY=True,
@@ -42,7 +45,7 @@ def create_app(
     errors.init_app(app)
     api.init_app(app)
     static_files.init_app(app)
-    # Before what the dashboard asks.
+    # Before the checks of the dashboard.
     proxy.init_app(app)
     dashboard.init_app(app)
     extension.init_app(app, extensions)

@@ -1,7 +1,7 @@
-"""A deadline for the body of a request, however many pieces it comes in; gunicorn.conf.py calls this for each request.
+"""A deadline for receiving the body of a request, however many parts it comes in; gunicorn.conf.py calls this.
 
-gunicorn's threads wait as long as a client takes to send it. Past the deadline a read raises OSError, as where the
-client is gone. A body that the application left unread, as where it refuses the request, is not waited for.
+gunicorn's own timeouts apply to each read and not to the whole body. Past the deadline a read raises OSError, as if the
+client had disconnected. A body that the application left unread, as when it refuses the request, is not waited for.
 """
 
 import socket
@@ -15,19 +15,19 @@ DISCARDED_BYTES = 64 * 1024
 
 
 def begin(request: Any) -> None:
-    """Start the time of gunicorn's `request`, whose head has been read."""
+    """Start the deadline of gunicorn's `request`, whose headers have been read."""
     request.unreader.sock = _TimedSocket(request.unreader.sock, time.monotonic() + BODY_SECONDS)
 
 
 def end(request: Any) -> None:
-    """Discard what has come of the body, once the answer is sent. gunicorn closes the connection where more is due."""
+    """Discard what has arrived of the body, after the response. gunicorn closes the connection if more is due."""
     timed: _TimedSocket = request.unreader.sock
     timed.deadline = 0.0
     try:
         if len(request.body.read(DISCARDED_BYTES)) == DISCARDED_BYTES:
             request.body.failed = True
     except (OSError, ParseException):
-        pass  # gunicorn has noted that it failed
+        pass  # gunicorn has recorded the failure
     request.unreader.sock = timed.sock
 
 
@@ -37,12 +37,12 @@ class _TimedSocket:
         self.deadline = deadline
 
     def recv(self, size: int) -> bytes:
-        # With a timeout of 0 it takes what has come, or raises.
+        # With a timeout of 0 this returns what has arrived, or raises.
         self.sock.settimeout(max(0.0, self.deadline - time.monotonic()))
         try:
             return self.sock.recv(size)
         except TimeoutError:
-            # gunicorn's main loop would wait 2 s more for this client, and for the next one after that.
+            # Otherwise gunicorn's main loop would wait 2 s for this client, and then for the next one.
             self.sock.shutdown(socket.SHUT_RD)
             raise
         finally:

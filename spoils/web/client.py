@@ -1,14 +1,14 @@
-"""The client of a request: whom a limit counts, and whether it is this machine."""
+"""The client of a request: its address for rate limits, and whether it is this machine."""
 
 import ipaddress
 
 from flask import Request, request
 
-_PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+_FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 
 def client() -> str:
-    """The client of this request. Of IPv6 everybody has a whole network of 64 bits, so that is one client."""
+    """The address of the client. An IPv6 client owns a whole /64 network, so the network stands for it."""
     given = request.remote_addr or "unknown"
     try:
         address = ipaddress.ip_address(given)
@@ -18,12 +18,12 @@ def client() -> str:
 
 
 def from_here(asked: Request) -> bool:
-    """Whether this request comes from this machine, and was sent to it by a name of its own.
+    """Whether this request comes from this machine and names it as localhost or a loopback address.
 
-    The name matters: a page elsewhere can point a name of its own at 127.0.0.1, and then read the answers. And a tunnel
-    that ends on this machine may write "localhost" for the public name that a stranger asked for; it says for whom.
+    The name matters: a web page can point its own host name at 127.0.0.1 (DNS rebinding) and read the responses. A
+    tunnel that ends on this machine may rewrite the host to "localhost", but adds a forwarding header.
     """
-    if any(name in asked.headers for name in _PASSED_ON):
+    if any(name in asked.headers for name in _FORWARDING):
         return False
     host = asked.host.rpartition(":")[0] if not asked.host.endswith("]") and ":" in asked.host else asked.host
     return _loopback(asked.remote_addr or "") and (host.lower() == "localhost" or _loopback(host.strip("[]")))

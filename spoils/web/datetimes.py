@@ -1,19 +1,19 @@
-"""Moments that a client names. Pure."""
+"""Parsing times that a client sends."""
 
 from datetime import UTC, datetime
 
 
 def utc(text: str) -> datetime:
-    """The moment that a text in ISO 8601 names, zone included. Raises ValueError."""
+    """The moment of a text in ISO 8601 with a time zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError("A moment needs its zone.")
+        raise ValueError("A time zone is required.")
     return in_utc(moment)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment: Python knows zones of up to 24 h, PostgreSQL refuses one of 16. Raises ValueError."""
+    """The same moment in UTC: Python allows offsets that PostgreSQL refuses. Raises ValueError."""
     try:
         return moment.astimezone(UTC)
     except OverflowError as exc:
-        raise ValueError("The moment is before the first year or after the last.") from exc
+        raise ValueError("The time is outside the years 1 to 9999.") from exc

@@ -1,4 +1,4 @@
-"""What a client gets when something is wrong: JSON for a program, a page for a person, a stack trace for nobody."""
+"""Error responses: JSON for programs, pages for people, and never a traceback."""
 
 import logging
 import time
@@ -18,27 +18,28 @@ from spoils.models import db
 from spoils.queue.enqueue import DuplicateVanished
 
 log = logging.getLogger("spoils.web")
-_trouble = Trouble("The database")  # of all requests: it must not write a line for each
+# Shared by all requests, so that an outage does not log a line for each.
+_trouble = Trouble("The database")
 
 DOCS = "/api/docs"
 
 SENTENCES = {
-    400: "The request cannot be read: it was cut short, or it breaks the rules of HTTP.",
-    401: "A token is needed: send it as Authorization: Bearer <token>.",
+    400: "The request is incomplete or not valid HTTP.",
+    401: "A token is required. Send it as Authorization: Bearer <token>.",
     403: "This is not allowed.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
-    429: "Too many requests came from your address. Try again in a few minutes.",
-    500: "Something went wrong here. It is in the log.",
+    429: "Too many requests from your address. Try again in a few minutes.",
+    500: "Internal error. The server's log has the details.",
     503: "The database does not answer. Try again in a moment.",
 }
 BAD_HOST = "The Host header is not a valid host name."
 TOO_SLOW = (
-    "The database took too long for this, so it was stopped. Narrow the filter, or try again in a moment."
+    "The query took the database too long and was cancelled. Narrow the filter, or try again in a moment."
 )
 NO_RIGHT = (
-    "The database refuses this: its role lacks the right to do it. A host takes the right to write away where a "
-    "database exceeds its plan."
+    "The database refuses this: the role lacks the privilege. Hosts revoke the privilege to write when a database "
+    "exceeds its plan."
 )
 
 
@@ -49,13 +50,13 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(UnsuitableDatabase, _database_away)
     app.register_error_handler(DuplicateVanished, lambda error: answer(503, str(error)))
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _internal_error)
     with app.app_context():
-        event.listen(db.engine, "checkin", _given_back)
+        event.listen(db.engine, "checkin", _on_checkin)
 
 
 def wants_json() -> bool:
-    """Whether this request is one of a program."""
+    """Whether the client of this request is a program."""
     return (request.path.startswith("/api/") and request.path != DOCS) or request.path in (
         "/health",
         "/openapi.json",
@@ -63,9 +64,9 @@ def wants_json() -> bool:
 
 
 def answer(status: int, sentence: str | None = None, **more: object) -> ResponseReturnValue:
-    """The one shape of an error."""
-    text = sentence or _sentence(status) or "The request cannot be served."
-    # Under a host name that is not valid no page can be rendered: it could not link to another.
+    """An error response; all have this shape."""
+    text = sentence or _sentence(status) or "The request cannot be processed."
+    # With an invalid host name no page can be rendered, since it could not link to others.
     if wants_json() or isinstance(request.routing_exception, BadHost):
         response = jsonify({"error": text, **more})
         response.headers["Cache-Control"] = "no-store"
@@ -75,7 +76,9 @@ def answer(status: int, sentence: str | None = None, **more: object) -> Response
 
 def _sentence(status: int) -> str | None:
     if status == 413:
-        return f"The request is too large: at most {(request.max_content_length or 0) // 1024} KiB are taken."
+        return (
+            f"The request is too large: at most {(request.max_content_length or 0) // 1024} KiB are allowed."
+        )
     return SENTENCES.get(status)
 
 
@@ -85,11 +88,11 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if error.response is not None or 300 <= status < 400:
         return error
-    # A sentence given to abort() is ours; werkzeug's own are for browsers of 1999.
+    # A sentence passed to abort() is ours; werkzeug's default texts are replaced.
     own = error.description if error.description != type(error).description else None
     response = make_response(answer(status, _sentence(status) if own is None else own))
     for name, value in error.get_headers():
-        # Allow, WWW-Authenticate, Retry-After: HTTP asks for them.
+        # Allow, WWW-Authenticate, Retry-After: HTTP requires them.
         if name != "Content-Type":
             response.headers[name] = value
     return response
@@ -99,7 +102,7 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
     code = getattr(error.orig, "pgcode", None)
     if code == errorcodes.QUERY_CANCELED:
         return _too_slow()
-    # A follower that takes no writes yet is as good as away: so it is during a failover.
+    # During a failover the new primary is read-only at first, which counts as an outage.
     if (
         isinstance(error, OperationalError)
         or error.connection_invalidated
@@ -109,11 +112,11 @@ def _database_error(error: DBAPIError) -> ResponseReturnValue:
     if code == errorcodes.INSUFFICIENT_PRIVILEGE:
         _log_trouble("The database refuses a statement", error)
         return answer(503, NO_RIGHT)
-    return _unforeseen(error)
+    return _internal_error(error)
 
 
 def _too_slow() -> ResponseReturnValue:
-    log.warning("A statement took too long: %s %s", request.method, request.path, extra={"action": "answer"})
+    log.warning("Query timeout: %s %s", request.method, request.path, extra={"action": "answer"})
     return answer(503, TOO_SLOW)
 
 
@@ -130,12 +133,14 @@ def _log_trouble(what: str, error: Exception) -> None:
         log.warning("%s: %s: %s%s", what, type(cause).__name__, message, note, extra={"action": "answer"})
 
 
-def _given_back(connection: DBAPIConnection | None, _record: object) -> None:
-    if connection is not None:  # it is none where the connection was lost
+def _on_checkin(connection: DBAPIConnection | None, _record: object) -> None:
+    if connection is not None:  # None if the connection was lost
         database_answers()
         log_success(_trouble)
 
 
-def _unforeseen(error: Exception) -> ResponseReturnValue:
-    log.error("Unforeseen: %s %s", request.method, request.path, exc_info=error, extra={"action": "answer"})
+def _internal_error(error: Exception) -> ResponseReturnValue:
+    log.error(
+        "Internal error: %s %s", request.method, request.path, exc_info=error, extra={"action": "answer"}
+    )
     return answer(500)

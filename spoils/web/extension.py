@@ -1,13 +1,8 @@
 """What a service that runs on this queue adds to the web program: pages, endpoints, and the words that name them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask
-
-if TYPE_CHECKING:
-    from spoils.web.api.openapi.operations import Operation
 
 KEY = "spoils_extensions"
 
@@ -39,12 +34,6 @@ class Extension:
     """Becomes part of the API: tokens and limits apply to its routes."""
     links: tuple[Link, ...]
     first_job: FirstJob
-    open_reads: frozenset[str]
-    """Endpoints of the API that need no token while none is set."""
-    operations: Mapping[tuple[str, str], "Operation"]
-    """What OpenAPI says of each endpoint and method."""
-    schemas: Mapping[str, dict[str, Any]]
-    """The components that these operations refer to."""
 
 
 def init_app(app: Flask, extensions: tuple[Extension, ...]) -> None:
@@ -62,8 +51,3 @@ def extensions_of(app: Flask) -> tuple[Extension, ...]:
     """The extensions that `app` was created with."""
     found: tuple[Extension, ...] = app.extensions[KEY]
     return found
-
-
-def open_reads(app: Flask) -> set[str]:
-    """The endpoints of extensions that need no token while none is set."""
-    return {endpoint for each in extensions_of(app) for endpoint in each.open_reads}

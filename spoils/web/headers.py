@@ -1,4 +1,4 @@
-"""The headers that every answer carries, errors too."""
+"""The headers of every response, errors too."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,11 @@ ALWAYS = {
     "Referrer-Policy": "same-origin",
 }
 SECURE = {**ALWAYS, "Strict-Transport-Security": "max-age=31536000"}
-NOT_KEPT = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
+NOT_CACHED = {"dashboard.login", "dashboard.log_in", "dashboard.log_out"}
 
 
 class SecurityHeaders:
-    """WSGI middleware around everything that answers: Flask, and what answers before it."""
+    """WSGI middleware that adds the security headers, also to responses that do not come from Flask."""
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
@@ -38,11 +38,11 @@ class SecurityHeaders:
 
 
 def init_app(app: Flask) -> None:
-    """Say after each request of `app` whether its answer may be kept."""
+    """Set `Cache-Control` on every response of `app` that has none."""
 
     @app.after_request
     def cache(response: Response) -> Response:
         if "Cache-Control" not in response.headers:
-            kept = request.endpoint not in NOT_KEPT
-            response.headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
+            cached = request.endpoint not in NOT_CACHED
+            response.headers["Cache-Control"] = "private, no-cache" if cached else "no-store"
         return response

@@ -1,4 +1,4 @@
-"""Hiding secrets on pages and in the API; see `spoils.masking`, which logs and alerts use too."""
+"""Masking of secrets on pages and in the API; see `spoils.masking`, which logs and alerts use too."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from spoils.masking import MASK, masked, masked_text, secret
 
 __all__ = ["MASK", "masked", "masked_schema", "masked_text", "secret"]
 
-_TOLD = ("default", "examples", "const")
+_VALUES = ("default", "examples", "const")
 
 
 def masked_schema(schema: Any) -> Any:
-    """A JSON Schema without the values that it tells of secret fields, such as their defaults."""
+    """A JSON Schema without the default and example values of secret fields."""
     if isinstance(schema, list):
         return [masked_schema(one) for one in schema]
     if not isinstance(schema, dict):
@@ -27,5 +27,5 @@ def _masked_part(name: str, part: Any) -> Any:
     return {
         key: value
         for key, value in part.items()
-        if key not in _TOLD or masked({name: value}) == {name: value}
+        if key not in _VALUES or masked({name: value}) == {name: value}
     }

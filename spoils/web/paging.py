@@ -1,4 +1,4 @@
-"""The place in a list that a URL names: opaque, and refused unless it is one that we made. Pure."""
+"""Cursors of lists in URLs: opaque texts of a moment and a key."""
 
 import base64
 import binascii
@@ -14,11 +14,11 @@ LARGEST = 2**31
 
 
 class BadCursor(ValueError):
-    """The place in the list is not one that a page here has linked to."""
+    """The text is not a cursor that `encode` made."""
 
 
 def encode(moment: datetime, key: UUID | int) -> str:
-    """The text for a row with that moment and key."""
+    """The cursor of a row with that moment and key."""
     return base64.urlsafe_b64encode(f"{moment.isoformat()}|{key}".encode()).decode().rstrip("=")
 
 

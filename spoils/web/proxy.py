@@ -1,4 +1,4 @@
-"""Who the client is and how it came, where a proxy stands between: told by the proxies that we trust alone."""
+"""The client's address behind a proxy, from the headers of trusted proxies only; and a check of the host name."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from spoils.config import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-WRONG_HOST = "This server is not known by that name. Its names are in SPOILS_HOSTS."
+WRONG_HOST = "This server does not answer to that host name. SPOILS_HOSTS lists its names."
 
 
 class Proxies:
-    """Whose word counts: addresses, networks, or `*` for anybody's."""
+    """The trusted proxies: addresses, networks, or `*` for any."""
 
     def __init__(self, proxies: Iterable[str]) -> None:
-        told = list(proxies)
-        self.any = "*" in told
-        self._networks = [ipaddress.ip_network(one) for one in told if one != "*"]
+        given = list(proxies)
+        self.any = "*" in given
+        self._networks = [ipaddress.ip_network(one) for one in given if one != "*"]
 
     def trust(self, text: str) -> bool:
-        """Whether this address is one of theirs."""
+        """Whether this address is that of a trusted proxy."""
         if self.any:
             return True
         address = _address(text)
@@ -31,10 +31,10 @@ class Proxies:
 
 
 class ClientAddress:
-    """Puts the client's address in the place of the proxy's, as WSGI middleware.
+    """WSGI middleware that replaces the proxy's address by the client's.
 
-    Each proxy adds to the end of X-Forwarded-For whom it heard, so the list is read from its end, up to the first
-    address that is no proxy of ours; what stands before it anybody may have written.
+    Each proxy appends the address of its own client to X-Forwarded-For, so the list is read from its end up to the
+    first address that is not a trusted proxy. Anything before that may be forged.
     """
 
     def __init__(self, app: "WSGIApplication", proxies: Iterable[str]) -> None:
@@ -43,32 +43,32 @@ class ClientAddress:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         peer = environ.get("REMOTE_ADDR", "")
-        if (told := environ.get("HTTP_X_FORWARDED_FOR")) and self._proxies.trust(peer):
-            environ["REMOTE_ADDR"] = self._client(told.split(",")) or peer
+        if (forwarded := environ.get("HTTP_X_FORWARDED_FOR")) and self._proxies.trust(peer):
+            environ["REMOTE_ADDR"] = self._client(forwarded.split(",")) or peer
         return self._app(environ, start_response)
 
-    def _client(self, told: list[str]) -> str | None:
+    def _client(self, forwarded: list[str]) -> str | None:
         found = None
-        for text in reversed(told):
+        for text in reversed(forwarded):
             address = _address(text)
             if address is None:
                 break
             found = str(address)
-            # Where any peer is trusted, as on Heroku, there is one proxy, and the last address is whom it heard.
+            # If any peer is trusted, as on Heroku, there is one proxy, and the last address is its client.
             if self._proxies.any or not self._proxies.trust(found):
                 break
         return found
 
 
 def init_app(app: Flask) -> None:
-    """Put both before all else of `app`. In development no proxy stands between, and none is believed."""
+    """Install both in `app`. In development there is no proxy, so none is trusted."""
     settings: Settings = app.config["SPOILS"]
     if not settings.development:
         app.wsgi_app = ClientAddress(app.wsgi_app, settings.proxies)  # type: ignore[method-assign]
 
     @app.before_request
-    def _known_by_that_name() -> None:
-        # Whoever asks whether this process lives may have only its number.
+    def _check_host() -> None:
+        # A health check may know only the IP address.
         if (
             settings.hosts
             and request.endpoint != "api.health.health"
@@ -78,7 +78,7 @@ def init_app(app: Flask) -> None:
 
 
 def named(host: str, hosts: tuple[str, ...]) -> bool:
-    """Whether a request's Host, a port aside, is one of ours."""
+    """Whether the Host of a request, without its port, is one of `hosts`."""
     host = host.lower()
     name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
     return any(name == one or (one.startswith(".") and name.endswith(one)) for one in hosts)

@@ -1,4 +1,4 @@
-"""Static files, answered by WhiteNoise before Flask: it lists the folder once, and opens no file that is not in it."""
+"""Static files, served by WhiteNoise before Flask: it lists the folder at start and opens no other file."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ FOLDER = data_folder("static")
 def init_app(app: Flask) -> None:
     """Serve the folder of `app`, and give its templates the function `asset(name)`.
 
-    Under the fingerprint of the whole folder a browser may keep a file for ever; under its plain name it asks again.
+    A browser may cache a file forever under the fingerprint of the whole folder; under its plain name it revalidates.
     """
     fingerprinted = f"static/{_fingerprint(FOLDER)}"
     served = WhiteNoise(

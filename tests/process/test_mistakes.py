@@ -125,20 +125,20 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FETCH = "POST /api/jobs/fetch-product"
 GOOD = '{"barcode": "737628064502"}'
-CLOSED = "This endpoint needs a token, and the server has none: set SPOILS_API_TOKEN to open it."
+CLOSED = "This endpoint requires a token, and the server has none. Set SPOILS_API_TOKEN to open it."
 CALLS = [
     (FETCH, GOOD, FORM, 415, "Send the payload as JSON, with Content-Type: application/json."),
     (FETCH, "{'barcode': '737628064502'}", JSON, 400, "The body is not valid JSON: .* double quotes at line 1, .*"),
     (FETCH, '{"barcode": "737628064502"', JSON, 400, "The body is not valid JSON: .* at line 1, column 27."),
-    (FETCH, '["737628064502"]', JSON, 400, 'A JSON object is needed, as in {"user_id": 7}.'),
-    (FETCH, "", JSON, 400, "The body is empty; a JSON object is needed."),
+    (FETCH, '["737628064502"]', JSON, 400, 'A JSON object is required, as in {"user_id": 7}.'),
+    (FETCH, "", JSON, 400, "The body is empty; a JSON object is required."),
     (FETCH, "{}", JSON, 422, "barcode: Field required."),
     (FETCH, '{"barcode": 737628064502}', JSON, 422, 'barcode: A barcode is text in quotes, such as "737628064502".'),
     (FETCH, '{"barcode": "noodles"}', JSON, 422, 'barcode: A barcode has digits only. The 1st character is "n".'),
-    (FETCH, '{"code": "737628064502"}', JSON, 422, '"code" is no field of FetchProductJob, whose fields are: barcode.'),
+    (FETCH, '{"code": "737628064502"}', JSON, 422, 'Unknown field "code" of FetchProductJob. Its fields: barcode.'),
     (FETCH, '{"barcode": NaN}', JSON, 400, "NaN is not JSON."),
-    ("POST /api/jobs/fetch-products", GOOD, JSON, 404, 'There is no job class "fetch-products". There are: .*'),
-    ("POST /api/jobs/fetchproduct", GOOD, JSON, 404, 'There is no job class "fetchproduct". There are: .*'),
+    ("POST /api/jobs/fetch-products", GOOD, JSON, 404, 'Unknown job class "fetch-products". Job classes: .*'),
+    ("POST /api/jobs/fetchproduct", GOOD, JSON, 404, 'Unknown job class "fetchproduct". Job classes: .*'),
     ("POST /api/job/fetch-product", GOOD, JSON, 404, "There is nothing at this address."),
     ("GET /api/jobs/fetch-product", None, JSON, 405, "This address does not take that method."),
     ("POST /api/jobs/analyze-ingredients", '{"product_id": "one"}', JSON, 422, "product_id: .* valid integer."),

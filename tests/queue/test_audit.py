@@ -5,7 +5,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
 
 from spoils.db.engine import transaction
 from spoils.queue import actions, audit, prune
@@ -193,16 +192,6 @@ def test_what_is_enqueued_by_hand_and_what_is_done_about_a_type_are_entered(
     ]
 
 
-def test_a_task_s_trail_is_its_own_the_last_entry_first(engine: Engine, rows: Rows) -> None:
-    task_id, other = rows.task(), rows.task()
-    act(engine, "run_now", task_id)
-    act(engine, "cancel", other)
-    act(engine, "cancel", task_id)
-    with Session(engine) as session:
-        assert [entry.verb for entry in audit.trail(session, task_id)] == ["cancel", "run_now"]
-        assert [entry.verb for entry in audit.trail(session, task_id, 1)] == ["cancel"]
-
-
 def test_what_is_in_the_trash_is_told(engine: Engine, rows: Rows) -> None:
     task_id, other = rows.task(), rows.task()
     act(engine, "delete", task_id)
@@ -212,19 +201,6 @@ def test_what_is_in_the_trash_is_told(engine: Engine, rows: Rows) -> None:
     assert not actions.in_trash(rows.connection, task_id)
 
 
-def test_the_entries_are_turned_page_by_page_both_ways(engine: Engine) -> None:
-    with Session(engine) as session, engine.begin() as connection:
-        for number in range(7):
-            audit.enter_about(connection, "pause", f"type_{number}", who="admin", done=True)
-        connection.commit()
-        last, more = audit.page(session, limit=3)
-        assert ([each.about for each in last], more) == (["type_6", "type_5", "type_4"], True)
-        older, more = audit.page(session, older_than=last[-1].id, limit=3)
-        assert ([each.about for each in older], more) == (["type_3", "type_2", "type_1"], True)
-        newer, more = audit.page(session, newer_than=older[0].id, limit=3)
-        assert ([each.about for each in newer], more) == (["type_6", "type_5", "type_4"], False)
-
-
 def test_what_was_enqueued_by_hand_is_entered_as_it_is(engine: Engine, rows: Rows) -> None:
     rows.task(state="failed", retries=3)
     task_id = rows.task(priority=2)
@@ -232,22 +208,3 @@ def test_what_was_enqueued_by_hand_is_entered_as_it_is(engine: Engine, rows: Row
         audit.enter_enqueued(connection, task_id, who="admin")
     ((after,),) = rows.all("SELECT after FROM spoils_audit")
     assert (after["state"], after["retries"]) == ("new", 0)
-
-
-def test_a_verb_on_many_is_one_entry_among_the_others(engine: Engine, rows: Rows) -> None:
-    task_id, bulk_id = rows.task(), uuid4()
-    with transaction(engine) as connection:
-        audit.enter_many(connection, "delete", bulk_id, who="admin", about="2 failed jobs")
-        audit.enter_about(connection, "pause", "sample", who="admin", done=True)
-    for of, bulk in ((task_id, bulk_id), (task_id, None)):
-        rows.connection.execute(
-            text(
-                "INSERT INTO spoils_audit (who, verb, task_id, bulk_id, done) "
-                "VALUES ('admin', 'retry', :of, :bulk, true)"
-            ),
-            {"of": of, "bulk": bulk},
-        )
-    with Session(engine) as session:
-        shown, more = audit.page(session)
-    assert ([each.verb for each in shown], more) == (["retry", "pause", "delete"], False)
-    assert all(each.done for each in shown)

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from spoils.job import Job, Queue
-from spoils.web.api import bounds
+from spoils.web.enqueue_by_hand import PAYLOAD_BYTES
 from tests.classes import throw_away_classes
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
@@ -74,7 +74,7 @@ def test_where_one_is_wrong_none_is_enqueued_and_each_wrong_one_is_named(
     response = client.post(BATCH, json=given, headers=DOOR)
     answer = response.get_json()
     assert response.status_code == 422
-    assert answer["error"] == "3 of the jobs are wrong, so none was enqueued."
+    assert answer["error"] == "3 jobs are invalid, so none was enqueued."
     assert [error["index"] for error in answer["errors"]] == [1, 3, 4]
     assert count(rows) == 0
 
@@ -133,7 +133,7 @@ def test_the_answer_does_not_grow_with_the_number_of_wrong_values(client: FlaskC
         many = client.post(BATCH, json=[wrong] * 200, headers=DOOR)
     assert (one.status_code, many.status_code, count(rows)) == (422, 422, 0)
     assert set(one.get_json()["fields"]) == {f"numbers.{index}" for index in range(20)}
-    assert many.get_json()["error"] == "200 of the jobs are wrong, so none was enqueued."
+    assert many.get_json()["error"] == "200 jobs are invalid, so none was enqueued."
     assert [error["index"] for error in many.get_json()["errors"]] == list(range(100))
     assert len(many.data) < 200_000
 
@@ -158,14 +158,14 @@ def test_each_payload_of_a_batch_is_bounded_as_one_by_itself(client: FlaskClient
             # Three bytes for each character, and six where it is escaped.
             return {"type": "LetterJob", "payload": {"text": "\u4e16" * ((size - len('{"text":""}')) // 3)}}
 
-        answer = client.post(BATCH, json=[letter(bounds.PAYLOAD_BYTES)], headers=DOOR)
+        answer = client.post(BATCH, json=[letter(PAYLOAD_BYTES)], headers=DOOR)
         assert (answer.status_code, count(rows)) == (200, 1)
-        given = [fetch(1), letter(bounds.PAYLOAD_BYTES + 3)]
+        given = [fetch(1), letter(PAYLOAD_BYTES + 3)]
         answer = client.post(BATCH, json=given, headers=DOOR)
     assert answer.status_code == 422
     (error,) = answer.get_json()["errors"]
     assert error["index"] == 1
-    assert "at most 65,536 are taken" in error["error"]
+    assert "at most 65,536 are allowed" in error["error"]
     assert count(rows) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_batch_of_too_many_values_is_refused_and_its_parts_are_taken(
 def test_too_many_lines_are_refused_without_reading_the_rest(client: FlaskClient, rows: Rows) -> None:
     answer = lines(client, "1\n" * 10_001 + "{")
     assert answer.status_code == 422
-    assert answer.get_json()["error"] == "1 to 10,000 jobs are taken at a time; these are more."
+    assert answer.get_json()["error"] == "1 to 10,000 jobs are allowed in a batch; this one has more."
     assert count(rows) == 0
 
 
@@ -198,7 +198,7 @@ def test_a_misspelt_field_of_an_order_is_named_with_those_that_there_are(client:
     answer = client.post("/api/jobs", json={**fetch(1), "prioritty": 1}, headers=DOOR)
     assert answer.status_code == 422
     assert answer.get_json()["error"] == (
-        '"prioritty" is no field of an order, whose fields are: type, payload, scheduled_at, priority.'
+        'Unknown field "prioritty" of a job request. Its fields: type, payload, scheduled_at, priority.'
     )
 
 

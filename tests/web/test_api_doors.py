@@ -58,7 +58,7 @@ def test_the_others_are_closed_while_no_token_is_set_whatever_is_sent(
     for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer guess"}):
         found, answer = call(client, method, path, payload, **headers)
         assert found == 401
-        assert "set SPOILS_API_TOKEN to open it" in answer["error"]
+        assert "Set SPOILS_API_TOKEN to open it" in answer["error"]
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
 
@@ -71,7 +71,7 @@ def test_with_a_token_set_all_but_the_health_needs_it(
     response = client.open(path, method=method, json=payload)
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert response.get_json() == {"error": "A token is needed: send it as Authorization: Bearer <token>."}
+    assert response.get_json() == {"error": "A token is required. Send it as Authorization: Bearer <token>."}
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     assert call(client, method, path, payload, Authorization="Bearer t0ken")[0] == status
     assert call(client, "GET", "/health", None)[0] == 200

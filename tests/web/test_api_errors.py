@@ -185,7 +185,7 @@ def test_a_payload_that_does_not_fit_is_refused_with_its_field(client: FlaskClie
         (
             FETCH,
             {"barcode": "12345678", "priority": 1},
-            '"priority" is no field of FetchProductJob, whose fields are: barcode.',
+            'Unknown field "priority" of FetchProductJob. Its fields: barcode.',
         ),
         (ANALYZE, {"product_id": True}, "product_id: Input should be a valid integer."),
         (ANALYZE, {"product_id": 2**31}, "product_id: Input should be less than or equal to 2147483647."),
@@ -201,7 +201,8 @@ def test_the_sentence_says_what_to_do_better(
 def test_more_than_64_kib_are_not_taken(client: FlaskClient, rows: Rows, size: int) -> None:
     for body in (b"[" * size, b'{"barcode": "737628064502"' + b" " * (size - 27) + b"}"):
         assert (
-            sentence(post(client, FETCH, body), 413) == "The request is too large: at most 64 KiB are taken."
+            sentence(post(client, FETCH, body), 413)
+            == "The request is too large: at most 64 KiB are allowed."
         )
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
@@ -287,7 +288,7 @@ def test_an_unknown_job_is_answered_with_those_there_are_the_most_similar_first(
     client: FlaskClient, name: str
 ) -> None:
     error = sentence(client.post(f"/api/jobs/<b>{name}", json={}, headers=DOOR), 404)
-    assert error.startswith(f'There is no job class "<b>{name}". There are: {name}, ')
+    assert error.startswith(f'Unknown job class "<b>{name}". Job classes: {name}, ')
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_body_in_chunks_of_no_told_length_is_taken_up_to_64_kib(web: Web, rows
     rows.all("DELETE FROM fang_tasks RETURNING id")
     too_much = post(iter([GOOD, *([b" " * 8192] * 9)]))
     assert too_much.status_code == 413
-    assert too_much.json() == {"error": "The request is too large: at most 64 KiB are taken."}
+    assert too_much.json() == {"error": "The request is too large: at most 64 KiB are allowed."}
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
 
@@ -109,7 +109,7 @@ def test_a_broken_head_enqueues_nothing_and_is_refused_by_gunicorn(web: Web, row
 def still_well(web: Web, rows: Rows) -> None:
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     assert requests.get(f"{web.url}/health", timeout=15).status_code == 200
-    assert "Unforeseen" not in web.output
+    assert "Internal error" not in web.output
     assert "Traceback" not in web.output
 
 

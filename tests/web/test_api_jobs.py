@@ -72,7 +72,7 @@ def test_both_ways_refuse_alike_a_type_of_several_classes_and_one_of_the_queue_s
         for name in ("one", "OneJob"):
             assert post(client, f"{JOBS}/{name}", 200)["state"] == post(client, JOBS, 200, type=name)["state"]
     for own in ("BulkJob", "bulk", "gone"):
-        assert post(client, f"{JOBS}/{own}", 404)["error"].startswith(f'There is no job class "{own}".')
+        assert post(client, f"{JOBS}/{own}", 404)["error"].startswith(f'Unknown job class "{own}".')
         assert post(client, JOBS, 422, type=own)["error"].endswith(
             post(client, f"{JOBS}/{own}", 404)["error"]
         )
@@ -331,4 +331,4 @@ def test_a_class_of_the_queue_s_own_is_nobody_s_to_enqueue(client: FlaskClient) 
             "/api/jobs", json={"type": name, "payload": {"bulk_id": str(uuid4())}}, headers=DOOR
         )
         assert answer.status_code == 422
-        assert f'There is no job class "{name}".' in answer.json["error"]
+        assert f'Unknown job class "{name}".' in answer.json["error"]

@@ -10,7 +10,7 @@ import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from spoils.web.api.limits import Buckets
+from spoils.web.rate_limit import RateLimit
 from tests.programs import Web
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
@@ -96,7 +96,7 @@ def clients(client_with: MakeClient) -> dict[str, FlaskClient]:
         "who asked too often": client_with(SPOILS_API_TOKEN="t0ken"),
     }
     asker = found["who asked too often"]
-    asker.application.extensions["spoils_buckets"] = Buckets(per_second=1e-6, burst=1)
+    asker.application.extensions["spoils_rate_limit"] = RateLimit(1, 24 * 3600)
     asker.get("/api/jobs/status")
     return found
 

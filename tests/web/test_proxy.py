@@ -5,6 +5,7 @@ import requests
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
 
+from spoils.web.rate_limit import RateLimit
 from tests.programs import Web
 from tests.web.conftest import MakeClient
 
@@ -70,24 +71,23 @@ def test_by_default_only_a_proxy_on_this_machine_is_believed(client_with: MakeCl
     assert address(client, "10.0.0.1", "203.0.113.9") == "10.0.0.1"
 
 
-def test_the_logins_and_the_api_s_limit_are_counted_by_that_address(client_with: MakeClient) -> None:
+def test_failed_logins_and_the_api_s_rate_are_counted_by_that_address(client_with: MakeClient) -> None:
     client = client_with(**HEROKU)
-    buckets = client.application.extensions["spoils_buckets"]
-    logins = client.application.extensions["spoils_logins"]
-    headers = {"X-Forwarded-For": "9.9.9.9, 203.0.113.9"}
-    page = client.get("/login", base_url="https://localhost").get_data(as_text=True)
-    token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-    for _ in range(10):
-        logins.failed("203.0.113.9")
-    fields = {"csrf_token": token, "password": "wrong"}
-    sent = {"data": fields, "base_url": "https://localhost", "environ_base": {"REMOTE_ADDR": ROUTER}}
-    assert client.post("/login", headers=headers, **sent).status_code == 429
-    assert (
-        client.post("/login", headers={"X-Forwarded-For": "203.0.113.9, 9.9.9.9"}, **sent).status_code == 401
-    )
-    assert "9.9.9.9" in logins._failed
-    client.get("/api/jobs/status", headers=headers, environ_base={"REMOTE_ADDR": ROUTER})
-    assert list(buckets._left) == ["203.0.113.9"]
+    rate_limit = client.application.extensions["spoils_rate_limit"] = RateLimit(1, 24 * 3600)
+    client.application.extensions["spoils_logins"] = RateLimit(1, 24 * 3600)
+    sent = {"base_url": "https://localhost", "environ_base": {"REMOTE_ADDR": ROUTER}}
+
+    def log_in(forwarded: str) -> int:
+        page = client.get("/login", **sent).get_data(as_text=True)
+        token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
+        fields = {"csrf_token": token, "password": "wrong"}
+        return client.post("/login", data=fields, headers={"X-Forwarded-For": forwarded}, **sent).status_code
+
+    # The address in front of the last one is what the client wrote.
+    spoofed = ["9.9.9.9, 203.0.113.9", "203.0.113.7, 203.0.113.9", "203.0.113.9, 9.9.9.9"]
+    assert [log_in(forwarded) for forwarded in spoofed] == [401, 429, 401]
+    client.get("/api/jobs/status", headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.9"}, **sent)
+    assert (rate_limit.exceeded("203.0.113.9"), rate_limit.exceeded("9.9.9.9")) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, tuple_
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session, defer
 
 from spoils.food.barcode import spellings
@@ -15,6 +15,7 @@ from spoils.job.registry import registry
 from spoils.models import Task
 from spoils.reports import find_by_payload
 from spoils.reports.brief_tasks import brief_tasks
+from spoils.reports.pager import Cursor
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.job_row import TaskRow, task_rows
 from spoils.web.dashboard.shared.status_bar import Strip
@@ -81,26 +82,11 @@ def list_products(
 ) -> ProductPage:
     """One page, keyset both ways."""
     # A document is large, and no list shows it.
+    cursor = Cursor(older_than, newer_than)
     statement = select(Product).options(defer(Product.document))
-    key = tuple_(Product.updated_at, Product.id)
-    if older_than is not None:
-        statement = statement.where(key < tuple_(*older_than))
-    if newer_than is not None:
-        statement = statement.where(key > tuple_(*newer_than)).order_by(Product.updated_at, Product.id)
-    else:
-        statement = statement.order_by(Product.updated_at.desc(), Product.id.desc())
-    found = list(session.scalars(statement.limit(PAGE + 1)))
-    more = len(found) > PAGE
-    found = found[:PAGE]
-    if newer_than is not None:
-        found.reverse()
-    first = (found[0].updated_at, found[0].id) if found else None
-    last = (found[-1].updated_at, found[-1].id) if found else None
-    return ProductPage(
-        rows=tuple(_row(product, now) for product in found),
-        newer=first if older_than is not None or (newer_than is not None and more) else None,
-        older=last if newer_than is not None or more else None,
-    )
+    statement = cursor.rows_of(statement, Product.updated_at, Product.id).limit(PAGE + 1)
+    page = cursor.page(session.scalars(statement).all(), PAGE, lambda one: (one.updated_at, one.id))
+    return ProductPage(tuple(_row(product, now) for product in page.rows), page.newer, page.older)
 
 
 def find_product(session: Session, barcode: str) -> Product | None:

@@ -5,17 +5,15 @@ import logging
 from flask import Blueprint, Flask, Response, abort, request
 
 from spoils.config import Settings
-from spoils.web.api import (  # noqa: F401
-    batch,
+from spoils.web.api import (  # noqa: F401 - the routes register themselves
+    actions,
     blueprint,
-    document,
+    enqueue,
     health,
-    jobs,
     limits,
-    reading,
+    read,
     status,
     tokens,
-    verbs,
     why,
 )
 from spoils.web.csrf import foreign
@@ -23,16 +21,15 @@ from spoils.web.csrf import foreign
 log = logging.getLogger("spoils.web")
 
 OPEN = (
-    "No SPOILS_API_TOKEN is set: whoever reaches this server may enqueue the jobs whose class says `open`, "
-    "and read the status and whatever else the API's document marks as open."
+    "No SPOILS_API_TOKEN is set: every client can enqueue the jobs whose class says `open`, and read the status and "
+    "what else the API's document marks as open."
 )
-FOREIGN = "This came from a page of another site, so nothing was done."
+FOREIGN = "The request comes from a page of another site, so nothing was changed."
 
 api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(why.routes)
 api.register_blueprint(health.routes)
-api.register_blueprint(document.routes)
 api.before_request(tokens.identify)
 api.before_request(limits.check_rate)
 api.before_request(tokens.check)
@@ -54,7 +51,7 @@ def _no_store(response: Response) -> Response:
 
 
 def init_app(app: Flask) -> None:
-    """Mount it on `app`."""
+    """Register the API in `app`."""
     limits.init_app(app)
     settings: Settings = app.config["SPOILS"]
     open_to_all = not settings.api_tokens and not settings.development

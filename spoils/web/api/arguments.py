@@ -1,62 +1,74 @@
-"""A query string's arguments: each is one that we know, in its form, or the answer is 400."""
+"""The arguments of a query string, read by a pydantic model: an unknown or invalid one is answered with 400."""
 
-from collections.abc import Collection
 from datetime import datetime
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from flask import abort
-from werkzeug.datastructures import MultiDict
+from flask import abort, request
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
-from spoils.models import TaskState
+from spoils.job.base import sentences
 from spoils.web import paging
 
-LONGEST = 255
 
-Arguments = MultiDict[str, str]
+class Arguments(BaseModel):
+    """The query string of one endpoint."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-def only(args: Arguments, known: Collection[str]) -> None:
-    """Aborts with 400 where there is an argument that is not `known`, or one twice."""
-    for name in args:
-        if name not in known:
-            there = ", ".join(sorted(known))
-            abort(400, f'There is no argument "{name[:100]}" here. There are: {there}.')
-        if len(args.getlist(name)) > 1:
-            abort(400, f"The argument {name} is given twice.")
-
-
-def text(args: Arguments, name: str) -> str | None:
-    """A text of up to 255 characters that can be printed; None where it is not given."""
-    found = args.get(name)
-    if found is not None and (not found or len(found) > LONGEST or not found.isprintable()):
-        abort(400, f"The argument {name} needs 1 to {LONGEST} characters that can be printed.")
-    return found
+    @classmethod
+    def of_request(cls) -> Self:
+        """The arguments of this request. Aborts with 400 and a sentence."""
+        for name, values in request.args.lists():
+            if name not in cls.model_fields:
+                known = ", ".join(sorted(cls.model_fields))
+                abort(400, f'Unknown argument "{name[:100]}". Known arguments: {known}.')
+            if len(values) > 1:
+                abort(400, f"The argument {name} is given more than once.")
+        try:
+            return cls.model_validate(request.args.to_dict())
+        except ValidationError as exc:
+            abort(400, sentences(exc))
 
 
-def whole_number(args: Arguments, name: str, *, least: int, most: int, otherwise: int) -> int:
-    """A whole number in ASCII digits, from `least` to `most`."""
-    found = args.get(name)
-    if found is None:
-        return otherwise
-    if not (found.isascii() and found.isdigit() and len(found) <= 9 and least <= int(found) <= most):
-        abort(400, f"The argument {name} is a whole number from {least:,} to {most:,}.")
-    return int(found)
+def _digits(value: Any) -> Any:
+    # Pydantic would also take spaces, underscores and signs.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 9):
+        raise PydanticCustomError("digits", "A number in ASCII digits is required.")
+    return value
 
 
-def state(args: Arguments) -> TaskState | None:
-    """The state that `state` names."""
-    found = args.get("state")
-    if found is not None and found not in list(TaskState):
-        abort(400, "There is no such state. The states are new, in_progress, retried, failed and finished.")
-    return TaskState(found) if found else None
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("printable", "Only printable characters are allowed.")
+    return value
 
 
-def place(args: Arguments, name: str) -> tuple[datetime, UUID] | None:
-    """The place in a list that an earlier answer named."""
-    found = args.get(name)
-    if found is None:
-        return None
+def _cursor(value: str) -> tuple[datetime, UUID]:
     try:
-        return paging.decode(found, UUID)
-    except paging.BadCursor:
-        abort(400, f"The argument {name} is not one that an answer gave. Begin again without it.")
+        return paging.decode(value, UUID)
+    except paging.BadCursor as exc:
+        raise PydanticCustomError(
+            "cursor", "This is not a cursor of an earlier response. Start again without it."
+        ) from exc
+
+
+Digits = BeforeValidator(_digits)
+"""For a number: only ASCII digits."""
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255), BeforeValidator(_printable)]
+Cursor = Annotated[
+    tuple[datetime, UUID],
+    BeforeValidator(_cursor),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": paging.LONGEST}),
+]
+Absent = SkipJsonSchema[None]
+"""The value of an argument that is not given; no client can send it."""

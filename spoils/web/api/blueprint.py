@@ -1,4 +1,4 @@
-"""The blueprint that the endpoints of jobs hang on."""
+"""The blueprint of the endpoints under /api/jobs."""
 
 from flask import Blueprint
 

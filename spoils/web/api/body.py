@@ -1,4 +1,4 @@
-"""Reading a request's JSON strictly: what Python's parser would let pass, a client meant otherwise."""
+"""Strict reading of JSON bodies: duplicate keys, NaN and other things that Python's parser accepts are refused."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from spoils.web.api import bounds
 
 DEEPEST = 32
 LINES = ("application/x-ndjson", "application/jsonl", "application/ndjson")
-# The closing quote may be missing: a search that fails at the end of the text begins again at every further quote.
+# The closing quote is optional: otherwise a search that fails at the end would restart at every further quote.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-# A JSON text has at least one of these for each of its values, and each line of JSON ends with one.
+# JSON has at least one of these for each value, and each line of JSON ends with one.
 _MARKS = (b"[", b"]", b"{", b"}", b",", b'"', b"\n")
 _TOO_LONG_NUMBER = 40  # digits; far beyond int64, far below what makes int() slow
 
@@ -24,7 +24,7 @@ class Unreadable(ValueError):
 
 
 def json_object() -> tuple[str, dict[str, Any]]:
-    """The body's text and the object that it holds. Aborts with 400, 413 or 415 and a sentence."""
+    """The text of the body and the object in it. Aborts with 400, 413 or 415 and a sentence."""
     if request.mimetype != "application/json":
         abort(415, "Send the payload as JSON, with Content-Type: application/json.")
     try:
@@ -38,14 +38,14 @@ def object_in(data: bytes) -> tuple[str, dict[str, Any]]:
     text = _text(data, "a JSON object")
     value = _parse(text)
     if not isinstance(value, dict):
-        raise Unreadable('A JSON object is needed, as in {"user_id": 7}.')
+        raise Unreadable('A JSON object is required, as in {"user_id": 7}.')
     return text, value
 
 
 def json_list(most: int) -> list[Any]:
     """The values of a JSON array, or of lines of JSON; 1 to `most`. Aborts with 400, 413, 415 or 422 and a sentence."""
     if request.mimetype not in ("application/json", *LINES):
-        abort(415, f"Send an array as application/json, or a line for each job as {LINES[0]}.")
+        abort(415, f"Send an array as application/json, or one job per line as {LINES[0]}.")
     _check_marks(sent())
     try:
         return _lines(most) if request.mimetype in LINES else _array(most)
@@ -54,11 +54,11 @@ def json_list(most: int) -> list[Any]:
 
 
 def nothing() -> None:
-    """For what takes no payload. Aborts with 415 where a form or a text was sent, with 422 where fields were."""
+    """Check that there is no payload. Aborts with 415 on a form or text, with 422 on fields."""
     if request.mimetype and request.mimetype != "application/json":
-        abort(415, "This takes no form and no text: send no body, or {} as application/json.")
+        abort(415, "This endpoint takes no form or text. Send no body, or {} as application/json.")
     if sent().strip() not in (b"", b"{}"):
-        abort(422, "This takes no payload: send no body, or {}.")
+        abort(422, "This endpoint takes no payload. Send no body, or {}.")
 
 
 def sent() -> bytes:
@@ -72,47 +72,50 @@ def sent() -> bytes:
 def _read() -> bytes:
     try:
         body = request.get_data(cache=False)
-        # Behind gunicorn, werkzeug's stream of a body of no told length just ends at the limit.
+        # Behind gunicorn, werkzeug's stream of a chunked body just ends at the limit.
         if len(body) >= (request.max_content_length or 0) and request.environ["wsgi.input"].read(1):
             abort(413)
     except ParseException:
-        abort(400, "The body is not framed as HTTP asks.")
+        abort(400, "The chunked encoding of the body is invalid.")
     if len(body) < (request.content_length or 0):
-        abort(400, "The body broke off before the end that its Content-Length tells.")
+        abort(400, "The body is shorter than its Content-Length.")
     return body
 
 
 def _lines(most: int) -> list[Any]:
     values: list[Any] = []
-    # One line at a time, however many there are. Lines of bytes end at a line feed alone; those of a str also at
-    # characters that may stand in a JSON text.
+    # Line by line, to bound memory. Lines of bytes end only at a line feed; those of a str also end at characters
+    # that are valid inside JSON.
     for number, line in enumerate(BytesIO(sent()), start=1):
         if line.strip():
             if len(values) == most:
-                abort(422, f"1 to {most:,} jobs are taken at a time; these are more.")
+                abort(422, f"1 to {most:,} jobs are allowed in a batch; this one has more.")
             values.append(_parse(_text(line, "a line of JSON"), f"Line {number}: "))
     if not values:
-        raise Unreadable("The body is empty; a line of JSON for each job is needed.")
+        raise Unreadable("The body is empty; one job per line is required.")
     return values
 
 
 def _array(most: int) -> list[Any]:
     values = _parse(_text(sent(), "a JSON array"))
     if not isinstance(values, list):
-        raise Unreadable('A JSON array is needed, as in [{"type": "CleanupJob"}].')
+        raise Unreadable('A JSON array is required, as in [{"type": "CleanupJob"}].')
     if not 1 <= len(values) <= most:
-        abort(422 if values else 400, f"1 to {most:,} jobs are taken at a time; these are {len(values):,}.")
+        abort(
+            422 if values else 400,
+            f"1 to {most:,} jobs are allowed in a batch; this one has {len(values):,}.",
+        )
     return values
 
 
 def _check_marks(data: bytes) -> None:
-    """Abort with 413 where what is decoded could be far larger than the body: before it is decoded."""
+    """Abort with 413, before decoding, if the decoded values could take far more memory than the body."""
     number = sum(map(data.count, _MARKS))
     if number > bounds.BATCH_MARKS:
         abort(
             413,
             f"The body has {number:,} brackets, braces, commas, quotes and line ends; at most "
-            f"{bounds.BATCH_MARKS:,} are taken at a time. Send fewer jobs at a time.",
+            f"{bounds.BATCH_MARKS:,} are allowed. Send fewer jobs at a time.",
         )
 
 
@@ -122,16 +125,16 @@ def _text(data: bytes, needed: str) -> str:
     except UnicodeDecodeError:
         raise Unreadable("The body is not valid UTF-8.") from None
     if not text.strip():
-        raise Unreadable(f"The body is empty; {needed} is needed.")
+        raise Unreadable(f"The body is empty; {needed} is required.")
     return text
 
 
 def _parse(text: str, place: str = "") -> Any:
     if text.startswith("\ufeff"):
-        raise Unreadable(f"{place}The body is not valid JSON: it begins with a byte order mark.")
+        raise Unreadable(f"{place}The body is not valid JSON: it starts with a byte order mark.")
     try:
         if _is_too_deep(text):
-            raise Unreadable(f"The JSON is nested too deeply: at most {DEEPEST} levels are taken.")
+            raise Unreadable(f"The JSON is nested too deeply: at most {DEEPEST} levels are allowed.")
         return _decode(text)
     except Unreadable as exc:
         raise Unreadable(f"{place}{exc}") from exc
@@ -141,9 +144,9 @@ def _parse(text: str, place: str = "") -> Any:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Whether the brackets of a JSON text nest deeper than allowed; those in strings do not count."""
+    """Whether the brackets of a JSON text nest deeper than allowed. Brackets in strings do not count."""
     if text.count("[") + text.count("{") <= DEEPEST:
-        return False  # so few cannot nest deeper, wherever they stand
+        return False  # too few to nest deeper
     deepest = depth = 0
     for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
@@ -154,7 +157,7 @@ def _is_too_deep(text: str) -> bool:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise Unreadable("A key stands twice in one object.")
+        raise Unreadable("An object has the same key twice.")
     return found
 
 
@@ -164,7 +167,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _int(digits: str) -> int:
     if len(digits) > _TOO_LONG_NUMBER:
-        raise Unreadable(f"A number has {len(digits):,} digits; at most {_TOO_LONG_NUMBER} are taken.")
+        raise Unreadable(f"A number has {len(digits):,} digits; at most {_TOO_LONG_NUMBER} are allowed.")
     return int(digits)
 
 

@@ -1,16 +1,21 @@
-"""Whether the service can serve."""
+"""The health check."""
 
-from flask import Blueprint, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response
 from sqlalchemy import text
 
 from spoils.models import db
+from spoils.web.api.responses import Health, respond
+from spoils.web.openapi import operation
 
 routes = Blueprint("health", __name__)
 
 
 @routes.get("/health")
-def health() -> ResponseReturnValue:
-    """200 while the database answers; the error handler makes 503 of it when it does not."""
+@operation(Health, tag="Queue", public=True)
+def health() -> Response:
+    """Health check.
+
+    200 while the database answers, else 503.
+    """
     db.session.execute(text("SELECT 1"))
-    return jsonify({"status": "ok"})
+    return respond(Health(status="ok"))

@@ -1,13 +1,15 @@
-"""How the queue as a whole does: its status as the guide has it, and its figures."""
+"""The state of the queue as a whole: the status that the guide shows, and figures by task type."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated
 
-from flask import jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Response
+from pydantic import Field
 from sqlalchemy import Connection
 
 from spoils.config import current_settings
 from spoils.job.cron import Cron
+from spoils.job.outcome import Ending
 from spoils.job.registry import registry
 from spoils.models import WAITING, TaskState, db
 from spoils.queue import tasks
@@ -16,74 +18,83 @@ from spoils.reports.backlog import oldest_waiting
 from spoils.reports.recent_stats import RecentStats, recent_stats
 from spoils.reports.schedules import all_schedules
 from spoils.reports.workers import live_workers
-from spoils.web.api import arguments, serialize
+from spoils.web.api import responses
+from spoils.web.api.arguments import Arguments, Digits
 from spoils.web.api.blueprint import routes
+from spoils.web.openapi import operation
+
+
+class StatsArguments(Arguments):
+    """What `GET /api/jobs/stats` takes."""
+
+    minutes: Annotated[int, Field(ge=1, le=1440), Digits] = 60
+    """How many minutes to look back."""
 
 
 @routes.get("/status")
-def status() -> ResponseReturnValue:
-    """Whether the queue works, how much there is of what, who works, and what comes next by the clock."""
+@operation(responses.Status, "The status of the queue.", tag="Queue", open=True)
+def status() -> Response:
+    """Get the status of the queue.
+
+    Counts by state and type, the running workers, and the next tick of each schedule.
+    """
     counts = count_tasks(db.session.connection())
-    totals = {state.value: sum(of_type[state] for of_type in counts.values()) for state in TaskState}
-    return jsonify(
-        {
-            "message": "Job queue is operational",
-            "status": "running",
-            "counts": totals,
-            "counts_by_type": {
-                task_type: {state.value: number for state, number in of_type.items()}
-                for task_type, of_type in sorted(counts.items())
+    return responses.respond(
+        responses.Status(
+            message="Job queue is operational",
+            status="running",
+            counts={state.value: sum(of[state] for of in counts.values()) for state in TaskState},
+            counts_by_type={
+                task_type: {state.value: number for state, number in of.items()}
+                for task_type, of in sorted(counts.items())
             },
-            "workers": [serialize.worker(row) for row in live_workers(db.session)],
-            "schedules": _schedules(db.session.connection()),
-        }
+            workers=[responses.Worker.model_validate(row) for row in live_workers(db.session)],
+            schedules=list(_schedules(db.session.connection())),
+        )
     )
 
 
 @routes.get("/stats")
-def stats() -> ResponseReturnValue:
-    """By type: how many wait and run, since when the oldest is due, and how attempts of the last minutes ended."""
-    arguments.only(request.args, {"minutes"})
-    minutes = arguments.whole_number(request.args, "minutes", least=1, most=1440, otherwise=60)
+@operation(responses.Stats, "The figures.", tag="Queue", arguments=StatsArguments)
+def stats() -> Response:
+    """Get figures by task type.
+
+    How many jobs wait and run, and the outcomes and run times of the attempts of the last minutes.
+    """
+    minutes = StatsArguments.of_request().minutes
     connection = db.session.connection()
     now = tasks.server_now(connection)
     counts = count_tasks(connection)
-    lately = recent_stats(connection, minutes=minutes)
-    waiting = [name for name, of in counts.items() if any(of[state] > 0 for state in WAITING)]
-    oldest = {one.task_type: one.oldest_due_at for one in oldest_waiting(db.session, waiting)}
-    return jsonify(
-        {
-            "minutes": minutes,
-            "at": serialize.moment(now),
-            "types": {
-                name: {
-                    "waiting": sum(counts[name][state] for state in WAITING) if name in counts else 0,
-                    "running": counts[name][TaskState.IN_PROGRESS] if name in counts else 0,
-                    "oldest_due_at": serialize.moment(oldest.get(name)),
-                    **serialize.tally(lately.get(name, RecentStats())),
-                }
-                for name in sorted({*counts, *lately})
-            },
-        }
-    )
+    recent = recent_stats(connection, minutes=minutes)
+    waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
+    oldest = oldest_waiting(db.session, [name for name, number in waiting.items() if number])
+    oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
+    types = {}
+    for name in sorted({*counts, *recent}):
+        tally = recent.get(name, RecentStats())
+        types[name] = responses.TypeStats(
+            waiting=waiting.get(name, 0),
+            running=counts[name][TaskState.IN_PROGRESS] if name in counts else 0,
+            oldest_due_at=oldest_due_at.get(name),
+            outcomes={ending.value: tally.outcomes[ending.value] for ending in Ending},
+            average_ms=tally.average_ms,
+            p50_ms=tally.percentile_ms(0.5),
+            p95_ms=tally.percentile_ms(0.95),
+            p99_ms=tally.percentile_ms(0.99),
+        )
+    return responses.respond(responses.Stats(minutes=minutes, at=now, types=types))
 
 
-def _schedules(connection: Connection) -> list[dict[str, Any]]:
+def _schedules(connection: Connection) -> Iterator[responses.Schedule]:
     now = tasks.server_now(connection)
-    known = {(row.job, row.cron, row.zone): row for row in all_schedules(db.session)}
-    found = []
+    known = {(row.job, row.cron, row.zone) for row in all_schedules(db.session)}
     for job_class in registry:
-        if job_class.cron is None:
-            continue
-        cron = Cron(job_class.cron, job_class.cron_timezone or current_settings().cron_timezone)
-        row = known.get((job_class.__name__, cron.expression, cron.zone))
-        found.append(
-            serialize.schedule(
-                row,
+        if job_class.cron is not None:
+            cron = Cron(job_class.cron, job_class.cron_timezone or current_settings().cron_timezone)
+            yield responses.Schedule(
                 job=job_class.__name__,
                 cron=cron.expression,
-                zone=cron.zone,
-                next_tick=cron.next_after(now),
+                timezone=cron.zone,
+                next=cron.next_after(now),
+                known_to_workers=(job_class.__name__, cron.expression, cron.zone) in known,
             )
-        )
-    return found

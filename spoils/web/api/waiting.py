@@ -1,4 +1,4 @@
-"""Waiting for a job's end on behalf of a client: no connection is held meanwhile, and few may wait at a time."""
+"""Long polling for the end of a job: it holds no database connection, and few clients may wait at a time."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ _pause = threading.Event()
 
 
 def until_ended(task_id: UUID, seconds: float) -> tuple[Task | None, bool]:
-    """The task when it has ended, or as it is after `seconds`; True beside it where there was no place to wait."""
+    """The task once it has ended, or as it is after `seconds`; and whether too many clients were waiting already."""
     row = tasks.find_task(db.session, task_id)
     if not seconds or row is None or row.state not in ACTIVE:
         return row, False
@@ -30,7 +30,7 @@ def until_ended(task_id: UUID, seconds: float) -> tuple[Task | None, bool]:
 def _poll(task_id: UUID, deadline: float) -> Task | None:
     pause = FIRST_PAUSE
     while True:
-        # Gives the connection back: what waits must not keep others from the database.
+        # Returns the connection to the pool: waiting clients must not keep others from the database.
         db.session.remove()
         _pause.wait(max(0.0, min(pause, deadline - time.monotonic())))
         row = tasks.find_task(db.session, task_id)

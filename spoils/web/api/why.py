@@ -1,45 +1,35 @@
-"""Why a task does not run, for programs."""
+"""Why a job does not run."""
 
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, abort, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response
 
 from spoils.models import WAITING, db
 from spoils.queue import tasks
 from spoils.reports import why_waiting
-from spoils.web.api.serialize import moment
+from spoils.web.api.ids import no_such_job
+from spoils.web.api.responses import Reason, WhyWaiting, respond
+from spoils.web.openapi import operation
 
 routes = Blueprint("why", __name__, url_prefix="/api/jobs")
 
 
 @routes.get("/<uuid:task_id>/why")
-def show(task_id: UUID) -> ResponseReturnValue:
-    """The reasons, those that hold first; none for a task that runs."""
+@operation(WhyWaiting, "The reasons.", errors=(404,))
+def show(task_id: UUID) -> Response:
+    """Explain why a job does not run.
+
+    The reasons that hold come first. A running job has none.
+    """
     row = tasks.find_task(db.session, task_id)
     if row is None:
-        abort(404, f"There is no job {task_id}: it was never enqueued, or it was deleted.")
+        no_such_job(task_id)
     reasons = why_waiting.find(db.session, row)
-    return jsonify(
-        {
-            "id": str(row.id),
-            "state": row.state.value,
-            "waits": row.state in WAITING,
-            "reasons": [
-                {
-                    "kind": one.kind,
-                    "holds": one.holds,
-                    **{key: _plain(value) for key, value in one.facts.items()},
-                }
-                for one in reasons
-            ],
-        }
+    return respond(
+        WhyWaiting(
+            id=row.id,
+            state=row.state,
+            waits=row.state in WAITING,
+            reasons=[Reason(kind=one.kind, holds=one.holds, **one.facts) for one in reasons],
+        )
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return moment(value)
-    return str(value) if isinstance(value, UUID) else value

@@ -7,13 +7,14 @@ from flask_wtf.csrf import CSRFError
 from spoils.web.csrf import csrf, foreign
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.limiter import Limiter
 from spoils.web.dashboard.shared.local_path import LONGEST
 from spoils.web.errors import answer
+from spoils.web.rate_limit import RateLimit
 
 API = "api"
 SAFE = {"GET", "HEAD", "OPTIONS"}
 FOR_ALL = {f"{bp.name}.{name}" for name in ("login", "log_in", "log_out")}
+FAILED_LOGINS, FAILED_LOGINS_SECONDS = 10, 300
 FORMS = {"", "application/x-www-form-urlencoded", "multipart/form-data"}
 NO_FORM = "This takes a form, and what came was none, so nothing was done."
 FOREIGN = "This came from another site, so nothing was done. Open the page here and press the button there."
@@ -23,7 +24,7 @@ READ_ONLY = "You are logged in as viewer, who only reads. Log in as admin to cha
 
 def init_app(app: Flask) -> None:
     """Put the guard before the routes of `app`, and the check of form tokens after it."""
-    app.extensions["spoils_logins"] = Limiter()
+    app.extensions["spoils_logins"] = RateLimit(FAILED_LOGINS, FAILED_LOGINS_SECONDS)
     # A page may stay open for a whole session: its forms hold as long as that.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     # Its look at the Referer is left out: `foreign` looks at the Origin, which is sent where that is not.
@@ -35,9 +36,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, lambda _error: answer(400, STALE))
 
 
-def logins() -> Limiter:
-    """How often each client has failed to log in here."""
-    found: Limiter = current_app.extensions["spoils_logins"]
+def logins() -> RateLimit:
+    """The limit of failed logins of one client."""
+    found: RateLimit = current_app.extensions["spoils_logins"]
     return found
 
 

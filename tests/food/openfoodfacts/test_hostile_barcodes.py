@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from spoils.errors import PayloadError
 from spoils.food.openfoodfacts import OpenFoodFacts, OpenFoodFactsError
 from spoils.jobs.fetch_product import FetchProductJob
-from spoils.web.api.limits import Buckets
+from spoils.web.rate_limit import RateLimit
 
 NUMBER = int(os.environ.get("SPOILS_HOSTILE_BARCODES", "3000"))
 PATH = re.compile(r"/api/v2/product/[0-9]{8,14}")
@@ -159,7 +159,7 @@ def test_neither_job_nor_address_takes_any_other(client: FlaskClient) -> None:
         except PayloadError:
             assert not is_well, code
         if number % 20 == 0 and not is_well:
-            client.application.extensions["spoils_buckets"] = Buckets()
+            client.application.extensions["spoils_rate_limit"] = RateLimit(1, 1)
             status = client.get(f"/api/products/{quote(code, safe='')}").status_code
             assert status in (400, 404, 405), (code, status)
     assert taken > 10

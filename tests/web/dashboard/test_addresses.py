@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoils.web import paging
-from spoils.web.dashboard.limiter import Limiter
 from spoils.web.dashboard.shared.local_path import local_path
 
 
@@ -78,22 +77,3 @@ def test_a_path_of_this_site_is_gone_on_to(path: str) -> None:
 )
 def test_every_other_address_is_not(path: str | None) -> None:
     assert local_path(path, "/home") == "/home"
-
-
-def test_a_client_that_fails_too_often_is_blocked_for_a_while() -> None:
-    now = [0.0]
-    limiter = Limiter(failures=3, seconds=60, clock=lambda: now[0])
-    for _ in range(3):
-        assert not limiter.blocked("a")
-        limiter.failed("a")
-    assert limiter.blocked("a")
-    assert not limiter.blocked("b")
-    now[0] = 60.5
-    assert not limiter.blocked("a")
-
-
-def test_the_limiter_remembers_a_bounded_number_of_clients() -> None:
-    limiter = Limiter(failures=1, clients=2)
-    for client in ("a", "b", "c"):
-        limiter.failed(client)
-    assert [limiter.blocked(client) for client in ("a", "b", "c")] == [False, True, True]

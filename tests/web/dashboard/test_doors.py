@@ -227,6 +227,20 @@ def test_logging_in_ends_the_login_of_before(viewer: Visitor) -> None:
     viewer.see("/jobs")
 
 
+def test_an_expired_cookie_does_not_stop_a_login_while_the_database_is_read_only(
+    locked: Flask, connection: Connection
+) -> None:
+    database = connection.scalar(text("SELECT current_database()"))
+    connection.execute(text(f"ALTER DATABASE {database} SET default_transaction_read_only = on"))
+    try:
+        visitor = Visitor(locked.test_client()).log_in(ADMIN)
+        with visitor.client.session_transaction() as session:
+            session["until"] = 0
+        assert visitor.log_in(ADMIN).see("/jobs").status_code == 200
+    finally:
+        connection.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
+
+
 def test_a_session_of_a_release_whose_logins_could_not_be_ended_is_refused(admin: Visitor) -> None:
     with admin.client.session_transaction() as session:
         del session["login"]

@@ -12,7 +12,7 @@ from tests.rows import Rows
 from tests.web.dashboard.conftest import MakeApp
 from tests.web.dashboard.pages import Visitor, words
 
-SENTENCE = "The database refuses this: its role lacks the right to do it."
+SENTENCE = "The database refuses this: the role lacks the privilege."
 BARCODE = {"barcode": "737628064502"}
 DOOR = {"Authorization": "Bearer t0ken"}
 FETCH = {"type": "FetchProductJob", "payload": BARCODE}

@@ -3,10 +3,10 @@
 from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
-from spoils.web.api.openapi import make_document
 from spoils.web.dashboard.api_docs.view import show_api, show_errors
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.errors import DOCS
+from spoils.web.openapi import make_document
 
 
 @bp.get(DOCS)

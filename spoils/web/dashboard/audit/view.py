@@ -9,7 +9,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from spoils.models import Audit
-from spoils.queue import audit, tasks
+from spoils.queue import tasks
+from spoils.reports import audit_log
+from spoils.reports.pager import Page
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.query_budget import Patience
 from spoils.web.dashboard.shared.status_bar import Strip
@@ -68,21 +70,19 @@ class Trail:
 def show_trail(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
     """What was done with a job by hand, the last first."""
     seen_at = now or tasks.server_now(session.connection())
-    return tuple(_entry(each, seen_at) for each in audit.trail(session, task_id))
+    return tuple(_entry(each, seen_at) for each in audit_log.entries_of(session, task_id))
 
 
 def show_all(session: Session, strip: Strip, older: int | None, newer: int | None) -> Trail:
     """A page of all entries; of a verb on many there is one."""
     patience = Patience(session)
-    rows, more = patience.read(TRAIL, lambda: audit.page(session, older_than=older, newer_than=newer)) or (
-        (),
-        False,
-    )
-    backwards = newer is not None
+    page = patience.read(
+        TRAIL, lambda: audit_log.page_of_entries(session, older_than=older, newer_than=newer)
+    ) or Page((), None, None)
     return Trail(
-        entries=tuple(_line(each, strip.now) for each in rows),
-        newer=rows[0].id if rows and (older or (backwards and more)) else None,
-        older=rows[-1].id if rows and (backwards or more) else None,
+        entries=tuple(_line(each, strip.now) for each in page.rows),
+        newer=page.newer[0] if page.newer else None,
+        older=page.older[0] if page.older else None,
         placed=bool(older or newer),
         missing=(*strip.missing, *patience.missing),
     )

@@ -8,16 +8,14 @@ from zoneinfo import ZoneInfo
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
 
 from spoils.config import current_settings
 from spoils.errors import PayloadError
-from spoils.job import Job, wire
-from spoils.job.base import field_messages
+from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import db
-from spoils.queue import audit, tasks
-from spoils.queue.enqueue import DuplicateVanished, enqueue
+from spoils.queue import tasks
+from spoils.queue.enqueue import DuplicateVanished
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.enqueue import form as schema_form
@@ -26,6 +24,7 @@ from spoils.web.dashboard.shared import status_bar as strip
 from spoils.web.dashboard.shared.curl import curl_here
 from spoils.web.dashboard.shared.flashes import say
 from spoils.web.datetimes import in_utc
+from spoils.web.enqueue_by_hand import InvalidRequest, build_job, enqueue_by_hand
 
 AT = "at"
 PAYLOAD = "payload"
@@ -63,11 +62,11 @@ def enqueue_job(name: str) -> ResponseReturnValue:
         return _refused(job_class, given, filled.payload, wrong, again), 422
     connection = db.session.connection()
     try:
-        enqueued = enqueue(connection, job, at=at, priority=_priority(given))
+        enqueued = enqueue_by_hand(
+            connection, job, who=access.who(), at=at, priority=_priority(given), repeats=again
+        )
     except (PayloadError, DuplicateVanished) as exc:
         return _refused(job_class, given, filled.payload, {PAYLOAD: str(exc)}, again), 422
-    if not enqueued.duplicate:
-        audit.enter_enqueued(connection, enqueued.id, who=access.who(), again=again)
     db.session.commit()
     twin = enqueued.duplicate
     words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
@@ -121,13 +120,10 @@ def _priority(given: Mapping[str, str]) -> int:
 
 def _job(job_class: type[Job], payload: dict[str, Any], wrong: dict[str, str]) -> Job | None:
     try:
-        # As the API reads it: strictly, and what could not be stored is told here and not by the database.
-        return job_class.model_validate_json(wire.canonical(payload), strict=True)
-    except ValidationError as exc:
-        for path, message in field_messages(exc).items():
+        return build_job(job_class, payload)
+    except InvalidRequest as exc:
+        for path, message in (exc.fields or {PAYLOAD: str(exc)}).items():
             wrong.setdefault(path.partition(".")[0], message)
-    except PayloadError as exc:
-        wrong[PAYLOAD] = str(exc)
     return None
 
 

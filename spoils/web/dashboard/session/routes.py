@@ -25,11 +25,11 @@ def login() -> ResponseReturnValue:
 def log_in() -> ResponseReturnValue:
     """Begin a session where the password is the admin's or the viewer's."""
     who = client()
-    if guard.logins().blocked(who):
+    if guard.logins().exceeded(who):
         return _form(TOO_OFTEN), 429
     role = access.role_of(request.form.get("password", ""))
     if role is None:
-        guard.logins().failed(who)
+        guard.logins().hit(who)
         return _form(WRONG), 401
     onward = _onward()
     access.enter(role)

@@ -1,17 +1,17 @@
-"""The OpenAPI document, for programs; people read it as a page of the dashboard."""
+"""`/openapi.json`: the OpenAPI document for programs. The dashboard shows it as a page."""
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
 from spoils.web.api import tokens
-from spoils.web.api.openapi import make_document
 from spoils.web.dashboard import access
+from spoils.web.openapi import make_document
 
 routes = Blueprint("document", __name__)
 
 
 @routes.get("/openapi.json")
 def openapi() -> Response:
-    """The OpenAPI 3.1 document of this API, for who has a token, or may see the page that is made of it."""
+    """The OpenAPI 3.1 document, for clients with a token or with a login to the dashboard."""
     if not tokens.caller().known and access.current_role() is None:
         raise tokens.unauthorized()
     response = jsonify(make_document(current_app))
