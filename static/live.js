@@ -1,24 +1,24 @@
-// A page that refreshes itself while nobody is busy on it, and keys to move on it. Nothing here is needed.
+// Refreshes a page while nobody uses it, and adds keyboard shortcuts. Pages work without this script.
 "use strict";
 
 (() => {
   const EVERY = 5000;
   const FIELDS = "input, textarea, select, [contenteditable]";
   let etag = null;
-  let gone = false;
+  let loggedOut = false;
 
   const busy = () => {
     const at = document.activeElement;
     return (
       document.hidden ||
-      gone ||
+      loggedOut ||
       document.querySelector("details.menu[open], dialog[open], main input:checked") ||
       (at && at.closest("main") && at.matches(FIELDS)) ||
       !getSelection().isCollapsed
     );
   };
 
-  // What is there keeps its place, its focus and its open folds; only what differs is written.
+  // Writes only what differs, so that elements keep their focus and open menus stay open.
   const follow = (old, fresh) => {
     for (const { name, value } of fresh.attributes) {
       if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -53,18 +53,18 @@
     const place = document.querySelector("[data-newer]");
     if (!place) return;
     place.hidden = false;
-    place.textContent = number ? `${number} newer, show` : "The list has changed, show";
+    place.textContent = number ? `Show ${number} newer` : "The list has changed: show";
   };
 
   const take = (fresh) => {
-    for (const part of [".strip", ".health"]) {
+    for (const part of [".status-bar", ".health"]) {
       const [was, is] = [document.querySelector(part), fresh.querySelector(part)];
       if (was && is) follow(was, is);
     }
     const [content, its] = [document.querySelector("[data-content]"), fresh.querySelector("[data-content]")];
     if (!content || !its) return;
     const [olds, news] = [rowsOf(document), rowsOf(fresh)];
-    // Rows do not move under the pointer: that others are there now is said, and left to be asked for.
+    // Rows must not move under the pointer: a button announces new ones.
     if (olds.join() === news.join()) follow(content, its);
     else announce(news.filter((row) => !olds.includes(row)).length);
     document.dispatchEvent(new Event("spoils:fresh"));
@@ -77,14 +77,14 @@
         headers: etag ? { "If-None-Match": etag } : {},
         cache: "no-store",
       });
-      if (answer.redirected || answer.status === 401) gone = true;
-      if (answer.status !== 200 || gone) return;
+      if (answer.redirected || answer.status === 401) loggedOut = true;
+      if (answer.status !== 200 || loggedOut) return;
       const text = await answer.text();
       if (busy()) return;
       etag = answer.headers.get("ETag");
       take(new DOMParser().parseFromString(text, "text/html"));
     } catch {
-      // The next one may be answered.
+      // The next refresh may succeed.
     }
   };
 
@@ -101,15 +101,15 @@
     row?.querySelector("a").focus();
   };
 
-  // The row that has the focus, or the whole page of one job.
-  const here = () => document.activeElement.closest("tbody tr") ?? document.querySelector(".head-verbs");
+  // The focused row, or the actions on the page of one job.
+  const here = () => document.activeElement.closest("tbody tr") ?? document.querySelector(".head-actions");
 
   const retry = () => {
     const form = here()?.querySelector('form[action$="/retries"], form[action$="/runs"]');
     form?.requestSubmit();
   };
 
-  // Only the way to it: what deletes is pressed by Enter.
+  // Only focuses the Delete button: Enter presses it.
   const remove = () => {
     const button = here()?.querySelector('form[action$="/deletions"] button');
     const menu = button?.closest("details");
@@ -124,10 +124,10 @@
     ["j, k", "next and previous row"],
     ["Enter", "open the row"],
     ["x", "select the row"],
-    ["r", "retry it, or run it now"],
-    ["d", "go to its Delete button"],
+    ["r", "retry the job, or run it now"],
+    ["d", "go to the Delete button"],
     ["Esc", "close"],
-    ["?", "these keys"],
+    ["?", "show the shortcuts"],
   ];
 
   const help = () => {
@@ -135,15 +135,15 @@
     if (!dialog) {
       dialog = document.createElement("dialog");
       dialog.className = "keys";
-      dialog.setAttribute("aria-label", "Keys");
+      dialog.setAttribute("aria-label", "Keyboard shortcuts");
       const list = document.createElement("dl");
       for (const [key, words] of HELP) {
-        const [term, told] = [document.createElement("dt"), document.createElement("dd")];
+        const [term, text] = [document.createElement("dt"), document.createElement("dd")];
         const mark = document.createElement("kbd");
         mark.textContent = key;
         term.append(mark);
-        told.textContent = words;
-        list.append(term, told);
+        text.textContent = words;
+        list.append(term, text);
       }
       const close = document.createElement("button");
       close.className = "button";

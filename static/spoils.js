@@ -1,4 +1,4 @@
-// What a page gains where scripts run: local times, a theme switch, copying, and a few keys. Nothing here is needed.
+// Local times, the theme switch, copy buttons, and a few keys. Pages work without this script.
 "use strict";
 
 const root = document.documentElement;
@@ -27,7 +27,7 @@ function localTimes() {
       : `${moment.getDate()} ${month.format(moment)}`;
   }
   const zone = document.querySelector("[data-zone]");
-  if (zone) zone.textContent = `Times are yours, ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
+  if (zone) zone.textContent = `Times shown in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
 }
 
 function themeSwitch() {
@@ -35,21 +35,21 @@ function themeSwitch() {
   if (!button) return;
   const dark = () =>
     root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  const say = () => button.setAttribute("aria-label", dark() ? "Use the light theme" : "Use the dark theme");
+  const label = () => button.setAttribute("aria-label", dark() ? "Use the light theme" : "Use the dark theme");
   button.addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
     try {
       localStorage.setItem("spoils-theme", root.dataset.theme);
     } catch {
-      // It holds for this page only.
+      // The choice is kept for this page only.
     }
-    say();
+    label();
   });
   button.hidden = false;
-  say();
+  label();
 }
 
-// Listening at the document, since a refresh brings new buttons.
+// Listens on the document, because a refresh adds new buttons.
 function copying() {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -59,7 +59,7 @@ function copying() {
       button.dataset.done = "copied";
       button.addEventListener("blur", () => delete button.dataset.done, { once: true });
     } catch {
-      button.dataset.done = "not allowed here";
+      button.dataset.done = "copying is not allowed";
     }
   });
 }
@@ -75,7 +75,7 @@ function autoSubmit() {
   });
 }
 
-// "3 min ago" grows older by itself, also where a refresh finds nothing new.
+// Updates "3 min ago", even if a refresh finds nothing new.
 function ages() {
   const units = [["s", 60], ["min", 60], ["h", 24], ["day", Infinity]];
   for (const time of document.querySelectorAll("time[data-ago], time[data-since]")) {

@@ -1,8 +1,8 @@
-// Loaded before the first paint, so that a chosen theme does not flash the other one.
+// Loaded before the first paint, so that the page does not flash in the other theme.
 try {
   const theme = localStorage.getItem("spoils-theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage is closed to us: the system's theme holds.
+  // Without storage the theme of the system is used.
 }
 document.documentElement.classList.add("js");

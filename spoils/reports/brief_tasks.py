@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, Select, Text, case, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from spoils.models import DbSession, Task
+from spoils.queue import bulk
+from spoils.queue.selection import Selection
 
 LONGEST_ERROR = 12_000
 """Characters of an error that a list reads; our workers store no longer ones."""
@@ -41,6 +43,17 @@ def brief_tasks(session: DbSession, statement: Select[Any], of: Any = Task) -> l
 def tasks_by_id(session: DbSession, task_ids: Sequence[UUID]) -> dict[UUID, Task]:
     """Those of these tasks that still exist."""
     return {task.id: task for task in brief_tasks(session, select(Task).where(Task.id.in_(task_ids)))}
+
+
+def some_of_selection(session: DbSession, selection: Selection, limit: int) -> list[Task]:
+    """Up to `limit` tasks of a selection, the last changed first."""
+    statement = select(Task).where(Task.id.in_(bulk.some_of(selection, limit)))
+    return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id))
+
+
+def task_by_id(session: DbSession, task_id: UUID) -> Task | None:
+    """This task, if it still exists."""
+    return tasks_by_id(session, [task_id]).get(task_id)
 
 
 def _payload(payload: Any) -> ColumnElement[Any]:

@@ -78,6 +78,17 @@ def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, Sums]:
     return found
 
 
+def ended_recently(session: DbSession, *, minutes: int) -> int:
+    """How many attempts ended in the last whole `minutes`, in whichever way."""
+    this_minute = func.date_trunc("minute", func.now())
+    statement = select(func.coalesce(func.sum(Minute.count), 0)).where(
+        # The minute that is not over would make every rate too low.
+        Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, minutes),
+        Minute.minute < this_minute,
+    )
+    return int(session.scalar(statement) or 0)
+
+
 _SINCE = bindparam("since", type_=DateTime(timezone=True))
 
 

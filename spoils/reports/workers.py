@@ -1,7 +1,8 @@
 """Workers, what they run, and those that have stopped."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, bindparam, func, select, true
@@ -35,6 +36,33 @@ def gone_workers(session: DbSession, *, hours: int = 24, limit: int = 20) -> Seq
     since = func.now() - func.make_interval(0, 0, 0, 0, hours)
     statement = select(Worker).where(Worker.ended_at > since).order_by(Worker.ended_at.desc()).limit(limit)
     return session.scalars(statement).all()
+
+
+def find_worker(session: DbSession, worker_id: UUID) -> Worker | None:
+    """The worker with that id, running or stopped."""
+    return session.get(Worker, worker_id)
+
+
+def worker_names(session: DbSession, ids: Collection[UUID]) -> Mapping[UUID, tuple[str, int]]:
+    """The host and the pid of these workers; those past their retention are left out."""
+    if not ids:
+        return {}
+    rows = session.execute(select(Worker.id, Worker.host, Worker.pid).where(Worker.id.in_(ids)))
+    return {row.id: (row.host, row.pid) for row in rows}
+
+
+def releases_since(session: DbSession, since: datetime, *, limit: int) -> Sequence[tuple[str, datetime]]:
+    """The releases whose first worker started at `since` or later, and when, the last first."""
+    first = func.min(Worker.started_at)
+    statement = (
+        select(Worker.release, first)
+        .where(Worker.release != "dev")
+        .group_by(Worker.release)
+        .having(first >= since)
+        .order_by(first.desc())
+        .limit(limit)
+    )
+    return [(release, started_at) for release, started_at in session.execute(statement)]
 
 
 _wanted = (

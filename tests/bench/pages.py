@@ -58,7 +58,7 @@ class Visitor:
         """A page, which is whole."""
         status, body = self._ask("GET", path)
         assert status == 200, f"{status} {path}"
-        assert b"This page is not whole" not in body, path
+        assert b"Some data could not be loaded" not in body, path
         return body
 
     def takes(self, path: str) -> tuple[float, int]:

@@ -18,7 +18,7 @@ TESTS = [
     "tests/web/test_api_why.py",
     "tests/web/dashboard/test_errors.py",
     "tests/web/dashboard/test_workers.py",
-    "tests/web/dashboard/test_verbs.py",
+    "tests/web/dashboard/test_actions.py",
 ]
 
 MACHINE = "tests/queue/test_machine.py"

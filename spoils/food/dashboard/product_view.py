@@ -17,8 +17,8 @@ from spoils.reports import find_by_payload
 from spoils.reports.brief_tasks import brief_tasks
 from spoils.reports.pager import Cursor
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.job_row import TaskRow, task_rows
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.job_row import JobRow, job_rows
+from spoils.web.dashboard.shared.status_bar import StatusBar
 
 PAGE = 50
 LETTERS = ("a", "b", "c", "d", "e")
@@ -68,7 +68,7 @@ class ProductView:
     analysed: formats.Moment | None
     analysis: AnalysisView | None
     printed: tuple[Printed, ...]
-    jobs: tuple[TaskRow, ...]
+    jobs: tuple[JobRow, ...]
     reach: str
     may_fetch: bool
     may_analyse: bool
@@ -94,7 +94,7 @@ def find_product(session: Session, barcode: str) -> Product | None:
     return session.scalars(select(Product).where(Product.barcode == barcode)).one_or_none()
 
 
-def show_product(session: Session, product: Product, strip: Strip) -> ProductView:
+def show_product(session: Session, product: Product, bar: StatusBar) -> ProductView:
     """The page of `product`."""
     stored = session.get(IngredientAnalysis, product.id)
     analysis = view_analysis(stored.analysis) if stored else None
@@ -107,11 +107,11 @@ def show_product(session: Session, product: Product, strip: Strip) -> ProductVie
         nova=product.nova_group,
         nova_word=NOVA.get(product.nova_group or 0, ""),
         allergens=allergens,
-        fetched=formats.moment(product.updated_at, strip.now),
-        analysed=formats.moment(stored.updated_at, strip.now) if stored else None,
+        fetched=formats.moment(product.updated_at, bar.now),
+        analysed=formats.moment(stored.updated_at, bar.now) if stored else None,
         analysis=analysis,
         printed=printed(product.ingredients_text, _printed_allergens(analysis, allergens)),
-        jobs=task_rows(session, _jobs(session, product, stored), strip.now),
+        jobs=job_rows(session, _jobs(session, product, stored), bar.now),
         reach=find_by_payload.REACH_OF_ENDED,
         may_fetch=registry.get(FETCH) is not None,
         may_analyse=registry.get(ANALYSE) is not None,

@@ -18,8 +18,8 @@ from spoils.queue import audit
 from spoils.queue.enqueue import DuplicateVanished, enqueue
 from spoils.web import paging
 from spoils.web.dashboard import access
-from spoils.web.dashboard.shared import status_bar as strip
-from spoils.web.dashboard.shared.flashes import say
+from spoils.web.dashboard.shared.flashes import add_flash
+from spoils.web.dashboard.shared.status_bar import read_status_bar
 
 pages = Blueprint("food", __name__)
 
@@ -37,11 +37,11 @@ def products() -> ResponseReturnValue:
         abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")
     if older_than and newer_than:
         abort(400, "A list goes on to older products or to newer ones, not to both.")
-    seen = strip.look(db.session())
-    page = list_products(db.session(), seen.now, older_than, newer_than)
+    bar = read_status_bar(db.session())
+    page = list_products(db.session(), bar.now, older_than, newer_than)
     return render_template(
         "food/index.html",
-        strip=seen,
+        bar=bar,
         products=page,
         newer=paging.encode(*page.newer) if page.newer else None,
         older=paging.encode(*page.older) if page.older else None,
@@ -55,8 +55,8 @@ def product(barcode: str) -> ResponseReturnValue:
     found = _product(barcode)
     if found.barcode != barcode:
         return redirect(url_for("dashboard.food.product", barcode=found.barcode), 302)
-    seen = strip.look(db.session())
-    return render_template("food/show.html", strip=seen, product=show_product(db.session(), found, seen))
+    bar = read_status_bar(db.session())
+    return render_template("food/show.html", bar=bar, product=show_product(db.session(), found, bar))
 
 
 @pages.post("/products/<barcode>/fetches")
@@ -89,16 +89,16 @@ def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseRetu
         job = _job(name, fields)
         enqueued = enqueue(db.session.connection(), job)
     except ValidationError as exc:
-        say("refused", f"Nothing was enqueued. {sentences(exc)}")
+        add_flash("refused", f"Nothing was enqueued. {sentences(exc)}")
     except (PayloadError, DuplicateVanished) as exc:
-        say("refused", f"Nothing was enqueued. {exc}")
+        add_flash("refused", f"Nothing was enqueued. {exc}")
     else:
         if not enqueued.duplicate:
             audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
         db.session.commit()
         twin = enqueued.duplicate
         words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
-        say("done", words, enqueued.id, twin=twin)
+        add_flash("done", words, enqueued.id, duplicate=twin)
     return redirect(url_for("dashboard.food.product", barcode=barcode), 303)
 
 

@@ -1,4 +1,4 @@
-"""The pages."""
+"""The dashboard: a folder for each page with its routes and its view, and `shared` for what several pages use."""
 
 from datetime import timedelta
 from importlib import import_module
@@ -27,19 +27,19 @@ PAGES = (
 
 
 def init_app(app: Flask) -> None:
-    """Mount them on `app`."""
+    """Register the pages on `app`."""
     for page in PAGES:
         import_module(f"{__name__}.{page}.routes")
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=access.SESSION_SECONDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)
-    app.jinja_env.globals["flashes"] = flashes.heard
+    app.jinja_env.globals["flashes"] = flashes.take_flashes
     app.context_processor(lambda: {"role": _role_shown(), "has_doors": access.has_doors()})
     app.register_blueprint(bp)
 
 
 def _role_shown() -> access.Role | None:
-    # Error pages have this frame too, also where no route looked for the role before: they must not fail in turn.
+    # Error pages show the header too, and must not fail in turn if the role cannot be read.
     try:
         return access.current_role()
     except (DBAPIError, PoolTimeout, UnsuitableDatabase):

@@ -1,8 +1,8 @@
-"""The blueprint that every page hangs on."""
+"""The blueprint of all pages."""
 
 from flask import Blueprint
 
 from spoils.web.dashboard import etags
 
 bp = Blueprint("dashboard", __name__)
-bp.after_request(etags.mark)
+bp.after_request(etags.add_etag)

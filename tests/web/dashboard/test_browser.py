@@ -85,7 +85,7 @@ def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:
     scenes.full()
     page = windows.open("/jobs")
     for state in STATES:
-        box = page.evaluate(f"document.querySelector('.strip .state-{state} use').getBBox().width")
+        box = page.evaluate(f"document.querySelector('.status-bar .state-{state} use').getBBox().width")
         assert box > 8, state
 
 
@@ -103,7 +103,7 @@ def test_a_verb_is_pressed_by_hand_and_says_what_it_did(windows: Windows, scenes
     page.get_by_role("button", name=re.compile("^Retry [a-z]")).click()
     expect(page.get_by_role("status")).to_contain_text("Retried 1 job.")
     assert page.url.endswith("/jobs?state=failed")
-    page.get_by_role("link", name="See it").click()
+    page.get_by_role("link", name="Show job").click()
     expect(page.locator("h1 .pill")).to_have_text("new")
     assert scenes.state(task_id) == "new"
 
@@ -111,12 +111,12 @@ def test_a_verb_is_pressed_by_hand_and_says_what_it_did(windows: Windows, scenes
 def test_the_menu_of_a_row_opens_and_escape_closes_it(windows: Windows, scenes: Scenes) -> None:
     task_id = scenes.full()["failed"]
     page = windows.open("/jobs?state=failed")
-    page.locator("td.verbs summary").click()
+    page.locator("td.actions summary").click()
     delete = page.get_by_role("button", name="Delete this job")
     expect(delete).to_be_visible()
     page.keyboard.press("Escape")
     expect(delete).to_be_hidden()
-    page.locator("td.verbs summary").click()
+    page.locator("td.actions summary").click()
     delete.click()
     expect(page.get_by_role("status")).to_contain_text("Deleted 1 job.")
     assert scenes.all("SELECT id FROM fang_tasks WHERE id = :id", id=task_id) == []
@@ -138,7 +138,7 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_where_it_is(
             break
         assert told[1] == "solid", told
         seen.append(told[0])
-    assert seen[0] == "To the content"
+    assert seen[0] == "Skip to content"
     assert {"Jobs", "Products", "q", "fetch_product"} <= set(seen)
     assert any(name.startswith("Retry") for name in seen)
     assert any(name.startswith("More for fetch_product") for name in seen)
@@ -172,7 +172,7 @@ def test_times_are_the_visitor_s_own(windows: Windows, scenes: Scenes) -> None:
     enqueued = page.locator("dl.facts time").first
     assert "12:04:05" in (enqueued.get_attribute("title") or "")
     assert enqueued.get_attribute("datetime") == "2026-01-02T03:04:05.000+00:00"
-    expect(page.locator("[data-zone]")).to_have_text("Times are yours, Asia/Tokyo.")
+    expect(page.locator("[data-zone]")).to_have_text("Times shown in Asia/Tokyo")
 
 
 def test_the_theme_is_switched_and_kept(windows: Windows) -> None:
@@ -189,7 +189,7 @@ def test_everything_works_without_scripts(windows: Windows, scenes: Scenes) -> N
     scenes.task(task_type="mail")
     page = windows.open("/jobs", scripts=False)
     expect(page.locator("[data-theme-switch]")).to_be_hidden()
-    expect(page.get_by_text("Times are UTC.")).to_be_visible()
+    expect(page.get_by_text("Times shown in UTC")).to_be_visible()
     page.get_by_label("Type").select_option("fetch_product")
     page.get_by_role("button", name="Filter").click()
     page.get_by_role("navigation", name="States").get_by_role("link", name="failed").click()
@@ -232,8 +232,8 @@ def test_the_bar_counts_what_is_selected_and_clears_it(windows: Windows, scenes:
     page = windows.open("/jobs?state=failed")
     retry = page.get_by_role("button", name="Retry", exact=False).first
     expect(retry).to_be_disabled()
-    page.get_by_label("Select all jobs of this page").check()
-    expect(page.locator("[data-selected]")).to_have_text("3 selected.")
+    page.get_by_label("Select all jobs on this page").check()
+    expect(page.locator("[data-selected]")).to_have_text("3 selected")
     expect(retry).to_be_enabled()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("[data-selected]")).to_be_hidden()

@@ -72,7 +72,7 @@ def test_the_list_offers_what_its_state_allows_on_a_selection_and_on_all(
     assert [link for link in links(everything) if "all=1" in link] == [
         "/bulks/new?verb=retry&all=1&back=/jobs&state=failed"
     ]
-    assert "Retry all 1 failed… For another verb on all, choose a state." in words(everything)
+    assert "Retry all 1 failed… Choose a state to act on all its jobs." in words(everything)
 
 
 def test_a_viewer_has_nothing_to_select_with(viewer: Visitor, scenes: Scenes) -> None:
@@ -90,10 +90,10 @@ def test_the_preview_tells_the_number_and_some_of_them_and_does_nothing(
     scenes.task(state="failed", task_type="mail")
     page = admin.see("/bulks/new?verb=delete&all=1&state=failed")
     assert "Delete 8 failed jobs?" in words(page)
-    assert "By type How many of each type sample 7 mail 1" in words(page)
-    assert "By error How many by each error without an error's name 8" in words(page)
+    assert "By type Jobs by type sample 7 mail 1" in words(page)
+    assert "By error Jobs by error no error class 8" in words(page)
     assert words(page).count("barcode 77") in (4, 5)
-    assert "The list is fixed now" in words(page)
+    assert "The list is fixed" in words(page)
     page = admin.see(chosen("retry", *tasks[:2]))
     assert "Retry 2 jobs?" in words(page)
     assert {f"/jobs/{tasks[0]}", f"/jobs/{tasks[1]}"} <= set(links(page))
@@ -115,9 +115,9 @@ def test_a_small_selection_is_done_at_once_and_told_with_what_was_refused(
     page = admin.see(f"/bulks/{bulk_id}")
     assert "Refresh" not in page.headers
     assert "Retried 3 jobs, 1 refused" in words(page)
-    assert "The same unique job already waits. See the other one" in words(page)
+    assert "The same unique job already waits. Show the duplicate" in words(page)
     assert f"/jobs/{twin}" in links(page)
-    assert "With others" in words(admin.see(f"/jobs/{tasks[0]}"))
+    assert "Bulk action" in words(admin.see(f"/jobs/{tasks[0]}"))
 
 
 def test_the_list_is_fixed_at_the_moment_of_the_preview(admin: Visitor, scenes: Scenes) -> None:
@@ -143,7 +143,7 @@ def test_a_large_one_is_done_by_a_job_of_ours_and_shows_how_far_it_is(
     assert priority == 2
     assert f"/jobs/{task_id}" in links(page)
     scenes.at_work("bulk")
-    assert "It begins in a moment." in words(admin.see(where))
+    assert "It starts in a moment." in words(admin.see(where))
     carry_out(engine, where.rpartition("/")[2])
     page = admin.see(where)
     assert "Refresh" not in page.headers
@@ -156,7 +156,7 @@ def test_a_large_one_that_stopped_says_so(admin: Visitor, scenes: Scenes) -> Non
     where = press_through(admin, "/bulks/new?verb=retry&all=1&state=failed")
     (task_id,) = scenes.all("SELECT id FROM fang_tasks WHERE task_type = 'bulk'")[0]
     scenes.connection.execute(text("UPDATE fang_tasks SET state = 'failed' WHERE id = :id"), {"id": task_id})
-    assert "Retry that job, and it goes on." in words(admin.see(where))
+    assert "Retry that job to continue." in words(admin.see(where))
     scenes.connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": task_id})
     assert "is gone. What was done stays done." in words(admin.see(where))
 
@@ -172,7 +172,7 @@ def test_a_delete_of_some_is_undone_from_the_next_page(admin: Visitor, scenes: S
     assert "Restored 3 jobs." in words(admin.see("/jobs"))
     assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 3
     admin.press(undo)
-    assert "Nothing was there to do." in words(admin.see("/jobs"))
+    assert "There was nothing to do." in words(admin.see("/jobs"))
 
 
 def test_a_large_delete_is_undone_from_its_page(
@@ -208,7 +208,7 @@ def test_a_hundred_refusals_fill_a_page_and_the_rest_comes_on_the_next(
 def test_nothing_selected_goes_back_and_says_so(admin: Visitor, scenes: Scenes) -> None:
     response = admin.client.get("/bulks/new?verb=retry&back=/jobs?state=failed")
     assert (response.status_code, response.location) == (303, "/jobs?state=failed")
-    assert "Nothing is selected" in words(admin.see("/jobs"))
+    assert "No jobs are selected" in words(admin.see("/jobs"))
 
 
 def test_nothing_that_matches_is_no_button(admin: Visitor) -> None:
@@ -220,13 +220,13 @@ def test_nothing_that_matches_is_no_button(admin: Visitor) -> None:
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("verb=explode&all=1&state=failed", "There is no such verb."),
-        ("all=1&state=failed", "There is no such verb."),
-        ("verb=restore&all=1&state=failed", "There is no such verb."),
-        ("verb=retry&id=nonsense", "A selection holds ids of jobs only."),
-        ("verb=retry&all=1", "A state is needed"),
-        ("verb=retry&all=1&state=odd", "There is no such state."),
-        ("verb=retry&all=1&group='--", "There is no such group"),
+        ("verb=explode&all=1&state=failed", "Unknown action."),
+        ("all=1&state=failed", "Unknown action."),
+        ("verb=restore&all=1&state=failed", "Unknown action."),
+        ("verb=retry&id=nonsense", "Not a job id."),
+        ("verb=retry&all=1", "A state is required"),
+        ("verb=retry&all=1&state=odd", "Unknown state."),
+        ("verb=retry&all=1&group='--", "Not a valid key"),
         ("verb=retry&all=1&state=failed&type=%00", "The argument type"),
         ("verb=retry" + "".join(f"&id={uuid4()}" for _ in range(201)), "At most 200"),
     ],
@@ -254,9 +254,9 @@ def test_the_moment_of_a_filter_may_be_of_any_zone(admin: Visitor, scenes: Scene
 
 
 def test_a_bulk_that_is_not_there_is_a_404_page(admin: Visitor) -> None:
-    assert "There is no such change of many jobs." in words(admin.see(f"/bulks/{uuid4()}", 404))
+    assert "There is no bulk action with this id." in words(admin.see(f"/bulks/{uuid4()}", 404))
     admin.press(f"/bulks/{uuid4()}/restorations")
-    assert "Nothing was there to do." in words(admin.see("/jobs"))
+    assert "There was nothing to do." in words(admin.see("/jobs"))
 
 
 def test_markup_stays_text(admin: Visitor, scenes: Scenes) -> None:

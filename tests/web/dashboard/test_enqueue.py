@@ -74,7 +74,7 @@ def test_a_wrong_field_is_told_beside_it_and_keeps_what_was_written(admin: Visit
     response = admin.press("/enqueue/fetch-product", **{"field.barcode": "30176Z0422003", "priority": "1"})
     assert response.status_code == 422
     page = words(response)
-    assert "Nothing was enqueued. One field needs a correction: Barcode" in page
+    assert "Nothing was enqueued. 1 field needs a correction: Barcode" in page
     assert 'A barcode has digits only. The 6th character is "Z".' in page
     assert 'value="30176Z0422003"' in response.text
     assert 'aria-describedby="f-barcode-hint f-barcode-wrong"' in response.text
@@ -87,7 +87,7 @@ def test_the_twin_of_a_unique_job_is_linked_and_nothing_is_entered(admin: Visito
     first = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502"}).location
     second = admin.press("/enqueue/fetch-product", **{"field.barcode": "737628064502"}).location
     assert first == second
-    assert "The same unique job is already there." in words(admin.see(second))
+    assert "The same unique job already exists." in words(admin.see(second))
     assert scenes.value("SELECT count(*) FROM spoils_audit") == 1
 
 
@@ -98,7 +98,7 @@ def test_each_kind_of_field_has_its_control_and_its_value(
     assert "Has a field of each kind." in words(page)
     assert "Nobody reads" not in words(page)
     assert "1 to 1,000,000." in words(page)
-    assert "What it says. May be left empty." in words(page)
+    assert "What it says. Optional." in words(page)
     for control in (
         'name="field.name" type="text"',
         "Dear all</textarea>",
@@ -137,8 +137,8 @@ def test_each_kind_of_field_has_its_control_and_its_value(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (("number", ""), "This field is needed."),
-        (("number", "seven"), "A number is needed."),
+        (("number", ""), "This field is required."),
+        (("number", "seven"), "Enter a number."),
         (("number", "9" * 50), "This number is too long."),
         (("number", "0"), "Input should be greater than or equal to 1."),
         (("number", "1.5"), "Input should be a valid integer"),
@@ -194,7 +194,7 @@ def test_enqueue_again_fills_the_form_and_is_entered_as_such(admin: Visitor, sce
     page = admin.see(again)
     assert 'value="5"' in page.text
     assert MARKUP not in page.text
-    assert f"The fields are those of {str(task_id)[-8:]}" in words(page)
+    assert f"Filled with the payload of {str(task_id)[-8:]}" in words(page)
     given = {"field.user_id": "5", "field.notification_type": "email", "field.message": "x"}
     where = admin.press("/enqueue/send-notification", again=str(task_id), **given).location
     assert f"admin enqueued it again. {str(task_id)[-8:]}" in words(admin.see(where))
@@ -222,7 +222,7 @@ def test_a_secret_is_neither_copied_nor_in_the_command(
     task_id = scenes.task(state="finished", metadata=metadata)
     page = admin.see(f"/enqueue/every-kind?again={task_id}")
     assert "hunter2" not in page.text
-    assert "It is secret and was not copied. Enter it again." in words(page)
+    assert "This is a secret and was not copied. Enter it again." in words(page)
     page = admin.see(f"/jobs/{task_id}")
     assert "hunter2" not in page.text
     assert '"name": "it\'\\\'\'s"' in words(page)
@@ -244,7 +244,7 @@ def test_a_form_with_mistakes_is_shown_again_without_its_secrets(
     assert page.status_code == 422
     assert "hunter2" not in page.text
     assert 'value="Ann"' in page.text
-    assert "It is secret and was not copied. Enter it again." in words(page)
+    assert "This is a secret and was not copied. Enter it again." in words(page)
 
 
 @pytest.mark.parametrize("again", ["nonsense", str(UUID(int=7))])
@@ -255,7 +255,7 @@ def test_again_of_nothing_is_an_empty_form(admin: Visitor, again: str) -> None:
 def test_a_viewer_sees_the_form_without_its_button(viewer: Visitor) -> None:
     page = viewer.see("/enqueue/fetch-product")
     assert "Enqueue fetch_product</button>" not in page.text
-    assert "who only reads" in words(page)
+    assert "which is read-only" in words(page)
     assert actions(viewer.see("/enqueue")) == ["/logout"]
 
 
@@ -268,6 +268,6 @@ def test_the_command_quotes_what_a_shell_would_read(every_kind: type[Job]) -> No
 
 
 def test_a_class_without_fields_has_an_empty_form(admin: Visitor, scenes: Scenes) -> None:
-    assert "It has no fields." in words(admin.see("/enqueue/cleanup"))
+    assert "This job has no fields." in words(admin.see("/enqueue/cleanup"))
     assert admin.press("/enqueue/cleanup").status_code == 303
     assert payload(scenes) == {"type": "CleanupJob"}

@@ -89,7 +89,7 @@ def test_a_job_that_was_cancelled_while_it_waited_is_not_its_old_error_s(
 
 
 def test_no_failure_is_said_to_be_none(admin: Visitor) -> None:
-    assert "No job has failed. When one does" in words(admin.see("/errors"))
+    assert "No failed jobs. Failed jobs are shown" in words(admin.see("/errors"))
 
 
 def test_what_is_new_in_the_last_release_wears_a_tag_and_can_be_asked_for(
@@ -117,13 +117,13 @@ def test_one_is_tried_its_outcome_is_shown_and_then_all_follow(admin: Visitor, s
     assert (scenes.state(newest), scenes.state(older)) == ("new", "failed")
     page = words(admin.see(response.location))
     assert f"Retried one {str(newest)[-8:]}" in page
-    assert "It has not ended yet" in page
+    assert "Not finished yet" in page
     scenes.connection.execute(
         text("UPDATE fang_tasks SET state = 'finished', claimed_at = updated_at WHERE id = :id"),
         {"id": newest},
     )
     page = admin.see(response.location)
-    assert "Its outcome" in words(page)
+    assert "Result" in words(page)
     assert "finished" in words(page)
     assert "/bulks/new?verb=retry&all=1&group=abc&back=/errors" in links(page)
     assert "Retry 1 failed job?" in words(admin.see("/bulks/new?verb=retry&all=1&group=abc&back=/errors"))
@@ -131,8 +131,8 @@ def test_one_is_tried_its_outcome_is_shown_and_then_all_follow(admin: Visitor, s
 
 def test_a_trial_of_a_group_that_is_gone_says_so(admin: Visitor) -> None:
     assert admin.press("/errors/abc/trials").location == "/errors"
-    assert "No failed job of this group is left." in words(admin.see("/errors"))
-    assert "No failed job of this group" in words(admin.see("/errors/abc", 404))
+    assert "No failed jobs of this group are left." in words(admin.see("/errors"))
+    assert "No failed jobs of this group" in words(admin.see("/errors/abc", 404))
 
 
 def test_the_page_of_a_group_has_its_traceback_and_its_jobs(admin: Visitor, scenes: Scenes) -> None:
@@ -157,7 +157,7 @@ def test_it_tells_how_far_it_looked(admin: Visitor, scenes: Scenes, monkeypatch:
         failed(scenes, hours_ago=hours)
     near = failure_groups.look
     monkeypatch.setattr(failure_groups, "look", lambda session, **asked: near(session, **asked, far=2))
-    assert "Looked at the last 2 of 3 failed jobs, in 1 group." in words(admin.see("/errors"))
+    assert "The last 2 of 3 failed jobs, in 1 group." in words(admin.see("/errors"))
 
 
 @pytest.mark.parametrize("path", ["/errors?window=1y", "/errors/a'b", "/errors?group=<&tried=7"])

@@ -39,7 +39,7 @@ def test_run_times(milliseconds: float | None, text: str) -> None:
         (41_280, "11 h 28 min"),
         (86_400, "1 day"),
         (-200_000, "2 days"),
-        (1e12, "for ever"),
+        (1e12, "forever"),
     ],
 )
 def test_spans(seconds: float, text: str) -> None:
@@ -91,7 +91,7 @@ def test_no_moment_is_no_moment() -> None:
 
 @pytest.mark.parametrize(
     ("point", "age"),
-    [(datetime(9999, 12, 31, tzinfo=UTC), "never"), (datetime(1, 1, 1, tzinfo=UTC), "since ever")],
+    [(datetime(9999, 12, 31, tzinfo=UTC), "never"), (datetime(1, 1, 1, tzinfo=UTC), "at −∞")],
 )
 def test_infinities_of_the_database_are_words(point: datetime, age: str) -> None:
     moment = formats.moment(point, NOW)

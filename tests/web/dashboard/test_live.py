@@ -55,10 +55,10 @@ def test_the_first_page_is_light_and_stays_on_its_origin(admin: Visitor, scenes:
 def test_a_page_refreshes_itself(windows: Windows, scenes: Scenes) -> None:
     scenes.task(state="failed")
     page = windows.open("/workers")
-    expect(page.locator(".strip .states")).to_contain_text("failed 1")
+    expect(page.locator(".status-bar .states")).to_contain_text("failed 1")
     scenes.task(state="failed")
     scenes.at_work("fetch_product")
-    expect(page.locator(".strip .states")).to_contain_text("failed 2", timeout=60_000)
+    expect(page.locator(".status-bar .states")).to_contain_text("failed 2", timeout=60_000)
     expect(page.locator("main")).to_contain_text("1 live process", timeout=60_000)
 
 
@@ -67,7 +67,7 @@ def test_rows_do_not_move_under_the_pointer(windows: Windows, scenes: Scenes) ->
     first = scenes.task(state="failed")
     page = windows.open("/jobs")
     scenes.task(state="failed")
-    button = page.get_by_role("button", name="1 newer, show")
+    button = page.get_by_role("button", name="Show 1 newer")
     button.wait_for(timeout=60_000)
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody a.name")).to_have_attribute("href", f"/jobs/{first}")
@@ -97,9 +97,9 @@ def test_keys_move_retry_and_go_to_delete(windows: Windows, scenes: Scenes) -> N
     expect(page.get_by_role("status")).to_contain_text("Retried 1 job.")
     assert [scenes.state(each) for each in ids] == ["new", "failed", "failed"]
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
 
 
 @pytest.mark.browser

@@ -25,7 +25,7 @@ def test_nothing_yet_says_what_to_do_next(admin: Visitor, scenes: Scenes) -> Non
     assert "fetch_product Fetches a product from Open Food Facts" in page
     assert "unique, 3 retries" in page
     scenes.at_work("fetch_product")
-    assert "Start a worker It is there." in words(admin.see("/"))
+    assert "Start a worker A worker is running." in words(admin.see("/"))
 
 
 def test_the_charts_tell_what_finished_and_what_failed(admin: Visitor, scenes: Scenes) -> None:
@@ -113,10 +113,10 @@ def test_a_worker_that_claims_nothing_more_takes_no_type(admin: Visitor, scenes:
 def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("mail")
     task_id = scenes.task(task_type="mail", due_in=-900)
-    assert "Work is behind." in words(admin.see("/"))
+    assert "Falling behind." in words(admin.see("/"))
     scenes.paused("mail")
     page = words(admin.see("/"))
-    assert "Work flows. No due job waits. mail is paused, and 1 job waits for that." in page
+    assert "Healthy. No jobs are due. mail is paused with 1 job waiting." in page
     assert row_of(admin.see("/").text, "mail").endswith("paused")
     why = words(admin.see(f"/jobs/{task_id}"))
     assert "The type mail is paused. admin paused it" in why
@@ -136,7 +136,7 @@ def test_what_comes_next_is_told_and_leads_there(admin: Visitor, scenes: Scenes)
     answer = admin.see("/")
     page = words(answer)
     assert "1 retry of mail" in page
-    assert "3 mail set for later" in page
+    assert "3 mail scheduled" in page
     # The lists have others too, so no link says how many.
     assert re.findall(r'href="/jobs\?state=\w+&amp;type=mail">([^<]*)</a>', answer.text).count("mail") == 2
     assert "cleanup, every day at 02:00" in page
@@ -160,7 +160,7 @@ def test_what_no_link_asks_for_is_refused(admin: Visitor, query: str) -> None:
 
 def test_a_type_that_is_unknown_is_no_error(admin: Visitor, scenes: Scenes) -> None:
     scenes.full()
-    assert "nothing of this type ended in this time" in words(admin.see("/?type=nonsense"))
+    assert "no jobs of this type ran in this time range" in words(admin.see("/?type=nonsense"))
 
 
 @pytest.fixture
@@ -188,5 +188,5 @@ def test_what_takes_too_long_is_left_out_and_named(
         response = slow.get("/")
         other.rollback()
     assert response.status_code == 200
-    assert f"This page is not whole. The database took too long for {missing}" in words(response)
-    assert "not whole" not in words(slow.get("/"))
+    assert f"Some data could not be loaded. The database took too long for {missing}" in words(response)
+    assert "could not be loaded" not in words(slow.get("/"))

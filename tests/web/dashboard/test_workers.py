@@ -19,9 +19,9 @@ def changed(connection: Connection, worker_id: object, **columns: object) -> Non
 
 def test_nobody_is_there_and_the_page_says_how_to_start_one(admin: Visitor) -> None:
     page = words(admin.see("/workers"))
-    assert "No process is live." in page
+    assert "No worker processes running." in page
     assert "python worker.py" in page
-    assert "None ended in the last 24 hours." in page
+    assert "No workers stopped in the last 24 hours." in page
 
 
 def test_a_process_and_what_it_runs_are_told(admin: Visitor, scenes: Scenes) -> None:
@@ -53,7 +53,7 @@ def test_a_process_and_what_it_runs_are_told(admin: Visitor, scenes: Scenes) -> 
 def test_a_silent_process_is_not_counted_as_live(admin: Visitor, scenes: Scenes) -> None:
     scenes.worker(silent_for=100)
     page = words(admin.see("/workers"))
-    assert "No process is live." in page
+    assert "No worker processes running." in page
     assert re.search(r"[1-5] min \d+ s", page)
 
 
@@ -76,8 +76,8 @@ def test_the_recently_gone_tell_how_they_went(admin: Visitor, scenes: Scenes) ->
         scenes.attempt(scenes.task(), outcome="crashed", worker_id=killed)
     page = words(admin.see("/workers"))
     assert "tidy pid 1" in page
-    assert "Clean. It was asked to stop" in page
-    assert "2 jobs of its were rescued. Its memory was 498 MB." in page
+    assert "Stopped cleanly" in page
+    assert "2 jobs rescued; memory 498 MB" in page
     assert "old pid 1" not in page
 
 
@@ -88,7 +88,7 @@ def test_a_worker_is_asked_to_stop_claiming_and_to_claim_again(admin: Visitor, s
     assert admin.press(asked).status_code == 303
     page = admin.see("/workers")
     assert "Asked worker.1 (pid 4) to stop claiming." in words(page)
-    assert "claims nothing" in words(page)
+    assert "not claiming" in words(page)
     assert scenes.value("SELECT draining FROM spoils_workers")
     admin.press(f"/workers/{worker_id}/claims")
     assert "worker.1 (pid 4) claims again." in words(admin.see("/workers"))
@@ -97,7 +97,7 @@ def test_a_worker_is_asked_to_stop_claiming_and_to_claim_again(admin: Visitor, s
 
 def test_who_has_ended_is_asked_nothing(admin: Visitor, scenes: Scenes) -> None:
     admin.press(f"/workers/{scenes.worker(ended=True)}/drains")
-    assert "Refused: this worker has ended." in words(admin.see("/workers"))
+    assert "Refused: this worker has stopped." in words(admin.see("/workers"))
     assert admin.press(f"/workers/{uuid4()}/drains").status_code == 404
 
 
@@ -108,7 +108,7 @@ def test_a_type_is_paused_and_resumed(admin: Visitor, scenes: Scenes) -> None:
     assert "Paused mail." in page
     assert "mail paused by admin" in page
     admin.press("/pauses", type="mail")
-    assert "Refused: mail is paused already." in words(admin.see("/workers"))
+    assert "Refused: mail is already paused." in words(admin.see("/workers"))
     admin.press("/resumptions", type="mail")
     assert "Resumed mail." in words(admin.see("/workers"))
     admin.press("/resumptions", type="mail")

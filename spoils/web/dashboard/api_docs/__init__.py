@@ -1,1 +1,1 @@
-"""The API's documentation."""
+"""The documentation of the API."""

@@ -1,9 +1,9 @@
-"""The page of the API, for people."""
+"""The page of the API."""
 
 from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
-from spoils.web.dashboard.api_docs.view import show_api, show_errors
+from spoils.web.dashboard.api_docs.view import list_endpoints, list_errors
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.errors import DOCS
 from spoils.web.openapi import make_document
@@ -11,11 +11,11 @@ from spoils.web.openapi import make_document
 
 @bp.get(DOCS)
 def api_docs() -> ResponseReturnValue:
-    """Every endpoint with its arguments, its body and its answers."""
+    """Every endpoint with its arguments, its body and its responses."""
     document = make_document(current_app)
     return render_template(
         "api_docs/index.html",
-        about=document["info"],
-        groups=show_api(document, request.host_url.rstrip("/")),
-        errors=show_errors(document),
+        info=document["info"],
+        groups=list_endpoints(document, request.host_url.rstrip("/")),
+        errors=list_errors(document),
     )

@@ -1,4 +1,4 @@
-"""The API's document as a page shows it: pieces of plain text, made from the document alone."""
+"""The page of the API, made from the OpenAPI document alone."""
 
 import json
 import re
@@ -14,11 +14,11 @@ _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A parameter, a field or an answer: its name, its form, and what it is."""
+    """A parameter, a field or a response: its name, its type, and its description."""
 
     name: str
-    form: str
-    words: str
+    type: str
+    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +29,26 @@ class Endpoint:
     method: str
     path: str
     summary: str
-    words: str
-    door: str
+    about: str
+    open: bool
     parameters: tuple[Line, ...]
     body: tuple[Line, ...]
-    body_kinds: str
-    answers: tuple[Line, ...]
+    body_types: str
+    responses: tuple[Line, ...]
     errors: str
     curl: str
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Endpoints of one subject."""
+    """The endpoints with one tag."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
 
 
-def show_api(document: Document, base_url: str) -> tuple[Group, ...]:
-    """The document by subject, with a call by curl for each endpoint at `base_url`."""
+def list_endpoints(document: Document, base_url: str) -> tuple[Group, ...]:
+    """The endpoints by tag, each with a curl command for `base_url`."""
     groups: dict[str, list[Endpoint]] = {}
     for path, methods in document["paths"].items():
         for method in _METHODS:
@@ -60,8 +60,8 @@ def show_api(document: Document, base_url: str) -> tuple[Group, ...]:
     return tuple(Group(name, tuple(groups[name])) for name in names)
 
 
-def show_errors(document: Document) -> tuple[Line, ...]:
-    """What each status beyond the good ones means, once for all endpoints."""
+def list_errors(document: Document) -> tuple[Line, ...]:
+    """The meaning of each error status, once for all endpoints."""
     found = {
         status: _plain(answer["description"])
         for methods in document["paths"].values()
@@ -84,16 +84,16 @@ def _endpoint(document: Document, base_url: str, path: str, method: str, operati
         method=method.upper(),
         path=path,
         summary=operation["summary"],
-        words=_plain(operation.get("description", "")),
-        door="open" if {} in operation["security"] else "token",
+        about=_plain(operation.get("description", "")),
+        open={} in operation["security"],
         parameters=tuple(
-            Line(one["name"], _form(document, one["schema"]), _plain(one.get("description", "")))
+            Line(one["name"], _type(document, one["schema"]), _plain(one.get("description", "")))
             for one in operation.get("parameters", ())
         ),
         body=_fields(document, schema),
-        body_kinds=" or ".join(content),
-        answers=tuple(
-            Line(status, _answer_form(answer), _plain(answer["description"]))
+        body_types=" or ".join(content),
+        responses=tuple(
+            Line(status, _response_type(answer), _plain(answer["description"]))
             for status, answer in operation["responses"].items()
             if status < "3"
         ),
@@ -109,19 +109,19 @@ def _fields(document: Document, schema: Document) -> tuple[Line, ...]:
     return tuple(
         Line(
             name,
-            _form(document, field) + ("" if name in needed else ", optional"),
+            _type(document, field) + ("" if name in needed else ", optional"),
             field.get("description", ""),
         )
         for name, field in schema.get("properties", {}).items()
     )
 
 
-def _form(document: Document, schema: Document) -> str:
+def _type(document: Document, schema: Document) -> str:
     schema = _resolved(document, schema)
     if "enum" in schema:
         return " | ".join(json.dumps(value) for value in schema["enum"])
     if "anyOf" in schema:
-        return " | ".join(_form(document, one) for one in schema["anyOf"])
+        return " | ".join(_type(document, one) for one in schema["anyOf"])
     kind = schema.get("type", "any")
     words = [" | ".join(kind) if isinstance(kind, list) else str(kind)]
     if "format" in schema:
@@ -133,7 +133,7 @@ def _form(document: Document, schema: Document) -> str:
     return " ".join(words)
 
 
-def _answer_form(answer: Document) -> str:
+def _response_type(answer: Document) -> str:
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return str(schema.get("$ref", "")).rpartition("/")[2]
 

@@ -1,30 +1,32 @@
-"""The page of all that was done by hand."""
+"""The page of the audit log."""
 
 from flask import abort, render_template, request
 from flask.typing import ResponseReturnValue
 
 from spoils.models import db
-from spoils.web.dashboard.audit.view import show_all
+from spoils.web.dashboard.audit.view import show_audit_log
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.shared import status_bar as strip
+from spoils.web.dashboard.shared.filters import BAD_PLACE
+from spoils.web.dashboard.shared.status_bar import read_status_bar
 
-FARTHEST = 2**62
+LARGEST_ID = 2**62
 
 
 @bp.get("/audit")
 def audit_trail() -> ResponseReturnValue:
-    """Every verb, the last first."""
-    older, newer = _place("older"), _place("newer")
+    """Every action of an operator, the newest first."""
+    older, newer = _entry_id("older"), _entry_id("newer")
     if older and newer:
-        abort(400, "A list goes on to older entries or to newer ones, not to both.")
-    seen = strip.look(db.session())
-    return render_template("audit/index.html", strip=seen, audit=show_all(db.session(), seen, older, newer))
+        abort(400, "Use either older or newer, not both.")
+    bar = read_status_bar(db.session())
+    page = show_audit_log(db.session(), bar, older, newer)
+    return render_template("audit/index.html", bar=bar, audit=page)
 
 
-def _place(name: str) -> int | None:
+def _entry_id(name: str) -> int | None:
     text = request.args.get(name)
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) < FARTHEST):
-        abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) < LARGEST_ID):
+        abort(400, BAD_PLACE)
     return int(text)

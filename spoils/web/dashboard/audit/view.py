@@ -1,4 +1,4 @@
-"""The audit trail, of a job and of all, as pages need it."""
+"""The audit log: the page of all entries, and the section on the page of a job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from spoils.queue import tasks
 from spoils.reports import audit_log
 from spoils.reports.pager import Page
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.query_budget import Patience
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.query_budget import QueryBudget
+from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.masking import masked_text
 
-DID = {
+DONE_TO_A_JOB = {
     "retry": "retried it",
     "run_now": "made it due now",
     "cancel": "cancelled it",
@@ -25,108 +25,81 @@ DID = {
     "restore": "restored it",
     "enqueue": "enqueued it",
 }
-PRESSED = {"run_now": "run now"}
-TRAIL = "the audit trail"
+NAMES = {"run_now": "run now"}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One verb: when, who and what, the task before and after, and the other job that it has to do with."""
+    """One action; `done_to_it` says it on the page of the job, the other texts in the list of all entries."""
 
-    at: formats.Moment | None
+    at: formats.Moment
     who: str
-    did: str
-    change: str
-    other: str | None
-    bulk: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One verb of all: when, who, which, on what, and what came of it."""
-
-    at: formats.Moment | None
-    who: str
-    verb: str
+    action: str
+    done_to_it: str
     about: str
     task: str | None
     bulk: str | None
     done: bool
     outcome: str
     other: str | None
+    """Another job that it concerns: the duplicate, or the job that was enqueued again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
-    """A page of all entries, and the places to go on from."""
+class AuditPage:
+    """A page of all entries, and the ids to page on from."""
 
-    entries: tuple[Line, ...]
+    entries: tuple[Entry, ...]
     newer: int | None
     older: int | None
     placed: bool
     missing: tuple[str, ...]
 
 
-def show_trail(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
-    """What was done with a job by hand, the last first."""
+def log_of_job(session: Session, task_id: UUID, now: datetime | None = None) -> tuple[Entry, ...]:
+    """The entries of one job, the newest first."""
     seen_at = now or tasks.server_now(session.connection())
     return tuple(_entry(each, seen_at) for each in audit_log.entries_of(session, task_id))
 
 
-def show_all(session: Session, strip: Strip, older: int | None, newer: int | None) -> Trail:
-    """A page of all entries; of a verb on many there is one."""
-    patience = Patience(session)
-    page = patience.read(
-        TRAIL, lambda: audit_log.page_of_entries(session, older_than=older, newer_than=newer)
+def show_audit_log(session: Session, bar: StatusBar, older: int | None, newer: int | None) -> AuditPage:
+    """A page of all entries; an action on many jobs is one entry."""
+    budget = QueryBudget(session)
+    page = budget.read(
+        "the audit log", lambda: audit_log.page_of_entries(session, older_than=older, newer_than=newer)
     ) or Page((), None, None)
-    return Trail(
-        entries=tuple(_line(each, strip.now) for each in page.rows),
+    return AuditPage(
+        entries=tuple(_entry(each, bar.now) for each in page.rows),
         newer=page.newer[0] if page.newer else None,
         older=page.older[0] if page.older else None,
         placed=bool(older or newer),
-        missing=(*strip.missing, *patience.missing),
+        missing=(*bar.missing, *budget.missing),
     )
 
 
-def _line(entry: Audit, now: datetime) -> Line:
-    return Line(
+def _entry(entry: Audit, now: datetime) -> Entry:
+    note = formats.one_line(masked_text(entry.note or "there was nothing to do."))
+    return Entry(
         at=formats.moment(entry.at, now),
         who=formats.one_line(entry.who),
-        verb=PRESSED.get(entry.verb, entry.verb),
+        action=NAMES.get(entry.verb, entry.verb),
+        done_to_it=_done_to_it(entry, note),
         about=formats.shortened(formats.one_line(entry.about or ""), 120),
         task=str(entry.task_id) if entry.task_id else None,
         bulk=str(entry.bulk_id) if entry.bulk_id else None,
         done=entry.done,
-        outcome=_outcome(entry),
+        outcome=_change(entry.before, entry.after) if entry.done else f"Refused: {note}",
         other=str(entry.twin) if entry.twin else None,
     )
 
 
-def _outcome(entry: Audit) -> str:
+def _done_to_it(entry: Audit, note: str) -> str:
     if not entry.done:
-        return f"Refused: {formats.one_line(masked_text(entry.note or 'there was nothing to do.'))}"
-    return _change(entry.before, entry.after)
-
-
-def _entry(entry: Audit, now: datetime) -> Entry:
-    return Entry(
-        at=formats.moment(entry.at, now),
-        who=formats.one_line(entry.who),
-        did=_did(entry),
-        change=_change(entry.before, entry.after) if entry.done else "",
-        other=str(entry.twin) if entry.twin else None,
-        bulk=str(entry.bulk_id) if entry.bulk_id else None,
-    )
-
-
-def _did(entry: Audit) -> str:
-    if not entry.done:
-        note = formats.one_line(masked_text(entry.note or ""))
-        return f"pressed {PRESSED.get(entry.verb, entry.verb)}. Refused: {note}"
+        return f"tried to {NAMES.get(entry.verb, entry.verb)}. Refused: {note}"
     if entry.verb == "cancel" and entry.after and entry.after.get("state") == "in_progress":
         return "asked it to stop."
     again = " again" if entry.verb == "enqueue" and entry.twin else ""
-    return f"{DID.get(entry.verb, entry.verb)}{again}."
+    return f"{DONE_TO_A_JOB.get(entry.verb, entry.verb)}{again}."
 
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:

@@ -1,22 +1,21 @@
-"""What a verb on many would do, as the page that comes before it needs it."""
+"""The preview of an action on many jobs: how many of what it would change, before it does."""
 
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.models import Task, TaskState
 from spoils.queue import bulk
-from spoils.queue.selection import Selection, count, count_by_type
+from spoils.queue.selection import Selection, count_by_type
 from spoils.reports import failure_groups
-from spoils.reports.brief_tasks import brief_tasks
-from spoils.web.dashboard.bulk.progress import BulkVerb
+from spoils.reports.brief_tasks import some_of_selection
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.job_row import TaskRow, error_view, task_rows
-from spoils.web.dashboard.shared.query_budget import Patience
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.bulk_actions import BulkAction
+from spoils.web.dashboard.shared.job_row import JobRow, error_view, job_rows
+from spoils.web.dashboard.shared.query_budget import QueryBudget
+from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.masking import masked_text
 
 EXAMPLES = 5
@@ -27,64 +26,65 @@ Lines = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a verb would do: to how many of what, with a few of them."""
+    """What an action would change: how many jobs of what, with a few of them."""
 
-    verb: BulkVerb
+    action: BulkAction
     count: int
     title: str
     button: str
     by_type: Lines
     by_error: Lines
     errors_of: str
-    """How far the errors were looked at, where not all were."""
-    examples: tuple[TaskRow, ...]
+    """Which jobs the errors were counted of, if not of all."""
+    examples: tuple[JobRow, ...]
     fixed: str
     fields: Lines
     missing: tuple[str, ...]
     counted: bool
-    """Whether the number is known: nothing is offered where it is not."""
+    """Whether the number is known: without it nothing is offered."""
 
 
-def preview(session: Session, verb: BulkVerb, selection: Selection, strip: Strip) -> Preview:
-    """The page that comes before a verb on `selection`."""
-    patience = Patience(session)
-    rows = patience.read(EXAMPLE, lambda: _examples(session, selection)) or []
-    by_type = patience.read(NUMBER, lambda: _by_type(session, selection, rows))
+def preview(session: Session, action: BulkAction, selection: Selection, bar: StatusBar) -> Preview:
+    """The page before `action` is carried out on `selection`."""
+    budget = QueryBudget(session)
+    some = max(EXAMPLES, len(selection.ids))
+    rows = budget.read(EXAMPLE, lambda: some_of_selection(session, selection, some)) or []
+    by_type = budget.read(NUMBER, lambda: _by_type(session, selection, rows))
     number = len(selection.ids) if selection.ids else sum((by_type or {}).values())
-    counted = by_type is not None
-    by_error, errors_of = patience.read(ERRORS, lambda: _by_error(session, selection, rows, strip.now)) or (
-        {},
-        "",
+    errors = budget.read(ERRORS, lambda: _by_error(session, selection, rows, bar.now))
+    by_error, errors_of = errors or ({}, "")
+    state = f"{selection.state.value.replace('_', ' ')} " if selection.state else ""
+    title = (
+        f"{action.word} {formats.plural(number, f'{state}job')}?"
+        if number
+        else f"Nothing to {action.word.lower()}."
     )
-    title = f"{verb.word} {_noun(number, selection.state)}?" if number else f"Nothing to {verb.word.lower()}."
     return Preview(
-        verb=verb,
+        action=action,
         count=number,
-        title=title if counted else f"{verb.word} how many?",
-        button=f"{verb.word} {formats.plural(number, 'job')}",
+        title=title if by_type is not None else f"{action.word} how many?",
+        button=f"{action.word} {formats.plural(number, 'job')}",
         by_type=_lines(by_type or {}, "other type"),
         by_error=_lines(by_error, "other error"),
         errors_of=errors_of,
-        examples=task_rows(session, rows[:EXAMPLES], strip.now),
-        fixed=_fixed(selection, number, strip.now),
-        fields=_fields(selection, strip.now),
-        missing=(*strip.missing, *patience.missing),
-        counted=counted,
+        examples=job_rows(session, rows[:EXAMPLES], bar.now),
+        fixed=_fixed(selection, number, bar.now),
+        fields=_fields(selection, bar.now),
+        missing=(*bar.missing, *budget.missing),
+        counted=by_type is not None,
     )
 
 
 def _by_type(session: Session, selection: Selection, rows: list[Task]) -> dict[str, int]:
     if selection.ids:
         return Counter(row.task_type for row in rows)
-    if selection.trash_of:
-        return {"": count(session.connection(), selection)}
     return count_by_type(session.connection(), selection)
 
 
 def _by_error(
     session: Session, selection: Selection, rows: list[Task], now: datetime
 ) -> tuple[dict[str, int], str]:
-    """How many ended by which error, and how far was looked for that."""
+    """How many jobs failed with which error, and which jobs were counted, if not all."""
     if selection.ids:
         errors = [error_view(row.error_message) for row in rows if row.state is TaskState.FAILED]
         return Counter(each.name or each.message for each in errors if each), ""
@@ -95,8 +95,8 @@ def _by_error(
     numbers: Counter[str] = Counter()
     for group in found.groups:
         attempt = attempts.get(group.attempt or 0)
-        numbers[(attempt.error_class if attempt else "") or "without an error's name"] += group.count
-    return numbers, "" if found.whole else f"among the last {formats.number(failure_groups.FAR)} that failed"
+        numbers[(attempt.error_class if attempt else "") or "no error class"] += group.count
+    return numbers, "" if found.whole else f"of the last {formats.number(failure_groups.FAR)} that failed"
 
 
 def _lines(numbers: dict[str, int], others: str) -> Lines:
@@ -110,17 +110,13 @@ def _lines(numbers: dict[str, int], others: str) -> Lines:
     return tuple(shown)
 
 
-def _noun(number: int, state: TaskState | None) -> str:
-    word = f"{state.value.replace('_', ' ')} job" if state else "job"
-    return formats.plural(number, word)
-
-
 def _fixed(selection: Selection, number: int, now: datetime) -> str:
-    large = number > bulk.AT_ONCE
-    background = f" It is done in the background, {bulk.CHUNK:,} at a time; you may leave." if large else ""
+    background = f"Runs in the background, {bulk.CHUNK:,} jobs at a time; you can leave the page."
+    if number <= bulk.AT_ONCE:
+        background = ""
     if selection.ids:
-        return background.strip()
-    return f"The list is fixed now: what changes after {now:%H:%M:%S} UTC is not part of it.{background}"
+        return background
+    return f"The list is fixed: jobs that change after {now:%H:%M:%S} UTC are not part of it. {background}".strip()
 
 
 def _fields(selection: Selection, now: datetime) -> Lines:
@@ -134,8 +130,3 @@ def _fields(selection: Selection, now: datetime) -> Lines:
         "until": (selection.until or now).isoformat(),
     }
     return tuple((name, value) for name, value in found.items() if value)
-
-
-def _examples(session: Session, selection: Selection) -> list[Task]:
-    statement = select(Task).where(Task.id.in_(bulk.some_of(selection, max(EXAMPLES, len(selection.ids)))))
-    return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id))

@@ -1,6 +1,5 @@
-"""Verbs on many jobs, as pages need them: what is offered, the preview, and the progress."""
+"""The progress page of an action on many jobs, and the message about its result."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -9,98 +8,27 @@ from spoils.models import Audit, Bulk, Task, TaskState
 from spoils.queue import bulk
 from spoils.queue.selection import OWN_TYPE
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.filters import Filters
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.bulk_actions import ACTIONS, BulkAction
+from spoils.web.dashboard.shared.job_row import short_id
+from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.masking import masked_text
 
 REFUSALS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class BulkVerb:
-    """A verb by the words that its buttons and sentences need."""
-
-    name: str
-    word: str
-    done: str
-    doing: str
-    meaning: str
-    grave: bool = False
-
-
-VERBS: Mapping[str, BulkVerb] = {
-    each.name: each
-    for each in (
-        BulkVerb(
-            "retry",
-            "Retry",
-            "Retried",
-            "Retrying",
-            "They become new and due now, with their retries at 0. Their failures stay on record. "
-            "Of several that are the same unique job, the one that failed last is retried.",
-        ),
-        BulkVerb(
-            "run_now",
-            "Run now",
-            "Made due now:",
-            "Making due now:",
-            "They become due now, all at once. Nothing else of them changes.",
-        ),
-        BulkVerb(
-            "cancel",
-            "Cancel",
-            "Cancelled",
-            "Cancelling",
-            "What waits becomes failed; it can be retried. What runs is asked to stop.",
-            grave=True,
-        ),
-        BulkVerb(
-            "delete",
-            "Delete",
-            "Deleted",
-            "Deleting",
-            "They are kept for a day, in which this can be undone. What they have made stays. "
-            "Nothing that is in progress is touched.",
-            grave=True,
-        ),
-        BulkVerb("restore", "Restore", "Restored", "Restoring", ""),
-    )
-}
-OFFERED: Mapping[TaskState | None, tuple[str, ...]] = {
-    None: ("retry", "run_now", "cancel", "delete"),
-    TaskState.NEW: ("run_now", "cancel", "delete"),
-    TaskState.RETRIED: ("run_now", "cancel", "delete"),
-    TaskState.IN_PROGRESS: ("cancel",),
-    TaskState.FAILED: ("retry", "delete"),
-    TaskState.FINISHED: ("delete",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """The verbs that a list offers: on what is selected, and on all that match, of which there are `count`."""
-
-    selected: tuple[BulkVerb, ...]
-    whole: tuple[BulkVerb, ...]
-    count: str
-    filter: Mapping[str, str]
-    hint: str = ""
-    """What to do first, where nothing is offered on all that match."""
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
-    """A task that was passed over, and why."""
+    """A job that was left as it was, and why."""
 
     task_id: str
     short_id: str
     reason: str
-    twin: str | None
+    duplicate: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it has come."""
+    """How far the action has come."""
 
     id: str
     title: str
@@ -109,7 +37,7 @@ class Progress:
     figures: tuple[tuple[str, str], ...]
     percent: float
     who: str
-    begun: formats.Moment | None
+    begun: formats.Moment
     took: str
     refusals: tuple[Refusal, ...]
     more_refusals: int | None
@@ -118,49 +46,27 @@ class Progress:
     filtered: str
 
 
-def offer(filters: Filters, count: int, failed: int = 0) -> Offer:
-    """What a list by `filters` offers, of which `count` match; where it is of all states, `failed` of them failed."""
-    verbs = tuple(VERBS[name] for name in OFFERED[TaskState.NEW if filters.waiting else filters.state])
-    kept = {"state": filters.state.value if filters.state else "", "type": filters.task_type or ""}
-    failed = 0 if filters.waiting else failed
-    if filters.state is None and failed:
-        # Of all verbs only this one means the same whatever else matches.
-        kept["state"], count = TaskState.FAILED.value, failed
-    whole = verbs if filters.state else (VERBS["retry"],)
-    return Offer(
-        selected=verbs,
-        whole=whole if count and kept["state"] else (),
-        count=f"{formats.number(count)}{'' if filters.state else ' failed'}",
-        filter={name: value for name, value in kept.items() if value},
-        hint=""
-        if filters.state or not count
-        else f"For {'another' if failed else 'a'} verb on all, choose a state.",
-    )
-
-
-def progress(session: Session, row: Bulk, task: Task | None, strip: Strip, after: int) -> Progress:
-    """The page of a verb that was begun."""
-    verb = VERBS[row.verb]
+def show_progress(session: Session, row: Bulk, task: Task | None, bar: StatusBar, after: int) -> Progress:
+    """The page of the action `row`, which the job `task` carries out if it is large; refusals from entry `after` on."""
+    action = ACTIONS[row.verb]
     refused = bulk.refusals(session, row.id, after=after, limit=REFUSALS + 1)
     total = row.expected if row.total is None else row.total
-    past = row.done + row.refused
-    figures = (
-        (verb.done.rstrip(":").lower(), formats.number(row.done)),
-        ("refused", formats.number(row.refused)),
-        ("left", formats.number(max(0, total - past))),
-    )
+    processed = row.done + row.refused
+    took_ms = (row.ended_at - row.created_at).total_seconds() * 1_000 if row.ended_at else None
     return Progress(
         id=str(row.id),
-        title=_title(verb, row, total),
+        title=result(row).rstrip(".") if row.ended_at else f"{action.doing} {formats.plural(total, 'job')}",
         ended=row.ended_at is not None,
-        state=_state(row, task, strip),
-        figures=figures,
-        percent=100 * past / total if total else 100,
+        state=_state(row, task, bar),
+        figures=(
+            (_past(action), formats.number(row.done)),
+            ("refused", formats.number(row.refused)),
+            ("left", formats.number(max(0, total - processed))),
+        ),
+        percent=100 * processed / total if total else 100,
         who=formats.one_line(row.who),
-        begun=formats.moment(row.created_at, strip.now),
-        took=formats.run_time((row.ended_at - row.created_at).total_seconds() * 1_000)
-        if row.ended_at
-        else "",
+        begun=formats.moment(row.created_at, bar.now),
+        took="" if took_ms is None else formats.run_time(took_ms),
         refusals=tuple(_refusal(each) for each in refused[:REFUSALS]),
         more_refusals=refused[REFUSALS - 1].id if len(refused) > REFUSALS else None,
         restorable=row.verb == "delete"
@@ -172,43 +78,37 @@ def progress(session: Session, row: Bulk, task: Task | None, strip: Strip, after
 
 
 def result(row: Bulk) -> str:
-    """One sentence on what was done."""
-    verb = VERBS[row.verb]
+    """What the action did, in one sentence."""
+    action = ACTIONS[row.verb]
     if row.total == 0:
-        return "Nothing was there to do."
-    done = f"{verb.done} {formats.plural(row.done, 'job')}" if row.done else f"Nothing was {_past(verb)}"
+        return "There was nothing to do."
+    done = f"{action.done} {formats.plural(row.done, 'job')}" if row.done else f"Nothing was {_past(action)}"
     refused = f", {formats.number(row.refused)} refused" if row.refused else ""
     return f"{done}{refused}."
 
 
-def _past(verb: BulkVerb) -> str:
-    return verb.done.rstrip(":").lower()
+def _past(action: BulkAction) -> str:
+    return action.done.rstrip(":").lower()
 
 
-def _title(verb: BulkVerb, row: Bulk, total: int) -> str:
-    if row.ended_at is not None:
-        return result(row).rstrip(".")
-    return f"{verb.doing} {formats.plural(total, 'job')}"
-
-
-def _state(row: Bulk, task: Task | None, strip: Strip) -> str:
+def _state(row: Bulk, task: Task | None, bar: StatusBar) -> str:
     if row.ended_at is not None:
         return ""
     if task is None:
         return "It has stopped: the job that carries it out is gone. What was done stays done."
     if task.state is TaskState.FAILED:
-        return "It has stopped: the job that carries it out has failed. Retry that job, and it goes on."
-    if task.state is not TaskState.IN_PROGRESS and OWN_TYPE not in strip.taken:
-        return f"It waits: no live worker takes {OWN_TYPE}."
+        return "It has stopped: the job that carries it out failed. Retry that job to continue."
+    if task.state is not TaskState.IN_PROGRESS and OWN_TYPE not in bar.taken:
+        return f"It is waiting: no live worker takes {OWN_TYPE}."
     if row.total is None:
-        return "It begins in a moment."
-    return "It goes on by itself; you may leave this page."
+        return "It starts in a moment."
+    return "It runs in the background; you can leave this page."
 
 
 def _refusal(entry: Audit) -> Refusal:
     return Refusal(
         task_id=str(entry.task_id),
-        short_id=str(entry.task_id)[-8:],
+        short_id=short_id(entry.task_id),
         reason=formats.one_line(masked_text(entry.note or "")),
-        twin=str(entry.twin) if entry.twin else None,
+        duplicate=str(entry.twin) if entry.twin else None,
     )

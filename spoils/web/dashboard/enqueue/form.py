@@ -1,4 +1,4 @@
-"""A form from the schema of a job class: its fields, and the payload that what was filled in makes. Pure."""
+"""A form made from the schema of a job class: its fields, and the payload of a form that was sent. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from spoils.web.masking import masked, masked_schema
 Kind = Literal["text", "long", "number", "checkbox", "choice", "json"]
 PREFIX = "field."
 LONG_TEXT = 200
-_TOO_LONG_NUMBER = 40
-TELLING = 10**12
-EMPTY = object()
-_WITHHELD = "It is secret and was not copied. Enter it again."
+LONGEST_NUMBER = 40
+USEFUL_MAXIMUM = 10**12
+"""Larger maximums, such as that of 64 bits, are not shown."""
+_WITHHELD = "This is a secret and was not copied. Enter it again."
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a form; `value` is what stands in it, `wrong` a sentence on what is the matter with it."""
+    """One field of a form; `value` is its text, `wrong` an error message."""
 
     name: str
     label: str
@@ -29,67 +29,73 @@ class Field:
     value: str
     checked: bool
     choices: tuple[str, ...]
-    step: str
-    longest: int | None
+    whole: bool
+    """Whether its number is an integer."""
     wrong: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What was filled in, as a payload, and what could not be read, by field."""
-
-    payload: dict[str, Any]
-    wrong: dict[str, str]
-
-
-def fields(
+def form_fields(
     job_class: type[Job],
     *,
     payload: Mapping[str, Any] | None = None,
     given: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
 ) -> tuple[Field, ...]:
-    """The fields of a class: filled from `given` (a form that was sent), else from `payload`, else by its defaults."""
+    """The fields of a class, filled from a form that was sent (`given`), else from `payload`, else by the defaults."""
     schema = masked_schema(job_class.model_json_schema())
-    # Together, since one may name another as a secret.
-    shown = masked(payload) if payload is not None else {}
-    told = {name: given.get(PREFIX + name, "") for name in schema.get("properties", {})} if given else {}
-    told_shown = masked(told)
+    parts = {name: _resolved(part, schema) for name, part in schema.get("properties", {}).items()}
+    values: dict[str, Any] = {}
+    if given is not None:
+        texts = {name: given.get(PREFIX + name, "") for name in parts}
+        # A form that is shown again with its errors sends no secret back.
+        secret = _masked_names(texts) if wrong is not None else set[str]()
+    else:
+        values = {name: part["default"] for name, part in parts.items() if "default" in part}
+        secret = _masked_names(payload or {})
+        values |= {name: value for name, value in (payload or {}).items() if name not in secret}
+        texts = {name: _text(_kind(part), values.get(name)) for name, part in parts.items()}
     required = set(schema.get("required", ()))
     return tuple(
-        _field(
-            name,
-            _resolved(part, schema),
+        Field(
+            name=name,
+            label=str(part.get("title") or name.replace("_", " ").capitalize()),
+            kind=_kind(part),
             required=name in required,
-            payload=payload,
-            hidden=payload is not None and name in payload and shown[name] != payload[name],
-            given=given,
-            # A form that is shown again with its mistakes carries no secret back.
-            withheld=wrong is not None and bool(told) and told_shown[name] != told[name],
-            wrong=None if wrong is None else wrong.get(name, ""),
+            hint=_WITHHELD if name in secret else _hint(part, name in required),
+            value="" if given is not None and name in secret else texts[name],
+            checked=(PREFIX + name) in given if given is not None else values.get(name) is True,
+            choices=tuple(str(each) for each in part.get("enum", ())),
+            whole=part.get("type") == "integer",
+            wrong=(wrong or {}).get(name, ""),
         )
-        for name, part in schema.get("properties", {}).items()
+        for name, part in parts.items()
     )
 
 
-def read(job_class: type[Job], given: Mapping[str, str]) -> Filled:
-    """The payload of a form that was sent; an empty field that is not required is left out."""
+def read_form(job_class: type[Job], given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The payload of a form that was sent, without empty optional fields; and error messages by field."""
     payload: dict[str, Any] = {}
     wrong: dict[str, str] = {}
-    for field in fields(job_class, given=given):
+    for field in form_fields(job_class, given=given):
         if field.kind == "checkbox":
             payload[field.name] = field.checked
             continue
         text = field.value if field.kind in ("text", "long") else field.value.strip()
         if not text and (not field.required or field.kind in ("number", "json")):
             if field.required:
-                wrong[field.name] = "This field is needed."
+                wrong[field.name] = "This field is required."
             continue
         try:
             payload[field.name] = _value(field.kind, text)
         except ValueError as exc:
             wrong[field.name] = str(exc)
-    return Filled(payload, wrong)
+    return payload, wrong
+
+
+def _masked_names(values: Mapping[str, Any]) -> set[str]:
+    """The fields that are secret, by their own name or because another field names them; empty ones are not."""
+    shown = masked(values)
+    return {name for name, value in values.items() if value != "" and shown[name] != value}
 
 
 def _value(kind: Kind, text: str) -> Any:
@@ -99,57 +105,21 @@ def _value(kind: Kind, text: str) -> Any:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as exc:
-            told = f": {exc.msg} at line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
-            raise ValueError(f"This is not valid JSON{told}.") from exc
-    # A browser sends line breaks as HTTP has them.
+            place = f": {exc.msg} at line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
+            raise ValueError(f"This is not valid JSON{place}.") from exc
+    # A browser sends line breaks in the form of HTTP.
     return text.replace("\r\n", "\n")
 
 
 def _number(text: str) -> int | float:
-    if len(text) > _TOO_LONG_NUMBER:
+    if len(text) > LONGEST_NUMBER:
         raise ValueError("This number is too long.")
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("A number is needed.") from None
-
-
-def _field(
-    name: str,
-    part: Mapping[str, Any],
-    *,
-    required: bool,
-    payload: Mapping[str, Any] | None,
-    hidden: bool,
-    given: Mapping[str, str] | None,
-    withheld: bool,
-    wrong: str | None,
-) -> Field:
-    kind = _kind(part)
-    value = (
-        payload[name]
-        if payload is not None and name in payload and not hidden
-        else part.get("default", EMPTY)
-    )
-    text = given.get(PREFIX + name, "") if given is not None else _text(kind, value)
-    withheld = withheld and text != ""
-    return Field(
-        name=name,
-        label=str(part.get("title") or name.replace("_", " ").capitalize()),
-        kind=kind,
-        required=required,
-        hint=_WITHHELD if hidden or withheld else _hint(part, required),
-        value="" if withheld else text,
-        checked=(PREFIX + name) in given if given is not None else value is True,
-        choices=tuple(str(each) for each in part.get("enum", ())),
-        step="1" if part.get("type") == "integer" else "any",
-        longest=part.get("maxLength"),
-        wrong=wrong or "",
-    )
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    raise ValueError("Enter a number.")
 
 
 def _resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,7 +148,7 @@ def _kind(part: Mapping[str, Any]) -> Kind:
 
 
 def _text(kind: Kind, value: Any) -> str:
-    if value is EMPTY or value is None:
+    if value is None:
         return ""
     if kind == "json" or not isinstance(value, str | int | float):
         return json.dumps(value, indent=2, ensure_ascii=False)
@@ -190,7 +160,7 @@ def _hint(part: Mapping[str, Any], required: bool) -> str:
     if description := part.get("description"):
         found.append(str(description).rstrip(".") + ".")
     low, high = part.get("minimum"), part.get("maximum")
-    high = high if high is not None and high < TELLING else None  # the largest of 64 bits helps nobody
+    high = high if high is not None and high < USEFUL_MAXIMUM else None
     if low is not None and high is not None:
         found.append(f"{low:,} to {high:,}.")
     elif low is not None:
@@ -198,9 +168,9 @@ def _hint(part: Mapping[str, Any], required: bool) -> str:
     elif high is not None:
         found.append(f"At most {high:,}.")
     if examples := part.get("examples"):
-        found.append(f"Such as {examples[0]}.")
+        found.append(f"Example: {examples[0]}.")
     if _kind(part) == "json":
         found.append("As JSON.")
     if not required and _kind(part) != "checkbox":
-        found.append("May be left empty.")
+        found.append("Optional.")
     return " ".join(found)

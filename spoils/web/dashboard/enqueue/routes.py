@@ -1,4 +1,4 @@
-"""Enqueueing by hand: every class, and the form of one."""
+"""Enqueueing by hand: the list of job classes, and the form of one."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,66 +18,65 @@ from spoils.queue import tasks
 from spoils.queue.enqueue import DuplicateVanished
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.enqueue import form as schema_form
-from spoils.web.dashboard.enqueue import view as enqueue_view
-from spoils.web.dashboard.shared import status_bar as strip
+from spoils.web.dashboard.enqueue.form import Field, form_fields, read_form
+from spoils.web.dashboard.enqueue.view import PRIORITIES, EnqueuePage, correction, policy
 from spoils.web.dashboard.shared.curl import curl_here
-from spoils.web.dashboard.shared.flashes import say
+from spoils.web.dashboard.shared.flashes import add_flash
+from spoils.web.dashboard.shared.job_classes import about, list_job_classes
+from spoils.web.dashboard.shared.status_bar import read_status_bar
 from spoils.web.datetimes import in_utc
 from spoils.web.enqueue_by_hand import InvalidRequest, build_job, enqueue_by_hand
 
 AT = "at"
 PAYLOAD = "payload"
-NOT_A_MOMENT = "A day and a time are needed, as 2026-11-24T18:00."
 
 
 @bp.get("/enqueue")
 def enqueue_classes() -> ResponseReturnValue:
-    """Every job class."""
-    return render_template(
-        "enqueue/index.html", strip=strip.look(db.session()), classes=enqueue_view.classes()
-    )
+    """The list of job classes."""
+    bar = read_status_bar(db.session())
+    return render_template("enqueue/index.html", bar=bar, classes=list_job_classes())
 
 
 @bp.get("/enqueue/<name>")
 def enqueue_form(name: str) -> ResponseReturnValue:
-    """The form of one class; `again` names a job whose payload fills it."""
+    """The form of one class, filled with the payload of the job that `again` names."""
     job_class = _class(name)
     again = _again(request.args.get("again"))
     payload = _payload_of(again, job_class)
-    return _form(job_class, schema_form.fields(job_class, payload=payload), payload or {}, again=again)
+    return _form(job_class, form_fields(job_class, payload=payload), payload or {}, again=again)
 
 
 @bp.post("/enqueue/<name>")
 def enqueue_job(name: str) -> ResponseReturnValue:
-    """Enqueue it, or show the form again with what is wrong beside each field."""
+    """Enqueue it, or show the form again with an error beside each wrong field."""
     job_class = _class(name)
     given = request.form.to_dict()
-    filled = schema_form.read(job_class, given)
-    wrong = dict(filled.wrong)
+    payload, wrong = read_form(job_class, given)
     at = _moment(given, wrong)
-    job = _job(job_class, filled.payload, wrong)
+    job = _job(job_class, payload, wrong)
     again = _again(given.get("again"))
     if job is None or wrong:
-        return _refused(job_class, given, filled.payload, wrong, again), 422
+        return _refused(job_class, given, payload, wrong, again), 422
     connection = db.session.connection()
     try:
         enqueued = enqueue_by_hand(
-            connection, job, who=access.who(), at=at, priority=_priority(given), repeats=again
+            connection, job, who=access.who(), at=at, priority=int(_priority(given)), repeats=again
         )
     except (PayloadError, DuplicateVanished) as exc:
-        return _refused(job_class, given, filled.payload, {PAYLOAD: str(exc)}, again), 422
+        return _refused(job_class, given, payload, {PAYLOAD: str(exc)}, again), 422
     db.session.commit()
-    twin = enqueued.duplicate
-    words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
-    say("refused" if twin else "done", words)
+    if enqueued.duplicate:
+        add_flash("refused", "The same unique job already exists.")
+    else:
+        add_flash("done", f"Enqueued {job.task_type}.")
     return redirect(url_for("dashboard.job", task_id=enqueued.id), 303)
 
 
 def _class(endpoint: str) -> type[Job]:
     job_class = registry.at_endpoint(endpoint)
     if job_class is None:
-        abort(404, "There is no job class of this name.")
+        abort(404, "There is no job class with this name.")
     return job_class
 
 
@@ -96,26 +95,25 @@ def _payload_of(task_id: UUID | None, job_class: type[Job]) -> Mapping[str, Any]
 
 
 def _moment(given: Mapping[str, str], wrong: dict[str, str]) -> datetime | None:
-    """The moment before which it is not due, in the zone that the page names."""
+    """The time before which the job is not due, in the time zone that the page names."""
     text = given.get(AT, "").strip()
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        wrong[AT] = NOT_A_MOMENT
+        wrong[AT] = "Enter a date and a time, such as 2026-11-24T18:00."
         return None
     if not 2000 <= moment.year <= 9000:
-        wrong[AT] = "The year is to be from 2000 to 9000."
+        wrong[AT] = "The year must be between 2000 and 9000."
         return None
-    return in_utc(
-        moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(current_settings().cron_timezone))
-    )
+    zone = ZoneInfo(current_settings().cron_timezone)
+    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
 
 
-def _priority(given: Mapping[str, str]) -> int:
+def _priority(given: Mapping[str, str]) -> str:
     text = given.get("priority", "0")
-    return int(text) if text in dict(enqueue_view.PRIORITIES) else 0
+    return text if text in PRIORITIES else "0"
 
 
 def _job(job_class: type[Job], payload: dict[str, Any], wrong: dict[str, str]) -> Job | None:
@@ -134,37 +132,35 @@ def _refused(
     wrong: Mapping[str, str],
     again: UUID | None,
 ) -> str:
-    fields = schema_form.fields(job_class, given=given, wrong=wrong)
+    fields = form_fields(job_class, given=given, wrong=wrong)
     return _form(job_class, fields, payload, given=given, wrong=wrong, again=again)
 
 
 def _form(
     job_class: type[Job],
-    fields: tuple[schema_form.Field, ...],
+    fields: tuple[Field, ...],
     payload: Mapping[str, Any],
     *,
     given: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
     again: UUID | None = None,
 ) -> str:
-    seen = strip.look(db.session())
+    bar = read_status_bar(db.session())
     given, wrong = given or {}, wrong or {}
-    marked = tuple(each for each in fields if each.wrong)
-    whole = [wrong[PAYLOAD]] if PAYLOAD in wrong and not any(each.name == PAYLOAD for each in fields) else []
-    page = enqueue_view.EnqueuePage(
+    # An error of the payload as a whole belongs to no field.
+    whole = wrong.get(PAYLOAD, "") if all(each.name != PAYLOAD for each in fields) else ""
+    page = EnqueuePage(
         endpoint=job_class.endpoint,
         task_type=job_class.task_type,
-        about=enqueue_view.about(job_class),
+        about=about(job_class),
         fields=fields,
-        policy=enqueue_view.policy(job_class, seen),
+        policy=policy(job_class, bar),
         at=given.get(AT, ""),
         at_wrong=wrong.get(AT, ""),
         zone=current_settings().cron_timezone,
-        priority=str(_priority(given)),
-        priorities=enqueue_view.PRIORITIES,
-        wrong=" ".join(whole) or (enqueue_view.correction(wrong) if wrong else ""),
-        wrong_fields=marked,
+        priority=_priority(given),
+        wrong=whole or (correction(wrong) if wrong else ""),
         curl=curl_here(job_class, payload),
         again=str(again) if again else None,
     )
-    return render_template("enqueue/show.html", strip=seen, page=page)
+    return render_template("enqueue/form.html", bar=bar, page=page, priorities=PRIORITIES)

@@ -1,1 +1,1 @@
-"""Failures in groups."""
+"""The failed jobs in groups."""

@@ -1,1 +1,1 @@
-"""The list of jobs, and the page of one."""
+"""The list of jobs, search results, and the page of one job."""

@@ -1,34 +1,33 @@
-"""The list of jobs, as its page needs it."""
+"""The list of jobs: tabs, filters and pages. Its rows are made in `shared/job_row.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from uuid import UUID
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from spoils.job.spellings import spellings
 from spoils.models import TaskState
 from spoils.queue.selection import OWN_TYPE
-from spoils.reports import find_by_payload, job_list
+from spoils.reports import job_list
 from spoils.web import paging
-from spoils.web.dashboard.bulk.progress import Offer, offer
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.filters import Filters, Search, Words
-from spoils.web.dashboard.shared.job_row import TaskRow, task_rows
-from spoils.web.dashboard.shared.query_budget import Patience
+from spoils.web.dashboard.shared.bulk_actions import OfferOnAll, offer_on_all
+from spoils.web.dashboard.shared.filters import Filters
+from spoils.web.dashboard.shared.job_row import JobRow, job_rows
+from spoils.web.dashboard.shared.query_budget import QueryBudget
 from spoils.web.dashboard.shared.states import ORDER
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.status_bar import StatusBar
 
-CUT_OFF = f"Looked at {job_list.FAR:,} jobs of a state; there are others beyond. Go on by the button."
+CUT_OFF = (
+    f"Searched the last {job_list.FAR:,} jobs of each state. There are older ones: use the button to go on."
+)
 JOBS = "the list of jobs"
-NOTHING = job_list.Page((), None, None)
+EMPTY = job_list.Page((), None, None)
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A state to choose, or several of them, with how many tasks the type filter leaves there."""
+    """A state, or several, with the number of jobs of the chosen type in it."""
 
     state: str | None
     glyph: str
@@ -41,61 +40,62 @@ class Tab:
 class JobList:
     """One page of a list."""
 
-    rows: tuple[TaskRow, ...]
+    rows: tuple[JobRow, ...]
     tabs: tuple[Tab, ...]
     types: tuple[str, ...]
     changed_head: str
     newer: str | None
     older: str | None
-    offer: Offer
+    on_all: OfferOnAll
     cut_off: str
-    """How far the search for a type went, where it did not go through."""
-    middle: bool
-    """Whether the URL names a place, so that this may not be the top."""
+    """How far the list of one type was searched, if not to its end."""
     missing: tuple[str, ...]
-    """What took the database too long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found, and how far it looked."""
-
-    title: str
-    rows: tuple[TaskRow, ...]
-    reach: str
-    newer: str | None = None
-    older: str | None = None
-    state: TaskState | None = None
-    missing: tuple[str, ...] = ()
-
-
-def list_jobs(session: Session, filters: Filters, strip: Strip) -> JobList:
+def list_jobs(session: Session, filters: Filters, bar: StatusBar) -> JobList:
     """The page that `filters` name."""
-    by_state = _by_state(filters, strip)
-    # A verb on many leaves out the jobs that carry out such verbs.
-    others = _by_state(filters, strip, but=OWN_TYPE)
-    patience = Patience(session)
-    if strip.uncounted or any(by_state[state] for state in filters.states):
-        page = patience.read(JOBS, lambda: _page(session, filters)) or NOTHING
-    else:
-        page = NOTHING  # the exact counts say so: nothing to search a large table for
-    rows = patience.read(JOBS, lambda: task_rows(session, page.tasks, strip.now)) or ()
+    by_state = _by_state(filters, bar)
+    # Actions on many jobs leave out the jobs that carry out such actions.
+    selectable = _by_state(filters, bar, without=OWN_TYPE)
+    budget = QueryBudget(session)
+    page = EMPTY
+    # The exact counts tell an empty list from one that a large table must be searched for.
+    if bar.uncounted or any(by_state[state] for state in filters.states):
+        page = budget.read(JOBS, lambda: read_page(session, filters)) or EMPTY
+    rows = budget.read(JOBS, lambda: job_rows(session, page.tasks, bar.now)) or ()
+    matching = sum(selectable[state] for state in filters.states)
     return JobList(
         rows=rows,
-        tabs=_tabs(filters, by_state, uncounted=strip.uncounted),
-        types=tuple(sorted({*strip.counts, *([filters.task_type] if filters.task_type else [])})),
+        tabs=_tabs(filters, by_state, uncounted=bar.uncounted),
+        types=tuple(sorted({*bar.counts, *([filters.task_type] if filters.task_type else [])})),
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
-        newer=_cursor(page.newer),
-        older=_cursor(page.older),
-        offer=offer(filters, sum(others[state] for state in filters.states), others[TaskState.FAILED]),
+        newer=cursor(page.newer),
+        older=cursor(page.older),
+        on_all=offer_on_all(filters, matching, selectable[TaskState.FAILED]),
         cut_off=CUT_OFF if page.cut_off else "",
-        middle=filters.placed,
-        missing=(*strip.missing, *patience.missing),
+        missing=(*bar.missing, *budget.missing),
     )
 
 
+def read_page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> job_list.Page:
+    """The tasks of the page that `filters` name, with all `words` in their error."""
+    return job_list.page_of_tasks(
+        session,
+        states=filters.states,
+        task_type=filters.task_type,
+        words=words,
+        older_than=filters.older_than,
+        newer_than=filters.newer_than,
+    )
+
+
+def cursor(key: job_list.Key | None) -> str | None:
+    """A place in the list as a URL has it."""
+    return paging.encode(*key) if key else None
+
+
 def _tabs(filters: Filters, by_state: Mapping[TaskState, int], *, uncounted: bool) -> tuple[Tab, ...]:
-    """All of them, each state, and what waits where that was asked for."""
+    """All states together, each state, and the waiting ones together if the URL asks for them."""
     chosen: list[Filters] = [Filters(), *(Filters(state) for state in ORDER)]
     if filters.waiting:
         chosen.insert(1, Filters(waiting=True))
@@ -111,59 +111,6 @@ def _tabs(filters: Filters, by_state: Mapping[TaskState, int], *, uncounted: boo
     )
 
 
-def find_jobs(session: Session, search: Search | Words, filters: Filters, strip: Strip) -> Found:
-    """The jobs that a search finds."""
-    patience = Patience(session)
-    found = patience.read(
-        JOBS,
-        lambda: (
-            _by_words(session, search, filters, strip)
-            if isinstance(search, Words)
-            else _by_field(session, search, strip)
-        ),
-    )
-    missing = (*strip.missing, *patience.missing)
-    return replace(found or Found(search.title, (), ""), missing=missing)
-
-
-def _by_field(session: Session, search: Search, strip: Strip) -> Found:
-    values = spellings(search.field, search.value)
-    rows = task_rows(session, find_by_payload.with_field(session, search.field, values), strip.now)
-    more = f" The last {len(rows)} are shown." if len(rows) >= job_list.PAGE else ""
-    return Found(search.title, rows, f"{find_by_payload.REACH}{more}")
-
-
-def _by_words(session: Session, search: Words, filters: Filters, strip: Strip) -> Found:
-    chosen = filters if filters.state_arg else replace(filters, state=TaskState.FAILED)
-    page = _page(session, chosen, search.words)
-    word = chosen.word
-    looked = f"Looked at the last error of at most {job_list.FAR:,} {word} jobs;"
-    reach = f"{looked} there are others beyond. Go on by the button."
-    return Found(
-        search.title,
-        task_rows(session, page.tasks, strip.now),
-        reach if page.cut_off else f"Looked at the last error of all {word} jobs.",
-        newer=_cursor(page.newer),
-        older=_cursor(page.older),
-        state=chosen.state,
-    )
-
-
-def _page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> job_list.Page:
-    return job_list.page_of_tasks(
-        session,
-        states=filters.states,
-        task_type=filters.task_type,
-        words=words,
-        older_than=filters.older_than,
-        newer_than=filters.newer_than,
-    )
-
-
-def _by_state(filters: Filters, strip: Strip, *, but: str | None = None) -> dict[TaskState, int]:
-    chosen = [of for name, of in strip.counts.items() if filters.task_type in (None, name) and name != but]
-    return {state: sum(of[state] for of in chosen) for state in ORDER}
-
-
-def _cursor(key: tuple[datetime, UUID] | None) -> str | None:
-    return paging.encode(*key) if key else None
+def _by_state(filters: Filters, bar: StatusBar, *, without: str | None = None) -> dict[TaskState, int]:
+    names = [name for name in bar.counts if filters.task_type in (None, name) and name != without]
+    return {state: bar.count(names, state) for state in ORDER}

@@ -1,4 +1,4 @@
-"""One job, as its page needs it."""
+"""The page of one job."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,43 +7,44 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.job import Job
 from spoils.job.outcome import Ending
-from spoils.job.registry import registry
-from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState, Worker
+from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState
 from spoils.queue import tasks
 from spoils.reports import find_by_payload
 from spoils.reports.run_times import finished_ms, running_ms
-from spoils.web.dashboard.audit.view import Entry, show_trail
-from spoils.web.dashboard.jobs.timeline import Life, life_of
+from spoils.reports.workers import worker_names
+from spoils.web.dashboard.audit.view import Entry, log_of_job
+from spoils.web.dashboard.jobs.timeline import Timeline, draw_timeline
 from spoils.web.dashboard.jobs.why_waiting import Reason, why_it_waits
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.actions import Verb, verbs_for
+from spoils.web.dashboard.shared.actions import Action, actions_for
 from spoils.web.dashboard.shared.job_row import (
     ErrorView,
-    TaskRow,
+    JobRow,
     attempts,
+    class_of,
     error_view,
+    job_rows,
     named,
+    short_id,
     summary,
-    task_rows,
 )
 from spoils.web.dashboard.shared.states import VIEWS, StateView
-from spoils.web.dashboard.shared.status_bar import Strip
-from spoils.web.dashboard.shared.traceback import Part, parts
+from spoils.web.dashboard.shared.status_bar import StatusBar
+from spoils.web.dashboard.shared.traceback import Part, parse
 from spoils.web.masking import masked, masked_text
 
 Call = Callable[[type[Job], Any], str]
 LONGEST_PAYLOAD = 20_000
-UNFAILED = {Ending.RELEASED: "Given back", Ending.SNOOZED: "Asked for a pause", Ending.CANCELLED: "Cancelled"}
+ENDED = {Ending.RELEASED: "Released", Ending.SNOOZED: "Snoozed", Ending.CANCELLED: "Cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One attempt; `state` says by its glyph how it ended, or that it runs."""
+    """One attempt; the glyph of `state` shows how it ended, or that it is running."""
 
     attempt: int
     claimed: formats.Moment | None
@@ -57,7 +58,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A label and what stands behind it; `moment` and `mono` tell how it is set."""
+    """A label and its value; `moment` and `mono` control how the value is shown."""
 
     label: str
     text: str
@@ -68,7 +69,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """What the page of a job shows."""
+    """What the page shows."""
 
     id: str
     short_id: str
@@ -76,7 +77,7 @@ class JobView:
     type_filter: str
     subject: str
     state: StateView
-    verbs: tuple[Verb, ...]
+    actions: tuple[Action, ...]
     untried: bool
     attempts_text: str
     attempts: tuple[AttemptRow, ...]
@@ -85,56 +86,54 @@ class JobView:
     traceback: tuple[Part, ...]
     payload: str
     facts: tuple[Fact, ...]
-    life: Life | None
+    timeline: Timeline | None
     reasons: tuple[Reason, ...]
-    twins: tuple[TaskRow, ...]
-    twins_reach: str
-    trail: tuple[Entry, ...]
+    duplicates: tuple[JobRow, ...]
+    duplicates_of: str
+    """Which jobs were searched for duplicates."""
+    audit_log: tuple[Entry, ...]
     endpoint: str | None
-    """Of the class that it can be enqueued again as; none where no class here has that name."""
+    """The endpoint of its class; None if this program has no class of that name."""
     again_waits: bool
-    """Whether an equal one would not go in, since this unique one has not ended."""
+    """Whether it cannot be enqueued again yet, because this unique job has not ended."""
     curl: str
 
 
-def show_job(session: Session, task: Task, strip: Strip, call: Call) -> JobView:
-    """The page of `task`; `call` makes the command that enqueues it again."""
+def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobView:
+    """The page of `task`; `call` makes the curl command that enqueues it again."""
     ended = tasks.attempts_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
-    twins = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
+    same = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
     fields = summary(task.payload)
-    job_class = _class_of(task)
+    job_class = class_of(task)
+    if job_class is not None and job_class.hidden:
+        job_class = None
     return JobView(
         id=str(task.id),
-        short_id=str(task.id)[-8:],
+        short_id=short_id(task.id),
         task_type=named(task.task_type),
         type_filter=task.task_type,
         subject=fields[0].value if fields else "",
         state=VIEWS[task.state],
-        verbs=verbs_for(task, strip.now),
+        actions=actions_for(task, bar.now),
         untried=task.attempts == 0,
         attempts_text=attempts(task),
-        attempts=(*_present(task, strip.now, names), *(_past(each, strip.now, names) for each in ended)),
+        attempts=(*_present(task, bar.now, names), *(_past(each, bar.now, names) for each in ended)),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
-        traceback=parts(masked_text(last.traceback) if last and last.traceback else None),
+        traceback=parse(masked_text(last.traceback) if last and last.traceback else None),
         payload=pretty(task.payload),
-        facts=tuple(_facts(task, strip.now, names)),
-        reasons=why_it_waits(session, task, strip.now),
-        life=life_of(task, ended, strip.now),
-        twins=task_rows(session, [twin for twin in twins if twin.id != task.id], strip.now),
-        twins_reach=find_by_payload.REACH_OF_ENDED,
-        trail=show_trail(session, task.id, strip.now),
+        facts=tuple(_facts(task, bar.now, names)),
+        reasons=why_it_waits(session, task, bar.now),
+        timeline=draw_timeline(task, ended, bar.now),
+        duplicates=job_rows(session, [each for each in same if each.id != task.id], bar.now),
+        duplicates_of=find_by_payload.REACH_OF_ENDED,
+        audit_log=log_of_job(session, task.id, bar.now),
         endpoint=job_class.endpoint if job_class else None,
         again_waits=bool(job_class and job_class.uniq and task.uniq_hash and task.state in ACTIVE),
         curl=call(job_class, task.payload) if job_class else "",
     )
-
-
-def _class_of(task: Task) -> type[Job] | None:
-    found = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
-    return found if found and not found.hidden else None
 
 
 def pretty(payload: object) -> str:
@@ -145,10 +144,7 @@ def pretty(payload: object) -> str:
 
 def _worker_names(session: Session, task: Task, ended: Sequence[Attempt]) -> Mapping[UUID, str]:
     ids = {each for each in (task.claimed_by, *(attempt.worker_id for attempt in ended)) if each}
-    if not ids:
-        return {}
-    rows = session.execute(select(Worker.id, Worker.host, Worker.pid).where(Worker.id.in_(ids)))
-    return {row.id: f"{row.host} · {row.pid}" for row in rows}
+    return {each: f"{host} · {pid}" for each, (host, pid) in worker_names(session, ids).items()}
 
 
 def _name(worker_id: UUID | None, names: Mapping[UUID, str]) -> str:
@@ -156,7 +152,7 @@ def _name(worker_id: UUID | None, names: Mapping[UUID, str]) -> str:
 
 
 def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[AttemptRow]:
-    """The attempt that is the task's own row: the one that finished it, or the one that runs."""
+    """The attempt that is recorded in the row of the task: the one that finished it, or the running one."""
     if task.state not in (TaskState.FINISHED, TaskState.IN_PROGRESS):
         return []
     finished = task.state is TaskState.FINISHED
@@ -166,7 +162,7 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
             claimed=formats.moment(task.claimed_at, now),
             ran=formats.run_time(finished_ms(task) if finished else running_ms(task, now)),
             state=VIEWS[task.state],
-            ended="Finished" if finished else "Runs now",
+            ended="Finished" if finished else "Running",
             message="It was asked to stop." if task.cancel_requested_at and not finished else "",
             worker=_name(task.claimed_by, names),
             release="–",
@@ -175,13 +171,13 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
 
 
 def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
-    given_back = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
-    word = UNFAILED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
+    released = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
+    word = ENDED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
     return AttemptRow(
         attempt=attempt.attempt,
         claimed=formats.moment(attempt.claimed_at, now),
         ran=formats.run_time(attempt.ran_ms),
-        state=VIEWS[TaskState.NEW if given_back else TaskState.FAILED],
+        state=VIEWS[TaskState.NEW if released else TaskState.FAILED],
         ended=attempt.error_class or word or attempt.outcome.replace("_", " ").capitalize(),
         message=formats.shortened(formats.one_line(masked_text(attempt.message or "")), 300),
         worker=_name(attempt.worker_id, names),
@@ -200,7 +196,7 @@ def _error(task: Task, last: Attempt | None) -> ErrorView | None:
 
 
 def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
-    job_class = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    job_class = class_of(task)
     retries = f"{task.retries} of {job_class.max_retries} used" if job_class else f"{task.retries} used"
     facts = [Fact("Enqueued", "", moment=formats.moment(task.created_at, now))]
     if task.state in WAITING:
@@ -214,7 +210,7 @@ def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
     if task.uniq_hash and masked(task.payload) != task.payload:
         facts.append(Fact("Unique", "yes"))  # a hash of a secret could be compared with guesses
     elif task.uniq_hash:
-        note = "No equal job is enqueued until this one has ended." if task.state in ACTIVE else ""
+        note = "The same job cannot be enqueued until this one has ended." if task.state in ACTIVE else ""
         facts.append(Fact("Unique", f"{task.uniq_hash[:8]}…{task.uniq_hash.strip()[-4:]}", note, mono=True))
     else:
         facts.append(Fact("Unique", "no"))

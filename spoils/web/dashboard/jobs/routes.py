@@ -1,4 +1,4 @@
-"""The pages of jobs, and the verbs on one."""
+"""The list of jobs, the page of one, and the actions on it."""
 
 from uuid import UUID
 
@@ -8,34 +8,34 @@ from flask.typing import ResponseReturnValue
 from spoils.models import db
 from spoils.queue import actions, tasks
 from spoils.web.dashboard import access
-from spoils.web.dashboard.audit.view import show_trail
+from spoils.web.dashboard.audit.view import log_of_job
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.bulk.progress import offer
-from spoils.web.dashboard.jobs.list import find_jobs, list_jobs
+from spoils.web.dashboard.jobs.list import list_jobs
 from spoils.web.dashboard.jobs.page import show_job
-from spoils.web.dashboard.shared import status_bar as strip
+from spoils.web.dashboard.jobs.search import search_jobs
+from spoils.web.dashboard.shared.bulk_actions import actions_on_selected
 from spoils.web.dashboard.shared.curl import curl_here
 from spoils.web.dashboard.shared.filters import read_filters, read_search
-from spoils.web.dashboard.shared.flashes import say
+from spoils.web.dashboard.shared.flashes import flash_change
 from spoils.web.dashboard.shared.local_path import local_path
+from spoils.web.dashboard.shared.status_bar import read_status_bar
+
+NOT_FOUND = "There is no job with this id. It was deleted, or it is past its retention."
 
 
 @bp.get("/jobs")
 def jobs() -> ResponseReturnValue:
-    """A list of jobs, or what a search found."""
+    """A list of jobs, or the results of a search."""
     search = read_search(request.args)
     if isinstance(search, UUID):
         return redirect(url_for("dashboard.job", task_id=search), 302)
     filters = read_filters(request.args)
-    seen = strip.look(db.session())
+    bar = read_status_bar(db.session())
+    shared = {"bar": bar, "filters": filters, "actions": actions_on_selected(filters)}
     if search:
-        found = find_jobs(db.session(), search, filters, seen)
-        verbs = offer(filters, 0).selected
-        return render_template(
-            "jobs/found.html", strip=seen, search=search, filters=filters, found=found, verbs=verbs
-        )
-    jobs_page = list_jobs(db.session(), filters, seen)
-    return render_template("jobs/index.html", strip=seen, filters=filters, jobs=jobs_page)
+        results = search_jobs(db.session(), search, filters, bar)
+        return render_template("jobs/search.html", **shared, search=search, results=results)
+    return render_template("jobs/list.html", **shared, jobs=list_jobs(db.session(), filters, bar))
 
 
 @bp.get("/jobs/<uuid:task_id>")
@@ -43,18 +43,16 @@ def job(task_id: UUID) -> ResponseReturnValue:
     """One job."""
     task = tasks.find_task(db.session(), task_id)
     if task is None:
-        return _gone(task_id)
-    seen = strip.look(db.session())
-    page = show_job(db.session(), task, seen, curl_here)
-    return render_template("jobs/show.html", strip=seen, job=page)
+        return _missing(task_id)
+    bar = read_status_bar(db.session())
+    return render_template("jobs/page.html", bar=bar, job=show_job(db.session(), task, bar, curl_here))
 
 
-def _gone(task_id: UUID) -> ResponseReturnValue:
-    sentence = "There is no job of this id. It was deleted, or it is older than the retention keeps."
+def _missing(task_id: UUID) -> ResponseReturnValue:
     if not actions.in_trash(db.session.connection(), task_id):
-        abort(404, sentence)
-    page = render_template("jobs/deleted.html", task_id=task_id, trail=show_trail(db.session(), task_id))
-    return page, 404
+        abort(404, NOT_FOUND)
+    audit_log = log_of_job(db.session(), task_id)
+    return render_template("jobs/deleted.html", task_id=task_id, audit_log=audit_log), 404
 
 
 @bp.post("/jobs/<uuid:task_id>/retries")
@@ -71,7 +69,7 @@ def run_job_now(task_id: UUID) -> ResponseReturnValue:
 
 @bp.post("/jobs/<uuid:task_id>/cancellations")
 def cancel_job(task_id: UUID) -> ResponseReturnValue:
-    """Cancel it, or ask it to stop."""
+    """Cancel it, or ask it to stop if it is running."""
     return _act("cancel", task_id)
 
 
@@ -87,18 +85,13 @@ def restore_job(task_id: UUID) -> ResponseReturnValue:
     return _act("restore", task_id)
 
 
-def _act(verb: str, task_id: UUID) -> ResponseReturnValue:
-    change = actions.act(db.session.connection(), verb, task_id, who=access.who())
+def _act(action: str, task_id: UUID) -> ResponseReturnValue:
+    change = actions.act(db.session.connection(), action, task_id, who=access.who())
     db.session.commit()
-    gone = change.done and verb == "delete"
-    linked = change.duplicate or (None if gone else task_id)
-    say(
-        "done" if change.done else "refused",
-        change.sentence,
-        linked,
-        twin=change.duplicate is not None,
-        undo=url_for("dashboard.restore_job", task_id=task_id) if gone else None,
-    )
-    here = url_for("dashboard.job", task_id=task_id)
+    deleted = change.done and action == "delete"
+    undo = url_for("dashboard.restore_job", task_id=task_id) if deleted else None
+    flash_change(change, None if deleted else task_id, undo=undo)
     back = local_path(request.form.get("back"), url_for("dashboard.jobs"))
-    return redirect(url_for("dashboard.jobs") if gone and back == here else back, 303)
+    if deleted and back == url_for("dashboard.job", task_id=task_id):
+        back = url_for("dashboard.jobs")
+    return redirect(back, 303)

@@ -1,4 +1,4 @@
-"""A task's life drawn along time: when it waited, when it ran, and what is still to come."""
+"""The timeline of a job: when it waited, when it ran, and when it is due."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.chart import Mark
 
 DRAWN = 12
-"""So many attempts, the last ones; earlier ones would be slivers."""
+"""The number of attempts drawn, the last ones; earlier ones would be too narrow to see."""
 MARKS = 8
 _STEPS = [1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_592_000, 31_536_000]
-_ROOM = 0.12
-"""Of the whole, beyond what is known: where the future is drawn."""
+_MARGIN = 0.12
+"""The share of the width beyond the last known moment, for the future."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An attempt: where it stands and how wide it is, in per cent, and what it was."""
+    """An attempt: its place and width in per cent, and its label."""
 
     x: float
     width: float
@@ -31,12 +31,12 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Timeline:
     """The drawing, in per cent of its width."""
 
     begin: float
     now: float
-    """Where the rail of what is past ends."""
+    """The end of the line that stands for the past."""
     due: float | None
     ends: bool
     spans: tuple[Span, ...]
@@ -45,8 +45,8 @@ class Life:
     sentence: str
 
 
-def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
-    """The life of `task`, whose unfinished attempts are `ended`; None where its moments are no ordinary ones."""
+def draw_timeline(task: Task, ended: Sequence[Attempt], now: datetime) -> Timeline | None:
+    """The timeline of `task` with the attempts `ended`; None if its timestamps are infinite."""
     ran = _runs(task, ended, now)
     over = task.state in (TaskState.FINISHED, TaskState.FAILED)
     last = max([task.updated_at, *(each.until for each in ran)]) if over else now
@@ -55,12 +55,12 @@ def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
     first = min([task.created_at, *(each.since for each in ran)])
     if not (first.year > 1 and far.year < 9999):
         return None
-    whole = max(far - first, timedelta(seconds=0.5)) * (1 + _ROOM)
+    whole = max(far - first, timedelta(seconds=0.5)) * (1 + _MARGIN)
 
     def at(moment: datetime) -> float:
         return round((moment - first) / whole * 96 + 2, 2)
 
-    return Life(
+    return Timeline(
         begin=at(task.created_at),
         now=at(last),
         due=at(task.scheduled_at) if waits else None,
@@ -82,7 +82,7 @@ def life_of(task: Task, ended: Sequence[Attempt], now: datetime) -> Life | None:
 
 
 class _Run(NamedTuple):
-    """An attempt; how long it ran may be unknown, and is then drawn by its end."""
+    """An attempt; if its run time is unknown, it is drawn up to its end."""
 
     since: datetime
     until: datetime
@@ -96,8 +96,8 @@ def _runs(task: Task, ended: Sequence[Attempt], now: datetime) -> list[_Run]:
     for each in reversed(ended[:DRAWN]):
         if each.claimed_at is None:
             continue
-        given_back = each.outcome in (Ending.RELEASED, Ending.SNOOZED)
-        state = TaskState.NEW if given_back else TaskState.FAILED
+        released = each.outcome in (Ending.RELEASED, Ending.SNOOZED)
+        state = TaskState.NEW if released else TaskState.FAILED
         ran = timedelta(milliseconds=max(each.ran_ms, 0)) if each.ran_ms is not None else None
         until = each.claimed_at + ran if ran is not None else max(each.ended_at, each.claimed_at)
         found.append(_Run(each.claimed_at, until, state.value, each.attempt, each.ran_ms))
@@ -128,15 +128,12 @@ def _marks(first: datetime, last: datetime, at: Callable[[datetime], float]) -> 
 
 
 def _sentence(task: Task, ran: Sequence[_Run], now: datetime) -> str:
-    created = formats.moment(task.created_at, now)
-    words = [f"Enqueued {created.full if created else ''}"]
+    words = [f"Enqueued {formats.moment(task.created_at, now).full}"]
     for each in ran:
-        word = {"failed": "failed", "finished": "finished", "in_progress": "runs"}.get(
-            each.state, "was given back"
-        )
+        words_of_state = {"failed": "failed", "finished": "finished", "in_progress": "running"}
+        word = words_of_state.get(each.state, "released")
         after = "" if each.ran_ms is None else f" after {formats.run_time(each.ran_ms)}"
         words.append(f"attempt {each.attempt} {word}{after}")
     if task.state in WAITING:
-        due = formats.moment(task.scheduled_at, now)
-        words.append(f"due {due.age if due else ''}")
+        words.append(f"due {formats.moment(task.scheduled_at, now).age}")
     return "; ".join(words) + "."

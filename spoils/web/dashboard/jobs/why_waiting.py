@@ -1,4 +1,4 @@
-"""Why a job waits, in words."""
+"""The reasons why a job waits, in words."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,15 +12,15 @@ from spoils.web.dashboard.shared import formats
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One line: `holds` it, or was looked at and does not."""
+    """A line of the list: either it `holds` the job, or it was checked and does not."""
 
     holds: bool
     strong: str
     rest: str = ""
     moment: formats.Moment | None = None
-    """Stands behind the strong words."""
+    """Follows the strong words."""
     task: str | None = None
-    """The job that stands in the way."""
+    """The job in the way."""
 
 
 def why_it_waits(session: Session, task: Task, now: datetime) -> tuple[Reason, ...]:
@@ -31,45 +31,39 @@ def why_it_waits(session: Session, task: Task, now: datetime) -> tuple[Reason, .
 
 
 def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
-    """A finding as it is told."""
+    """A finding in words."""
     facts, name = reason.facts, formats.one_line(str(reason.facts.get("task_type", "")))
     match reason.kind:
         case "not_due":
             return _not_due(reason, now)
         case "due":
-            due = formats.moment(facts["due_at"], now)
-            return Reason(False, "", f"It has been due for {due.span if due else '–'}.")
+            return Reason(False, "", f"It has been due for {formats.moment(facts['due_at'], now).span}.")
         case "paused":
-            since = formats.moment(facts["paused_at"], now)
-            rest = f"{facts['paused_by']} paused it {since.age if since else ''}; it goes on when somebody resumes it."
+            age = formats.moment(facts["paused_at"], now).age
+            rest = f"{facts['paused_by']} paused it {age}; it waits until somebody resumes it."
             return Reason(True, f"The type {name} is paused.", rest)
         case "no_worker":
-            return Reason(True, "No worker is live.", "Work begins when one starts.")
+            return Reason(True, "No workers running.", "It starts after a worker does.")
         case "no_taker":
-            rest = "Start one that does, or leave WORKER_TASK_TYPES out."
+            rest = "Start one that does, or leave WORKER_TASK_TYPES unset."
             return Reason(True, f"No live worker takes {name}.", rest)
         case "taken":
-            takes = (
-                "A live worker takes" if facts["workers"] == 1 else f"{facts['workers']} live workers take"
-            )
-            return Reason(False, "", f"{takes} {name}.")
+            workers = formats.plural(facts["workers"], "live worker takes", "live workers take")
+            return Reason(False, "", f"{workers} {name}.")
         case "twin_runs":
-            rest = "It starts when that one has ended."
-            return Reason(True, "The same unique job runs.", rest, task=str(facts["task_id"]))
+            rest = "It starts after that one ends."
+            return Reason(True, "The same unique job is running.", rest, task=str(facts["task_id"]))
         case "suspect":
             rest = (
-                f"A worker died {facts['crashes']} times while it ran, so it waits for a process with nothing else "
-                "in its hands."
+                f"A worker died {facts['crashes']} times while it ran, so it waits for a worker process that runs "
+                "nothing else."
             )
-            return Reason(True, "It is performed alone.", rest)
+            return Reason(True, "It runs isolated.", rest)
         case "ahead":
             return _ahead(reason)
         case "next":
-            return Reason(
-                True, "It is next of its type.", _threads(reason) or "It starts as soon as a thread is free."
-            )
-        case "ended":
-            return Reason(True, f"It does not wait: it is {facts['state']}.")
+            rest = _threads(reason) or "It starts as soon as a thread is free."
+            return Reason(True, "It is next of its type.", rest)
         case _:
             return Reason(reason.holds, reason.kind.replace("_", " ").capitalize() + ".")
 
@@ -78,12 +72,10 @@ def _not_due(reason: why_waiting.Reason, now: datetime) -> Reason:
     due = formats.moment(reason.facts["due_at"], now)
     waits = ""
     if "attempt" in reason.facts:
-        ended = {"snoozed": "asked for a pause", "timed_out": "ran out of time"}.get(
-            reason.facts["outcome"], "failed"
-        )
-        pause = formats.span(reason.facts["delay_ms"] / 1_000)
-        waits = f" Attempt {reason.facts['attempt']} {ended}, so it waits {pause}."
-    if due is None or due.span == "never":
+        ended = {"snoozed": "was snoozed", "timed_out": "timed out"}.get(reason.facts["outcome"], "failed")
+        delay = formats.span(reason.facts["delay_ms"] / 1_000)
+        waits = f" Attempt {reason.facts['attempt']} {ended}; the delay before the next one is {delay}."
+    if due.span == "never":
         return Reason(True, "Never due.", waits.strip())
     return Reason(True, "Not due until", f"in {due.span}.{waits}", due)
 
@@ -91,8 +83,8 @@ def _not_due(reason: why_waiting.Reason, now: datetime) -> Reason:
 def _ahead(reason: why_waiting.Reason) -> Reason:
     ahead = reason.facts["ahead"]
     number = f"{ahead:,}{'+' if reason.facts['more'] else ''}"
-    strong = f"{number} of its type {'is' if ahead == 1 else 'are'} ahead."
-    return Reason(True, strong, f"They started to wait before it. {_threads(reason)}".strip())
+    strong = f"{number} {'job' if ahead == 1 else 'jobs'} of its type {'is' if ahead == 1 else 'are'} ahead."
+    return Reason(True, strong, _threads(reason))
 
 
 def _threads(reason: why_waiting.Reason) -> str:

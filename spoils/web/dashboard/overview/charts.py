@@ -1,14 +1,13 @@
-"""The two charts of the overview: attempts per minute, and run time of one type."""
+"""The two charts: attempts per minute, and the run time of one type. `shared/chart.py` turns numbers into paths."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from spoils.models import Worker
 from spoils.reports.charts import Sums
+from spoils.reports.workers import releases_since
 from spoils.web.dashboard.overview.ranges import Range
 from spoils.web.dashboard.shared import chart, formats
 
@@ -18,24 +17,24 @@ LINES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """When a release first had a worker, in per cent of the axis."""
+    """When the first worker of a release started, in per cent of the axis."""
 
     at: float
     name: str
-    moment: formats.Moment | None
+    moment: formats.Moment
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A step's figures for the table that stands for a chart where it is not seen."""
+    """The figures of a step, for the table that screen readers get in place of a chart."""
 
-    moment: formats.Moment | None
+    moment: formats.Moment
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Attempts that finished and that failed, per minute."""
+    """Finished and failed attempts per minute."""
 
     finished: str
     failed: str
@@ -59,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class RunTime:
-    """Percentiles of the run time of one type, finished and failed attempts together."""
+    """Percentiles of the run time of all attempts of one type."""
 
     task_type: str | None
     lines: tuple[Line, ...]
@@ -69,8 +68,8 @@ class RunTime:
     rows: tuple[Row, ...]
 
 
-def throughput(steps: Steps, shown: Range, releases: Sequence[Release], now: datetime) -> Throughput:
-    """The chart of attempts of every type."""
+def draw_throughput(steps: Steps, shown: Range, releases: Sequence[Release], now: datetime) -> Throughput:
+    """The chart of the attempts of all types."""
     minutes = shown.step.total_seconds() / 60
     whole = [_sum(of.get(moment) for of in steps.values()) for moment in shown.moments(now)]
     failed = [each.failed / minutes for each in whole]
@@ -102,10 +101,10 @@ def throughput(steps: Steps, shown: Range, releases: Sequence[Release], now: dat
     )
 
 
-def run_time(
+def draw_run_time(
     steps: Steps, task_type: str | None, shown: Range, releases: Sequence[Release], now: datetime
 ) -> RunTime:
-    """The chart of the percentiles of `task_type`; without lines where nothing of it ran."""
+    """The chart of the percentiles of `task_type`; without lines if none of its jobs ran."""
     of = steps.get(task_type, {}) if task_type else {}
     moments = shown.moments(now)
     values = {
@@ -139,24 +138,15 @@ def run_time(
     )
 
 
-def releases_of(session: Session, shown: Range, now: datetime) -> tuple[Release, ...]:
-    """The releases whose first worker started within the range, the last three at most."""
-    first = func.min(Worker.started_at)
-    statement = (
-        select(Worker.release, first)
-        .where(Worker.release != "dev")
-        .group_by(Worker.release)
-        .having(first >= shown.since(now))
-        .order_by(first.desc())
-        .limit(3)
-    )
+def releases(session: Session, shown: Range, now: datetime) -> tuple[Release, ...]:
+    """The last three releases whose first worker started within the range."""
     return tuple(
         Release(
-            round(shown.share(moment, now), 2),
+            round(shown.share(started_at, now), 2),
             formats.shortened(formats.one_line(name), 20),
-            formats.moment(moment, now),
+            formats.moment(started_at, now),
         )
-        for name, moment in session.execute(statement)
+        for name, started_at in releases_since(session, shown.since(now), limit=3)
     )
 
 
@@ -168,6 +158,5 @@ def _sum(parts: Iterable[Sums | None]) -> Sums:
     return whole
 
 
-def _title(moment: formats.Moment | None, sums: Sums) -> str:
-    when = moment.clock if moment else ""
-    return f"{when}: {formats.number(sums.finished)} finished, {formats.number(sums.failed)} failed"
+def _title(moment: formats.Moment, sums: Sums) -> str:
+    return f"{moment.clock}: {formats.number(sums.finished)} finished, {formats.number(sums.failed)} failed"

@@ -1,4 +1,4 @@
-"""The stretches of time that a chart may show, and the steps that they are cut into. Pure."""
+"""The time ranges of the charts, and their steps. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from spoils.web.dashboard.shared.chart import Mark
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A stretch up to now: `steps` of `step` each, the last of which is not over; a mark every `every`."""
+    """A time range up to now: `steps` of `step` each, of which the last is not over, with a mark every `every`."""
 
     name: str
     words: str
@@ -17,18 +17,18 @@ class Range:
     every: timedelta
 
     def since(self, now: datetime) -> datetime:
-        """The beginning of its first step."""
+        """The start of the first step."""
         epoch = datetime(2000, 1, 1, tzinfo=UTC)
         running = epoch + (now - epoch) // self.step * self.step
         return running - self.step * (self.steps - 1)
 
     def moments(self, now: datetime) -> list[datetime]:
-        """The beginning of each step."""
+        """The start of each step."""
         since = self.since(now)
         return [since + self.step * at for at in range(self.steps)]
 
     def marks(self, now: datetime) -> tuple[Mark, ...]:
-        """Where round times stand."""
+        """The marks of the axis, at round times."""
         since, whole = self.since(now), self.step * self.steps
         epoch = datetime(2000, 1, 1, tzinfo=UTC)
         moment = epoch + -((epoch - since) // self.every) * self.every
@@ -42,7 +42,7 @@ class Range:
         return tuple(found)
 
     def share(self, moment: datetime, now: datetime) -> float:
-        """Where a moment stands, in per cent."""
+        """The place of a moment on the axis, in per cent."""
         return (moment - self.since(now)) / (self.step * self.steps) * 100
 
 

@@ -1,4 +1,4 @@
-"""What comes next within 24 hours: ticks, what was set for later, and retries."""
+"""The next 24 hours: ticks of schedules, scheduled jobs, and retries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ _AXIS = Range("next", "", timedelta(hours=1), 24, timedelta(hours=6))
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something that comes: its name, which may link to a list, and the words around it.
+    """An upcoming tick or group of jobs; with a `state`, its name links to the list of that state and type.
 
-    The list has others too, so what is counted here is no part of the link.
+    That list may hold more jobs than this line counts, so the count is not part of the link.
     """
 
-    due: formats.Moment | None
-    until: formats.Moment | None
-    before: str
+    due: formats.Moment
     name: str
-    after: str
-    task_type: str | None
-    state: str | None
+    until: formats.Moment | None = None
+    before: str = ""
+    after: str = ""
+    task_type: str | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Coming:
-    """Three lanes over a day, and what is in them as lines, the soonest first."""
+class Upcoming:
+    """Three lanes over a day, and their content as a list, the soonest first."""
 
     ticks: str
     scheduled: str
@@ -45,31 +45,28 @@ class Coming:
     lines: tuple[Line, ...]
     more: int
     at_most: int | None
-    """How many of a type were looked at, where there may be more."""
+    """The number of jobs that were read of each type, if there may be more."""
 
 
-def coming(
+def show_upcoming(
     schedules: Sequence[Schedule],
     paused: Mapping[str, Pause],
     later: Sequence[Later],
     now: datetime,
     *,
     at_most: int | None = None,
-) -> Coming:
-    """All of it as seen at `now`; schedules that are paused have no ticks.
-
-    `at_most` says how many of a type are in `later`, where those may not be all.
-    """
+) -> Upcoming:
+    """Everything due in the next 24 hours as seen at `now`; paused schedules have no ticks."""
     ticks = [(schedule, list(_ticks(schedule, now))) for schedule in schedules if schedule.job not in paused]
     soon = [each for each in later if each.step < STEPS]
-    # Of many only the soonest are written out.
+    # Only the soonest lines are rendered.
     lines: list[tuple[datetime, Callable[[], Line]]] = [
-        *((slots[0], partial(_tick_line, schedule, slots[0], now)) for schedule, slots in ticks if slots),
+        *((of[0], partial(_tick_line, schedule, of[0], now)) for schedule, of in ticks if of),
         *((run[0].first, partial(_group_line, run, now)) for run in _groups(soon)),
     ]
     lines.sort(key=lambda each: each[0])
-    return Coming(
-        ticks=_tick_lane([slot for _, slots in ticks for slot in slots], now),
+    return Upcoming(
+        ticks=_tick_lane([tick for _, of in ticks for tick in of], now),
         scheduled=_lane(soon, TaskState.NEW),
         retries=_lane(soon, TaskState.RETRIED),
         marks=_marks(now),
@@ -80,27 +77,23 @@ def coming(
 
 
 def _ticks(schedule: Schedule, now: datetime) -> Iterator[datetime]:
-    """The first tick of each step: as many as there are steps at most, however many ticks a day has."""
+    """The first tick in each step, so at most as many as there are steps, however often the schedule ticks."""
     try:
         cron = Cron(schedule.cron, schedule.zone)
     except CronError:
         return  # of a release that knew this zone
-    slot = cron.next_after(now)
-    while slot <= now + DAY:
-        yield slot
-        # A tick at the very beginning of the next step is part of it.
-        slot = cron.next_after(now + ((slot - now) // STEP + 1) * STEP - timedelta(microseconds=1))
+    tick = cron.next_after(now)
+    while tick <= now + DAY:
+        yield tick
+        # A tick at the very beginning of the next step belongs to that step.
+        tick = cron.next_after(now + ((tick - now) // STEP + 1) * STEP - timedelta(microseconds=1))
 
 
-def _tick_lane(slots: Sequence[datetime], now: datetime) -> str:
+def _tick_lane(ticks: Sequence[datetime], now: datetime) -> str:
     first: dict[int, datetime] = {}
-    for slot in sorted(slots):
-        first.setdefault((slot - now) // STEP, slot)
-    return "".join(f"M{_x(slot, now):.0f} 6v22" for slot in first.values())
-
-
-def _x(moment: datetime, now: datetime) -> float:
-    return (moment - now) / DAY * chart.WIDTH
+    for tick in sorted(ticks):
+        first.setdefault((tick - now) // STEP, tick)
+    return "".join(f"M{(tick - now) / DAY * chart.WIDTH:.0f} 6v22" for tick in first.values())
 
 
 def _lane(later: Sequence[Later], state: TaskState) -> str:
@@ -110,7 +103,7 @@ def _lane(later: Sequence[Later], state: TaskState) -> str:
             counts[each.step] += each.count
     top = max(counts) or 1
     width = chart.WIDTH / STEPS
-    # A single one must be seen beside a thousand.
+    # A single job must be visible beside a thousand.
     return "".join(
         f"M{at * width:.0f} {HEIGHT}v-{max(count / top * (HEIGHT - 4), 3):.0f}h{width * 0.8:.0f}V{HEIGHT}z"
         for at, count in enumerate(counts)
@@ -119,21 +112,21 @@ def _lane(later: Sequence[Later], state: TaskState) -> str:
 
 
 def _marks(now: datetime) -> tuple[chart.Mark, ...]:
-    ahead = _AXIS.marks(now + DAY - timedelta(hours=1))
+    marks = _AXIS.marks(now + DAY - timedelta(hours=1))
     shift = (_AXIS.since(now + DAY - timedelta(hours=1)) - now) / DAY * 100
     return tuple(
-        chart.Mark(round(each.at + shift, 2), each.text, each.iso) for each in ahead if each.at + shift > 10
+        chart.Mark(round(each.at + shift, 2), each.text, each.iso) for each in marks if each.at + shift > 10
     )
 
 
-def _tick_line(schedule: Schedule, slot: datetime, now: datetime) -> Line:
+def _tick_line(schedule: Schedule, tick: datetime, now: datetime) -> Line:
     words = cron_words.describe(schedule.cron)
     text = f"{formats.one_line(schedule.task_type)}, {words[0].lower()}{words[1:]}"
-    return Line(formats.moment(slot, now), None, "", text, "", None, None)
+    return Line(formats.moment(tick, now), text)
 
 
 def _groups(later: Sequence[Later]) -> Iterator[list[Later]]:
-    """Steps of one type and state that follow each other are one group."""
+    """Adjacent steps of one type and state form one group."""
     by_kind: dict[tuple[str, TaskState], list[Later]] = {}
     for each in later:
         by_kind.setdefault((each.task_type, each.state), []).append(each)
@@ -149,11 +142,14 @@ def _groups(later: Sequence[Later]) -> Iterator[list[Later]]:
 
 def _group_line(run: Sequence[Later], now: datetime) -> Line:
     count, state = sum(each.count for each in run), run[0].state
-    name = formats.shortened(formats.one_line(run[0].task_type), 60)
-    if state is TaskState.RETRIED:
-        before, after = f"{formats.counted(count, 'retry', 'retries')} of ", ""
-    else:
-        before, after = f"{formats.number(count)} ", " set for later"
+    retries = state is TaskState.RETRIED
     first, last = run[0].first, max(each.last for each in run)
-    until = formats.moment(last, now) if last - first > timedelta(seconds=60) else None
-    return Line(formats.moment(first, now), until, before, name, after, run[0].task_type, state.value)
+    return Line(
+        due=formats.moment(first, now),
+        until=formats.moment(last, now) if last - first > timedelta(seconds=60) else None,
+        before=f"{formats.plural(count, 'retry', 'retries')} of " if retries else f"{formats.number(count)} ",
+        name=formats.shortened(formats.one_line(run[0].task_type), 60),
+        after="" if retries else " scheduled",
+        task_type=run[0].task_type,
+        state=state.value,
+    )

@@ -1,68 +1,74 @@
-"""The page of schedules: running one now, pausing and resuming it."""
+"""The page of schedules; running a schedule now, pausing and resuming it."""
 
 from flask import abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
+from spoils.job import Job
+from spoils.job.registry import registry
 from spoils.models import PauseKind, db
 from spoils.queue import audit, pauses
 from spoils.queue.enqueue import DuplicateVanished, enqueue
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.schedules.view import job_of, show_schedules
-from spoils.web.dashboard.shared import status_bar as strip
-from spoils.web.dashboard.shared.flashes import say
-
-NONE = "This release has no schedule of that name."
+from spoils.web.dashboard.schedules.view import show_schedules
+from spoils.web.dashboard.shared.flashes import add_flash
+from spoils.web.dashboard.shared.status_bar import read_status_bar
 
 
 @bp.get("/schedules")
 def schedules() -> ResponseReturnValue:
-    """What comes by the clock."""
-    seen = strip.look(db.session())
-    return render_template("schedules/index.html", strip=seen, schedules=show_schedules(db.session(), seen))
+    """Each schedule with its next and last ticks."""
+    bar = read_status_bar(db.session())
+    return render_template("schedules/index.html", bar=bar, schedules=show_schedules(db.session(), bar))
 
 
 @bp.post("/schedules/<job>/runs")
 def run_schedule(job: str) -> ResponseReturnValue:
-    """Enqueue its job now; its ticks stay what they are."""
-    job_class = job_of(job) or abort(404, NONE)
+    """Enqueue its job now; its ticks do not change."""
+    job_class = _scheduled(job)
     try:
         enqueued = enqueue(db.session.connection(), job_class())
     except DuplicateVanished as exc:
-        say("refused", f"Nothing was enqueued. {exc}")
+        add_flash("refused", f"Nothing was enqueued. {exc}")
+        return redirect(url_for("dashboard.schedules"), 303)
+    if not enqueued.duplicate:
+        audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
+    db.session.commit()
+    if enqueued.duplicate:
+        words = "Nothing was enqueued: the same unique job already exists."
+        add_flash("refused", words, enqueued.id, duplicate=True)
     else:
-        if not enqueued.duplicate:
-            audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
-        db.session.commit()
-        if enqueued.duplicate:
-            say(
-                "refused",
-                "Nothing was enqueued: the same unique job is already there.",
-                enqueued.id,
-                twin=True,
-            )
-        else:
-            say("done", f"Enqueued {job_class.task_type} by hand. Its next tick stays.", enqueued.id)
+        words = f"Enqueued {job_class.task_type}. The next tick is unchanged."
+        add_flash("done", words, enqueued.id)
     return redirect(url_for("dashboard.schedules"), 303)
 
 
 @bp.post("/schedules/<job>/pauses")
 def pause_schedule(job: str) -> ResponseReturnValue:
-    """Let its slots be skipped."""
-    job_of(job) or abort(404, NONE)
+    """Pause it: its ticks are skipped."""
+    _scheduled(job)
     done = pauses.pause(db.session.connection(), PauseKind.SCHEDULE, job, by=access.who())
-    audit.enter_about(db.session.connection(), "pause", job, who=access.who(), done=done)
-    db.session.commit()
     words = f"Paused {job}. Its ticks are skipped until it is resumed."
-    say("done" if done else "refused", words if done else f"Refused: {job} is paused already.")
-    return redirect(url_for("dashboard.schedules"), 303)
+    return _entered("pause", job, done, words if done else f"Refused: {job} is already paused.")
 
 
 @bp.post("/schedules/<job>/resumptions")
 def resume_schedule(job: str) -> ResponseReturnValue:
-    """Let it go on with its next slot."""
+    """Resume it with its next tick."""
     done = pauses.resume(db.session.connection(), PauseKind.SCHEDULE, job)
-    audit.enter_about(db.session.connection(), "resume", job, who=access.who(), done=done)
+    return _entered("resume", job, done, f"Resumed {job}." if done else f"Refused: {job} is not paused.")
+
+
+def _scheduled(name: str) -> type[Job]:
+    job_class = registry.get(name)
+    if job_class is None or job_class.cron is None:
+        abort(404, "This release has no schedule with that name.")
+    return job_class
+
+
+def _entered(action: str, job: str, done: bool, words: str) -> ResponseReturnValue:
+    """Enter the action in the audit log, commit, and go back to the page."""
+    audit.enter_about(db.session.connection(), action, job, who=access.who(), done=done)
     db.session.commit()
-    say("done" if done else "refused", f"Resumed {job}." if done else f"Refused: {job} is not paused.")
+    add_flash("done" if done else "refused", words)
     return redirect(url_for("dashboard.schedules"), 303)

@@ -1,6 +1,7 @@
-"""The schedules, as their page needs them."""
+"""The schedules: their next ticks, what happened at the last ones, and the ticks that were late, skipped or missed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,18 +20,19 @@ from spoils.reports.run_times import last_ran_ms
 from spoils.reports.schedules import all_schedules, last_ticks, troubled_ticks
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.cron_words import describe
+from spoils.web.dashboard.shared.job_classes import about
 from spoils.web.dashboard.shared.job_row import named
 from spoils.web.dashboard.shared.states import VIEWS, StateView
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.status_bar import StatusBar
 
 NEXT = 3
 LATE_SECONDS = 5.0
-SEEN_LATELY = timedelta(days=1)
+SEEN_RECENTLY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class TickMark:
-    """What became of a slot: a glyph, its words, and the job where that still exists."""
+    """A past tick: its glyph, a tooltip, and its job if that still exists."""
 
     glyph: str
     words: str
@@ -46,8 +48,8 @@ class ScheduleRow:
     cron: str
     zone: str
     task_type: str
-    purpose: str
-    next: tuple[formats.Moment | None, ...]
+    about: str
+    next: tuple[formats.Moment, ...]
     ticks: tuple[TickMark, ...]
     last: formats.Moment | None
     last_state: StateView | None
@@ -60,10 +62,10 @@ class ScheduleRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A tick that did not go to plan, and why."""
+class Irregular:
+    """A tick that was late, skipped or missed, and why."""
 
-    slot: formats.Moment | None
+    tick: formats.Moment
     task_type: str
     glyph: str
     late: str
@@ -72,63 +74,55 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedules:
+class SchedulesPage:
     """What the page shows."""
 
     rows: tuple[ScheduleRow, ...]
-    troubles: tuple[Trouble, ...]
+    irregular: tuple[Irregular, ...]
 
 
-def show_schedules(session: Session, strip: Strip) -> Schedules:
-    """The page: every class that has a cron here, and what workers of other releases have run within a day."""
-    stored = list(all_schedules(session))
-    own = [(job_class, _cron(job_class)) for job_class in registry if job_class.cron is not None]
-    by_key = {(each.job, each.cron, each.zone): each for each in stored}
-    paused = pauses.paused(session.connection(), PauseKind.SCHEDULE)
-    keys = {(job_class.__name__, cron.expression, cron.zone) for job_class, cron in own}
-    others = [
-        each for key, each in by_key.items() if key not in keys and strip.now - each.seen_at < SEEN_LATELY
-    ]
+def show_schedules(session: Session, bar: StatusBar) -> SchedulesPage:
+    """Every schedule of this release, and those that workers of other releases ran within a day."""
+    stored = all_schedules(session)
     ticks = {each.id: last_ticks(session, each.id) for each in stored}
-    troubled = troubled_ticks(session, late_seconds=LATE_SECONDS)
-    ids = [tick.task_id for of in (*ticks.values(), troubled) for tick in of if tick.task_id]
+    irregular = troubled_ticks(session, late_seconds=LATE_SECONDS)
+    ids = [tick.task_id for of in (*ticks.values(), irregular) for tick in of if tick.task_id]
     tasks = tasks_by_id(session, ids)
-    rows: list[_Named] = [
-        (job_class.__name__, cron, by_key.get((job_class.__name__, cron.expression, cron.zone)), job_class)
-        for job_class, cron in own
-    ]
-    rows += [(each.job, cron, each, None) for each in others if (cron := _parsed(each)) is not None]
-    last = [task for of in ticks.values() if (task := _last(of, tasks))]
-    seen = _Seen(strip.now, paused, ticks, tasks, last_ran_ms(session, last))
-    return Schedules(
-        rows=tuple(seen.row(*row) for row in rows),
-        troubles=tuple(_trouble(tick, stored, tasks, strip.now) for tick in troubled),
+    last = [task for of in ticks.values() if (task := _last_job(of, tasks))]
+    context = _Context(
+        now=bar.now,
+        paused=pauses.paused(session.connection(), PauseKind.SCHEDULE),
+        ticks=ticks,
+        tasks=tasks,
+        ran_ms=last_ran_ms(session, last),
+    )
+    types = {each.id: named(each.task_type) for each in stored}
+    return SchedulesPage(
+        rows=tuple(context.row(*each) for each in _schedules(stored, bar.now)),
+        irregular=tuple(
+            _irregular(tick, types.get(tick.schedule_id, "–"), tasks, bar.now) for tick in irregular
+        ),
     )
 
 
-def job_of(name: str) -> type[Job] | None:
-    """The class of that name, where it has a cron."""
-    job_class = registry.get(name)
-    return job_class if job_class is not None and job_class.cron is not None else None
-
-
-_Named = tuple[str, Cron, Schedule | None, type[Job] | None]
-
-
-def _parsed(stored: Schedule) -> Cron | None:
-    try:
-        return Cron(stored.cron, stored.zone)
-    except CronError:
-        return None  # of a release that knew this zone
-
-
-def _cron(job_class: type[Job]) -> Cron:
-    return Cron(job_class.cron or "", job_class.cron_timezone or current_settings().cron_timezone)
+def _schedules(
+    stored: Sequence[Schedule], now: datetime
+) -> Iterator[tuple[Cron, Schedule | None, type[Job] | None]]:
+    """Each schedule with its row, if a worker has seen it, and its class, if this release has it."""
+    by_key = {(each.job, each.cron, each.zone): each for each in stored}
+    for job_class in registry:
+        if job_class.cron is not None:
+            cron = Cron(job_class.cron, job_class.cron_timezone or current_settings().cron_timezone)
+            yield cron, by_key.pop((job_class.__name__, cron.expression, cron.zone), None), job_class
+    for each in by_key.values():
+        if now - each.seen_at < SEEN_RECENTLY:
+            with suppress(CronError):  # a release may know a zone that this one does not
+                yield Cron(each.cron, each.zone), each, None
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What rows are made from."""
+class _Context:
+    """What all rows are made from."""
 
     now: datetime
     paused: Mapping[str, Pause]
@@ -136,18 +130,19 @@ class _Seen:
     tasks: Mapping[UUID, Task]
     ran_ms: Mapping[UUID, float]
 
-    def row(self, name: str, cron: Cron, stored: Schedule | None, job_class: type[Job] | None) -> ScheduleRow:
+    def row(self, cron: Cron, stored: Schedule | None, job_class: type[Job] | None) -> ScheduleRow:
         ticks = self.ticks.get(stored.id, ()) if stored else ()
-        last = _last(ticks, self.tasks)
+        last = _last_job(ticks, self.tasks)
+        name = job_class.__name__ if job_class else stored.job if stored else ""
         pause = self.paused.get(name)
         return ScheduleRow(
             job=name,
             words=describe(cron.expression),
             cron=cron.expression,
             zone=cron.zone,
-            task_type=named(job_class.task_type if job_class else stored.task_type if stored else name),
-            purpose=((job_class.__doc__ or "") if job_class else "").strip().partition("\n")[0],
-            next=tuple(formats.moment(slot, self.now) for slot in cron.upcoming(self.now, NEXT)),
+            task_type=named(job_class.task_type if job_class else stored.task_type if stored else ""),
+            about=about(job_class) if job_class else "",
+            next=tuple(formats.moment(tick, self.now) for tick in cron.upcoming(self.now, NEXT)),
             ticks=tuple(_mark(tick, self.tasks, self.now) for tick in reversed(ticks)),
             last=formats.moment(ticks[0].slot, self.now) if ticks else None,
             last_state=VIEWS[last.state] if last else None,
@@ -159,8 +154,8 @@ class _Seen:
         )
 
 
-def _last(ticks: Sequence[Tick], tasks: Mapping[UUID, Task]) -> Task | None:
-    """The job of the last tick, where that still exists."""
+def _last_job(ticks: Sequence[Tick], tasks: Mapping[UUID, Task]) -> Task | None:
+    """The job of the last tick, if that still exists."""
     return tasks.get(ticks[0].task_id) if ticks and ticks[0].task_id else None
 
 
@@ -175,21 +170,19 @@ def _glyph(tick: Tick) -> str:
 
 
 def _mark(tick: Tick, tasks: Mapping[UUID, Task], now: datetime) -> TickMark:
-    slot = formats.moment(tick.slot, now)
     glyph = _glyph(tick)
     word = {"fired": "fired on time", "late": f"late by {formats.span(_late(tick))}"}.get(glyph, glyph)
     if tick.reason == PAUSED:
         word = "skipped, paused"
     task = str(tick.task_id) if tick.task_id in tasks else None
-    return TickMark(glyph, f"{slot.full if slot else ''}: {word}", task)
+    return TickMark(glyph, f"{formats.moment(tick.slot, now).full}: {word}", task)
 
 
-def _trouble(tick: Tick, stored: Sequence[Schedule], tasks: Mapping[UUID, Task], now: datetime) -> Trouble:
-    schedule = next((each for each in stored if each.id == tick.schedule_id), None)
+def _irregular(tick: Tick, task_type: str, tasks: Mapping[UUID, Task], now: datetime) -> Irregular:
     glyph = _glyph(tick)
-    return Trouble(
-        slot=formats.moment(tick.slot, now),
-        task_type=named(schedule.task_type) if schedule else "–",
+    return Irregular(
+        tick=formats.moment(tick.slot, now),
+        task_type=task_type,
         glyph=glyph,
         late=formats.span(_late(tick)) if glyph == "late" else "–",
         why=_why(tick, glyph),
@@ -201,7 +194,7 @@ def _why(tick: Tick, glyph: str) -> str:
     if tick.reason == PAUSED:
         return "The schedule was paused."
     if glyph == "skipped":
-        return "The job of an earlier tick still waited or ran, and there may be one at a time."
+        return "The job of an earlier tick was still waiting or running, and only one is allowed at a time."
     if glyph == "missed":
-        return "No worker was live at its time. A missed tick isn't made up for: the next one does its work."
-    return "No worker entered it in time: none was live, or the database was slow."
+        return "No worker was running at that time. Missed ticks are not made up for."
+    return "No worker enqueued it in time: none was running, or the database was slow."

@@ -6,34 +6,34 @@ from flask.typing import ResponseReturnValue
 from spoils.web.client import client
 from spoils.web.dashboard import access, guard
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.shared.flashes import say
+from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.local_path import local_path
 
-WRONG = "That is not the password."
-TOO_OFTEN = "Too many wrong passwords came from your address. Try again in 5 min."
+WRONG = "Wrong password."
+TOO_MANY = "Too many failed logins from your address. Try again in 5 min."
 
 
 @bp.get("/login")
 def login() -> ResponseReturnValue:
-    """The form; who is in already goes on."""
+    """The form; a visitor who is logged in is redirected."""
     if access.current_role() is not None:
-        return redirect(_onward(), 303)
+        return redirect(_next(), 303)
     return _form()
 
 
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
-    """Begin a session where the password is the admin's or the viewer's."""
+    """Begin a session if the password is the admin's or the viewer's."""
     who = client()
     if guard.logins().exceeded(who):
-        return _form(TOO_OFTEN), 429
+        return _form(TOO_MANY), 429
     role = access.role_of(request.form.get("password", ""))
     if role is None:
         guard.logins().hit(who)
         return _form(WRONG), 401
-    onward = _onward()
+    target = _next()
     access.enter(role)
-    return redirect(onward, 303)
+    return redirect(target, 303)
 
 
 @bp.post("/logout")
@@ -41,13 +41,13 @@ def log_out() -> ResponseReturnValue:
     """End the session."""
     access.leave()
     if access.has_doors():
-        say("done", "Logged out.")
+        add_flash("done", "Logged out.")
     return redirect(url_for("dashboard.login"), 303)
 
 
-def _form(wrong: str | None = None) -> str:
-    return render_template("session/login.html", wrong=wrong, onward=_onward())
+def _form(error: str | None = None) -> str:
+    return render_template("session/login.html", error=error, next=_next())
 
 
-def _onward() -> str:
+def _next() -> str:
     return local_path(request.values.get("next"), url_for("dashboard.home"))

@@ -1,1 +1,1 @@
-"""What several pages share: formats, the status bar, rows of jobs, filters, charts."""
+"""What several pages use: formats, the status bar, rows of jobs, filters, charts."""

@@ -1,4 +1,4 @@
-"""Which verbs a task's state allows; one that it does not allow is not shown. Pure."""
+"""Which actions the state of a job allows; the others are not shown. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,23 +7,23 @@ from spoils.models import WAITING, Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
-    """A button: its words, short for a row and long for a menu or page, and the noun that it is posted to."""
+class Action:
+    """A button: its label, short in a row and long on a page, and the noun in the URL that it posts to."""
 
-    word: str
-    whole: str
+    short: str
+    long: str
     noun: str
 
 
-RETRY = Verb("Retry", "Retry", "retries")
-RUN_NOW = Verb("Run now", "Run now", "runs")
-CANCEL = Verb("Cancel", "Cancel this job", "cancellations")
-STOP = Verb("Cancel", "Ask it to stop", "cancellations")
-DELETE = Verb("Delete", "Delete this job", "deletions")
+RETRY = Action("Retry", "Retry", "retries")
+RUN_NOW = Action("Run now", "Run now", "runs")
+CANCEL = Action("Cancel", "Cancel this job", "cancellations")
+STOP = Action("Cancel", "Ask it to stop", "cancellations")
+DELETE = Action("Delete", "Delete this job", "deletions")
 
 
-def verbs_for(task: Task, now: datetime) -> tuple[Verb, ...]:
-    """The likeliest first."""
+def actions_for(task: Task, now: datetime) -> tuple[Action, ...]:
+    """The most likely one first."""
     if task.state is TaskState.FAILED:
         return (RETRY, DELETE)
     if task.state in WAITING:

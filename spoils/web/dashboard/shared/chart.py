@@ -1,28 +1,28 @@
-"""The geometry of charts: numbers to SVG paths. The plot stretches to its place, words stand beside it. Pure."""
+"""The geometry of charts: numbers become SVG paths. The plot is stretched to its box, labels stand beside it. Pure."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 6_000, 400
-"""Fine enough for whole numbers, which keep a page light."""
+"""Large enough that whole numbers are precise; they keep the page small."""
 GAP = 0.2
 """Of a bar's width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A word on an axis, at so many per cent of it."""
+    """A label on an axis, at `at` per cent of its length."""
 
     at: float
     text: str
     iso: str = ""
-    """The moment that it names, for whoever writes it in a zone of their own."""
+    """The moment that it names, so that a script can show it in local time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Where a bar stands, and its figures as one sentence."""
+    """The area of a bar, with its figures as a tooltip."""
 
     x: float
     width: float
@@ -37,11 +37,11 @@ class Bars:
     upper: str
     caps: str
     running: str
-    """The outline of the last bar, whose time is not over."""
+    """The outline of the last bar, whose step is not over."""
 
 
 def nice_top(largest: float) -> tuple[float, float]:
-    """The top of an axis from nought, and its step: at most four steps."""
+    """The top of an axis that starts at 0, and its step: at most four steps."""
     if largest <= 0:
         return 4.0, 1.0
     power = 10.0 ** math.floor(math.log10(largest / 4))
@@ -50,7 +50,7 @@ def nice_top(largest: float) -> tuple[float, float]:
 
 
 def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
-    """Bars of both sequences, which are equally long, the upper ones on the lower ones; the last one is outlined."""
+    """Bars of two sequences of equal length, the upper ones on top of the lower ones; the last bar is an outline."""
     height = HEIGHT
     each = WIDTH / len(lower)
     width = each * (1 - GAP)
@@ -71,7 +71,7 @@ def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
 
 
 def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
-    """The same as strokes on ten by a hundred units a bar, with a scale of its own."""
+    """A sparkline: strokes of 10 by 100 units a bar, with a scale of its own."""
     top = max((low + high for low, high in zip(lower, upper, strict=True)), default=0) or 1
     below, above, caps = [], [], []
     for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
@@ -85,7 +85,7 @@ def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
 
 
 def log_marks(smallest: float, largest: float) -> list[float]:
-    """Marks of a logarithmic axis, 1 and 3 of each power of ten, that hold both ends between them."""
+    """The marks of a logarithmic axis, 1 and 3 of each power of ten, that enclose both ends."""
     low, high = max(smallest, 1.0), max(largest, 1.0)
     steps = [
         factor * 10.0**power
@@ -101,14 +101,14 @@ def log_marks(smallest: float, largest: float) -> list[float]:
 
 
 def log_height(value: float, marks: Sequence[float]) -> float:
-    """How high, from the top, a value stands on the axis of these marks, of `HEIGHT`."""
+    """The distance of a value from the top of an axis with these marks, of `HEIGHT`."""
     low, high = math.log(marks[0]), math.log(marks[-1])
     share = (math.log(max(value, 1e-9)) - low) / (high - low)
     return HEIGHT - min(max(share, 0.0), 1.0) * HEIGHT
 
 
 def line(values: Sequence[float | None], marks: Sequence[float]) -> str:
-    """A line through the values; where one is missing it breaks off, and one alone is a dash."""
+    """A line through the values, interrupted by missing ones; a single value is a dash."""
     each = WIDTH / len(values)
     path, drawing = [], False
     for at, value in enumerate(values):

@@ -9,7 +9,7 @@ _HOURLY = re.compile(r"At minute (\d+) (?:of|past) every hour")
 
 
 def describe(expression: str) -> str:
-    """ "Every day at 02:00"; the expression itself where it is none of ours."""
+    """ "Every day at 02:00"; the expression itself if it cannot be parsed."""
     try:
         words = Cron(expression).explain()
     except CronError:

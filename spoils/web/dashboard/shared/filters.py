@@ -1,4 +1,4 @@
-"""What `/jobs` is asked for. Each argument is one that we know, or the answer is 400."""
+"""The arguments of `/jobs` and other lists. A value that no page links to is answered with 400."""
 
 import re
 from dataclasses import dataclass
@@ -14,50 +14,51 @@ from spoils.web.masking import masked
 
 LONGEST = 255
 MOST_WORDS = 8
-WAITS = "waiting"
-"""What `state` may name besides a state: both of those in which a job waits."""
+WAITING_ARG = "waiting"
+"""The value of `state` that stands for both states in which a job waits."""
+BAD_PLACE = "This place in the list is not valid. Start again at the newest."
 _GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
 _FIELD = re.compile(r"(?P<field>[A-Za-z_][A-Za-z0-9_]{0,62}):(?P<value>.+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A field of the payload and the value that it must have."""
+    """A search for a field of the payload with a value."""
 
     field: str
     value: str
 
     @property
     def title(self) -> str:
-        """What was asked for."""
+        """The heading of the results."""
         return f"Jobs with {self.field} {self.value}"
 
     @property
     def text(self) -> str:
-        """What the search box holds."""
+        """The text of the search box."""
         return f"{self.field}:{self.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words that an error must have, all of them."""
+    """A search for jobs whose error has all of these words."""
 
     words: tuple[str, ...]
 
     @property
     def title(self) -> str:
-        """What was asked for."""
+        """The heading of the results."""
         return f"Jobs whose error has {' and '.join(f'“{word}”' for word in self.words)}"
 
     @property
     def text(self) -> str:
-        """What the search box holds."""
+        """The text of the search box."""
         return " ".join(self.words)
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """A list of jobs as its URL names it."""
+    """The filters of a list of jobs, as in its URL."""
 
     state: TaskState | None = None
     waiting: bool = False
@@ -67,38 +68,38 @@ class Filters:
 
     @property
     def states(self) -> tuple[TaskState, ...]:
-        """Those that the list is of."""
+        """The states that the list shows."""
         if self.waiting:
             return WAITING
         return (self.state,) if self.state else tuple(TaskState)
 
     @property
     def state_arg(self) -> str | None:
-        """What `state` is in the URL."""
-        return WAITS if self.waiting else self.state and self.state.value
+        """The value of `state` in the URL."""
+        return WAITING_ARG if self.waiting else self.state and self.state.value
 
     @property
     def word(self) -> str:
-        """The state as a sentence names it; empty for all of them."""
+        """The state in a sentence; empty for all states."""
         return (self.state_arg or "").replace("_", " ")
 
     @property
     def placed(self) -> bool:
-        """Whether the URL names a place, so that this may not be the top."""
+        """Whether the URL names a place in the list, which may not be its start."""
         return self.older_than is not None or self.newer_than is not None
 
     def url_args(self, **changed: str | None) -> dict[str, str | None]:
-        """Arguments for `url_for` that keep the filter, with some of them changed; the place is let go."""
+        """Arguments for `url_for` that keep the filters but for `changed`, from the start of the list."""
         kept = {"state": self.state_arg, "type": self.task_type}
         return {**kept, **changed}
 
 
 def read_filters(args: MultiDict[str, str]) -> Filters:
-    """Raises 400 with a sentence."""
+    """The filters in the URL. Aborts with 400."""
     older, newer = read_text(args, "older"), read_text(args, "newer")
     if older and newer:
-        abort(400, "A list goes on to older jobs or to newer ones, not to both.")
-    waiting = args.get("state") == WAITS
+        abort(400, "Use either older or newer, not both.")
+    waiting = args.get("state") == WAITING_ARG
     return Filters(
         state=None if waiting else read_state(args),
         waiting=waiting,
@@ -109,7 +110,7 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
 
 
 def read_search(args: MultiDict[str, str]) -> UUID | Search | Words | None:
-    """What `q` asks for: an id, `field:value`, or words of an error. Raises 400 with a sentence."""
+    """The search in `q`: an id, `field:value`, or words of an error. Aborts with 400."""
     text = (read_text(args, "q") or "").strip()
     if not text:
         return None
@@ -127,45 +128,45 @@ def read_search(args: MultiDict[str, str]) -> UUID | Search | Words | None:
 
 
 def _refuse_secrets(asked: dict[str, str] | str) -> None:
-    """A search that finds what pages mask would tell it, letter by letter."""
+    """Abort with 400: a search that finds masked text would reveal it letter by letter."""
     if masked(asked) != asked:
-        abort(400, "Secrets are masked on every page and cannot be searched. Search for something else.")
+        abort(400, "Secrets are masked on every page and cannot be searched.")
 
 
 def _read_words(text: str) -> Words:
     _refuse_secrets(text)
     words = tuple(dict.fromkeys(text.split()))
     if len(words) > MOST_WORDS:
-        abort(400, f"Search takes at most {MOST_WORDS} words of an error.")
+        abort(400, f"A search takes at most {MOST_WORDS} words.")
     return Words(words)
 
 
 def read_state(args: MultiDict[str, str]) -> TaskState | None:
-    """The state that is asked for. Raises 400 with a sentence."""
+    """The state in the URL. Aborts with 400."""
     state = read_text(args, "state")
     if state and state not in list(TaskState):
-        abort(400, "There is no such state. The states are new, in_progress, retried, failed and finished.")
+        abort(400, "Unknown state. The states are new, in_progress, retried, failed and finished.")
     return TaskState(state) if state else None
 
 
 def read_group(args: MultiDict[str, str]) -> str | None:
-    """The key of a group of failures. Raises 400 with a sentence."""
+    """The key of a group of failures in the URL. Aborts with 400."""
     key = read_text(args, "group")
     return check_group(key) if key else None
 
 
 def check_group(key: str) -> str:
-    """The key, where it may be one of a group. Raises 400 with a sentence."""
+    """The key if it has the form of one, else abort with 400."""
     if not _GROUP.fullmatch(key):
-        abort(400, "There is no such group of failures.")
+        abort(400, "Not a valid key of a group of failures.")
     return key
 
 
 def read_text(args: MultiDict[str, str], name: str) -> str | None:
-    """A short argument. Raises 400 with a sentence."""
+    """A short, printable argument. Aborts with 400."""
     text = args.get(name) or None
     if text is not None and ("\0" in text or len(text) > LONGEST or not text.isprintable()):
-        abort(400, f"The argument {name} is not one that a page here links to.")
+        abort(400, f"The argument {name} is not valid.")
     return text
 
 
@@ -175,4 +176,4 @@ def _place(text: str | None) -> tuple[datetime, UUID] | None:
     try:
         return paging.decode(text, UUID)
     except paging.BadCursor:
-        abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")
+        abort(400, BAD_PLACE)

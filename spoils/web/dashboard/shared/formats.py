@@ -1,21 +1,15 @@
 """How pages write numbers, durations and moments. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
-_TURNS = {
+_DIRECTION_MARKS = {
     point: f"\\u{point:04x}" for point in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F)
 }
 FOREVER = 100 * 365 * DAY
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number and its unit, which a page may set in different sizes."""
-
-    number: str
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +23,7 @@ class Moment:
     age: str
     """As "3 min ago" or "in 2 min 28 s"."""
     span: str
-    """The same without its direction."""
+    """The distance from now, without "ago" or "in"."""
     future: bool
 
 
@@ -38,18 +32,13 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def plural(value: int, word: str) -> str:
-    """1 job, 412 jobs"""
-    return f"{value:,} {word}" if value == 1 else f"{value:,} {word}s"
-
-
-def counted(value: int, one: str, many: str) -> str:
-    """1 retry, 3 retries"""
-    return f"{value:,} {one if value == 1 else many}"
+def plural(value: int, one: str, many: str | None = None) -> str:
+    """1 job, 412 jobs; 1 retry, 3 retries where the plural is given."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
 def run_time(milliseconds: float | None) -> str:
-    """412 ms, 1.31 s, 2 min 7 s; a dash where there is none."""
+    """412 ms, 1.31 s, 2 min 7 s; a dash if there is none."""
     if milliseconds is None or milliseconds < 0:
         return "–"
     if milliseconds < 1_000:
@@ -59,7 +48,7 @@ def run_time(milliseconds: float | None) -> str:
 
 
 def short_time(milliseconds: float) -> str:
-    """3 ms, 0.3 s, 10 s, 3 min: a round run time as a mark on an axis."""
+    """3 ms, 0.3 s, 10 s, 3 min: a round run time on an axis."""
     if milliseconds < 100:
         return f"{milliseconds:g} ms"
     if milliseconds < 100_000:
@@ -68,19 +57,19 @@ def short_time(milliseconds: float) -> str:
 
 
 def compact(value: float) -> str:
-    """0.4, 120, 12k: a round number as a mark on an axis."""
+    """0.4, 120, 12k: a round number on an axis."""
     if value >= 10_000:
         return f"{value / 1_000:g}k"
     return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:g}"
 
 
 def memory(size: int | None) -> str:
-    """118 MB; a dash where it is unknown."""
+    """118 MB; a dash if it is unknown."""
     return "–" if size is None else f"{size / 1_000_000:,.0f} MB"
 
 
 def percent(part: int, whole: int) -> str:
-    """2.8 %; a dash of nothing, and never 0 or 100 where it is not."""
+    """2.8 %; a dash for a share of nothing, and 0 or 100 only where it is exact."""
     if not whole:
         return "–"
     share = part / whole * 100
@@ -95,7 +84,7 @@ def span(seconds: float) -> str:
     """3 s, 2 min 28 s, 11 h 28 min, 2 days: the two largest units at most."""
     whole = int(abs(seconds))
     if whole >= FOREVER:
-        return "for ever"
+        return "forever"
     if whole < MINUTE:
         return f"{whole} s"
     if whole < HOUR:
@@ -105,20 +94,24 @@ def span(seconds: float) -> str:
     return plural(whole // DAY, "day")
 
 
-def coarse(seconds: float) -> Figure:
+def coarse(seconds: float) -> str:
     """The largest unit alone: 3 s, 13 min, 2 h, 4 days."""
     whole = int(abs(seconds))
     if whole >= FOREVER:
-        return Figure("∞")
+        return "∞"
     if whole < MINUTE:
-        return Figure(str(whole), "s")
+        return f"{whole} s"
     if whole < HOUR:
-        return Figure(str(whole // MINUTE), "min")
+        return f"{whole // MINUTE} min"
     if whole < DAY:
-        return Figure(str(whole // HOUR), "h")
-    return Figure(number(whole // DAY), "day" if whole < 2 * DAY else "days")
+        return f"{whole // HOUR} h"
+    return plural(whole // DAY, "day")
 
 
+@overload
+def moment(point: datetime, now: datetime) -> Moment: ...
+@overload
+def moment(point: datetime | None, now: datetime) -> Moment | None: ...
 def moment(point: datetime | None, now: datetime) -> Moment | None:
     """`point` as seen at `now`, which is the database's clock."""
     if point is None:
@@ -126,39 +119,43 @@ def moment(point: datetime | None, now: datetime) -> Moment | None:
     point = point.astimezone(UTC) if _ordinary(point) else point.replace(tzinfo=UTC)
     seconds = (point - now).total_seconds()
     if not _ordinary(point):
-        word = "never" if seconds > 0 else "since ever"
+        word = "never" if seconds > 0 else "at −∞"
         return Moment(point.isoformat(), word, word, word, word, seconds > 0)
-    largest = coarse(seconds)
-    whole = f"{largest.number} {largest.unit}"
     return Moment(
         iso=point.isoformat(timespec="milliseconds"),
         full=f"{point.day} {point:%b %Y %H:%M:%S} UTC",
         clock=_clock(point, now),
-        age=f"in {span(seconds)}" if seconds >= 1 else f"{whole} ago",
+        age=f"in {span(seconds)}" if seconds >= 1 else f"{coarse(seconds)} ago",
         span=span(seconds),
         future=seconds > 0,
     )
 
 
 def per_minute(count: int, minutes: int) -> str:
-    """117, or 0.4 where it is less than ten."""
+    """117; one decimal below ten: 0.4."""
     rate = count / minutes
     return number(round(rate)) if rate >= 10 or rate == round(rate) else f"{rate:.1f}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """The first `most` names, and the number of others."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def shortened(text: str, length: int) -> str:
-    """At most `length` characters; an ellipsis stands for what was cut."""
+    """At most `length` characters; an ellipsis marks a cut."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def one_line(text: str) -> str:
-    """The text with every run of white space as one space."""
+    """The text with each run of white space as one space."""
     return " ".join(visible(text).split())
 
 
 def visible(text: str) -> str:
-    """The text with what would turn the direction of the words around it written as an escape."""
-    return text.translate(_TURNS)
+    """The text with the marks that change the direction of writing as escapes."""
+    return text.translate(_DIRECTION_MARKS)
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

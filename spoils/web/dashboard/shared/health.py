@@ -1,4 +1,4 @@
-"""The sentence of health. Pure."""
+"""The sentence of health at the top of every page. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,103 +10,103 @@ BEHIND_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What is judged: by type how many wait and how many seconds the oldest has been due; who is there."""
+class Observed:
+    """What is judged. By type: how many jobs wait, and for how many seconds the oldest has been due."""
 
     waiting: Mapping[str, int]
     due_for: Mapping[str, float]
     live_workers: int
     taken: frozenset[str]
+    """The types that a live worker takes."""
     paused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A sentence in two voices; `needs_you` makes it the loudest thing on the page."""
+    """A headline and the details; `needs_you` makes it the most prominent element of the page."""
 
     strong: str
     rest: str
     needs_you: bool = False
     glyph: str = "well"
     task_type: str | None = None
-    """The type whose waiting jobs are worth a look."""
+    """The type whose waiting jobs the link leads to; all types without one."""
 
 
-LEFT_OUT = Health(
+INCOMPLETE = Health(
     "The database is slow.",
     "Some figures took too long and are left out. Try again in a moment.",
     glyph="waits",
 )
 
 
-def judge(seen: Seen) -> Health:
-    """The one thing to say, the worst first. What is paused waits on purpose, and is told after it."""
+def judge(seen: Observed) -> Health:
+    """The worst problem there is. Paused types wait on purpose, so they are mentioned last."""
     if not seen.paused:
         return _judge(seen)
-    # Without a worker all of it waits for one, paused or not.
+    # Without a worker all jobs wait for one, whether their type is paused or not.
     held = seen.paused if seen.live_workers else frozenset[str]()
-    rest = Seen(
+    others = replace(
+        seen,
         waiting={name: number for name, number in seen.waiting.items() if name not in held},
         due_for={name: age for name, age in seen.due_for.items() if name not in seen.paused},
-        live_workers=seen.live_workers,
-        taken=seen.taken,
     )
-    health = _judge(rest)
+    health = _judge(others)
     return replace(health, rest=f"{health.rest} {_paused(seen)}".strip())
 
 
-def _paused(seen: Seen) -> str:
+def _paused(seen: Observed) -> str:
     first, *others = sorted(seen.paused)
     waiting = sum(seen.waiting.get(name, 0) for name in seen.paused)
-    names = f"{first} and {plural(len(others), 'other type')} are" if others else f"{first} is"
-    return f"{names} paused, and {_jobs_wait(waiting)} for that." if waiting else f"{names} paused."
+    types = f"{first} and {plural(len(others), 'other type')} are" if others else f"{first} is"
+    return f"{types} paused with {plural(waiting, 'job')} waiting." if waiting else f"{types} paused."
 
 
-def _judge(seen: Seen) -> Health:
+def _judge(seen: Observed) -> Health:
     if not seen.live_workers:
-        return _nobody(seen)
+        return _no_workers(seen)
     if untaken := {name: age for name, age in seen.due_for.items() if name not in seen.taken}:
-        return _untaken(seen, untaken)
+        return _no_worker_takes(seen, untaken)
     oldest = max(seen.due_for.values(), default=None)
     if oldest is None:
-        return Health("Work flows.", "No due job waits.")
+        return Health("Healthy.", "No jobs are due.")
     if oldest <= CALM_SECONDS:
-        return Health("Work flows.", "Every type has a live worker and no due job waits longer than 5 s.")
+        return Health("Healthy.", f"No job has been due for more than {CALM_SECONDS} s.")
     if oldest < BEHIND_SECONDS:
-        return Health(
-            "Work flows.", f"Every type has a live worker; the oldest due job waits {span(oldest)}."
-        )
+        return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
     slowest = max(seen.due_for, key=lambda name: seen.due_for[name])
     return Health(
-        "Work is behind.",
-        f"Every type has a live worker, but the oldest due job, of type {slowest}, waits {_coarse(oldest)}.",
+        "Falling behind.",
+        f"The oldest due job, of type {slowest}, has waited {coarse(oldest)}.",
         needs_you=True,
         glyph="needs-you",
         task_type=slowest,
     )
 
 
-def _nobody(seen: Seen) -> Health:
+def _no_workers(seen: Observed) -> Health:
     waiting = sum(seen.waiting.values())
     if not waiting:
-        return Health(
-            "No worker is live.", "Nothing waits either. Work begins when one starts.", glyph="waits"
-        )
+        return Health("No workers running.", "No jobs are waiting either.", glyph="waits")
     if not seen.due_for:
-        return Health("No worker is live.", f"{_jobs_wait(waiting)}, none can start yet.", glyph="waits")
+        return Health("No workers running.", f"{_jobs_wait(waiting)}, none of them due.", glyph="waits")
     oldest = max(seen.due_for.values())
-    strong = f"{_jobs_wait(waiting)} and no worker is live."
-    return Health(strong, f"The oldest is due for {_coarse(oldest)}.", needs_you=True, glyph="needs-you")
+    return Health(
+        f"{_jobs_wait(waiting)} and no workers are running.",
+        f"The oldest has been due for {coarse(oldest)}.",
+        needs_you=True,
+        glyph="needs-you",
+    )
 
 
-def _untaken(seen: Seen, untaken: Mapping[str, float]) -> Health:
+def _no_worker_takes(seen: Observed, untaken: Mapping[str, float]) -> Health:
     worst = max(untaken, key=lambda name: seen.waiting.get(name, 0))
-    waiting = seen.waiting.get(worst, 0)
-    others = f" So it is with {plural(len(untaken) - 1, 'other type')}." if len(untaken) > 1 else ""
+    waiting, others = seen.waiting.get(worst, 0), len(untaken) - 1
+    too = f" {plural(others, 'other type is', 'other types are')} affected too." if others else ""
     return Health(
         f"{plural(waiting, 'job')} of type {worst} {'waits' if waiting == 1 else 'wait'} "
         "and no live worker takes that type.",
-        f"The oldest waits {_coarse(untaken[worst])}.{others}",
+        f"The oldest has waited {coarse(untaken[worst])}.{too}",
         needs_you=True,
         glyph="needs-you",
         task_type=worst,
@@ -115,8 +115,3 @@ def _untaken(seen: Seen, untaken: Mapping[str, float]) -> Health:
 
 def _jobs_wait(count: int) -> str:
     return f"{plural(count, 'job')} {'waits' if count == 1 else 'wait'}"
-
-
-def _coarse(seconds: float) -> str:
-    figure = coarse(seconds)
-    return f"{figure.number} {figure.unit}"

@@ -1,4 +1,4 @@
-"""A task as a row of a list."""
+"""A job as a row of a list: on /jobs, in search results, in a group of failures, in a preview."""
 
 import json
 import re
@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import WAITING, Task, TaskState
 from spoils.reports.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.actions import Verb, verbs_for
+from spoils.web.dashboard.shared.actions import Action, actions_for
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.masking import MASK, masked, masked_text
 
@@ -34,15 +35,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class ErrorView:
-    """An error as it is told: its class, which may be unknown, and its message."""
+    """An error: its class, which may be unknown, and its message."""
 
     name: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class TaskRow:
-    """What a list shows of a task."""
+class JobRow:
+    """What a list shows of a job."""
 
     id: str
     short_id: str
@@ -53,20 +54,20 @@ class TaskRow:
     note: str
     attempts: str
     ran: str
-    changed: formats.Moment | None
-    verbs: tuple[Verb, ...]
+    changed: formats.Moment
+    actions: tuple[Action, ...]
 
 
-def task_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[TaskRow, ...]:
+def job_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[JobRow, ...]:
     """The rows of `tasks` as seen at `now`."""
     ran = last_ran_ms(session, tasks)
     return tuple(_row(task, now, ran.get(task.id)) for task in tasks)
 
 
-def _row(task: Task, now: datetime, ran_ms: float | None) -> TaskRow:
-    return TaskRow(
+def _row(task: Task, now: datetime, ran_ms: float | None) -> JobRow:
+    return JobRow(
         id=str(task.id),
-        short_id=str(task.id)[-8:],
+        short_id=short_id(task.id),
         task_type=named(task.task_type),
         summary=summary(task.payload),
         state=VIEWS[task.state],
@@ -75,38 +76,41 @@ def _row(task: Task, now: datetime, ran_ms: float | None) -> TaskRow:
         attempts=attempts(task),
         ran=formats.run_time(ran_ms),
         changed=formats.moment(task.updated_at, now),
-        verbs=verbs_for(task, now),
+        actions=actions_for(task, now),
     )
 
 
+def short_id(task_id: object) -> str:
+    """The end of an id, which is random; ids of one minute begin alike."""
+    return str(task_id)[-8:]
+
+
 def named(task_type: str) -> str:
-    """The type as a page names it; rows of other programs may have none."""
+    """The type as pages write it; rows of other programs may have none."""
     return formats.one_line(task_type) or "no type"
 
 
+def class_of(task: Task) -> type[Job] | None:
+    """The job class that the payload names, if this program has it."""
+    return registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+
+
 def summary(payload: Any, most: int = 3) -> tuple[Pair, ...]:
-    """Plain fields of a payload, ids first; secrets and the class's name are left out."""
+    """The scalar fields of a payload, ids first, without secrets and the class name."""
     if not isinstance(payload, dict):
-        return (
-            Pair(
-                "",
-                formats.shortened(
-                    formats.one_line(json.dumps(masked(payload), ensure_ascii=False)), SUMMARY_LENGTH
-                ),
-            ),
-        )
+        return (_pair("", json.dumps(masked(payload), ensure_ascii=False)),)
     plain = [
         (field, value)
         for field, value in masked(payload).items()
         if field != "type" and isinstance(value, str | int | float) and value not in ("", MASK)
     ]
-    # jsonb keeps no order of its own: what tells one job from the next goes first.
+    # jsonb keeps no order of fields: what identifies a job goes first.
     plain.sort(key=lambda item: not _IDENTITY.search(item[0]))
     return tuple(_pair(field, value) for field, value in plain[:most])
 
 
 def error_view(text: str | None) -> ErrorView | None:
-    """The class and the message of a stored error, in one line each."""
+    """The class and the message of a stored error, each in one line."""
     if not text:
         return None
     text = masked_text(text)
@@ -116,31 +120,26 @@ def error_view(text: str | None) -> ErrorView | None:
 
 
 def attempts(task: Task) -> str:
-    """ "2 of 4": times claimed, of the times that its class allows; alone where that is unknown or passed."""
-    job_class = registry.get(str(task.payload.get("type"))) if isinstance(task.payload, dict) else None
+    """ "2 of 4": times claimed, of those that its class allows; the number alone if that is unknown or exceeded."""
+    job_class = class_of(task)
     if job_class is None or task.attempts > job_class.max_retries + 1:
         return formats.number(task.attempts)
     return f"{task.attempts} of {job_class.max_retries + 1}"
 
 
 def _pair(field: str, value: object) -> Pair:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return Pair(
         formats.shortened(formats.one_line(field), FIELD_LENGTH),
-        formats.shortened(formats.one_line(_scalar(value)), SUMMARY_LENGTH),
+        formats.shortened(formats.one_line(text), SUMMARY_LENGTH),
     )
-
-
-def _scalar(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _note(task: Task, now: datetime) -> str:
     if task.state in WAITING and task.scheduled_at > now:
-        due = formats.moment(task.scheduled_at, now)
-        return f"due {due.age}" if due else ""
+        return f"due {formats.moment(task.scheduled_at, now).age}"
     if task.state in WAITING:
-        due_for = formats.span((now - task.scheduled_at).total_seconds())
-        return f"due {due_for}" if due_for.startswith("for") else f"due for {due_for}"
+        return f"due for {formats.span((now - task.scheduled_at).total_seconds())}"
     if task.state is TaskState.IN_PROGRESS:
         asked = "asked to stop, " if task.cancel_requested_at else ""
         return f"{asked}for {formats.span(running_ms(task, now) / 1_000)}"

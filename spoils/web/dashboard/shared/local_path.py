@@ -1,22 +1,22 @@
-"""Addresses to go on to that a client names: only ones of this site. Pure."""
+"""Redirect targets that a client names: only addresses of this site. Pure."""
 
 import re
 from urllib.parse import quote, urlsplit
 
-# A browser drops tabs and line breaks from an address and takes "\" for "/": each can hide another host.
-_ODD = re.compile(r"[\x00-\x20\x7f\\]")
+# Browsers drop tabs and line breaks from an address and treat "\" as "/": each can hide another host.
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 LONGEST = 2_000
-"""Characters of an address in a header: nginx answers with 502 where the head of an answer has more than 4 KiB."""
+"""Characters of an address in a header: nginx answers 502 if the head of a response has more than 4 KiB."""
 
 
 def local_path(given: str | None, otherwise: str) -> str:
-    """`given` where it is a path of this site, else `otherwise`."""
+    """`given` if it is a path of this site, else `otherwise`."""
     if (
         not given
         or not given.startswith("/")
         or given.startswith("//")
-        or _ODD.search(given)
+        or _UNSAFE.search(given)
         or len(quote(given, errors="replace")) > LONGEST
     ):
         return otherwise

@@ -1,4 +1,4 @@
-"""Reading a page in parts: one that the database takes too long for is left out, and the page says so."""
+"""Limits the time that the queries of one page take: a slow part is left out, and the page says so."""
 
 import logging
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from sqlalchemy.orm import Session
 
 log = logging.getLogger("spoils.web")
 
-HURRIED_MS = 500
-"""After the first part that took too long, so long for each of the others: a page must not add its waits up."""
+REDUCED_TIMEOUT_MS = 500
+"""The statement timeout after the first slow part, so that a page does not wait for one timeout after another."""
 
 Part = TypeVar("Part")
 
 
-class Patience:
-    """Remembers which parts of one page were left out."""
+class QueryBudget:
+    """Runs the queries of one page and collects the names of the parts that timed out."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.missing: list[str] = []
 
     def read(self, name: str, part: Callable[[], Part]) -> Part | None:
-        """What `part` returns, or None where the statement timeout ended it."""
+        """What `part` returns, or None if the statement timeout cancelled it."""
         try:
             if self.missing:
-                self._session.execute(text(f"SET LOCAL statement_timeout = {HURRIED_MS}"))
+                self._session.execute(text(f"SET LOCAL statement_timeout = {REDUCED_TIMEOUT_MS}"))
             return part()
         except DBAPIError as exc:
             if getattr(exc.orig, "pgcode", None) != errorcodes.QUERY_CANCELED:
                 raise
             self._session.rollback()
             self.missing.append(name)
-            log.warning("Left out of a page, for it took too long: %s", name, extra={"action": "answer"})
+            log.warning("Query timed out, left out of the page: %s", name, extra={"action": "answer"})
             return None

@@ -1,4 +1,4 @@
-"""The words and glyphs of the five states."""
+"""The five states in the order of the pages, and their labels."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ ORDER = (TaskState.NEW, TaskState.IN_PROGRESS, TaskState.RETRIED, TaskState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class StateView:
-    """A state as a page names it: `name` for URLs, classes and glyphs, `word` to read."""
+    """A state as a page shows it: `name` for URLs, classes and glyphs, `word` to read."""
 
     name: str
     word: str

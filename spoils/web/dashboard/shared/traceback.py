@@ -1,8 +1,10 @@
-"""A Python traceback taken apart: our frames stand open, runs of library frames are folded. Pure."""
+"""A Python traceback in parts: application frames are shown, runs of library frames are collapsed. Pure."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from spoils.web.dashboard.shared.formats import plural
 
 _FRAME = re.compile(
     r'^  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$', re.MULTILINE
@@ -14,7 +16,7 @@ _PACKAGE = re.compile(r"(?:site|dist)-packages/([^/.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One call: where it stands and the line that it was at."""
+    """One call: its place and its line of code."""
 
     path: str
     line: str
@@ -24,15 +26,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a traceback in its order: frames (ours, or folded with what they are of), or words."""
+    """A part of a traceback: application frames, library frames with the label that stands for them, or other text."""
 
     frames: tuple[Frame, ...] = ()
     folded: str = ""
     words: str = ""
 
 
-def parts(text: str | None) -> tuple[Part, ...]:
-    """The parts of a traceback; what is not one comes as words, whole."""
+def parse(text: str | None) -> tuple[Part, ...]:
+    """The parts of a traceback in their order; text that is no traceback is one part."""
     if not text or not text.strip():
         return ()
     found: list[Part] = []
@@ -47,11 +49,11 @@ def parts(text: str | None) -> tuple[Part, ...]:
             found[-1] = Part(frames=(*last.frames, item), folded=last.folded)
         else:
             found.append(Part(frames=(item,), folded="library" if library else ""))
-    return tuple(Part(part.frames, _folded(part.frames)) if part.folded else part for part in found)
+    return tuple(Part(part.frames, _label(part.frames)) if part.folded else part for part in found)
 
 
-def last_of_ours(text: str | None) -> Frame | None:
-    """The innermost frame that is no library's, without its line of code."""
+def last_application_frame(text: str | None) -> Frame | None:
+    """The innermost frame that is not of a library, without its code."""
     for head in reversed(list(_FRAME.finditer(text or ""))):
         if not _LIBRARY.search(head["path"]):
             return Frame(_short(head["path"]), head["line"], head["function"] or "", ())
@@ -84,9 +86,8 @@ def _short(path: str) -> str:
     return path[ours + 1 :] if ours >= 0 else path
 
 
-def _folded(frames: tuple[Frame, ...]) -> str:
+def _label(frames: tuple[Frame, ...]) -> str:
     paths = [frame.path for frame in frames if not frame.path.startswith(("/", "<"))]
     names = list(dict.fromkeys(path.partition("/")[0] for path in paths))
-    count = f"{len(frames)} frame" if len(frames) == 1 else f"{len(frames)} frames"
     of = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "Python"
-    return f"{count} of {of}, folded"
+    return f"{plural(len(frames), 'frame')} of {of}"

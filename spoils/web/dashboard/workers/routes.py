@@ -1,4 +1,4 @@
-"""The page of workers, asking one to stop claiming, and pausing a type."""
+"""The page of workers, asking a worker to stop claiming, and pausing a type."""
 
 from uuid import UUID
 
@@ -7,21 +7,20 @@ from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
 from spoils.queue import audit, pauses, presence
+from spoils.reports.workers import find_worker
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.shared import status_bar as strip
 from spoils.web.dashboard.shared.filters import read_text
-from spoils.web.dashboard.shared.flashes import say
-from spoils.web.dashboard.workers.view import find_worker, show_crew
-
-GONE = "Refused: this worker has ended."
+from spoils.web.dashboard.shared.flashes import add_flash
+from spoils.web.dashboard.shared.status_bar import read_status_bar
+from spoils.web.dashboard.workers.view import show_workers
 
 
 @bp.get("/workers")
 def workers() -> ResponseReturnValue:
-    """Who works, on what, and who is gone."""
-    seen = strip.look(db.session())
-    return render_template("workers/index.html", strip=seen, crew=show_crew(db.session(), seen))
+    """The running workers, the types, and the workers that stopped recently."""
+    bar = read_status_bar(db.session())
+    return render_template("workers/index.html", bar=bar, page=show_workers(db.session(), bar))
 
 
 @bp.post("/workers/<uuid:worker_id>/drains")
@@ -32,54 +31,51 @@ def drain_worker(worker_id: UUID) -> ResponseReturnValue:
 
 @bp.post("/workers/<uuid:worker_id>/claims")
 def undrain_worker(worker_id: UUID) -> ResponseReturnValue:
-    """Take that back."""
+    """Let it claim again."""
     return _ask(worker_id, stop=False)
 
 
 @bp.post("/pauses")
 def pause_type() -> ResponseReturnValue:
-    """Let nothing of a type be claimed."""
+    """Pause a type: its jobs are not claimed any more."""
     name = _type()
     done = pauses.pause(db.session.connection(), PauseKind.TASK_TYPE, name, by=access.who())
-    audit.enter_about(db.session.connection(), "pause", name, who=access.who(), done=done)
-    db.session.commit()
-    words = f"Paused {name}. What runs of it goes on; nothing more is claimed from a second or two on."
-    say("done" if done else "refused", words if done else f"Refused: {name} is paused already.")
-    return redirect(url_for("dashboard.workers"), 303)
+    words = f"Paused {name}. Running jobs continue; within a second or two no more are claimed."
+    return _entered("pause", name, done, words if done else f"Refused: {name} is already paused.")
 
 
 @bp.post("/resumptions")
 def resume_type() -> ResponseReturnValue:
-    """End the pause of a type."""
+    """Resume a paused type."""
     name = _type()
     done = pauses.resume(db.session.connection(), PauseKind.TASK_TYPE, name)
-    audit.enter_about(db.session.connection(), "resume", name, who=access.who(), done=done)
-    db.session.commit()
-    say("done" if done else "refused", f"Resumed {name}." if done else f"Refused: {name} is not paused.")
-    return redirect(url_for("dashboard.workers"), 303)
+    return _entered("resume", name, done, f"Resumed {name}." if done else f"Refused: {name} is not paused.")
 
 
 def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     worker = find_worker(db.session(), worker_id)
     if worker is None:
-        abort(404, "There is no worker of this id.")
-    verb = presence.stop_claiming if stop else presence.claim_again
-    done = verb(db.session.connection(), worker_id)
+        abort(404, "There is no worker with this id.")
+    ask = presence.stop_claiming if stop else presence.claim_again
+    done = ask(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
-    word = "stop claiming" if stop else "claim again"
-    audit.enter_about(db.session.connection(), word, name, who=access.who(), done=done)
-    db.session.commit()
     words = (
-        f"Asked {name} to stop claiming. It ends what it holds, and stays."
-        if stop
-        else f"{name} claims again."
+        f"Asked {name} to stop claiming. It finishes its jobs and stays." if stop else f"{name} claims again."
     )
-    say("done" if done else "refused", words if done else GONE)
+    action = "stop claiming" if stop else "claim again"
+    return _entered(action, name, done, words if done else "Refused: this worker has stopped.")
+
+
+def _entered(action: str, about: str, done: bool, words: str) -> ResponseReturnValue:
+    """Enter the action in the audit log, commit, and go back to the page."""
+    audit.enter_about(db.session.connection(), action, about, who=access.who(), done=done)
+    db.session.commit()
+    add_flash("done" if done else "refused", words)
     return redirect(url_for("dashboard.workers"), 303)
 
 
 def _type() -> str:
     name = read_text(request.form, "type")
     if not name:
-        abort(400, "A type is needed.")
+        abort(400, "A type is required.")
     return name

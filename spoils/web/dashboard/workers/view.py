@@ -1,20 +1,19 @@
-"""The workers, as their page needs them."""
+"""The workers, the types that they take, and the workers that stopped recently."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from spoils.models import WAITING, Task, TaskState, Worker
+from spoils.models import Task, TaskState, Worker
 from spoils.reports import charts, workers
 from spoils.reports.run_times import running_ms
 from spoils.reports.workers import LIVE_SECONDS
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.job_row import Pair, named, summary
-from spoils.web.dashboard.shared.query_budget import Patience
-from spoils.web.dashboard.shared.status_bar import Strip
+from spoils.web.dashboard.shared.query_budget import QueryBudget
+from spoils.web.dashboard.shared.status_bar import StatusBar
 
 DAY = timedelta(hours=24)
 DRAWN_THREADS = 20
@@ -25,7 +24,7 @@ FEW_NAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A job in a worker's hands; `slow` says what it is compared with, where it runs far longer than its like."""
+    """A running job; `slow` gives the usual run time if it takes much longer than that."""
 
     id: str
     task_type: str
@@ -37,42 +36,42 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that is there."""
+    """A process that has not stopped."""
 
     id: str
     name: str
     pid: int
     takes: str
     release: str
-    up: formats.Moment | None
+    up: formats.Moment
     memory: str
-    beat: str
-    silent: bool
+    heartbeat: str
+    unresponsive: bool
     draining: bool
     busy: int
     threads: int
     bars: tuple[bool, ...]
-    """Whether each thread is busy; empty where there are too many to draw."""
+    """Whether each thread is busy; empty if there are too many to draw."""
     running: tuple[Running, ...]
     more: int
 
 
 @dataclass(frozen=True, slots=True)
-class GoneRow:
-    """A process that is not there any more."""
+class StoppedRow:
+    """A process that has stopped."""
 
     name: str
     pid: int
     release: str
-    lived: str
-    gone: formats.Moment | None
+    uptime: str
+    stopped: formats.Moment
     killed: bool
-    words: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
-    """Who takes a type."""
+    """A type, and the workers that take it."""
 
     name: str
     filter: str
@@ -86,46 +85,47 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkersPage:
     """What the page shows."""
 
     sentence: str
     workers: tuple[WorkerRow, ...]
     types: tuple[TypeRow, ...]
-    gone: tuple[GoneRow, ...]
+    stopped: tuple[StoppedRow, ...]
     missing: tuple[str, ...]
 
 
-def show_crew(session: Session, strip: Strip) -> Crew:
+def show_workers(session: Session, bar: StatusBar) -> WorkersPage:
     """The page."""
-    patience = Patience(session)
+    budget = QueryBudget(session)
     standing = workers.standing_workers(session)
-    held = patience.read("what runs now", lambda: workers.held_by(session, standing)) or {}
-    day = patience.read("run times", lambda: charts.ended_by_type(session, since=strip.now - DAY)) or {}
+    held = budget.read("the running jobs", lambda: workers.held_by(session, standing)) or {}
+    day = budget.read("the run times", lambda: charts.ended_by_type(session, since=bar.now - DAY)) or {}
     p95 = {name: sums.percentile_ms(0.95) for name, sums in day.items()}
-    gone = workers.gone_workers(session)
-    rescued = patience.read("what was rescued", lambda: workers.rescued_from(session, gone)) or {}
-    rows = tuple(_worker(worker, held.get(worker.id, []), p95, strip.now) for worker in standing)
-    live = [worker for worker in standing if not _silent(worker, strip.now)]
-    return Crew(
+    stopped = workers.gone_workers(session)
+    rescued = budget.read("the rescued jobs", lambda: workers.rescued_from(session, stopped)) or {}
+    rows = tuple(_worker(worker, held.get(worker.id, []), p95, bar.now) for worker in standing)
+    live = [worker for worker in standing if not _is_unresponsive(worker, bar.now)]
+    return WorkersPage(
         sentence=_sentence(rows, live),
         workers=rows,
-        types=_types(live, strip),
-        gone=tuple(_gone(worker, rescued.get(worker.id, 0), strip.now) for worker in gone),
-        missing=(*strip.missing, *patience.missing),
+        types=_types(live, bar),
+        stopped=tuple(_stopped(worker, rescued.get(worker.id, 0), bar.now) for worker in stopped),
+        missing=(*bar.missing, *budget.missing),
     )
 
 
 def _sentence(rows: Sequence[WorkerRow], live: Sequence[Worker]) -> str:
     if not live:
-        return "No process is live."
-    busy = sum(row.busy for row in rows if not row.silent)
-    processes = formats.counted(len(live), "live process", "live processes")
+        return "No worker processes running."
+    busy = sum(row.busy for row in rows if not row.unresponsive)
+    processes = formats.plural(len(live), "live process", "live processes")
     threads = formats.plural(sum(worker.threads for worker in live), "thread")
-    return f"{processes}, {threads}, {formats.number(busy)} busy. After 30 s of silence a worker's jobs go to another."
+    rescue = f"The jobs of a worker without a heartbeat for {LIVE_SECONDS:.0f} s go to others."
+    return f"{processes}, {threads}, {formats.number(busy)} busy. {rescue}"
 
 
-def _silent(worker: Worker, now: datetime) -> bool:
+def _is_unresponsive(worker: Worker, now: datetime) -> bool:
     return (now - worker.beat_at).total_seconds() > LIVE_SECONDS
 
 
@@ -142,8 +142,8 @@ def _worker(
         release=formats.one_line(worker.release),
         up=formats.moment(worker.started_at, now),
         memory=formats.memory(worker.rss),
-        beat=f"{max(silence, 0):.1f} s" if silence < 10 else formats.span(silence),
-        silent=_silent(worker, now),
+        heartbeat=f"{max(silence, 0):.1f} s" if silence < 10 else formats.span(silence),
+        unresponsive=_is_unresponsive(worker, now),
         draining=worker.draining,
         busy=busy,
         threads=worker.threads,
@@ -166,74 +166,58 @@ def _running(task: Task, usual: float | None, now: datetime) -> Running:
     )
 
 
-def _names(task_types: Sequence[str]) -> str:
-    names = [formats.shortened(formats.one_line(name), 40) for name in task_types[:FEW_NAMES]]
-    rest = len(task_types) - len(names)
-    return ", ".join(names) + (f" and {rest} more" if rest else "")
+def _names(names: Sequence[str]) -> str:
+    return formats.listed([formats.shortened(formats.one_line(name), 40) for name in names], FEW_NAMES)
 
 
-def _gone(worker: Worker, rescued: int, now: datetime) -> GoneRow:
+def _stopped(worker: Worker, rescued: int, now: datetime) -> StoppedRow:
     ended = worker.ended_at or now
     killed = worker.ended_how != "clean"
-    words = (
-        f"Silent since {worker.beat_at:%H:%M:%S} UTC"
-        if killed
-        else "It was asked to stop, and held nothing any more."
-    )
+    reason = "Stopped cleanly"
     if killed:
-        jobs = f"{formats.plural(rescued, 'job')} of its {'was' if rescued == 1 else 'were'} rescued"
-        memory = f" Its memory was {formats.memory(worker.rss)}." if worker.rss else ""
-        words = f"{words}; {jobs}.{memory}"
-    return GoneRow(
+        reason = (
+            f"Killed; last heartbeat {worker.beat_at:%H:%M:%S} UTC; {formats.plural(rescued, 'job')} rescued"
+        )
+        reason += f"; memory {formats.memory(worker.rss)}" if worker.rss else ""
+    return StoppedRow(
         name=formats.one_line(worker.host),
         pid=worker.pid,
         release=formats.one_line(worker.release),
-        lived=formats.span((ended - worker.started_at).total_seconds()),
-        gone=formats.moment(ended, now),
+        uptime=formats.span((ended - worker.started_at).total_seconds()),
+        stopped=formats.moment(ended, now),
         killed=killed,
-        words=words,
+        reason=reason,
     )
 
 
-def _types(live: Sequence[Worker], strip: Strip) -> tuple[TypeRow, ...]:
-    taken: dict[str, list[str]] = {}
+def _types(live: Sequence[Worker], bar: StatusBar) -> tuple[TypeRow, ...]:
+    hosts: dict[str, set[str]] = {}
     for worker in live:
         for name in worker.task_types if not worker.draining else ():
-            taken.setdefault(name, []).append(worker.host)
+            hosts.setdefault(name, set()).add(worker.host)
     names = sorted(
-        {*strip.counts, *taken, *strip.paused},
-        # Who is paused comes first: it must be found to be resumed.
+        {*bar.counts, *hosts, *bar.paused},
+        # Paused types come first, so that they are found and resumed, then types that nobody takes.
         key=lambda name: (
-            name not in strip.paused,
-            name in taken or not _waiting(strip, name),
-            -_waiting(strip, name),
+            name not in bar.paused,
+            name in hosts or not bar.waiting(name),
+            -bar.waiting(name),
             name,
         ),
     )
-    return tuple(_type(name, taken.get(name, []), strip) for name in names[:SHOWN_TYPES])
+    return tuple(_type(name, sorted(hosts.get(name, ())), bar) for name in names[:SHOWN_TYPES])
 
 
-def _type(name: str, hosts: Sequence[str], strip: Strip) -> TypeRow:
-    pause = strip.paused.get(name)
-    oldest = formats.coarse(strip.due_for[name]) if name in strip.due_for else None
-    waiting = _waiting(strip, name)
+def _type(name: str, hosts: Sequence[str], bar: StatusBar) -> TypeRow:
+    pause = bar.paused.get(name)
     return TypeRow(
         name=named(name),
         filter=name,
-        waiting=formats.number(waiting),
-        oldest=f"{oldest.number} {oldest.unit}".strip() if oldest else "–",
-        running=formats.number(strip.counts[name][TaskState.IN_PROGRESS] if name in strip.counts else 0),
-        taken_by=_names(sorted(set(hosts))) if hosts else "no live worker",
-        untaken=not hosts and bool(waiting),
-        paused=formats.moment(pause.paused_at, strip.now) if pause else None,
+        waiting=formats.number(bar.waiting(name)),
+        oldest=bar.oldest_of(name),
+        running=formats.number(bar.count([name], TaskState.IN_PROGRESS)),
+        taken_by=_names(hosts),
+        untaken=not hosts and bool(bar.waiting(name)),
+        paused=formats.moment(pause.paused_at, bar.now) if pause else None,
         paused_by=pause.paused_by if pause else "",
     )
-
-
-def _waiting(strip: Strip, name: str) -> int:
-    return sum(strip.counts[name][state] for state in WAITING) if name in strip.counts else 0
-
-
-def find_worker(session: Session, worker_id: UUID) -> Worker | None:
-    """The worker of that id, living or gone."""
-    return session.get(Worker, worker_id)

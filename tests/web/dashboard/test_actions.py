@@ -17,7 +17,7 @@ def press(admin: Visitor, task_id: object, noun: str, back: str | None = None) -
 
 def test_retry_makes_a_failed_job_new_and_says_so_once(admin: Visitor, scenes: Scenes) -> None:
     task_id = scenes.task(state="failed", retries=3)
-    assert "Retried 1 job. See it" in press(admin, task_id, "retries")
+    assert "Retried 1 job. Show job" in press(admin, task_id, "retries")
     row = scenes.one(task_id)
     assert (row.state, row.retries) == ("new", 0)
     assert "Retried 1 job." not in words(admin.see(f"/jobs/{task_id}"))
@@ -36,7 +36,7 @@ def test_retry_refuses_beside_a_twin_and_links_to_it(admin: Visitor, scenes: Sce
     twin = scenes.task(state="new", uniq_hash="a" * 64)
     response = admin.press(f"/jobs/{task_id}/retries", back="/products")
     page = admin.see(response.location)
-    assert "Refused: the same unique job already waits. See the other one" in words(page)
+    assert "Refused: the same unique job already waits. Show the duplicate" in words(page)
     assert f"/jobs/{twin}" in links(page)
     assert scenes.state(task_id) == "failed"
 
@@ -126,7 +126,7 @@ def test_the_page_of_a_deleted_job_offers_to_restore_it(
     admin.press(f"/jobs/{task_id}/deletions")
     admin.see("/jobs")
     page = admin.see(f"/jobs/{task_id}", 404)
-    assert "This job was deleted." in words(page)
+    assert "This job was deleted" in words(page)
     assert "admin deleted it. failed → none" in words(page)
     assert actions(page)[-1] == f"/jobs/{task_id}/restorations"
     assert f"/jobs/{task_id}/restorations" not in actions(viewer.see(f"/jobs/{task_id}", 404))

@@ -143,7 +143,7 @@ def test_a_wrong_password_is_told_so(stranger: Visitor, password: str) -> None:
     sent = password.encode("utf-8", "surrogateescape")
     response = stranger.client.post("/login", data={"csrf_token": stranger.token(), "password": sent})
     assert response.status_code == 401
-    assert "That is not the password." in words(response)
+    assert "Wrong password." in words(response)
 
 
 def test_after_ten_wrong_passwords_the_right_one_waits_too(stranger: Visitor) -> None:
@@ -151,7 +151,7 @@ def test_after_ten_wrong_passwords_the_right_one_waits_too(stranger: Visitor) ->
         assert stranger.press("/login", password="wrong").status_code == 401
     response = stranger.press("/login", password=ADMIN)
     assert response.status_code == 429
-    assert "Too many wrong passwords" in words(response)
+    assert "Too many failed logins" in words(response)
 
 
 def test_a_client_of_ipv6_has_its_tries_for_the_whole_of_its_network(stranger: Visitor) -> None:

@@ -99,7 +99,7 @@ def test_see_them_opens_the_list_of_all_that_are_spoken_of(admin: Visitor, scene
     scenes.task(task_type="mail", due_in=-60)
     scenes.task(task_type="mail", state="retried", due_in=-60)
     page = admin.see("/")
-    assert "2 jobs wait and no worker is live." in words(page)
+    assert "2 jobs wait and no workers are running." in words(page)
     assert listed(admin, see_them(page.text)) == 2
     scenes.at_work("other")
     page = admin.see("/")
@@ -113,12 +113,12 @@ def test_see_them_has_what_is_paused_too_where_no_worker_is_live(admin: Visitor,
     scenes.task(task_type="held", due_in=-60)
     scenes.paused("held")
     page = admin.see("/")
-    assert "2 jobs wait and no worker is live." in words(page)
+    assert "2 jobs wait and no workers are running." in words(page)
     assert listed(admin, see_them(page.text)) == 2
 
 
 def see_them(page: str) -> str:
-    found = re.search(r'<a href="([^"]*)">See them</a>', page)
+    found = re.search(r'<a href="([^"]*)">Show jobs</a>', page)
     assert found
     return unescape(found[1])
 
@@ -127,7 +127,7 @@ def test_an_empty_list_leads_to_as_many_as_it_says(admin: Visitor, scenes: Scene
     scenes.task(task_type="mail")
     scenes.task(task_type="other", state="failed")
     page = admin.see("/jobs?state=failed&type=mail")
-    assert "See the 1 job" in words(page)
+    assert "Show 1 in other states" in words(page)
     assert listed(admin, "/jobs?type=mail") == 1
     assert "/jobs?type=mail" in links(page)
 
@@ -165,7 +165,7 @@ def test_a_group_has_on_its_page_as_many_as_in_the_list_of_groups(
         assert re.search(rf"failed jobs(?:, last \d+ \w+)? {number} ", words(shown))
         assert listed(admin, group) == number
     monkeypatch.setattr(error_view, "MEMBERS", 3)
-    assert "Failed last the last 3 of 4" in words(admin.see("/errors/like"))
+    assert "Last failed jobs the last 3 of 4" in words(admin.see("/errors/like"))
 
 
 def test_a_group_among_more_failures_than_are_looked_at_has_at_least_its_count(

@@ -6,22 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoils.web.dashboard.shared.traceback import Frame, parts
+from spoils.web.dashboard.shared.traceback import Frame, parse
 from tests.web.dashboard.scenes import TRACEBACK
 
 
 def test_ours_stands_open_and_libraries_are_folded() -> None:
-    ours, libraries, last = parts(TRACEBACK)
+    ours, libraries, last = parse(TRACEBACK)
     call = "product = openfoodfacts.fetch(self.barcode)"
     assert ours.frames == (Frame("spoils/jobs/fetch_product.py", "41", "run", (call,)),)
     assert ours.folded == ""
-    assert libraries.folded == "2 frames of requests and urllib3, folded"
+    assert libraries.folded == "2 frames of requests and urllib3"
     assert libraries.frames[0].path == "requests/sessions.py"
     assert last.words == "spoils.food.openfoodfacts.Unavailable: 503 from Open Food Facts"
 
 
 def test_a_real_chain_of_errors_keeps_its_words_and_its_order() -> None:
-    found = parts(_chained())
+    found = parse(_chained())
     told = [part.words for part in found if part.words]
     assert told[0].startswith("ZeroDivisionError")
     assert "During handling of the above exception" in told[0]
@@ -30,23 +30,23 @@ def test_a_real_chain_of_errors_keeps_its_words_and_its_order() -> None:
 
 
 def test_what_is_no_traceback_comes_as_it_is() -> None:
-    (only,) = parts("exit code 137\n  killed")
+    (only,) = parse("exit code 137\n  killed")
     assert only.words == "exit code 137\n  killed"
 
 
 @pytest.mark.parametrize("text", [None, "", " \n "])
-def test_nothing_has_no_parts(text: str | None) -> None:
-    assert parts(text) == ()
+def test_nothing_has_no_parse(text: str | None) -> None:
+    assert parse(text) == ()
 
 
 @given(st.text(st.sampled_from('  File "a", line 1, in f\n^~x'), max_size=200))
 def test_any_text_is_taken(text: str) -> None:
-    parts(text)
+    parse(text)
 
 
 def test_a_long_line_takes_no_long_time() -> None:
     head = '  File "/app/spoils/a.py", line 1, in f'
-    (part,) = parts(f"{head}\n    {' ' * 200_000}x")
+    (part,) = parse(f"{head}\n    {' ' * 200_000}x")
     assert part.frames[0].code == ("x",)
 
 

@@ -8,7 +8,7 @@ import pytest
 from spoils.job.cron import Cron
 from spoils.models import Schedule
 from spoils.reports.upcoming import STEPS
-from spoils.web.dashboard.overview.upcoming import DAY, STEP, coming
+from spoils.web.dashboard.overview.upcoming import DAY, STEP, show_upcoming
 from spoils.web.dashboard.shared import chart
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import Scenes
@@ -23,7 +23,7 @@ MOMENTS = [
 def drawn(now: datetime, *crons: str, zone: str = "Europe/Berlin") -> list[int]:
     """Where ticks stand, from the left."""
     schedules = [Schedule(job=cron, cron=cron, zone=zone, task_type="x") for cron in crons]
-    return [int(x) for x in re.findall(r"M(\d+) ", coming(schedules, {}, [], now).ticks)]
+    return [int(x) for x in re.findall(r"M(\d+) ", show_upcoming(schedules, {}, [], now).ticks)]
 
 
 @pytest.mark.parametrize("now", MOMENTS, ids=str)
@@ -64,7 +64,7 @@ def test_a_lane_that_is_cut_says_so(admin: Visitor, scenes: Scenes, monkeypatch:
     monkeypatch.setattr("spoils.reports.upcoming.MOST", 20)
     for number in range(19):
         scenes.task(task_type="mail", due_in=60 + number)
-    note = "Of each type the next 20 jobs are drawn and counted; there may be more."
+    note = "Shows the next 20 jobs of each type; there may be more."
     assert note not in words(admin.see("/"))
     for number in range(3):
         scenes.task(task_type="mail", due_in=36_000 + number)

@@ -49,7 +49,7 @@ def test_what_is_not_here_is_a_page(admin: Visitor, method: str, path: str, stat
 
 
 def test_a_fault_of_ours_is_a_page_without_its_trace(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoils.web.dashboard.shared.status_bar.look", lambda _session: 1 / 0)
+    monkeypatch.setattr("spoils.web.dashboard.jobs.routes.read_status_bar", lambda _session: 1 / 0)
     response = admin.see("/jobs", 500)
     assert "500 Internal error." in words(response)
     assert "ZeroDivisionError" not in response.text

@@ -8,7 +8,7 @@ from tests.web.dashboard.scenes import MARKUP, Scenes
 
 
 def test_an_empty_trail_says_what_to_do(admin: Visitor) -> None:
-    assert "Nothing was done by hand yet." in words(admin.see("/audit"))
+    assert "No actions yet." in words(admin.see("/audit"))
 
 
 def test_verbs_on_jobs_types_schedules_and_workers_are_all_told(admin: Visitor, scenes: Scenes) -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from spoils.models import Attempt, Task, TaskState
-from spoils.web.dashboard.jobs.timeline import DRAWN, Life, life_of
+from spoils.web.dashboard.jobs.timeline import DRAWN, Timeline, draw_timeline
 
 NOW = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
 
@@ -36,8 +36,8 @@ def attempt(number: int, begin: float, ran: float, outcome: str = "retried") -> 
     )
 
 
-def drawn(task: Task, *ended: Attempt) -> Life:
-    life = life_of(task, ended, NOW)
+def drawn(task: Task, *ended: Attempt) -> Timeline:
+    life = draw_timeline(task, ended, NOW)
     assert life is not None
     for x in (
         life.begin,
@@ -86,8 +86,8 @@ def test_of_many_attempts_the_last_ones_are_drawn() -> None:
 
 @pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)])
 def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
-    life_of(task(TaskState.NEW, scheduled_at=moment), (), NOW)
-    life_of(task(TaskState.FINISHED, created_at=datetime.min.replace(tzinfo=UTC)), (), NOW)
+    draw_timeline(task(TaskState.NEW, scheduled_at=moment), (), NOW)
+    draw_timeline(task(TaskState.FINISHED, created_at=datetime.min.replace(tzinfo=UTC)), (), NOW)
 
 
 def test_a_run_time_that_is_unknown_is_not_told() -> None:
