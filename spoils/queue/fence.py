@@ -26,7 +26,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.errors import SpoilsError
 from spoils.models import Task, TaskState
 from spoils.queue.settlement import Token
@@ -109,8 +109,8 @@ class Writing:
     """Two forms of a statement that writes outcomes: one waits for locked rows, the other skips them and costs more."""
 
     def __init__(self, *, waiting: ClauseElement, skipping: ClauseElement, name: str) -> None:
-        self.waiting = Compiled(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
-        self.skipping = Compiled(skipping, f"{name}_unlocked", lock_timeout_ms=ENTRY_TIMEOUT_MS)
+        self.waiting = Statement(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
+        self.skipping = Statement(skipping, f"{name}_unlocked", lock_timeout_ms=ENTRY_TIMEOUT_MS)
 
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, skip_locked: bool

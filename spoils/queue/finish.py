@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from psycopg2.errors import InvalidTextRepresentation, LockNotAvailable
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import (
     CTE,
     BigInteger,
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Update,
     Uuid,
     bindparam,
-    case,
     cast,
     column,
     func,
@@ -32,8 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
-from spoils.db.explicit import ExplicitTransaction
+from spoils.db.statements import Statement
 from spoils.errors import SpoilsError
 from spoils.job.outcome import Ending
 from spoils.models import Task, TaskState
@@ -90,7 +88,6 @@ _FINISH = fence.Writing(
     skipping=_writing(_settled(_finishing.where(Task.id == _held.c.id), _held.c.ran_ms, _held.c.bucket)),
     name="finish",
 )
-_LOST = "the claim is lost"
 _finished_one = _settled(
     _finishing.where(
         fence.fence(
@@ -102,11 +99,8 @@ _finished_one = _settled(
     cast(bindparam("ran_ms"), BigInteger),
     cast(bindparam("bucket"), SmallInteger),
 )
-_FINISH_ONE = Compiled(
-    # Nobody hears how many rows it wrote, so none is an error: that its words are no number.
-    select(cast(case((func.count() == 1, "1"), else_=_LOST), Integer))
-    .select_from(_finished_one)
-    .add_cte(minute_stats.counted(_finished_one, true(), _now)),
+_FINISH_ONE = Statement(
+    _writing(_finished_one),
     "finish_one",
     anywhere=True,
     lock_timeout_ms=LOCK_TIMEOUT_MS,
@@ -143,26 +137,21 @@ def finish(
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Where a job's own transaction is completed: what the server answers is raised as ClaimLost or TaskLocked."""
+    """Where a job's own transaction is completed: a wait for a lock that takes too long is raised as TaskLocked."""
     try:
         yield
     except DBAPIError as exc:
-        if isinstance(exc.orig, InvalidTextRepresentation) and _LOST in str(exc.orig):
-            raise ClaimLost from exc
         if isinstance(exc.orig, LockNotAvailable):
             raise TaskLocked from exc
         raise
 
 
 def finish_one(connection: Connection, settlement: Settlement, *, worker_id: UUID) -> None:
-    """Write that this attempt has finished. A locked row, here and later in the transaction, is waited for 5 s."""
-    _FINISH_ONE.rows(connection, _values(settlement, worker_id))
-
-
-def finish_and_commit(transaction: ExplicitTransaction, settlement: Settlement, *, worker_id: UUID) -> None:
-    """What `finish_one` does, and commit all of its transaction. One round trip to the server."""
-    with finishing():
-        transaction.commit_after(_FINISH_ONE, _values(settlement, worker_id))
+    """Write that this attempt has finished, or raise ClaimLost. Waits up to 5 s for a locked row, here and later in the
+    transaction.
+    """
+    if not _FINISH_ONE.rows(connection, _values(settlement, worker_id)):
+        raise ClaimLost
 
 
 def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.backends import terminate
 from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, level, types, waits, wanted
@@ -177,7 +177,7 @@ _neighbours = (
     .where(_neighbour.c.ended_at.is_(None), _neighbour.c.id != _me)
     .scalar_subquery()
 )
-_BEAT = Compiled(
+_BEAT = Statement(
     select(
         _beat.c.draining,
         _paused.label("paused"),

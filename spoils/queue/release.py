@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue import fence
 from spoils.queue.settlement import Token
@@ -140,8 +140,8 @@ class GivingBack:
     """A `statement` over the `locked` ones of `tasks`; its parameter `only` is the id of one, or NULL for all."""
 
     def __init__(self, statement: Select[Any], tasks: Select[*tuple[Any, ...]], name: str) -> None:
-        self._statement = Compiled(statement, name, lock_timeout_ms=fence.ENTRY_TIMEOUT_MS)
-        self._ids = Compiled(tasks.with_only_columns(cast(Task.id, Text)), f"{name}_ids")
+        self._statement = Statement(statement, name, lock_timeout_ms=fence.ENTRY_TIMEOUT_MS)
+        self._ids = Statement(tasks.with_only_columns(cast(Task.id, Text)), f"{name}_ids")
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on an autocommit connection. It has one row, but one for each task where an open transaction has

@@ -5,9 +5,7 @@ from uuid import UUID
 from flask import Flask
 
 from spoils.config import Settings
-from spoils.db import dialect
 from spoils.db.engine import driver_url, engine_options, obey_rules
-from spoils.db.explicit import Driver
 from spoils.models import db
 
 OWN_CONNECTIONS = 3
@@ -23,12 +21,11 @@ def create_worker_app(settings: Settings, *, database_url: str, worker_id: UUID)
     app = Flask("spoils.worker")
     app.config.update(
         SPOILS=settings,
-        SQLALCHEMY_DATABASE_URI=driver_url(database_url, dialect.NAME),
+        SQLALCHEMY_DATABASE_URI=driver_url(database_url),
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(
             connections=settings.worker_connections - OWN_CONNECTIONS,
             application_name=application_name(worker_id),
             pool_timeout=SESSION_WAIT_SECONDS,
-            connection_factory=Driver,
         ),
     )
     db.init_app(app)

@@ -16,7 +16,7 @@ from psycopg2 import InterfaceError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
-from spoils.db.explicit import ExplicitTransaction
+from spoils.db.engine import first_in_transaction
 from spoils.job import Job
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
@@ -56,7 +56,9 @@ class Attempt:
         self._process = os.getpid()
         self._engine = engine
         self._stopping = stopping
-        self._transaction: ExplicitTransaction | None = None
+        self._connection: Connection | None = None
+        # Kept apart: a SQLAlchemy connection that has failed does not give it.
+        self._driver: Any = None
         # Held while the connection goes back and while it is cut: a cut that came later would hit another job's.
         self._giving_back = threading.Lock()
 
@@ -98,28 +100,29 @@ class Attempt:
     @property
     def opened(self) -> bool:
         """Whether the job has touched the database."""
-        return self._transaction is not None
+        return self._connection is not None
 
     @property
     def connection(self) -> Connection:
-        """The transaction's connection."""
-        return self.transaction.connection
-
-    @property
-    def transaction(self) -> ExplicitTransaction:
-        """All that the job writes and its completion; begun at first use, on a connection of the pool."""
+        """The transaction of all that the job writes and of its completion; begun at first use."""
         if os.getpid() != self._process:
             raise InForkedProcess
-        if self._transaction is None:
-            self._transaction = ExplicitTransaction(self._engine)
-            try:
-                self._transaction.begin()
-            except BaseException:
-                # What the job did after it would not be in a transaction.
-                transaction, self._transaction = self._transaction, None
-                transaction.close()
-                raise
-        return self._transaction
+        if self._connection is None:
+            self._connection = self._begin(self._engine.connect())
+        return self._connection
+
+    def _begin(self, connection: Connection) -> Connection:
+        try:
+            self._driver = connection.connection.driver_connection  # first: a cut may be needed from here on
+            connection.begin()
+            if rules := first_in_transaction(connection):
+                connection.exec_driver_sql(rules)
+        except BaseException:
+            with self._giving_back:
+                self._driver = None
+            connection.close()
+            raise
+        return connection
 
     def end_if_forked(self) -> None:
         """End this process if the job has forked it. Called where the job's code ends or raises."""
@@ -143,9 +146,8 @@ class Attempt:
         statement takes a connection more, which may hang.
         """
         with self._giving_back, suppress(OSError, InterfaceError):  # it may be closed already
-            transaction = self._transaction
-            if transaction is not None and not transaction.driver.closed:
-                with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:
+            if self._driver is not None and not self._driver.closed:
+                with socket.socket(fileno=os.dup(self._driver.fileno())) as ours:
                     ours.shutdown(socket.SHUT_RDWR)
 
     def cause_of(self, error: BaseException) -> BaseException:
@@ -158,16 +160,16 @@ class Attempt:
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
-        if self._transaction is None:
+        if self._connection is None:
             return
         try:
             db.session.remove()
         finally:
             with self._giving_back:
-                transaction, self._transaction = self._transaction, None
+                connection, self._connection, self._driver = self._connection, None, None
             if self.interrupted_by is not None:
-                transaction.connection.invalidate()
-            transaction.close()
+                connection.invalidate()
+            connection.close()
 
 
 def interrupt_at_line(_record: logging.LogRecord) -> bool:

@@ -23,7 +23,7 @@ from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
-from spoils.queue.finish import ClaimLost, finish_and_commit, finish_one, finishing
+from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
 from spoils.worker import verdict as verdicts
@@ -208,14 +208,10 @@ class Performer:
         claim = attempt.claim
         settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
-            transaction = attempt.transaction
             _write_out(db.session())
-            if attempt.notes:
+            with finishing():
                 entered = self._finish_with_notes(attempt, settlement)
-                transaction.commit()
-            else:
-                entered = []
-                finish_and_commit(transaction, settlement, worker_id=self._worker_id)
+                attempt.connection.commit()
         except ClaimLost as exc:
             log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
@@ -232,14 +228,13 @@ class Performer:
 
     def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         connection = attempt.connection
-        with finishing():
-            # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
-            finish_one(connection, settlement, worker_id=self._worker_id)
-            # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-            return [
-                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
-                for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
-            ]
+        # Before the notes: a unique job that enqueues itself must not meet its own row as the duplicate.
+        finish_one(connection, settlement, worker_id=self._worker_id)
+        # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
+        return [
+            (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+            for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
+        ]
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from spoils.cli.start import starting_engine
 from spoils.config import Settings
@@ -166,7 +166,7 @@ def test_a_job_is_enqueued_claimed_performed_and_shown_whatever_its_database_set
         assert answer.status_code == 200
 
         def finished() -> None:
-            assert connection.execute(text("SELECT state, retries FROM fang_tasks")).all() == [
+            assert rows.all("SELECT state::text, retries FROM fang_tasks WHERE task_type = 'effect'") == [
                 ("finished", 0)
             ]
 
