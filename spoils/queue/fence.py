@@ -1,4 +1,4 @@
-"""The fence: a statement writes only to the running task of the very claim that it was given."""
+"""The fence: a statement writes only to the running task of exactly the claim that it was given."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,8 +34,7 @@ from spoils.queue.settlement import Token
 Selecting = TypeVar("Selecting", bound=GenerativeSelect)
 
 LOCK_TIMEOUT_MS = 200
-"""How long outcomes wait for locked rows before those are skipped. A claim locks, for its few milliseconds, also what
-another claim has just taken."""
+"""How long outcomes wait for locked rows before those are skipped. A claim locks rows for a few milliseconds."""
 ENTRY_TIMEOUT_MS = 50
 """How long a statement that skips locked rows waits for another transaction that is inserting a duplicate."""
 UNIQUE_INDEX = "fang_tasks_active_hash_idx"

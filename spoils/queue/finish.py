@@ -1,4 +1,4 @@
-"""Writing the one outcome that has nothing to tell: finished."""
+"""Writes the outcome that has no details: finished."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ from spoils.queue import fence, minute_stats
 from spoils.queue.settlement import Settlement
 
 LOCK_TIMEOUT_MS = 5_000
-"""How long a job that has finished in its own session waits while another transaction holds its task's row locked."""
+"""How long a job that finishes in its own session waits for a lock on its task's row."""
 
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
@@ -108,17 +108,17 @@ _FINISH_ONE = Statement(
 
 
 class ClaimLost(SpoilsError):
-    """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
+    """The task now belongs to another attempt: it was rescued, released or deleted meanwhile."""
 
 
 class TaskLocked(SpoilsError):
-    """The job has ended, but another transaction holds a row locked that its completion writes."""
+    """The job has ended, but another transaction holds a lock on a row that its completion writes."""
 
 
 def finish(
     connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID, skip_locked: bool = False
 ) -> set[str]:
-    """Write that these attempts of this worker have finished; the ids that were written, as in `settle`."""
+    """Finish these attempts of this worker; the ids that were written, as in `settle`."""
     ids, fences, _, moments, times = zip(*settlements, strict=True)
     rows = _FINISH.rows(
         connection,
@@ -137,7 +137,7 @@ def finish(
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Where a job's own transaction is completed: a wait for a lock that takes too long is raised as TaskLocked."""
+    """The completion of a job's own transaction: a lock timeout is raised as TaskLocked."""
     try:
         yield
     except DBAPIError as exc:
@@ -147,9 +147,7 @@ def finishing() -> Iterator[None]:
 
 
 def finish_one(connection: Connection, settlement: Settlement, *, worker_id: UUID) -> None:
-    """Write that this attempt has finished, or raise ClaimLost. Waits up to 5 s for a locked row, here and later in the
-    transaction.
-    """
+    """Finish this attempt, or raise ClaimLost. Waits up to 5 s for a locked row, here and later in the transaction."""
     if not _FINISH_ONE.rows(connection, _values(settlement, worker_id)):
         raise ClaimLost
 

@@ -1,4 +1,4 @@
-"""One attempt as its job sees it: the `Queue` that is handed to `run`."""
+"""One attempt as its job sees it: the `Queue` that is passed to `run`."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ class Attempt:
         self.interrupted_by: type[Interrupted] | None = None
         self.given_up = False
         self.in_job = False
-        """Whether the thread is in the job's own code, or commits what it wrote."""
+        """Whether the thread runs the job's own code, or commits what it wrote."""
         self.thread = threading.get_ident()
         self._process = os.getpid()
         self._engine = engine
@@ -59,7 +59,7 @@ class Attempt:
         self._connection: Connection | None = None
         # Kept apart: a SQLAlchemy connection that has failed does not give it.
         self._driver: Any = None
-        # Held while the connection goes back and while it is cut: a cut that came later would hit another job's.
+        # Held while the connection is returned and while it is cut: a late cut would hit another job's connection.
         self._giving_back = threading.Lock()
 
     @property
@@ -99,7 +99,7 @@ class Attempt:
 
     @property
     def opened(self) -> bool:
-        """Whether the job has touched the database."""
+        """Whether the job has opened its transaction."""
         return self._connection is not None
 
     @property
@@ -125,7 +125,7 @@ class Attempt:
         return connection
 
     def end_if_forked(self) -> None:
-        """End this process if the job has forked it. Called where the job's code ends or raises."""
+        """End this process if the job has forked it. Called where the job's code returns or raises."""
         if os.getpid() != self._process:
             end_forked_process(sys.exception())
 
@@ -135,15 +135,15 @@ class Attempt:
             self.cancelled_at = time.monotonic()
 
     def interrupt(self, kind: type[Interrupted]) -> None:
-        """End it, from another thread: whatever its session does from now on fails, and nothing of it is committed."""
+        """Fail whatever the session does from now on, so that nothing is committed. Called from another thread."""
         self.interrupted_at, self.interrupted_by = time.monotonic(), kind
         self.cut()
 
     def cut(self) -> None:
-        """Close the session's socket under the job, from another thread: what it waits for fails at once.
+        """Close the session's socket, from another thread: the statement that the job waits for fails at once.
 
-        The server ends the statement when it notices, within a second (`spoils.db.engine`). To ask it to cancel the
-        statement takes a connection more, which may hang.
+        The server ends the statement within a second (`spoils.db.engine`). A cancel request would need another
+        connection, which may hang.
         """
         with self._giving_back, suppress(OSError, InterfaceError):  # it may be closed already
             if self._driver is not None and not self._driver.closed:
@@ -151,7 +151,7 @@ class Attempt:
                     ours.shutdown(socket.SHUT_RDWR)
 
     def cause_of(self, error: BaseException) -> BaseException:
-        """What ended the attempt where its job or its commit raised `error`: its interruption, if there was one."""
+        """Why the attempt ended if its job or its commit raised `error`: its interruption, if there was one."""
         if self.interrupted_by is None or isinstance(error, Interrupted):
             return error
         cause = self.interrupted_by().with_traceback(error.__traceback__)
@@ -173,7 +173,7 @@ class Attempt:
 
 
 def interrupt_at_line(_record: logging.LogRecord) -> bool:
-    """A filter for the log's handler: a job that does nothing but log is interrupted at one of its lines."""
+    """A filter of the log handler: a job that does nothing but log is interrupted at one of its lines."""
     unit = running_unit.get()
     if isinstance(unit, Attempt):
         unit.interruption.raise_postponed()

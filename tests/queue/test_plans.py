@@ -14,7 +14,7 @@ from spoils.db.statements import Statement
 from spoils.job.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
-from spoils.queue import presence
+from spoils.queue import worker_rows
 from spoils.queue.claim import claim
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
@@ -133,7 +133,7 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
         "only_known": False,
     }
     with by_index.connect() as connection:
-        found = plan(connection, presence._BEAT, values)
+        found = plan(connection, worker_rows._BEAT, values)
     # Plainly or as a bitmap, as the statistics have it.
     assert "fang_tasks_pkey" in found, found
     assert "running_idx" not in found, found

@@ -140,7 +140,7 @@ def test_an_attempt_that_fails_to_end_does_not_keep_others_from_their_end(
         one.started_at -= 1
     assert bench.timekeeper.tick() == 1.0
     assert ear.heard == [TimedOut]
-    assert "Interrupting failed" in caplog.text
+    assert "Failed to interrupt a job" in caplog.text
 
 
 def test_a_checkpoint_tells_a_job_to_stop(bench: Bench) -> None:

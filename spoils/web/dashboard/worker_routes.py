@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
-from spoils.queue import audit, pauses, presence
+from spoils.queue import audit, pauses, worker_rows
 from spoils.web.dashboard import access, strip
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.filters import read_text
@@ -62,7 +62,7 @@ def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     worker = find_worker(db.session(), worker_id)
     if worker is None:
         abort(404, "There is no worker of this id.")
-    verb = presence.stop_claiming if stop else presence.claim_again
+    verb = worker_rows.stop_claiming if stop else worker_rows.claim_again
     done = verb(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
     word = "stop claiming" if stop else "claim again"
