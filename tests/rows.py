@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, text
 
-from spoils.queue import presence
+from spoils.queue import worker_rows
 
 
 class Rows:
@@ -54,13 +54,13 @@ class Rows:
             ),
             {
                 "id": worker_id,
-                "key": presence.lock_key(worker_id),
+                "key": worker_rows.lock_key(worker_id),
                 "silent": silent_for,
                 "ended": datetime.now().astimezone() if ended else None,
             },
         )
         if locked:
-            assert presence.take_lock(self.connection, worker_id)
+            assert worker_rows.take_lock(self.connection, worker_id)
         return worker_id
 
     def one(self, task_id: UUID) -> Row[Any]:

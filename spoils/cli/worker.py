@@ -17,7 +17,7 @@ from spoils.cli.start import (
 )
 from spoils.job.registry import registry
 from spoils.worker.attempt import interrupt_at_line
-from spoils.worker.family import PARENT_OPTION, Family
+from spoils.worker.processes import PARENT_OPTION, WorkerProcesses
 from spoils.worker.supervisor import Supervisor
 
 
@@ -37,7 +37,7 @@ def worker_program(parent: int | None, descriptor: int | None) -> int:
     await_schema(engine, branches(settings), parent=parent)
     engine.dispose()
     if parent is None and settings.worker_processes > 1:
-        return Family(
+        return WorkerProcesses(
             processes=settings.worker_processes,
             command=[sys.executable, *sys.argv],
             shutdown_seconds=settings.shutdown_seconds,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
-from psycopg2 import errorcodes, extensions
+from psycopg2 import errorcodes
 from psycopg2.errors import DeadlockDetected, SerializationFailure
 from psycopg2.extensions import PYDATETIMETZ, TRANSACTION_STATUS_IDLE, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -81,7 +81,6 @@ def engine_options(
     connections: int,
     application_name: str,
     pool_timeout: float = 10.0,
-    connection_factory: type[extensions.connection] | None = None,
 ) -> dict[str, Any]:
     """Options for `create_engine` or Flask-SQLAlchemy: at most `connections`; `obey_rules` goes with them."""
     return {
@@ -93,14 +92,13 @@ def engine_options(
             **TCP_RULES,
             "client_encoding": "utf8",
             "application_name": application_name,
-            "connection_factory": connection_factory,
         },
     }
 
 
-def driver_url(url: str, dialect: str = "psycopg2") -> str:
+def driver_url(url: str) -> str:
     """A PostgreSQL URL with the driver named, which SQLAlchemy needs since its default is another one."""
-    return f"postgresql+{dialect}://{url.partition('://')[2]}"
+    return f"postgresql+psycopg2://{url.partition('://')[2]}"
 
 
 def make_engine(

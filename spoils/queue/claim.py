@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.models import Task, TaskState, Worker
 from spoils.queue.claim_scan import HEAD_ID, ClaimScan, Found, Probe
 from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, types, waits
@@ -174,10 +174,10 @@ _taking = (
 )
 
 
-def _take(name: str, tasks: object) -> Compiled:
+def _take(name: str, tasks: object) -> Statement:
     due = tasks.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")  # type: ignore[attr-defined]
     taken = _taking.where(Task.id == due.c.id).returning(Task.scheduled_at.label("moment")).cte("taken")
-    return Compiled(
+    return Statement(
         select(_CLOCK.c.behind, *[taken.c[name] for name in Claim._fields])
         .select_from(_CLOCK.outerjoin(taken, _CLOCK.c.relaxed.is_not(None)))
         # RETURNING keeps no order.

@@ -23,8 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from spoils.db.compiled import Compiled
 from spoils.db.engine import was_rolled_back
+from spoils.db.statements import Statement
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job, wire
 from spoils.job.registry import registry
@@ -76,14 +76,14 @@ _put = (
         updated_at=now,
     )
 )
-_PUT = Compiled(_put, "enqueue", anywhere=True, chooses=False)
-_PUT_UNIQUE = Compiled(
+_PUT = Statement(_put, "enqueue", anywhere=True, chooses=False)
+_PUT_UNIQUE = Statement(
     _put.on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(Task.attempts),
     "enqueue_unique",
     anywhere=True,
     chooses=False,
 )
-_DUPLICATE = Compiled(
+_DUPLICATE = Statement(
     select(cast(Task.id, Text), Task.state)
     .where(Task.uniq_hash == bindparam("uniq_hash"), active)
     .order_by(case((waits, 0), else_=1))
@@ -162,7 +162,7 @@ def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, prio
     raise DuplicateVanished()
 
 
-def _put_in(values: dict[str, Any], rows_of: Callable[[Compiled], list[tuple[Any, ...]]]) -> Enqueued:
+def _put_in(values: dict[str, Any], rows_of: Callable[[Statement], list[tuple[Any, ...]]]) -> Enqueued:
     if values["uniq_hash"] is None:
         rows_of(_PUT)
         return Enqueued(values["id"], TaskState.NEW, False)

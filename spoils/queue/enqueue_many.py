@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.job import Job
 from spoils.models import Task, TaskState
 from spoils.queue.claim_scope import active
@@ -76,11 +76,11 @@ _put = insert(Task).from_select(
     ),
     include_defaults=False,
 )
-_PUT = Compiled(_put, "enqueue_many")
-_PUT_UNIQUE = Compiled(
+_PUT = Statement(_put, "enqueue_many")
+_PUT_UNIQUE = Statement(
     _put.on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(cast(Task.id, Text)), "enqueue_many_unique"
 )
-_DUPLICATES = Compiled(
+_DUPLICATES = Statement(
     select(Task.uniq_hash, cast(Task.id, Text), Task.state).where(
         Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), active
     ),

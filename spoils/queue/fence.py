@@ -1,4 +1,4 @@
-"""The fence: a statement writes only to the running task of the very claim that it was given."""
+"""The fence: a statement writes only to the running task of exactly the claim that it was given."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.errors import SpoilsError
 from spoils.models import Task, TaskState
 from spoils.queue.settlement import Token
@@ -34,8 +34,7 @@ from spoils.queue.settlement import Token
 Selecting = TypeVar("Selecting", bound=GenerativeSelect)
 
 LOCK_TIMEOUT_MS = 200
-"""How long outcomes wait for locked rows before those are skipped. A claim locks, for its few milliseconds, also what
-another claim has just taken."""
+"""How long outcomes wait for locked rows before those are skipped. A claim locks rows for a few milliseconds."""
 ENTRY_TIMEOUT_MS = 50
 """How long a statement that skips locked rows waits for another transaction that is inserting a duplicate."""
 UNIQUE_INDEX = "fang_tasks_active_hash_idx"
@@ -109,8 +108,8 @@ class Writing:
     """Two forms of a statement that writes outcomes: one waits for locked rows, the other skips them and costs more."""
 
     def __init__(self, *, waiting: ClauseElement, skipping: ClauseElement, name: str) -> None:
-        self.waiting = Compiled(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
-        self.skipping = Compiled(skipping, f"{name}_unlocked", lock_timeout_ms=ENTRY_TIMEOUT_MS)
+        self.waiting = Statement(waiting, name, lock_timeout_ms=LOCK_TIMEOUT_MS)
+        self.skipping = Statement(skipping, f"{name}_unlocked", lock_timeout_ms=ENTRY_TIMEOUT_MS)
 
     def rows(
         self, connection: Connection, values: Mapping[str, Any], *, skip_locked: bool

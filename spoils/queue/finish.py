@@ -1,11 +1,11 @@
-"""Writing the one outcome that has nothing to tell: finished."""
+"""Writes the outcome that has no details: finished."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from psycopg2.errors import InvalidTextRepresentation, LockNotAvailable
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import (
     CTE,
     BigInteger,
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Update,
     Uuid,
     bindparam,
-    case,
     cast,
     column,
     func,
@@ -32,8 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
-from spoils.db.explicit import ExplicitTransaction
+from spoils.db.statements import Statement
 from spoils.errors import SpoilsError
 from spoils.job.outcome import Ending
 from spoils.models import Task, TaskState
@@ -41,7 +39,7 @@ from spoils.queue import fence, minute_stats
 from spoils.queue.settlement import Settlement
 
 LOCK_TIMEOUT_MS = 5_000
-"""How long a job that has finished in its own session waits while another transaction holds its task's row locked."""
+"""How long a job that finishes in its own session waits for a lock on its task's row."""
 
 # Not now(), which in a job's own transaction is the moment at which its session opened.
 _now = func.statement_timestamp()
@@ -90,7 +88,6 @@ _FINISH = fence.Writing(
     skipping=_writing(_settled(_finishing.where(Task.id == _held.c.id), _held.c.ran_ms, _held.c.bucket)),
     name="finish",
 )
-_LOST = "the claim is lost"
 _finished_one = _settled(
     _finishing.where(
         fence.fence(
@@ -102,11 +99,8 @@ _finished_one = _settled(
     cast(bindparam("ran_ms"), BigInteger),
     cast(bindparam("bucket"), SmallInteger),
 )
-_FINISH_ONE = Compiled(
-    # Nobody hears how many rows it wrote, so none is an error: that its words are no number.
-    select(cast(case((func.count() == 1, "1"), else_=_LOST), Integer))
-    .select_from(_finished_one)
-    .add_cte(minute_stats.counted(_finished_one, true(), _now)),
+_FINISH_ONE = Statement(
+    _writing(_finished_one),
     "finish_one",
     anywhere=True,
     lock_timeout_ms=LOCK_TIMEOUT_MS,
@@ -114,17 +108,17 @@ _FINISH_ONE = Compiled(
 
 
 class ClaimLost(SpoilsError):
-    """The task is no longer this attempt's: it was rescued, released or deleted meanwhile."""
+    """The task now belongs to another attempt: it was rescued, released or deleted meanwhile."""
 
 
 class TaskLocked(SpoilsError):
-    """The job has ended, but another transaction holds a row locked that its completion writes."""
+    """The job has ended, but another transaction holds a lock on a row that its completion writes."""
 
 
 def finish(
     connection: Connection, settlements: Sequence[Settlement], *, worker_id: UUID, skip_locked: bool = False
 ) -> set[str]:
-    """Write that these attempts of this worker have finished; the ids that were written, as in `settle`."""
+    """Finish these attempts of this worker; the ids that were written, as in `settle`."""
     ids, fences, _, moments, times = zip(*settlements, strict=True)
     rows = _FINISH.rows(
         connection,
@@ -143,26 +137,19 @@ def finish(
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Where a job's own transaction is completed: what the server answers is raised as ClaimLost or TaskLocked."""
+    """The completion of a job's own transaction: a lock timeout is raised as TaskLocked."""
     try:
         yield
     except DBAPIError as exc:
-        if isinstance(exc.orig, InvalidTextRepresentation) and _LOST in str(exc.orig):
-            raise ClaimLost from exc
         if isinstance(exc.orig, LockNotAvailable):
             raise TaskLocked from exc
         raise
 
 
 def finish_one(connection: Connection, settlement: Settlement, *, worker_id: UUID) -> None:
-    """Write that this attempt has finished. A locked row, here and later in the transaction, is waited for 5 s."""
-    _FINISH_ONE.rows(connection, _values(settlement, worker_id))
-
-
-def finish_and_commit(transaction: ExplicitTransaction, settlement: Settlement, *, worker_id: UUID) -> None:
-    """What `finish_one` does, and commit all of its transaction. One round trip to the server."""
-    with finishing():
-        transaction.commit_after(_FINISH_ONE, _values(settlement, worker_id))
+    """Finish this attempt, or raise ClaimLost. Waits up to 5 s for a locked row, here and later in the transaction."""
+    if not _FINISH_ONE.rows(connection, _values(settlement, worker_id)):
+        raise ClaimLost
 
 
 def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Giving back what this worker holds in the table but not in its hands, or has not begun."""
+"""Releases tasks that this worker has claimed: strays, which it does not know of, and those it has not started."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue import fence
 from spoils.queue.settlement import Token
@@ -42,13 +42,13 @@ STATES = Task.__table__.c.state.type
 # PostgreSQL refuses a commit with notifications while their queue is full. Workers poll as well.
 may_notify = func.pg_notification_queue_usage() < 0.5
 cancel_requested = Task.cancel_requested_at.is_not(None)
-_twin = aliased(Task, name="twin")
-_twin_waits = exists(
-    select(_twin.id).where(
-        _twin.uniq_hash == Task.uniq_hash,
+_duplicate = aliased(Task, name="duplicate")
+_duplicate_waits = exists(
+    select(_duplicate.id).where(
+        _duplicate.uniq_hash == Task.uniq_hash,
         # As literals: the predicate of the index, in a statement whose text never changes.
-        _twin.state.in_([literal_column(f"'{state.value}'") for state in WAITING]),
-        _twin.id != Task.id,
+        _duplicate.state.in_([literal_column(f"'{state.value}'") for state in WAITING]),
+        _duplicate.id != Task.id,
     )
 )
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
@@ -74,7 +74,7 @@ def hash_in_waiting(ranked: CTE) -> ColumnElement[Any]:
 
     Only beside Rust workers, where the unique index leaves out what runs, duplicates run, or come to wait meanwhile.
     """
-    taken = and_(Task.uniq_hash.is_not(None), or_(~ranked.c.first_of_hash, _twin_waits))
+    taken = and_(Task.uniq_hash.is_not(None), or_(~ranked.c.first_of_hash, _duplicate_waits))
     return case((taken, null()), else_=Task.uniq_hash)
 
 
@@ -140,8 +140,8 @@ class GivingBack:
     """A `statement` over the `locked` ones of `tasks`; its parameter `only` is the id of one, or NULL for all."""
 
     def __init__(self, statement: Select[Any], tasks: Select[*tuple[Any, ...]], name: str) -> None:
-        self._statement = Compiled(statement, name, lock_timeout_ms=fence.ENTRY_TIMEOUT_MS)
-        self._ids = Compiled(tasks.with_only_columns(cast(Task.id, Text)), f"{name}_ids")
+        self._statement = Statement(statement, name, lock_timeout_ms=fence.ENTRY_TIMEOUT_MS)
+        self._ids = Statement(tasks.with_only_columns(cast(Task.id, Text)), f"{name}_ids")
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on an autocommit connection. It has one row, but one for each task where an open transaction has

@@ -1,4 +1,4 @@
-"""Giving back what a dead worker held."""
+"""Rescues the tasks of a dead worker."""
 
 import logging
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ log = logging.getLogger("spoils.worker")
 
 KILLED = "killed"
 RESCUE_SECONDS = 10.0
-"""For so long after a rescue has ended a worker's row, its tasks are the rescue's to give back, as crashes."""
+"""For this long after a rescue has ended a worker's row, its tasks are left to the rescue, which counts crashes."""
 CONDEMNED = (
     "The worker died during three attempts of this task, the last time with nothing else in its hands."
 )
@@ -109,7 +109,7 @@ _number = (
     .where(_running)
     .scalar_subquery()
 )
-# Only a death in solitude condemns: who was claimed beside the culprit stays below the third crash for ever.
+# Only a death while nothing else is claimed counts as the third crash: the others are innocent.
 _alone = and_(_number == 1, bindparam("at_once", type_=Boolean), only.is_(None))
 _crashes = func.least(_held.c.crashes, MOST_CRASHES) + 1
 _deaths = case((_alone, _crashes), else_=func.least(_crashes, SUSPECT_CRASHES))
@@ -209,9 +209,7 @@ _RESCUE = GivingBack(
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Whether this call was the one that ended the worker, how many tasks it gave back or failed, and how many it has
-    left since their rows are locked.
-    """
+    """Whether this call ended the worker, how many tasks it released or failed, and how many it left, being locked."""
 
     ended: bool
     tasks: int
@@ -219,17 +217,17 @@ class Rescue:
 
 
 def rescue(connection: Connection, *, worker_id: UUID, beat: str) -> Rescue:
-    """End a worker that has not beaten since `beat`, and give back its tasks with `crashes + 1`.
+    """End a worker without a heartbeat since `beat`, and release its tasks with `crashes + 1`.
 
-    On an autocommit connection. Its row comes first: while it can still beat, its sessions must not be touched. They
-    are told to end before its tasks are locked; what they hold locked until they have, `rescue_rest` gives back.
+    On an autocommit connection. The row is ended first: while the worker can send heartbeats, its sessions must not be
+    touched. They are terminated before its tasks are locked; `rescue_rest` releases what they still hold locked.
     """
     if connection.execute(_END, {"worker_id": worker_id, "beat": beat}).one_or_none() is None:
         return Rescue(False, 0)
     if refused := terminate(connection, _END_SESSIONS, {"worker_id": str(worker_id)}):
-        # The fence alone protects then: what the worker may still write of its tasks is refused.
+        # Then the fence alone protects: it rejects what the worker may still write.
         log.warning(
-            "The sessions of a dead worker could not be ended: %s",
+            "Failed to terminate the database sessions of a dead worker: %s",
             refused,
             extra={"action": "rescue", "worker_id": worker_id},
         )
@@ -237,7 +235,7 @@ def rescue(connection: Connection, *, worker_id: UUID, beat: str) -> Rescue:
 
 
 def rescue_rest(connection: Connection, *, worker_id: UUID) -> Rescue:
-    """Give back what `rescue` has left of a worker. It condemns none: of what was held beside, some may be back."""
+    """Release what `rescue` has left. It fails none: tasks that were held beside may have been released."""
     return _rescue_tasks(connection, worker_id, at_once=False)
 
 
@@ -281,10 +279,10 @@ _FOREIGN = GivingBack(giving_back(locked(_foreign)), _foreign, "foreign")
 
 
 def rescue_orphans(connection: Connection) -> list[UUID]:
-    """Give back tasks whose owner's row has ended: claimed in the very moment of its rescue. Their ids."""
+    """Release tasks whose owner's row has ended: they were claimed during its rescue. Their ids."""
     return ids_of(_ORPHANS.rows(connection, {}))
 
 
 def rescue_foreign(connection: Connection, *, timeout_seconds: float) -> list[UUID]:
-    """Give back tasks that a worker of another system (no `claimed_by`) took longer than this ago. Their ids."""
+    """Release tasks that a worker of another system (no `claimed_by`) claimed longer ago than this. Their ids."""
     return ids_of(_FOREIGN.rows(connection, {"timeout_seconds": timeout_seconds}))

@@ -1,4 +1,4 @@
-"""One attempt as its job sees it: the `Queue` that is handed to `run`."""
+"""One attempt as its job sees it: the `Queue` that is passed to `run`."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from psycopg2 import InterfaceError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
-from spoils.db.explicit import ExplicitTransaction
+from spoils.db.engine import first_in_transaction
 from spoils.job import Job
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
@@ -51,13 +51,15 @@ class Attempt:
         self.interrupted_by: type[Interrupted] | None = None
         self.given_up = False
         self.in_job = False
-        """Whether the thread is in the job's own code, or commits what it wrote."""
+        """Whether the thread runs the job's own code, or commits what it wrote."""
         self.thread = threading.get_ident()
         self._process = os.getpid()
         self._engine = engine
         self._stopping = stopping
-        self._transaction: ExplicitTransaction | None = None
-        # Held while the connection goes back and while it is cut: a cut that came later would hit another job's.
+        self._connection: Connection | None = None
+        # Kept apart: a SQLAlchemy connection that has failed does not give it.
+        self._driver: Any = None
+        # Held while the connection is returned and while it is cut: a late cut would hit another job's connection.
         self._giving_back = threading.Lock()
 
     @property
@@ -97,32 +99,33 @@ class Attempt:
 
     @property
     def opened(self) -> bool:
-        """Whether the job has touched the database."""
-        return self._transaction is not None
+        """Whether the job has opened its transaction."""
+        return self._connection is not None
 
     @property
     def connection(self) -> Connection:
-        """The transaction's connection."""
-        return self.transaction.connection
-
-    @property
-    def transaction(self) -> ExplicitTransaction:
-        """All that the job writes and its completion; begun at first use, on a connection of the pool."""
+        """The transaction of all that the job writes and of its completion; begun at first use."""
         if os.getpid() != self._process:
             raise InForkedProcess
-        if self._transaction is None:
-            self._transaction = ExplicitTransaction(self._engine)
-            try:
-                self._transaction.begin()
-            except BaseException:
-                # What the job did after it would not be in a transaction.
-                transaction, self._transaction = self._transaction, None
-                transaction.close()
-                raise
-        return self._transaction
+        if self._connection is None:
+            self._connection = self._begin(self._engine.connect())
+        return self._connection
+
+    def _begin(self, connection: Connection) -> Connection:
+        try:
+            self._driver = connection.connection.driver_connection  # first: a cut may be needed from here on
+            connection.begin()
+            if rules := first_in_transaction(connection):
+                connection.exec_driver_sql(rules)
+        except BaseException:
+            with self._giving_back:
+                self._driver = None
+            connection.close()
+            raise
+        return connection
 
     def end_if_forked(self) -> None:
-        """End this process if the job has forked it. Called where the job's code ends or raises."""
+        """End this process if the job has forked it. Called where the job's code returns or raises."""
         if os.getpid() != self._process:
             end_forked_process(sys.exception())
 
@@ -132,24 +135,23 @@ class Attempt:
             self.cancelled_at = time.monotonic()
 
     def interrupt(self, kind: type[Interrupted]) -> None:
-        """End it, from another thread: whatever its session does from now on fails, and nothing of it is committed."""
+        """Fail whatever the session does from now on, so that nothing is committed. Called from another thread."""
         self.interrupted_at, self.interrupted_by = time.monotonic(), kind
         self.cut()
 
     def cut(self) -> None:
-        """Close the session's socket under the job, from another thread: what it waits for fails at once.
+        """Close the session's socket, from another thread: the statement that the job waits for fails at once.
 
-        The server ends the statement when it notices, within a second (`spoils.db.engine`). To ask it to cancel the
-        statement takes a connection more, which may hang.
+        The server ends the statement within a second (`spoils.db.engine`). A cancel request would need another
+        connection, which may hang.
         """
         with self._giving_back, suppress(OSError, InterfaceError):  # it may be closed already
-            transaction = self._transaction
-            if transaction is not None and not transaction.driver.closed:
-                with socket.socket(fileno=os.dup(transaction.driver.fileno())) as ours:
+            if self._driver is not None and not self._driver.closed:
+                with socket.socket(fileno=os.dup(self._driver.fileno())) as ours:
                     ours.shutdown(socket.SHUT_RDWR)
 
     def cause_of(self, error: BaseException) -> BaseException:
-        """What ended the attempt where its job or its commit raised `error`: its interruption, if there was one."""
+        """Why the attempt ended if its job or its commit raised `error`: its interruption, if there was one."""
         if self.interrupted_by is None or isinstance(error, Interrupted):
             return error
         cause = self.interrupted_by().with_traceback(error.__traceback__)
@@ -158,20 +160,20 @@ class Attempt:
 
     def close(self) -> None:
         """Roll back what is not committed, and give the connection back."""
-        if self._transaction is None:
+        if self._connection is None:
             return
         try:
             db.session.remove()
         finally:
             with self._giving_back:
-                transaction, self._transaction = self._transaction, None
+                connection, self._connection, self._driver = self._connection, None, None
             if self.interrupted_by is not None:
-                transaction.connection.invalidate()
-            transaction.close()
+                connection.invalidate()
+            connection.close()
 
 
 def interrupt_at_line(_record: logging.LogRecord) -> bool:
-    """A filter for the log's handler: a job that does nothing but log is interrupted at one of its lines."""
+    """A filter of the log handler: a job that does nothing but log is interrupted at one of its lines."""
     unit = running_unit.get()
     if isinstance(unit, Attempt):
         unit.interruption.raise_postponed()

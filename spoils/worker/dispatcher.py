@@ -65,10 +65,10 @@ class Dispatcher:
         only_known: bool = False,
         pool: Pool,
         in_flight: InFlight,
-        attending: threading.Event,
+        registered: threading.Event,
         writing: threading.Event,
     ) -> None:
-        """Nothing is claimed unless both are set: the heartbeat is `attending`, and outcomes are `writing`."""
+        """Nothing is claimed unless both are set: the heartbeat is `registered`, and outcomes are `writing`."""
         self._engine = engine
         self._worker_id = worker_id
         self._task_types = task_types
@@ -76,7 +76,7 @@ class Dispatcher:
         self._only_known = only_known
         self._pool = pool
         self._in_flight = in_flight
-        self._attending = attending
+        self._registered = registered
         self._writing = writing
         self._scan = ClaimScan(task_types)
         self._claims = ClaimConnection(engine)
@@ -108,7 +108,7 @@ class Dispatcher:
 
     def tick(self) -> float:
         """Claim once, if there is room. Returns the seconds until the next claim, unless woken."""
-        if not (self._attending.is_set() and self._writing.is_set()):
+        if not (self._registered.is_set() and self._writing.is_set()):
             return POLL_SECONDS
         try:
             return self._claim_once()

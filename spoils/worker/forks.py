@@ -1,4 +1,4 @@
-"""Processes that a job forks: they must neither keep nor use what belongs to the worker."""
+"""Processes that a job forks: they must neither keep nor use the worker's connections and signals."""
 
 import os
 import signal
@@ -77,8 +77,8 @@ def end_forked_process(error: BaseException | None) -> NoReturn:
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     elif error is not None:
-        # Whoever should read the traceback may have stopped reading. Not by spoils.worker.force: where the worker has
-        # armed its timer, as while it stops, a forked process would wait for that timer's thread, which it has not.
+        # The reader of the traceback may have stopped reading. Not by spoils.worker.force_exit: the timer thread of a
+        # stopping worker does not exist in a forked process.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, LAST_WORDS_SECONDS)
         traceback.print_exception(error)

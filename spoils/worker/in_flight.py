@@ -11,7 +11,7 @@ _KEY = attrgetter("key")  # without a call of Python's for each of hundreds
 
 
 class InFlight:
-    """The claims in this worker's hands, from the claim's answer to the settlement's; of each task one is performed.
+    """The claims of this worker, from the claim's answer to the settlement's; of each task one is performed.
 
     A crash of the server can undo a claim, since claims commit asynchronously. When this worker claims the task again
     while it still performs the first claim, the second one waits until the first is dropped.

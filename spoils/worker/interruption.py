@@ -1,4 +1,4 @@
-"""Raising an exception in another thread, but only while that thread is in a job's own code."""
+"""Raises an exception in another thread, but only while that thread runs a job's own code."""
 
 import ctypes
 import sys
@@ -13,17 +13,17 @@ LOCKING = (
     *("sqlalchemy", "flask_sqlalchemy", "psycopg2"),
     *("spoils.log_format", "spoils.models", "spoils.db", "spoils.queue", "spoils.worker"),
 )
-"""Modules whose functions hold locks or state of the whole process. One that is interrupted between taking a lock and
-the `try` that gives it back leaves it locked: all threads of the worker would wait for it, and for ever."""
+"""Modules whose functions hold locks or state of the whole process. An exception between the acquiring of a lock and
+the `try` that releases it would leave it locked, and every thread of the worker would hang."""
 ACQUIRING = ("acquire", "_acquireLock", "_acquire_restore", "__enter__")
-"""Functions in which a lock of the standard library is taken and not guarded yet."""
+"""Functions of the standard library that have acquired a lock but not yet entered a `try`."""
 
 
 class Interruption:
-    """The flag that says that a thread is in user code, and the lock under which alone it is interrupted.
+    """Knows whether a thread runs user code, and interrupts it only then.
 
-    Python delivers such an exception between two bytecodes of the thread: code that waits in C (a sleep, a socket,
-    a query) hears it when the wait ends.
+    Python raises such an exception between two bytecodes of the thread: code that waits in C (a sleep, a socket, a
+    query) is interrupted when the wait ends.
     """
 
     def __init__(self) -> None:
@@ -34,27 +34,27 @@ class Interruption:
         self._postponed: type[Interrupted] | None = None
 
     def enter(self) -> None:
-        """This thread goes into user code, which the function that calls this calls next."""
+        """This thread is about to run user code, which the caller of this function calls next."""
         with self._lock:
             self._thread = threading.get_ident()
             self._caller = sys._getframe(1).f_code
 
     def leave(self) -> None:
-        """This thread is back. Call it again where it was itself interrupted: that happens once at most."""
+        """This thread has left user code. Call it again if it was itself interrupted, which happens at most once."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None and self._sent:
-                # What was sent and not heard yet would hit code of ours.
+                # An exception that is still pending would be raised in our own code.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
 
     def interrupt(self, kind: type[Interrupted], *, anywhere: bool = False) -> bool:
         """Raise `kind` in the user code, once; whether that was done.
 
-        It is not done outside user code, nor while the user code is in one of the `LOCKING` modules; with `anywhere`
-        not while it takes a lock. Then the caller asks again soon, and `raise_postponed` may come first.
+        Not done outside user code, nor while the user code is in one of the `LOCKING` modules (with `anywhere`: while
+        it acquires a lock). The caller tries again soon, and `raise_postponed` may come first.
         """
-        # A thread that has waited keeps the interpreter for 5 ms (`sys.getswitchinterval`) before another one may have
-        # it. So the other thread stays where it is between the look at its stack and the sending.
+        # A thread that has slept keeps the interpreter for 5 ms (`sys.getswitchinterval`). So the other thread does not
+        # move between the check of its stack and the exception.
         time.sleep(0.001)
         with self._lock:
             self._postponed = kind
@@ -66,7 +66,7 @@ class Interruption:
             return self._sent
 
     def raise_postponed(self) -> None:
-        """Raise what was postponed, in this thread, which is at a place where that does no harm."""
+        """Raise the postponed exception in this thread, which is at a safe place."""
         if self._postponed is None:
             return
         with self._lock:
@@ -83,7 +83,7 @@ class Interruption:
 
 
 def may_hold_lock(frame: FrameType | None, caller: CodeType | None) -> bool:
-    """Whether a stack down to the function `caller` has a frame of one of the `LOCKING` modules."""
+    """Whether the stack, down to the function `caller`, has a frame of one of the `LOCKING` modules."""
     while frame is not None and frame.f_code is not caller:
         if f"{frame.f_globals.get('__name__')}.".startswith(_PREFIXES):
             return True

@@ -1,4 +1,4 @@
-"""The small housework that any worker does for all."""
+"""Maintenance that any worker does for all: rollups, and tasks without an owner."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from spoils.queue.counts import roll_up_counts
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
-from spoils.worker.housework import housework
+from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -18,29 +18,31 @@ EVERY_SECONDS = 10.0
 
 
 class Maintenance:
-    """Folds delta rows, and gives back tasks that nobody owns."""
+    """Rolls up delta rows, and releases tasks that nobody owns."""
 
     def __init__(self, *, engine: Engine, foreign_claim_timeout: float | None, turn: threading.Lock) -> None:
-        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
+        """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
         self._turn = turn
         self._foreign_claim_timeout = foreign_claim_timeout
         self.loop = Loop(name="maintenance", tick=self.tick)
 
     def tick(self) -> float:
-        """One round of it. The folding comes first: it must go on whatever hinders the rest."""
+        """Do it once. The rollups come first, so that they go on whatever hinders the rest."""
         for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters):
-            with housework(self._engine, self._turn) as connection:
+            with background_transaction(self._engine, self._turn) as connection:
                 roll_up(connection)
         with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(
-                    "Gave back %d tasks of workers that have ended", len(orphans), extra={"action": "rescue"}
+                    "Released %d jobs of workers that have ended", len(orphans), extra={"action": "rescue"}
                 )
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
                 if foreign:
                     log.warning(
-                        "Gave back %d tasks of foreign workers", len(foreign), extra={"action": "rescue"}
+                        "Released %d jobs that foreign workers had claimed",
+                        len(foreign),
+                        extra={"action": "rescue"},
                     )
         return EVERY_SECONDS

@@ -1,4 +1,4 @@
-"""Performing one claim: decode, run, judge, settle."""
+"""Performs one claim: decode the job, run it, settle its outcome."""
 
 import logging
 import threading
@@ -23,10 +23,10 @@ from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
-from spoils.queue.finish import ClaimLost, finish_and_commit, finish_one, finishing
+from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
-from spoils.worker import verdict as verdicts
+from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
 
@@ -34,11 +34,11 @@ log = logging.getLogger("spoils.worker")
 
 
 _HOOKS = ("before_commit", "after_commit", "after_flush", "after_flush_postexec")
-"""What only a session's own commit calls, or flushes again for."""
+"""Session events that only a commit fires, or that may need another flush."""
 
 
 class Performer:
-    """Makes an outcome of every claim. `hand_over` takes the settlements that need no session of the job's."""
+    """Produces an outcome for every claim. `hand_over` takes the settlements of jobs that opened no session."""
 
     def __init__(
         self,
@@ -64,32 +64,29 @@ class Performer:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """What a thread that performs is in: one context of the application for all its jobs.
+        """The application context of a pool thread, shared by all its jobs.
 
-        Pushing one for each costs as much as a job that does nothing. What a job leaves in it is cleared away.
+        Pushing one for each job costs as much as a job that does nothing. What a job leaves in it is removed.
         """
         with self._app.app_context():
             yield
 
     def perform(self, claim: Claim) -> None:
-        """Perform `claim` to its settlement, whatever is raised: no claim may stay in hand for ever.
-
-        The thread is `at_work`.
-        """
+        """Perform `claim` up to its settlement, whatever is raised. The thread is `at_work`."""
         try:
             self._perform(claim)
         except BaseException as exc:
-            log.exception("Performing broke down", extra=_fields("perform", claim))
-            self._settle_plainly(claim, verdicts.of_breakdown(exc), 0)
+            log.exception("Internal error while running job", extra=_fields("perform", claim))
+            self._settle_plainly(claim, outcomes.of_breakdown(exc), 0)
 
     def _perform(self, claim: Claim) -> None:
         try:
             job = self._decode(claim)
         except PayloadError as exc:
-            self._settle_plainly(claim, verdicts.of_misfit(str(exc)), 0)
+            self._settle_plainly(claim, outcomes.of_misfit(str(exc)), 0)
             return
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
-            self._settle_plainly(claim, verdicts.of_broken_class(exc), 0)
+            self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
             return
         attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
         token = claim.token
@@ -102,34 +99,34 @@ class Performer:
             self._running.pop(token, None)
 
     def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
-        """Tell the jobs of these tasks that an operator wants them to stop."""
+        """Ask the jobs of these tasks to stop, as an operator wants."""
         for attempt in self.running():
             if attempt.task_id in task_ids:
                 attempt.ask_to_stop()
                 self._on_deadline()
 
     def running(self) -> list[Attempt]:
-        """What is being performed now."""
+        """The attempts that run now."""
         return list(self._running.values())
 
     @property
     def in_job(self) -> int:
-        """How many threads are in a job's own code, or commit what it wrote."""
+        """How many threads run a job's own code, or commit what it wrote."""
         return sum(attempt.in_job for attempt in self.running())
 
     def give_up(self, attempt: Attempt, error: Interrupted) -> None:
-        """Settle an attempt whose job does not end; its thread may come back whenever it likes, and is not heard."""
+        """Settle an attempt whose job ignores its interruption; what its thread returns later is ignored."""
         attempt.given_up = True
         attempt.cut()
         self._running.pop(attempt.claim.token, None)
         job = attempt.job
         ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
-        verdict = verdicts.of_failure(job, error, attempt.claim.retries)
-        self._settle(attempt.claim, verdict, ran_ms)  # before it is logged: even the log may hang
+        verdict = outcomes.of_failure(job, error, attempt.claim.retries)
+        self._settle(attempt.claim, verdict, ran_ms)  # before it is logged: logging may hang
         log_ending(attempt.claim, verdict, ran_ms, type(job).__name__)
 
     def interrupt(self, token: Token) -> None:
-        """Fail what the job's session does from now on, because the task is released now."""
+        """Interrupt the job and fail its session, because its task is being released."""
         if attempt := self._running.get(token):
             attempt.interrupt(GivenBack)
 
@@ -143,8 +140,7 @@ class Performer:
 
     def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
         claim, name = attempt.claim, type(job).__name__
-        if log.isEnabledFor(logging.INFO):
-            log.info("Processing %s", name, extra=_fields("perform", claim))
+        log.info("Processing %s", name, extra=_fields("perform", claim))
         started = time.monotonic()
         token = running_unit.set(attempt)
         attempt.in_job = True
@@ -168,12 +164,12 @@ class Performer:
         try:
             try:
                 attempt.interruption.enter()
-                verdict = verdicts.of_return(job, job.run(attempt), attempt.claim.retries)
+                verdict = outcomes.of_return(job, job.run(attempt), attempt.claim.retries)
             finally:
                 attempt.interruption.leave()
                 attempt.end_if_forked()
         except BaseException as exc:  # noqa: BLE001 - user code
-            # SystemExit and KeyboardInterrupt too: user code ends its attempt, never a thread of ours.
+            # SystemExit and KeyboardInterrupt too: user code may end its attempt, but not the thread.
             attempt.interruption.leave()
             return self._failure(job, exc, attempt)
         return verdict
@@ -181,21 +177,23 @@ class Performer:
     def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
         cause = attempt.cause_of(error)
         uncounted = self._uncounted(attempt) if is_transient(cause) else 0
-        return verdicts.of_failure(job, cause, attempt.claim.retries, uncounted)
+        return outcomes.of_failure(job, cause, attempt.claim.retries, uncounted)
 
     def _close(self, attempt: Attempt) -> None:
         try:
             attempt.close()
         except Exception as exc:
-            # The server ends the transaction when it notices that the connection is gone.
-            # An interruption has cut the session, which is no outage.
+            # The server ends the transaction when it notices that the connection is gone. An interruption closes the
+            # session on purpose, which is no outage.
             if attempt.interrupted_by is None and not logged_as_outage("performer", exc):
                 log.warning(
-                    "Closing a session failed", exc_info=True, extra=_fields("perform", attempt.claim)
+                    "Failed to close the session of a job",
+                    exc_info=True,
+                    extra=_fields("perform", attempt.claim),
                 )
 
     def _uncounted(self, attempt: Attempt) -> int:
-        # Attempts that fail together would else hold every connection of the pool and each wait for one more.
+        # First: attempts that fail together would otherwise hold every connection of the pool, and wait for more.
         self._close(attempt)
         try:
             with self._engine.connect() as connection:
@@ -204,24 +202,23 @@ class Performer:
             return 0  # the database that failed the job is not back yet
 
     def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
-        """Commit the job's writes, its notes and its completion at once; None when that is done or lost for good."""
+        """Commit the job's writes, the jobs it enqueued and its completion in one transaction.
+
+        Returns None if that is done, or if the task belongs to another attempt; otherwise the failure.
+        """
         claim = attempt.claim
         settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
-            transaction = attempt.transaction
             _write_out(db.session())
-            if attempt.notes:
+            with finishing():
                 entered = self._finish_with_notes(attempt, settlement)
-                transaction.commit()
-            else:
-                entered = []
-                finish_and_commit(transaction, settlement, worker_id=self._worker_id)
+                attempt.connection.commit()
         except ClaimLost as exc:
-            log.warning("Lost %s: %s", type(job).__name__, exc, extra=_fields("lost", claim))
+            log.warning("Result of %s discarded: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
-            # Where the commit's answer was lost, the failure that we settle now meets the fence, and changes nothing.
+            # If the commit succeeded but its answer was lost, the fence rejects this failure.
             return self._failure(job, exc, attempt)
         attempt.in_job = False
         for noted, enqueued in entered:
@@ -232,14 +229,13 @@ class Performer:
 
     def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         connection = attempt.connection
-        with finishing():
-            # Before the notes: a unique job that enqueues itself must not meet its own row as the twin.
-            finish_one(connection, settlement, worker_id=self._worker_id)
-            # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-            return [
-                (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
-                for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
-            ]
+        # Before the notes: a unique job that enqueues itself must not meet its own row as the duplicate.
+        finish_one(connection, settlement, worker_id=self._worker_id)
+        # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
+        return [
+            (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+            for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
+        ]
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
@@ -250,15 +246,15 @@ class Performer:
 
 
 def _write_out(session: Session) -> None:
-    """Send what the session still holds. Raises what its own commit would."""
+    """Write what the session still holds. Raises what its own commit would raise."""
     if session.is_active and not any(getattr(session.dispatch, name) for name in _HOOKS):
-        session.flush()  # the transaction's commit ends its savepoint too, and a round trip is saved
+        session.flush()  # the commit of the transaction ends its savepoint too
     else:
         session.commit()
 
 
 def _clear_away() -> None:
-    """Leave the thread's context as it was: a job must not find what another one left."""
+    """Reset the thread's context: a job must not see what another one left."""
     sessions = db.session.registry
     if sessions.registry and sessions.has():
         db.session.remove()
@@ -267,9 +263,7 @@ def _clear_away() -> None:
 
 
 def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
-    """Tell how an attempt ended, in the words that the guide greps for."""
-    if verdict.ending is Ending.FINISHED and not log.isEnabledFor(logging.INFO):
-        return
+    """Log how an attempt ended, in the words that the guide greps for."""
     fields = {**_fields("settle", claim), "ran_ms": ran_ms}
     report = verdict.report
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
@@ -279,7 +273,9 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)
         case Ending.RELEASED:
-            log.info("Gave back %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields)
+            log.info(
+                "Released job %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields
+            )
         case Ending.SNOOZED:
             log.info("Snoozed %s", name, extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)})
         case Ending.RETRIED | Ending.TIMED_OUT:

@@ -19,8 +19,8 @@ SLOW_SECONDS = 0.2
 MOST_PREFETCHED = 500
 LONG_SECONDS = 0.1
 """A job that takes longer is no short job that had to wait for the interpreter."""
-REMEMBERED = 16
-"""The weight of the past in the average run time."""
+REMEMBERED = 500
+"""How many performed claims the average run time covers."""
 UNKNOWN_SECONDS = 1.0
 
 
@@ -46,7 +46,8 @@ class Pool:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._outstanding = 0
-        self._typical_seconds = UNKNOWN_SECONDS
+        self._performed = 1
+        self._performing_seconds = UNKNOWN_SECONDS
         self._lost: set[int] = set()
         self.moved_at = 0.0
         """When a thread last began or ended to perform a claim, or a claim came to a free one."""
@@ -99,7 +100,7 @@ class Pool:
         with self._lock:
             self._outstanding -= len(taken)
             # Whatever the last jobs took, the next ones take long.
-            self._typical_seconds = UNKNOWN_SECONDS
+            self._performed, self._performing_seconds = 1, UNKNOWN_SECONDS
         return taken
 
     def replace(self, thread: int) -> None:
@@ -117,9 +118,10 @@ class Pool:
 
     @property
     def _prefetch(self) -> int:
-        if self._typical_seconds > SLOW_SECONDS:
+        typical = self._performing_seconds / self._performed
+        if typical > SLOW_SECONDS:
             return 0
-        return min(int(self._size * PREFETCH_SECONDS / max(self._typical_seconds, 1e-6)), MOST_PREFETCHED)
+        return min(int(self._size * PREFETCH_SECONDS / max(typical, 1e-6)), MOST_PREFETCHED)
 
     def _start_one(self) -> None:
         threading.Thread(target=self._run, name=f"perform-{next(self._numbers)}", daemon=True).start()
@@ -150,7 +152,11 @@ class Pool:
             self._outstanding -= 1
             # Quick to believe that jobs are long, slow to believe that they are short.
             if seconds > LONG_SECONDS:
-                self._typical_seconds = seconds
+                self._performed, self._performing_seconds = 1, seconds
             else:
-                self._typical_seconds += (seconds - self._typical_seconds) / REMEMBERED
+                self._performed += 1
+                self._performing_seconds += seconds
+            if self._performed >= REMEMBERED:
+                self._performed //= 2
+                self._performing_seconds /= 2
         return True

@@ -1,4 +1,4 @@
-"""Rescuing what presence found dead, on another connection than the heartbeat's."""
+"""Rescues the tasks of dead workers, on another connection than the heartbeat's."""
 
 import logging
 import threading
@@ -8,31 +8,30 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from spoils.queue.presence import Neighbour
 from spoils.queue.rescue import Rescue, rescue, rescue_rest
+from spoils.queue.worker_rows import OtherWorker
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
 
 IDLE_SECONDS = 60.0
 REST_SECONDS = 0.5
-"""After this time the tasks of a dead worker are looked at again that were locked: by its own sessions until they have
-ended, or by somebody else."""
+"""When to try again the tasks of a dead worker whose rows were locked."""
 
 
 class Rescuer:
-    """Takes the dead from presence, which names them again at each heartbeat until their rows have ended."""
+    """Takes dead workers from the heartbeat, which names them until their rows have ended."""
 
     def __init__(self, *, engine: Engine, turn: threading.Lock) -> None:
-        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
+        """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
         self._turn = turn
-        self._dead: dict[UUID, Neighbour] = {}
+        self._dead: dict[UUID, OtherWorker] = {}
         self._unfinished: deque[UUID] = deque()
         self.loop = Loop(name="rescuer", tick=self.tick)
 
-    def found_dead(self, dead: Sequence[Neighbour]) -> None:
-        """Rescue what these hold."""
+    def found_dead(self, dead: Sequence[OtherWorker]) -> None:
+        """Rescue the tasks of these workers."""
         self._dead = {one.id: one for one in dead}
         self.loop.wake()
 
@@ -47,8 +46,8 @@ class Rescuer:
             self._rest(self._unfinished[-1])
         return REST_SECONDS if self._unfinished else IDLE_SECONDS
 
-    def _rescue(self, dead: Neighbour) -> None:
-        self._unfinished.append(dead.id)  # its row has ended even where giving its tasks back then fails
+    def _rescue(self, dead: OtherWorker) -> None:
+        self._unfinished.append(dead.id)  # its row has ended even if releasing its tasks fails
         with self._turn, self._engine.connect() as connection:
             done = rescue(connection, worker_id=dead.id, beat=dead.beat)
         self._take_note(dead.id, done)
@@ -64,7 +63,7 @@ class Rescuer:
         if done.ended or done.tasks:
             log.log(
                 logging.WARNING if done.tasks else logging.INFO,
-                "Rescued %d tasks of a dead worker",
+                "Rescued %d jobs of a dead worker",
                 done.tasks,
                 extra={"action": "rescue", "worker_id": worker_id},
             )

@@ -14,7 +14,7 @@ from spoils.job import Job
 from spoils.job.cron import Cron
 from spoils.models import TickEnding
 from spoils.queue import ticks
-from spoils.worker.housework import housework
+from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
@@ -36,7 +36,7 @@ class Scheduler:
     def __init__(
         self, *, engine: Engine, jobs: Sequence[type[Job]], default_zone: str, turn: threading.Lock
     ) -> None:
-        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
+        """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
         self._turn = turn
         self._jobs = [
@@ -65,7 +65,7 @@ class Scheduler:
         return left
 
     def _tell(self, job_class: type[Job], cron: Cron) -> float:
-        with housework(self._engine, self._turn) as connection:
+        with background_transaction(self._engine, self._turn) as connection:
             standing = ticks.standing(
                 connection,
                 job=job_class.__name__,
@@ -74,7 +74,7 @@ class Scheduler:
                 zone=cron.zone,
             )
         if cron.next_after(standing.now) < standing.settled_until:
-            with housework(self._engine, self._turn) as connection:
+            with background_transaction(self._engine, self._turn) as connection:
                 ticks.return_to_present(connection, standing)
             log.warning(
                 "The database's clock was set back: the schedule of %s goes on from %s",
@@ -95,7 +95,7 @@ class Scheduler:
         late = [slot for slot in slots if standing.now - slot > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
-            with housework(self._engine, self._turn) as connection:
+            with background_transaction(self._engine, self._turn) as connection:
                 told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
             if told:
                 log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
@@ -111,7 +111,7 @@ class Scheduler:
         began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
         skipped = [slot for slot in slots if slot >= began]
         if skipped:
-            with housework(self._engine, self._turn) as connection:
+            with background_transaction(self._engine, self._turn) as connection:
                 told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
             if told:
                 log.info(
@@ -124,7 +124,7 @@ class Scheduler:
 
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
-        with housework(self._engine, self._turn) as connection:
+        with background_transaction(self._engine, self._turn) as connection:
             told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
         if told is not None:
             log.info(

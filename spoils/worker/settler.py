@@ -1,4 +1,4 @@
-"""Writing outcomes in groups: whatever has gathered while the last commit was under way goes into the next."""
+"""Writes outcomes in batches: those that arrive during one commit go into the next."""
 
 import logging
 import threading
@@ -23,19 +23,19 @@ log = logging.getLogger("spoils.worker")
 MOST = 500
 IDLE_SECONDS = 60.0
 APART_SECONDS = 1.0
-"""How long an outcome whose row is locked or refused is set aside."""
+"""How long to wait before an outcome whose row is locked or refused is tried again."""
 LONGEST_APART_SECONDS = 60.0
-"""How long one is set aside whose row is refused again and again."""
+"""The longest such wait, after repeated refusals."""
 SINGLY_SECONDS = 20.0
 MOST_REFUSALS = 3
 LONGEST_ERROR_SECONDS = 1.0
-"""How soon it is tried again while the server takes no outcomes at all."""
+"""The longest wait while the server accepts no outcomes at all."""
 
 
 class Settler:
-    """Takes settlements from any thread, and keeps each until the database has answered.
+    """Accepts settlements from any thread and keeps each until the database has answered.
 
-    While the server takes none, `writing` is not set: nothing more is to be claimed.
+    While the server accepts none, `writing` is not set, and the dispatcher claims nothing.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Settler:
         self._release = release
         self._on_settled = on_settled
         self._given: SimpleQueue[Settlement] = SimpleQueue()
-        # By token, so that of two verdicts on one attempt (released, then ended after all) the first one holds.
+        # By token: of two verdicts on one attempt (released, then ended after all) the first one holds.
         self._batch: dict[Token, Settlement] = {}
-        self._skips_locked = False  # as long as the batch has what was locked before
+        self._skips_locked = False  # while the batch holds an outcome whose row was locked
         self._apart: dict[Token, tuple[float, Settlement]] = {}  # until when
         self._refusals: Counter[Token] = Counter()
         self.writing = threading.Event()
@@ -61,7 +61,7 @@ class Settler:
         self.loop.wake()
 
     def tick(self) -> float:
-        """Write one group. What the database did not answer for stays in hand, and the loop comes back for it."""
+        """Write one batch. Outcomes that the database did not confirm stay in hand and are written again."""
         self._gather()
         if not self._batch:
             return APART_SECONDS if self._apart else IDLE_SECONDS
@@ -100,7 +100,7 @@ class Settler:
                 self._batch.setdefault(settlement.token, settlement)
 
     def _groups(self) -> list[dict[Token, Settlement]]:
-        """The batch in two, each written by a statement that commits: where the second fails, the first is done."""
+        """The batch in two groups, each written by a statement that commits by itself."""
         finished = {token: item for token, item in self._batch.items() if item.verdict is FINISHED}
         others = {token: item for token, item in self._batch.items() if item.verdict is not FINISHED}
         return [group for group in (finished, others) if group]
@@ -109,7 +109,7 @@ class Settler:
         try:
             self._write(connection, group)
         except DuplicateInserted:
-            self._skips_locked = True  # what is locked was waited for
+            self._skips_locked = True  # the statement has waited for locked rows already
             self._write_singly(connection, group, until)
         except DBAPIError as exc:
             if not may_be_of_one_row(exc):
@@ -125,20 +125,20 @@ class Settler:
             skip_locked=self._skips_locked,
         )
         self.writing.set()
-        # Before the look at the others, which may fail: what is tried again though it is written is told as lost.
+        # Before the others are checked, which may fail: a result that is written twice would be logged as discarded.
         self._let_go([token for token in group if token[0] in written])
         if missing := {token: item for token, item in group.items() if token[0] not in written}:
             self._look_after(connection, missing)
 
     def _look_after(self, connection: Connection, missing: dict[Token, Settlement]) -> None:
-        """What is missing from an answer is locked, and set aside, or lost."""
+        """Set aside missing outcomes whose rows are locked; discard those whose task belongs to another attempt."""
         locked = still_ours(connection, missing, worker_id=self._worker_id)
         for token, item in missing.items():
             if token[0] in locked:
                 self._set_apart(item, APART_SECONDS)
             else:
                 log.warning(
-                    "Lost: the task is no longer this attempt's",
+                    "Result discarded: the task now belongs to another attempt",
                     extra={"action": "lost", "task_id": token[0], "attempt": token[1]},
                 )
                 self._let_go([token])
@@ -151,9 +151,7 @@ class Settler:
         self._on_settled(tokens)
 
     def _write_singly(self, connection: Connection, group: dict[Token, Settlement], until: float) -> None:
-        """One row that some rule of the table refuses, or that somebody's open insert blocks, must not hold up its
-        neighbours.
-        """
+        """Write one by one, so that a row that the table refuses, or that an open insert blocks, delays only itself."""
         for token, item in group.items():
             if time.monotonic() > until:
                 return
@@ -168,12 +166,12 @@ class Settler:
                 self._refused(item, exc)
 
     def _refused(self, item: Settlement, error: DBAPIError) -> None:
-        """Set it aside. An outcome that the row refuses again and again is replaced by a failure that says so."""
-        self.writing.set()  # the server writes, and refuses this row alone
+        """Set it aside. After repeated refusals, replace the outcome by a failure that says so."""
+        self.writing.set()  # the server accepts writes and refuses this row only
         self._refusals[item.token] += 1
         number = self._refusals[item.token]
         log.error(
-            "An outcome could not be written: %s",
+            "Failed to write the result of a job: %s",
             str(error.orig).partition("\n")[0],
             extra={"action": "settle", "task_id": item.key, "attempt": item.attempts},
         )

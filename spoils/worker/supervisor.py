@@ -1,4 +1,4 @@
-"""A worker process: started, awake until it is told to stop, stopped."""
+"""Runs one worker process from start to stop."""
 
 import gc
 import logging
@@ -10,14 +10,14 @@ from types import FrameType
 
 from spoils.config import Settings
 from spoils.job.registry import Registry
-from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
+from spoils.worker.startup import WorkerParts
 
 log = logging.getLogger("spoils.worker")
 
 
 class Supervisor:
-    """One worker process. `run()` blocks until a signal, the end of its parent, or a reason of its own to end."""
+    """One worker process. `run()` blocks until a signal, the end of its parent process, or an error of its own."""
 
     def __init__(
         self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
@@ -30,61 +30,60 @@ class Supervisor:
         self._ear, self._mouth = os.pipe()
         self._parent = parent
         self._until = [self._ear] if parent is None else [self._ear, parent]
-        self._disowned = False
-        self._crippled = False
-        self._rooms = Rooms(
+        self._declared_dead = False
+        self._threads_lost = False
+        self._parts = WorkerParts(
             settings=settings,
             registry=registry,
             database_url=database_url,
-            on_attending=self._tell_parent,
-            on_ended=self._declared_dead,
-            on_crippled=self._lost_threads,
+            on_registered=self._notify_parent,
+            on_ended=self._on_declared_dead,
+            on_threads_lost=self._lost_threads,
         )
 
     def run(self) -> int:
         """Start, work, stop. Returns the process's exit code."""
-        # Python runs a handler only once the main thread wakes: a signal that another thread took, or that came just
-        # before the select, would never be heard. The wake-up descriptor is written in the moment of the signal.
+        # Python runs a handler only once the main thread wakes: a signal that another thread received, or that came
+        # just before the select, would be missed. The wake-up descriptor is written at the moment of the signal.
         os.set_blocking(self._mouth, False)
         signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        # What was loaded lives as long as the process; a collection that walked it would stop every thread for a tenth
-        # of a second, just when work has begun to come in.
+        # Modules live as long as the process; a garbage collection that walks them stops every thread for 0.1 s.
         gc.collect()
         gc.freeze()
-        self._rooms.forks.watch()
-        self._rooms.start()
+        self._parts.forks.watch()
+        self._parts.start()
         select.select(self._until, [], [])
-        Shutdown(self._rooms, seconds=self._shutdown_seconds, disowned=self._disowned).run()
-        # While Python ends it takes its handlers away, and one more signal would be death by a signal, not exit 0.
+        Shutdown(self._parts, seconds=self._shutdown_seconds, declared_dead=self._declared_dead).run()
+        # Python removes its handlers while it exits; another signal would then kill the process instead of exit 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        return 1 if self._disowned or self._crippled else 0
+        return 1 if self._declared_dead or self._threads_lost else 0
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._ask_to_stop()
 
-    def _tell_parent(self) -> None:
+    def _notify_parent(self) -> None:
         if self._parent is not None:
             os.set_blocking(self._parent, False)  # the parent reads it only after the end of this process
             with suppress(OSError):
                 os.write(self._parent, b"!")
 
-    def _declared_dead(self) -> None:
-        self._disowned = True
-        self._rooms.presence.attending.clear()
-        self._ask_to_stop()  # first: even the log may hang
+    def _on_declared_dead(self) -> None:
+        self._declared_dead = True
+        self._parts.heartbeat.registered.clear()
+        self._ask_to_stop()  # first: logging may hang
         log.error(
-            "This worker was taken for dead and its tasks were given to others: it ends now",
-            extra={"action": "stop", "worker_id": self._rooms.worker_id},
+            "Declared dead by another worker; exiting",
+            extra={"action": "stop", "worker_id": self._parts.worker_id},
         )
 
     def _lost_threads(self) -> None:
-        self._crippled = True
+        self._threads_lost = True
         self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
-        # Asked again and again, it stays one stop; a full pipe wakes as well.
+        # Repeated signals change nothing, and a full pipe wakes as well.
         with suppress(BlockingIOError):
             os.write(self._mouth, b"!")

@@ -1,4 +1,4 @@
-"""Ending jobs that run past their timeout, or that an operator has cancelled and that do not listen."""
+"""Ends jobs that exceed their timeout, or that ignore an operator's cancel."""
 
 import logging
 import time
@@ -15,14 +15,14 @@ COOPERATION_SECONDS = 5.0
 OBEDIENCE_SECONDS = 5.0
 """How long an interrupted job may take to end before its thread is given up."""
 POSTPONED_SECONDS = 2.0
-"""How long the exception waits for a moment in which the job is in no module that holds locks. Few of them hold one at
-any moment, and a job that does nothing but log has to end as well."""
+"""How long to postpone the exception while the job is in a module that holds locks. After that it is raised anyway, so
+that a job that only logs ends too."""
 AGAIN_SECONDS = 0.005
 IDLE_SECONDS = 60.0
 
 
 class Timekeeper:
-    """Interrupts first, the job's session and its own code; gives up the thread of a job that ignores it."""
+    """Interrupts the job's session and its code, then abandons the thread of a job that ignores it."""
 
     def __init__(
         self, *, running: Callable[[], Sequence[Attempt]], give_up: Callable[[Attempt, Interrupted], None]
@@ -32,19 +32,21 @@ class Timekeeper:
         self.loop = Loop(name="timekeeper", tick=self.tick)
 
     def tick(self) -> float:
-        """Look at what runs; the seconds until the next moment that matters."""
+        """Check all running attempts; the seconds until the next deadline."""
         now = time.monotonic()
-        return min((self._look_safely(attempt, now) for attempt in self._running()), default=IDLE_SECONDS)
+        return min((self._check_safely(attempt, now) for attempt in self._running()), default=IDLE_SECONDS)
 
-    def _look_safely(self, attempt: Attempt, now: float) -> float:
-        # A job whose class fails when its thread is given up must not keep the others from their end.
+    def _check_safely(self, attempt: Attempt, now: float) -> float:
+        # An error of one job's class must not keep the others from being interrupted.
         try:
-            return self._look(attempt, now)
+            return self._check(attempt, now)
         except Exception:
-            log.exception("Interrupting failed", extra={"action": "interrupt", "task_id": attempt.task_id})
+            log.exception(
+                "Failed to interrupt a job", extra={"action": "interrupt", "task_id": attempt.task_id}
+            )
             return 1.0
 
-    def _look(self, attempt: Attempt, now: float) -> float:
+    def _check(self, attempt: Attempt, now: float) -> float:
         if attempt.interrupted_by is not None:
             return self._press(attempt, attempt.interrupted_by, now - attempt.interrupted_at)
         moment, kind = _end_of(attempt)
@@ -53,22 +55,22 @@ class Timekeeper:
         attempt.interrupt(kind)
         delay = self._press(attempt, kind, 0.0)
         log.warning(
-            "Interrupting: %s", kind.__doc__, extra={"action": "interrupt", "task_id": attempt.task_id}
+            "Interrupting job: %s", kind.__doc__, extra={"action": "interrupt", "task_id": attempt.task_id}
         )
         return delay
 
     def _press(self, attempt: Attempt, kind: type[Interrupted], seconds: float) -> float:
-        """See to it that an attempt ends which was interrupted so many `seconds` ago."""
+        """Make an attempt end that was interrupted this many `seconds` ago."""
         if seconds >= OBEDIENCE_SECONDS:
             self._give_up(attempt, kind())
             return IDLE_SECONDS
-        attempt.cut()  # a session that it has opened meanwhile, too
+        attempt.cut()  # also a session that it has opened since
         sent = attempt.interruption.interrupt(kind, anywhere=seconds >= POSTPONED_SECONDS)
         return OBEDIENCE_SECONDS - seconds if sent else AGAIN_SECONDS
 
 
 def _end_of(attempt: Attempt) -> tuple[float, type[Interrupted]]:
-    """When the attempt must end, and for what reason."""
+    """When the attempt must end, and why."""
     ends: list[tuple[float, type[Interrupted]]] = [(float("inf"), TimedOut)]
     if attempt.job.timeout is not None:
         ends.append((attempt.started_at + attempt.job.timeout, TimedOut))

@@ -1,11 +1,11 @@
-"""Telling a trouble of the database's from one of the job's."""
+"""Tells errors of the database or its server from errors of the job."""
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.queue.finish import TaskLocked
 
-# Classes of the standard and of PostgreSQL's appendix A: nothing is wrong with the job when it meets one of them.
+# SQLSTATEs that say nothing about the job.
 TRANSIENT = {
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
@@ -23,11 +23,11 @@ ROW_CLASSES = (
     "23",  # integrity constraint violations
 )
 TRIGGER_CLASS = "P0"
-"""Errors that a trigger raises. One may be about the row, or about everything."""
+"""Errors that a trigger raises; they may concern one row, or every row."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether a session failed for a reason that has nothing to do with what the job did."""
+    """Whether the session failed for a reason that is not the job's."""
     if isinstance(error, PoolTimeout | TaskLocked):
         return True
     if not isinstance(error, DBAPIError):
@@ -38,8 +38,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 def refuses_the_row(error: DBAPIError) -> bool:
-    """Whether the server refused what was to be written, and would refuse it again. Any other error is of the server's
-    state: it is read-only, its disk is full, a right is missing.
+    """Whether the server refused the values, and would refuse them again. Other errors are due to the server's state:
+    read-only, disk full, missing rights.
     """
     return not error.connection_invalidated and _class_of(error) in ROW_CLASSES
 

@@ -7,9 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from spoils.db import dialect
 from spoils.db.engine import driver_url, engine_options, obey_rules
-from spoils.db.explicit import Driver, ExplicitTransaction
 from spoils.worker.transient import is_transient
 from tests.db.things import COUNT, PUT
 
@@ -22,8 +20,8 @@ INSERT = "INSERT INTO things VALUES ('one')"
 @pytest.fixture
 def pooled(database_url: str, connection: Connection) -> Iterator[Engine]:
     connection.exec_driver_sql("CREATE TABLE things (name text)")
-    options = engine_options(connections=2, application_name="a test", connection_factory=Driver)
-    engine = create_engine(driver_url(database_url, dialect.NAME), **options)
+    options = engine_options(connections=2, application_name="a test")
+    engine = create_engine(driver_url(database_url), **options)
     obey_rules(engine, ping=False)
     yield engine
     engine.dispose()
@@ -69,32 +67,27 @@ def test_an_enqueue_s_statement_that_a_demoted_server_refuses_ends_its_connectio
 def test_a_job_s_end_that_a_demoted_server_refuses_is_no_failure_of_the_job(
     pooled: Engine, connection: Connection
 ) -> None:
-    transaction = ExplicitTransaction(pooled)
-    transaction.connection.exec_driver_sql(DEMOTE)
-    transaction.connection.commit()
-    transaction.begin()
-    with pytest.raises(DBAPIError) as refused:
-        transaction.commit_after(PUT, {"name": "one"})
+    with pooled.connect() as demoted:
+        demoted.exec_driver_sql(DEMOTE)
+        demoted.commit()
+        demoted.begin()
+        with pytest.raises(DBAPIError) as refused:
+            PUT.rows(demoted, {"name": "one"})
     assert is_transient(refused.value)
-    transaction.close()
-    again = ExplicitTransaction(pooled)
-    again.begin()
-    again.commit_after(PUT, {"name": "one"})
-    again.close()
+    with pooled.begin() as again:
+        PUT.rows(again, {"name": "one"})
     assert connection.execute(COUNT).scalar_one() == 1
 
 
 def test_a_job_that_makes_its_own_transaction_read_only_fails_and_keeps_its_connection(
     pooled: Engine,
 ) -> None:
-    transaction = ExplicitTransaction(pooled)
-    transaction.begin()
-    pid = pid_of(transaction.connection)
-    transaction.connection.exec_driver_sql(READ_ONLY)
-    with pytest.raises(DBAPIError) as refused:
-        transaction.connection.exec_driver_sql(INSERT)
+    with pooled.connect() as job:
+        pid = pid_of(job)
+        job.exec_driver_sql(READ_ONLY)
+        with pytest.raises(DBAPIError) as refused:
+            job.exec_driver_sql(INSERT)
     assert not is_transient(refused.value)
-    transaction.close()
     with pooled.connect() as again:
         assert pid_of(again) == pid
 

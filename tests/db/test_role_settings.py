@@ -5,15 +5,15 @@ from uuid import uuid4
 
 import psycopg2
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from spoils.cli.start import starting_engine
 from spoils.config import Settings
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.web import create_app
-from spoils.worker.application import create_worker_app
-from spoils.worker.rooms import Rooms
+from spoils.worker.startup import WorkerParts
+from spoils.worker.worker_application import create_worker_app
 from tests.pooler import a_pooler
 from tests.programs import worker
 from tests.rows import Rows
@@ -85,15 +85,15 @@ def for_jobs(url: str) -> Engine:
 
 
 def for_the_worker(url: str) -> Engine:
-    rooms = Rooms(
+    parts = WorkerParts(
         settings=Settings.from_env({}),
         registry=registry,
         database_url=url,
-        on_attending=lambda: None,
+        on_registered=lambda: None,
         on_ended=lambda: None,
-        on_crippled=lambda: None,
+        on_threads_lost=lambda: None,
     )
-    return rooms.engine
+    return parts.engine
 
 
 def shown(connection: Connection, names: list[str]) -> dict[str, str]:
@@ -166,7 +166,7 @@ def test_a_job_is_enqueued_claimed_performed_and_shown_whatever_its_database_set
         assert answer.status_code == 200
 
         def finished() -> None:
-            assert connection.execute(text("SELECT state, retries FROM fang_tasks")).all() == [
+            assert rows.all("SELECT state::text, retries FROM fang_tasks WHERE task_type = 'effect'") == [
                 ("finished", 0)
             ]
 

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Integer, bindparam, cast, column, literal_column, select, table, text
 
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 
-PUT = Compiled(table("things", column("name")).insert().values(name=bindparam("name")), "put", anywhere=True)
-DIVIDE = Compiled(select(literal_column("1") / cast(bindparam("by"), Integer)), "divide", anywhere=True)
+PUT = Statement(table("things", column("name")).insert().values(name=bindparam("name")), "put", anywhere=True)
+DIVIDE = Statement(select(literal_column("1") / cast(bindparam("by"), Integer)), "divide", anywhere=True)
 COUNT = text("SELECT count(*) FROM things")

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from spoils.models import PauseKind
-from spoils.queue import pauses, presence
+from spoils.queue import pauses, worker_rows
 from spoils.queue.enqueue import enqueue
 from tests.process.waiting import comes
 from tests.programs import worker
@@ -50,11 +50,11 @@ def test_a_worker_that_was_asked_to_stop_claims_nothing_and_stays(
     with worker(database_url) as program:
         comes(rows, enqueue(connection, SampleJob()).id, "finished")
         worker_id = connection.execute(text("SELECT id FROM spoils_workers")).scalar_one()
-        presence.stop_claiming(connection, worker_id)
+        worker_rows.stop_claiming(connection, worker_id)
         beats(rows, 3)
         left = enqueue(connection, SampleJob()).id
         beats(rows, 2)
         assert rows.state(left) == "new"
         assert program.process.poll() is None
-        presence.claim_again(connection, worker_id)
+        worker_rows.claim_again(connection, worker_id)
         comes(rows, left, "finished")

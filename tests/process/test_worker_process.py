@@ -185,7 +185,7 @@ def test_a_worker_process_that_is_killed_young_is_replaced_after_a_second_each_t
             os.kill(killed[-1], signal.SIGKILL)
 
             def replaced(number: int = number) -> None:
-                assert parent.output.count("ended with code -9 and starts again in 1 s") == number
+                assert parent.output.count("exited with code -9 and restarts in 1 s") == number
 
             eventually(replaced)
         parent.send(signal.SIGTERM)

@@ -5,8 +5,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from spoils.models import PauseKind
-from spoils.queue import pauses, presence
-from tests.queue.test_presence import beat
+from spoils.queue import pauses, worker_rows
+from tests.queue.test_worker_rows import beat
 from tests.rows import Rows
 
 
@@ -41,15 +41,15 @@ def test_a_worker_that_was_asked_to_stop_claiming_stays_asked(
 ) -> None:
     me, other = rows.worker(), rows.worker()
     assert not beat(connection, me).draining
-    assert presence.stop_claiming(connection, me)
+    assert worker_rows.stop_claiming(connection, me)
     # Its own beats say that it does not stop of itself: that takes nothing back.
     assert beat(connection, me).draining
     assert beat(connection, me).draining
     assert not beat(connection, other).draining
-    assert presence.claim_again(connection, me)
+    assert worker_rows.claim_again(connection, me)
     assert not beat(connection, me).draining
 
 
 def test_who_has_ended_is_asked_nothing(connection: Connection, rows: Rows) -> None:
-    assert not presence.stop_claiming(connection, rows.worker(ended=True))
-    assert not presence.claim_again(connection, uuid4())
+    assert not worker_rows.stop_claiming(connection, rows.worker(ended=True))
+    assert not worker_rows.claim_again(connection, uuid4())

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
+from spoils.db.statements import Statement
 from spoils.job.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
-from spoils.queue import presence
+from spoils.queue import worker_rows
 from spoils.queue.claim import claim
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
@@ -55,7 +55,7 @@ def many(rows: Rows, request: pytest.FixtureRequest) -> None:
         rows.connection.execute(text("ANALYZE fang_tasks"))
 
 
-def plan(connection: Connection, statement: Compiled, values: dict[str, object]) -> str:
+def plan(connection: Connection, statement: Statement, values: dict[str, object]) -> str:
     if statement.prepared not in connection.info.get("prepared", ()):
         connection.exec_driver_sql(statement.preparing)
     found = connection.exec_driver_sql(f"EXPLAIN {statement.executing}", values)
@@ -65,7 +65,7 @@ def plan(connection: Connection, statement: Compiled, values: dict[str, object])
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize("statement", [claiming._CLAIM, claiming._CLAIM_BY_AGE], ids=["in turn", "by age"])
 def test_a_claim_probes_the_claim_index_from_its_cursor(
-    by_index: Engine, me: UUID, statement: Compiled
+    by_index: Engine, me: UUID, statement: Statement
 ) -> None:
     scan = ClaimScan(["sample", "unique_sample"])
     with by_index.connect() as connection:
@@ -90,7 +90,7 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
 @pytest.mark.parametrize(
     "form", [finishing._FINISH.waiting, finishing._FINISH.skipping], ids=["waits", "skips"]
 )
-def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID, form: Compiled) -> None:
+def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID, form: Statement) -> None:
     with by_index.connect() as connection:
         claims, _ = claim(connection, worker_id=me, scan=ClaimScan(["sample"]), kinds=KINDS, limit=300)
         values = {
@@ -133,7 +133,7 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
         "only_known": False,
     }
     with by_index.connect() as connection:
-        found = plan(connection, presence._BEAT, values)
+        found = plan(connection, worker_rows._BEAT, values)
     # Plainly or as a bitmap, as the statistics have it.
     assert "fang_tasks_pkey" in found, found
     assert "running_idx" not in found, found

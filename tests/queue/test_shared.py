@@ -17,9 +17,9 @@ from spoils.queue.actions import act
 from spoils.queue.claim import Claim, claim_suspect
 from spoils.queue.enqueue import enqueue
 from spoils.queue.fence import DuplicateInserted, still_ours
-from spoils.queue.presence import beat
 from spoils.queue.release import release, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
+from spoils.queue.worker_rows import beat
 from tests.locks import at_once, held, meanwhile
 from tests.migrations.old_tables import FANG_CLAIM, FANG_FINISH, FANG_RETRY, FANG_SELECT
 from tests.queue.hands import KINDS, TYPES, end, take

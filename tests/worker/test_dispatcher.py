@@ -29,8 +29,8 @@ class Bench:
         self.engine = engine
         self.worker_id = worker_id
         self.in_flight = InFlight()
-        self.attending = threading.Event()
-        self.attending.set()
+        self.registered = threading.Event()
+        self.registered.set()
         self.writing = threading.Event()
         self.writing.set()
         self.gate = threading.Semaphore(0)
@@ -44,7 +44,7 @@ class Bench:
             kinds=KINDS,
             pool=self.pool,
             in_flight=self.in_flight,
-            attending=self.attending,
+            registered=self.registered,
             writing=self.writing,
         )
         self.pool.start()
@@ -90,10 +90,10 @@ def test_it_claims_as_much_as_there_are_free_threads(bench: Bench, rows: Rows) -
 
 def test_it_claims_nothing_while_the_worker_is_not_seen_to_live(bench: Bench, rows: Rows) -> None:
     rows.task()
-    bench.attending.clear()
+    bench.registered.clear()
     assert bench.dispatcher.tick() == POLL_SECONDS
     assert len(bench.in_flight) == 0
-    bench.attending.set()
+    bench.registered.set()
     bench.dispatcher.tick()
     assert len(bench.in_flight) == 1
 

@@ -17,8 +17,8 @@ from spoils.job.outcome import Interrupted, TimedOut
 from spoils.job.registry import Registry
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
-from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
+from spoils.worker.startup import WorkerParts
 from spoils.worker.supervisor import Supervisor
 from spoils.worker.timekeeper import Timekeeper
 from tests.programs import ROOT
@@ -62,18 +62,20 @@ def crippled() -> list[bool]:
 
 
 @pytest.fixture
-def rooms(settings: Settings, registry: Registry, database_url: str, crippled: list[bool]) -> Iterator[Rooms]:
-    rooms = Rooms(
+def parts(
+    settings: Settings, registry: Registry, database_url: str, crippled: list[bool]
+) -> Iterator[WorkerParts]:
+    parts = WorkerParts(
         settings=settings,
         registry=registry,
         database_url=database_url,
-        on_attending=lambda: None,
+        on_registered=lambda: None,
         on_ended=lambda: None,
-        on_crippled=lambda: crippled.append(True),
+        on_threads_lost=lambda: crippled.append(True),
     )
-    yield rooms
-    rooms.engine.dispose()
-    rooms.sessions.dispose()
+    yield parts
+    parts.engine.dispose()
+    parts.sessions.dispose()
 
 
 @pytest.fixture
@@ -95,42 +97,46 @@ class Ear:
 
 
 @pytest.fixture
-def attempt(rooms: Rooms, claim: Claim) -> Attempt:
-    return Attempt(claim, SampleJob(), engine=rooms.sessions, stopping=threading.Event())
+def attempt(parts: WorkerParts, claim: Claim) -> Attempt:
+    return Attempt(claim, SampleJob(), engine=parts.sessions, stopping=threading.Event())
 
 
 def test_a_worker_that_was_declared_dead_stops_before_it_logs(
     settings: Settings, registry: Registry, database_url: str, hanging_log: None
 ) -> None:
     supervisor = Supervisor(settings=settings, registry=registry, database_url=database_url)
-    supervisor._rooms.presence.attending.set()
+    supervisor._parts.heartbeat.registered.set()
     with pytest.raises(LogHangs):
-        supervisor._declared_dead()
-    assert not supervisor._rooms.presence.attending.is_set()
-    assert supervisor._disowned
+        supervisor._on_declared_dead()
+    assert not supervisor._parts.heartbeat.registered.is_set()
+    assert supervisor._declared_dead
     assert select.select([supervisor._ear], [], [], 0)[0]
     for end in (supervisor._ear, supervisor._mouth):
         os.close(end)
 
 
 def test_a_worker_that_has_lost_half_of_its_threads_stops_before_it_logs(
-    rooms: Rooms, attempt: Attempt, crippled: list[bool], monkeypatch: pytest.MonkeyPatch, hanging_log: None
+    parts: WorkerParts,
+    attempt: Attempt,
+    crippled: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    hanging_log: None,
 ) -> None:
-    rooms.pool._lost.add(-1)
-    monkeypatch.setattr(rooms.pool, "_start_one", lambda: None)
+    parts.pool._lost.add(-1)
+    monkeypatch.setattr(parts.pool, "_start_one", lambda: None)
     # The one line before is that of the failed attempt, which is settled by then.
     monkeypatch.setattr("spoils.worker.performer.log_ending", lambda *_: None)
     with pytest.raises(LogHangs):
-        rooms._give_up(attempt, TimedOut())
+        parts._give_up(attempt, TimedOut())
     assert crippled
 
 
 def test_an_attempt_that_is_given_up_is_settled_before_that_is_logged(
-    rooms: Rooms, attempt: Attempt, hanging_log: None
+    parts: WorkerParts, attempt: Attempt, hanging_log: None
 ) -> None:
     with pytest.raises(LogHangs):
-        rooms.performer.give_up(attempt, TimedOut())
-    assert rooms.settler.waiting == 1
+        parts.performer.give_up(attempt, TimedOut())
+    assert parts.settler.waiting == 1
 
 
 def test_a_job_past_its_timeout_is_interrupted_before_that_is_logged(
@@ -146,13 +152,13 @@ def test_a_job_past_its_timeout_is_interrupted_before_that_is_logged(
 
 
 def test_what_did_not_end_in_time_is_released_and_interrupted_before_that_is_logged(
-    rooms: Rooms, claim: Claim, attempt: Attempt, hanging_log: None
+    parts: WorkerParts, claim: Claim, attempt: Attempt, hanging_log: None
 ) -> None:
-    rooms.in_flight.add([claim])
-    rooms.performer._running[claim.token] = attempt
+    parts.in_flight.add([claim])
+    parts.performer._running[claim.token] = attempt
     with pytest.raises(LogHangs):
-        Shutdown(rooms, seconds=0, disowned=False)._release()
-    assert rooms.settler.waiting == 1
+        Shutdown(parts, seconds=0, declared_dead=False)._release()
+    assert parts.settler.waiting == 1
     assert attempt.interrupted_by is not None
 
 
@@ -170,7 +176,7 @@ def test_a_forked_process_ends_though_nobody_reads_its_traceback() -> None:
 
 def test_a_forked_process_ends_with_an_error_also_while_its_worker_stops() -> None:
     program = (
-        "import os; from spoils.worker import force, forks; force.end_within(60); pid = os.fork(); "
+        "import os; from spoils.worker import force_exit, forks; force_exit.exit_within(60); pid = os.fork(); "
         "pid or forks.end_forked_process(ValueError('told')); os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
     )
     # In a group of its own, so that none is left where this fails.

@@ -16,9 +16,9 @@ from spoils.job.registry import Registry
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settlement import Settlement
-from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
-from spoils.worker.watchdog import LOOK_SECONDS
+from spoils.worker.startup import WorkerParts
+from spoils.worker.watchdog import CHECK_SECONDS
 from tests.rows import Rows
 from tests.sample_jobs import EFFECTS, EffectJob, SampleJob
 from tests.support import eventually
@@ -30,7 +30,7 @@ ONE_AT_A_TIME = threading.Lock()
 
 
 @pytest.fixture
-def rooms(database_url: str, connection: Connection) -> "Makes":
+def parts(database_url: str, connection: Connection) -> "Makes":
     connection.execute(text(EFFECTS))
     return Makes(database_url)
 
@@ -43,27 +43,27 @@ class Makes:
         self._registry.add(EffectJob)
         self._settings = Settings.from_env({"DATABASE_URL": database_url, "WORKER_THREADS": "3"})
 
-    def __call__(self) -> Rooms:
+    def __call__(self) -> WorkerParts:
         # Flask compiles its route for static files, and Python 3.11's compiler is not made for several threads.
         with ONE_AT_A_TIME:
-            return Rooms(
+            return WorkerParts(
                 settings=self._settings,
                 registry=self._registry,
                 database_url=self._url,
-                on_attending=lambda: None,
+                on_registered=lambda: None,
                 on_ended=lambda: None,
-                on_crippled=lambda: None,
+                on_threads_lost=lambda: None,
             )
 
 
-def stop(one: Rooms, rows: Rows) -> None:
-    Shutdown(one, seconds=FOR_EVER, disowned=False).run()
+def stop(one: WorkerParts, rows: Rows) -> None:
+    Shutdown(one, seconds=FOR_EVER, declared_dead=False).run()
     with ONE_AT_A_TIME:
         left = rows.value("SELECT ended_at IS NOT NULL FROM spoils_workers WHERE id = :id", id=one.worker_id)
     # A machine that stalls may keep it from leaving within its half second; its process would end then.
     if not left:
-        assert one.presence.loop.stop(60)
-        one.presence.leave()
+        assert one.heartbeat.loop.stop(60)
+        one.heartbeat.leave()
 
 
 def threads() -> Counter[str]:
@@ -76,7 +76,7 @@ def files() -> int:
 
 
 def test_ten_threads_start_and_stop_workers_and_leave_no_thread_no_file_no_session_and_no_task(
-    rooms: Makes, connection: Connection, rows: Rows, thorough: bool
+    parts: Makes, connection: Connection, rows: Rows, thorough: bool
 ) -> None:
     times = 50 if thorough else 3
     tasks = [enqueue(connection, SampleJob(number=number)).id for number in range(200)]
@@ -85,9 +85,9 @@ def test_ten_threads_start_and_stop_workers_and_leave_no_thread_no_file_no_sessi
 
     def again_and_again(_: int) -> None:
         for _ in range(times):
-            one = rooms()
+            one = parts()
             one.start()
-            assert one.presence.attending.wait(60)
+            assert one.heartbeat.registered.wait(60)
             stop(one, rows)
 
     with ThreadPoolExecutor(10) as ten:
@@ -102,7 +102,7 @@ def test_ten_threads_start_and_stop_workers_and_leave_no_thread_no_file_no_sessi
 
     eventually(nothing_is_left)
     assert rows.all("SELECT ended_how, count(*) FROM spoils_workers GROUP BY 1") == [("clean", 10 * times)]
-    last = rooms()
+    last = parts()
     last.start()
     try:
         eventually(lambda: all_are_finished(rows), 60)
@@ -118,14 +118,14 @@ def all_are_finished(rows: Rows) -> None:
 
 
 def test_a_claim_in_hand_that_no_thread_performs_is_complained_of_until_its_outcome_waits_to_be_written(
-    rooms: Makes,
+    parts: Makes,
 ) -> None:
-    one = rooms()
+    one = parts()
     claim = Claim(str(uuid4()), "sample", "SampleJob", "{}", 0, 1, 0, 0, "", "")
     one.in_flight.add([claim])
-    told = [one.watchdog.complaint(look * LOOK_SECONDS, awake=True) for look in range(20)]
+    told = [one.watchdog.complaint(look * CHECK_SECONDS, awake=True) for look in range(20)]
     assert told[0] is None
-    assert told[-1] == "Claimed tasks have waited beside free threads for more than 60 s"
+    assert told[-1] == "Claimed jobs have waited beside free threads for more than 60 s"
     one.settler.hand_over(Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, 0))
     assert one.watchdog.complaint(1000.0, awake=True) is None
     one.dispatcher.close()

@@ -30,8 +30,8 @@ from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement, Token
-from spoils.worker.application import application_name, create_worker_app
 from spoils.worker.performer import Performer
+from spoils.worker.worker_application import application_name, create_worker_app
 from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows

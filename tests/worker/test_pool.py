@@ -174,7 +174,7 @@ def test_the_next_claims_are_there_before_the_threads_are_free_unless_jobs_are_s
     seconds: float, ahead: int
 ) -> None:
     pool = Pool(threads=20, perform=lambda claim: None, on_room=lambda: None)
-    pool._typical_seconds = seconds
+    pool._performed, pool._performing_seconds = 100, 100 * seconds
     assert abs(pool.room - (20 + ahead)) <= 1
     pool._outstanding = 20 + ahead
     assert pool.room == 0

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from spoils.queue.presence import Neighbour
+from spoils.queue.worker_rows import OtherWorker
 from spoils.worker.rescuer import IDLE_SECONDS, REST_SECONDS, Rescuer
 from tests.locks import held
 from tests.queue.hands import take
@@ -20,9 +20,9 @@ def rescuer(engine: Engine) -> Rescuer:
     return Rescuer(engine=engine, turn=threading.Lock())
 
 
-def neighbour(rows: Rows, worker_id: UUID) -> Neighbour:
+def other_worker(rows: Rows, worker_id: UUID) -> OtherWorker:
     beat = rows.value("SELECT beat_at::text FROM spoils_workers WHERE id = :id", id=worker_id)
-    return Neighbour(worker_id, beat, holds_lock=False)
+    return OtherWorker(worker_id, beat, holds_lock=False)
 
 
 def test_a_locked_task_is_given_back_within_a_second_of_its_coming_free(
@@ -33,7 +33,7 @@ def test_a_locked_task_is_given_back_within_a_second_of_its_coming_free(
     take(connection, dead, 2)
     with held(engine) as other:
         other.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": locked})
-        rescuer.found_dead([neighbour(rows, dead)])
+        rescuer.found_dead([other_worker(rows, dead)])
         for _ in range(2):
             assert rescuer.tick() == REST_SECONDS <= 1
             assert (rows.state(locked), rows.state(free)) == ("in_progress", "new")
@@ -41,7 +41,7 @@ def test_a_locked_task_is_given_back_within_a_second_of_its_coming_free(
     assert rows.state(locked) == "new"
 
 
-def test_a_worker_whose_row_is_locked_is_rescued_when_presence_names_it_again(
+def test_a_worker_whose_row_is_locked_is_rescued_when_the_heartbeat_names_it_again(
     rescuer: Rescuer, engine: Engine, connection: Connection, rows: Rows
 ) -> None:
     dead = rows.worker()
@@ -49,10 +49,10 @@ def test_a_worker_whose_row_is_locked_is_rescued_when_presence_names_it_again(
     take(connection, dead)
     with held(engine) as other:
         other.execute(text("SELECT FROM spoils_workers FOR UPDATE"))
-        rescuer.found_dead([neighbour(rows, dead)])
+        rescuer.found_dead([other_worker(rows, dead)])
         assert rescuer.tick() == IDLE_SECONDS
     assert rows.state(task_id) == "in_progress"
-    rescuer.found_dead([neighbour(rows, dead)])
+    rescuer.found_dead([other_worker(rows, dead)])
     rescuer.tick()
     assert rows.state(task_id) == "new"
 
@@ -70,7 +70,7 @@ def test_an_error_after_a_worker_s_row_has_ended_does_not_leave_its_tasks(
             raise ConnectionResetError("the connection is gone")
 
     event.listen(engine, "before_cursor_execute", break_down)
-    rescuer.found_dead([neighbour(rows, worker_id) for worker_id in (dead, other)])
+    rescuer.found_dead([other_worker(rows, worker_id) for worker_id in (dead, other)])
     for _ in range(3):
         with pytest.raises(ConnectionResetError):
             rescuer.tick()
@@ -90,10 +90,10 @@ def test_a_rescue_is_a_warning_where_it_gave_tasks_back(
         rows.task()
     take(rows.connection, dead)
     beat = str(rows.value("SELECT beat_at::text FROM spoils_workers WHERE id = :id", id=dead))
-    rescuer.found_dead([Neighbour(dead, beat, holds_lock=False)])
+    rescuer.found_dead([OtherWorker(dead, beat, holds_lock=False)])
     assert rescuer.tick() == IDLE_SECONDS
     (record,) = caplog.records
-    assert (record.getMessage(), record.levelno) == (f"Rescued {tasks} tasks of a dead worker", level)
+    assert (record.getMessage(), record.levelno) == (f"Rescued {tasks} jobs of a dead worker", level)
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new'") == tasks
 
 
@@ -114,10 +114,10 @@ def test_a_dead_worker_whose_task_the_table_refuses_keeps_no_other_from_its_resc
         )
     )
     try:
-        rescuer.found_dead([neighbour(rows, cursed)])
+        rescuer.found_dead([other_worker(rows, cursed)])
         with pytest.raises(DBAPIError):
             rescuer.tick()
-        rescuer.found_dead([neighbour(rows, other)])
+        rescuer.found_dead([other_worker(rows, other)])
         with pytest.raises(DBAPIError):
             rescuer.tick()
         assert (rows.state(refused), rows.state(free)) == ("in_progress", "new")

@@ -199,7 +199,7 @@ def test_what_is_lost_is_told_and_let_go(
     settler.tick()
     assert {token[0] for token in settled} == {str(gone), str(kept)}
     (record,) = caplog.records
-    assert record.message.startswith("Lost: ")
+    assert record.message.startswith("Result discarded: ")
     assert record.__dict__["task_id"] == str(gone)
     assert settler.empty
 
@@ -428,4 +428,6 @@ def test_a_locked_row_whose_claim_is_lost_meanwhile_is_lost(
     later(settler)
     settler.tick()
     assert settler.empty
-    assert [record.message for record in caplog.records] == ["Lost: the task is no longer this attempt's"]
+    assert [record.message for record in caplog.records] == [
+        "Result discarded: the task now belongs to another attempt"
+    ]

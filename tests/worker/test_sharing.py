@@ -9,46 +9,46 @@ from spoils.config import Settings
 from spoils.job.registry import Registry
 from spoils.queue.enqueue import enqueue
 from spoils.worker.dispatcher import Orders
-from spoils.worker.rooms import Rooms
 from spoils.worker.shutdown import Shutdown
+from spoils.worker.startup import WorkerParts
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 from tests.support import eventually
 
 
 @pytest.fixture
-def worker(database_url: str) -> Iterator[Rooms]:
+def worker(database_url: str) -> Iterator[WorkerParts]:
     registry = Registry()
     registry.add(SampleJob)
-    rooms = Rooms(
+    parts = WorkerParts(
         settings=Settings.from_env({"DATABASE_URL": database_url, "SPOILS_SHARED_WITH_FANG": "1"}),
         registry=registry,
         database_url=database_url,
-        on_attending=lambda: None,
+        on_registered=lambda: None,
         on_ended=lambda: None,
-        on_crippled=lambda: None,
+        on_threads_lost=lambda: None,
     )
-    rooms.start()
-    yield rooms
-    Shutdown(rooms, seconds=1e8, disowned=False).run()
+    parts.start()
+    yield parts
+    Shutdown(parts, seconds=1e8, declared_dead=False).run()
 
 
 @pytest.fixture
-def suspects_due(worker: Rooms) -> list[bool]:
+def suspects_due(worker: WorkerParts) -> list[bool]:
     """What each heartbeat says: whether a task is due that was running at two deaths."""
     said: list[bool] = []
-    pass_on = worker.presence._on_orders
+    pass_on = worker.heartbeat._on_orders
 
     def listen(orders: Orders) -> None:
         said.append(orders.suspect_due)
         pass_on(orders)
 
-    worker.presence._on_orders = listen
+    worker.heartbeat._on_orders = listen
     return said
 
 
 def test_classes_that_this_release_lacks_are_left_to_fang_in_every_way_of_claiming(
-    worker: Rooms, suspects_due: list[bool], connection: Connection, rows: Rows
+    worker: WorkerParts, suspects_due: list[bool], connection: Connection, rows: Rows
 ) -> None:
     strange = [
         rows.task(metadata={"type": "OfRust"}),

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,6 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
-from spoils.db.explicit import Driver
 from spoils.job import Queue
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted, TimedOut
 from spoils.queue.claim import Claim
@@ -63,7 +63,7 @@ class Bench:
 
 @pytest.fixture
 def bench(database_url: str) -> Iterator[Bench]:
-    engine = make_engine(database_url, connections=1, application_name="tests", connection_factory=Driver)
+    engine = make_engine(database_url, connections=1, application_name="tests")
     yield Bench(engine)
     engine.dispose()
 
@@ -140,7 +140,7 @@ def test_an_attempt_that_fails_to_end_does_not_keep_others_from_their_end(
         one.started_at -= 1
     assert bench.timekeeper.tick() == 1.0
     assert ear.heard == [TimedOut]
-    assert "Interrupting failed" in caplog.text
+    assert "Failed to interrupt a job" in caplog.text
 
 
 def test_a_checkpoint_tells_a_job_to_stop(bench: Bench) -> None:
@@ -160,7 +160,8 @@ def test_an_interruption_fails_what_its_session_waits_for_and_its_connection_is_
 ) -> None:
     attempt, _ = bench.attempt()
     attempt.cut()
-    connection, driver = attempt.connection, attempt.transaction.driver
+    connection = attempt.connection
+    driver: Any = connection.connection.driver_connection
     assert attempt.opened
     attempt.interrupt(TimedOut)
     with pytest.raises(DBAPIError, match="connection") as failed:
@@ -179,7 +180,7 @@ def test_the_connection_of_an_attempt_that_was_interrupted_in_its_last_moment_is
     bench: Bench,
 ) -> None:
     attempt, _ = bench.attempt()
-    driver = attempt.transaction.driver
+    driver: Any = attempt.connection.connection.driver_connection
     attempt.interrupted_by = TimedOut  # and its socket is not cut yet
     close(attempt)
     assert driver.closed

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from spoils.worker.loop import Loop
-from spoils.worker.watchdog import HANGS_SECONDS, LOOK_SECONDS, Performing, Stall, Watchdog
+from spoils.worker.watchdog import CHECK_SECONDS, HANGS_SECONDS, Performing, Stall, Watchdog
 from tests.support import eventually
 
 
@@ -77,20 +77,18 @@ def stalled_at(*looks: Performing, awake: bool = True) -> float:
     stall, now, seconds = Stall(), 1000.0, 0.0
     for look in looks:
         seconds = stall.seconds(look, now, awake=awake)
-        now += LOOK_SECONDS
+        now += CHECK_SECONDS
     return seconds
 
 
-MINUTE = round(HANGS_SECONDS / LOOK_SECONDS) + 2
+MINUTE = round(HANGS_SECONDS / CHECK_SECONDS) + 2
 
 
 def test_claims_that_wait_beside_free_threads_for_a_minute_are_told() -> None:
     now = 1000.0
     watching = Watchdog(loops=[], performing=lambda: STUCK)
-    told = [watching.complaint(now + look * LOOK_SECONDS, awake=True) for look in range(MINUTE)]
-    assert told == [None] * (MINUTE - 1) + [
-        "Claimed tasks have waited beside free threads for more than 60 s"
-    ]
+    told = [watching.complaint(now + look * CHECK_SECONDS, awake=True) for look in range(MINUTE)]
+    assert told == [None] * (MINUTE - 1) + ["Claimed jobs have waited beside free threads for more than 60 s"]
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ class Acts:
 
     def _mistaken(self) -> int:
         """How many workers found, alive, that they had been taken for dead; one that was frozen is among them."""
-        return self._stage.crew.output.count("This worker was taken for dead")
+        return self._stage.crew.output.count("Declared dead by another worker")
 
 
 def _gone(rows: Rows, pids: list[int]) -> None:

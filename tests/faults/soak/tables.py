@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from spoils.queue.rescue import CONDEMNED
-from spoils.worker.watch import SILENT_SECONDS
+from spoils.worker.liveness import UNRESPONSIVE_SECONDS
 from tests.faults import invariants
 from tests.faults.fleet import percentile
 from tests.faults.soak.acts import SOON_KILL, WELL_SECONDS, Acts
@@ -13,7 +13,7 @@ from tests.rows import Rows
 
 MORE_FILES = 8
 MORE_MIB = 60
-RERUN_SECONDS = {"kill": 5.0, SOON_KILL: 5.0 + SILENT_SECONDS, "freeze": 45.0}
+RERUN_SECONDS = {"kill": 5.0, SOON_KILL: 5.0 + UNRESPONSIVE_SECONDS, "freeze": 45.0}
 """Within which nearly all of a dead worker's tasks run again."""
 
 

@@ -46,7 +46,9 @@ def add_flash(
 def flash_change(change: Change, task_id: UUID | None, *, undo: str | None = None) -> None:
     """Report what an action did to a job, with a link to the job or to the duplicate that blocked it."""
     kind: Kind = "done" if change.done else "refused"
-    add_flash(kind, change.sentence, change.duplicate or task_id, duplicate=change.duplicate is not None, undo=undo)
+    add_flash(
+        kind, change.sentence, change.duplicate or task_id, duplicate=change.duplicate is not None, undo=undo
+    )
 
 
 def take_flashes() -> list[Flash]:

@@ -6,7 +6,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
-from spoils.queue import audit, pauses, presence
+from spoils.queue import audit, pauses, worker_rows
 from spoils.reports.workers import find_worker
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
@@ -56,7 +56,7 @@ def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     worker = find_worker(db.session(), worker_id)
     if worker is None:
         abort(404, "There is no worker with this id.")
-    ask = presence.stop_claiming if stop else presence.claim_again
+    ask = worker_rows.stop_claiming if stop else worker_rows.claim_again
     done = ask(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
     words = (

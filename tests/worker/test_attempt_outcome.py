@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from spoils.job import Cancel, Outcome, RetryLater, Snooze
 from spoils.job.backoff import LONGEST_SECONDS
 from spoils.job.outcome import FINISHED, Ending, GivenBack, Report, Verdict
-from spoils.worker import verdict
+from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.transient import is_transient
 from tests.sample_jobs import BadBackoffJob, RaisingJob
 
@@ -69,12 +69,12 @@ def a_future() -> Future[None]:
 
 
 def test_a_job_has_finished_where_it_returned_none() -> None:
-    assert verdict.of_return(RaisingJob(), None, 0) is FINISHED
+    assert outcomes.of_return(RaisingJob(), None, 0) is FINISHED
 
 
 @given(ANYTHING, st.integers(0, 5))
 def test_a_job_that_returned_anything_else_has_failed_and_says_so(value: object, retries: int) -> None:
-    found = verdict.of_return(RaisingJob(), value, retries)
+    found = outcomes.of_return(RaisingJob(), value, retries)
     assert found.ending is (Ending.RETRIED if retries < RaisingJob.max_retries else Ending.FAILED)
     assert found.report is not None
     assert found.report.error_class == "JobDefinitionError"
@@ -95,7 +95,7 @@ def test_a_job_that_returned_anything_else_has_failed_and_says_so(value: object,
     ],
 )
 def test_the_failure_names_what_was_returned_and_the_mend(make: Callable[[], object], words: str) -> None:
-    found = verdict.of_return(RaisingJob(), make(), 0)
+    found = outcomes.of_return(RaisingJob(), make(), 0)
     gc.collect()  # a coroutine that was not closed warns here
     assert found.report is not None
     assert words in found.report.message
@@ -107,8 +107,8 @@ def test_the_failure_names_what_was_returned_and_the_mend(make: Callable[[], obj
 )
 @pytest.mark.parametrize("retries", [0, 3])
 def test_an_outcome_has_one_effect_returned_or_raised(outcome: Outcome, retries: int) -> None:
-    returned = verdict.of_return(RaisingJob(), outcome, retries)
-    raised = verdict.of_failure(RaisingJob(), outcome, retries)
+    returned = outcomes.of_return(RaisingJob(), outcome, retries)
+    raised = outcomes.of_failure(RaisingJob(), outcome, retries)
     assert returned.ending is raised.ending
     assert returned.report == raised.report
     waits = not isinstance(outcome, Cancel) and returned.ending is not Ending.FAILED
@@ -129,19 +129,19 @@ def test_outcomes_are_values_too() -> None:
     [(90, 90), (-1, 0), (math.inf, LONGEST_SECONDS), (math.nan, 60), ("soon", 60), (None, 60)],
 )
 def test_a_snooze_is_brought_into_bounds(seconds: float, delay: float) -> None:
-    assert verdict.of_return(RaisingJob(), Snooze(seconds), 0) == Verdict(Ending.SNOOZED, delay)
+    assert outcomes.of_return(RaisingJob(), Snooze(seconds), 0) == Verdict(Ending.SNOOZED, delay)
 
 
 def test_a_cancel_has_its_reason_storable() -> None:
-    assert verdict.of_return(RaisingJob(), Cancel("no\0pe\ud800"), 0) == Verdict(
+    assert outcomes.of_return(RaisingJob(), Cancel("no\0pe\ud800"), 0) == Verdict(
         Ending.CANCELLED, report=Report("", "no\\x00pe\\ud800")
     )
-    assert verdict.of_return(RaisingJob(), Cancel(5), 0).report == Report("", "5")  # type: ignore[arg-type]
+    assert outcomes.of_return(RaisingJob(), Cancel(5), 0).report == Report("", "5")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 60), (1, 120), (2, 240)])
 def test_a_failure_is_retried_after_its_backoff_and_a_tenth_at_most(retries: int, seconds: float) -> None:
-    found = verdict.of_failure(RaisingJob(), ValueError("boom"), retries)
+    found = outcomes.of_failure(RaisingJob(), ValueError("boom"), retries)
     assert found.ending is Ending.RETRIED
     assert seconds <= found.delay_seconds <= seconds * 1.1
     assert found.report is not None
@@ -151,7 +151,7 @@ def test_a_failure_is_retried_after_its_backoff_and_a_tenth_at_most(retries: int
 @pytest.mark.parametrize("error", [ValueError("boom"), RetryLater(5), SystemExit(3), KeyboardInterrupt()])
 @pytest.mark.parametrize("retries", [3, 4, 1000])
 def test_a_failure_with_no_retries_left_is_final(error: BaseException, retries: int) -> None:
-    assert verdict.of_failure(RaisingJob(), error, retries).ending is Ending.FAILED
+    assert outcomes.of_failure(RaisingJob(), error, retries).ending is Ending.FAILED
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_failure_with_no_retries_left_is_final(error: BaseException, retries: 
     [(1234, 1234), (-5, 0), (1e308, LONGEST_SECONDS), (math.nan, 60), ("soon", 60), (None, 60)],
 )
 def test_retry_later_decides_the_delay(asked: float, delay: float) -> None:
-    found = verdict.of_failure(RaisingJob(), RetryLater(asked), 0)
+    found = outcomes.of_failure(RaisingJob(), RetryLater(asked), 0)
     assert found.ending is Ending.RETRIED
     assert delay <= found.delay_seconds <= min(delay * 1.1, LONGEST_SECONDS)
 
@@ -168,7 +168,7 @@ def test_retry_later_decides_the_delay(asked: float, delay: float) -> None:
     ("how", "seconds"), [("raise", 60), ("nan", 60), ("negative", 0), ("huge", LONGEST_SECONDS)]
 )
 def test_a_broken_backoff_is_an_outcome_all_the_same(how: str, seconds: float) -> None:
-    found = verdict.of_failure(BadBackoffJob(how=how), ValueError("boom"), 0)
+    found = outcomes.of_failure(BadBackoffJob(how=how), ValueError("boom"), 0)
     assert found.ending is Ending.RETRIED
     assert seconds <= found.delay_seconds <= min(seconds * 1.1, LONGEST_SECONDS)
     assert found.report is not None
@@ -176,16 +176,16 @@ def test_a_broken_backoff_is_an_outcome_all_the_same(how: str, seconds: float) -
 
 
 def test_a_thousand_failures_do_not_come_back_as_one() -> None:
-    delays = {verdict.of_failure(RaisingJob(), ValueError(), 0).delay_seconds for _ in range(100)}
+    delays = {outcomes.of_failure(RaisingJob(), ValueError(), 0).delay_seconds for _ in range(100)}
     assert len(delays) > 90
 
 
 def test_a_misfit_is_failed_at_once() -> None:
-    assert verdict.of_misfit("No such class.") == Verdict(Ending.FAILED, report=Report("", "No such class."))
+    assert outcomes.of_misfit("No such class.") == Verdict(Ending.FAILED, report=Report("", "No such class."))
 
 
 def test_what_the_stopping_worker_asked_for_is_given_back_uncounted() -> None:
-    assert verdict.of_failure(RaisingJob(), GivenBack(), 0) == Verdict(Ending.RELEASED)
+    assert outcomes.of_failure(RaisingJob(), GivenBack(), 0) == Verdict(Ending.RELEASED)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_the_stopping_worker_asked_for_is_given_back_uncounted() -> None:
 def test_a_breakdown_of_the_worker_s_own_is_final_unless_it_was_the_database_s(
     error: BaseException, ending: Ending
 ) -> None:
-    found = verdict.of_breakdown(error)
+    found = outcomes.of_breakdown(error)
     assert found.ending is ending
     assert found.report is not None
     assert found.report.error_class == type(error).__name__
@@ -205,7 +205,7 @@ def test_a_breakdown_of_the_worker_s_own_is_final_unless_it_was_the_database_s(
     ("uncounted", "ending"), [(0, Ending.RELEASED), (4, Ending.RELEASED), (5, Ending.RETRIED)]
 )
 def test_a_trouble_of_the_database_s_counts_from_the_sixth_time(uncounted: int, ending: Ending) -> None:
-    assert verdict.of_failure(RaisingJob(), PoolTimeout(), 0, uncounted).ending is ending
+    assert outcomes.of_failure(RaisingJob(), PoolTimeout(), 0, uncounted).ending is ending
 
 
 def test_what_cannot_be_connected_to_is_a_trouble_of_the_database_s() -> None:

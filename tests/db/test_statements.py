@@ -14,12 +14,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from spoils.db.compiled import Compiled
 from spoils.db.engine import make_engine
+from spoils.db.statements import Statement
 from tests.db.things import COUNT, DIVIDE, PUT
 from tests.programs import free_port
 
-DIE = Compiled(
+DIE = Statement(
     select(func.pg_terminate_backend(func.pg_backend_pid(), cast(bindparam("wait"), BigInteger))),
     "die",
     anywhere=True,
@@ -60,7 +60,7 @@ def test_a_connection_that_died_in_a_statement_gives_its_place_back(
 def test_a_constant_text_arrives_as_it_is_on_every_kind_of_connection(
     database_url: str, constant: str
 ) -> None:
-    statement = Compiled(
+    statement = Statement(
         select(literal(constant), cast(bindparam("given"), Text)), "a_constant", anywhere=True
     )
     for by_index in (True, False):
@@ -72,7 +72,7 @@ def test_a_constant_text_arrives_as_it_is_on_every_kind_of_connection(
 
 
 def test_a_statement_without_parameters_runs_on_every_kind_of_connection(database_url: str) -> None:
-    statement = Compiled(select(literal("100 %")), "without_parameters", anywhere=True)
+    statement = Statement(select(literal("100 %")), "without_parameters", anywhere=True)
     for by_index in (True, False):
         engine = make_engine(database_url, connections=1, application_name="a test", by_index=by_index)
         with engine.connect() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from spoils.worker.alerts import EVERY_SECONDS, Alerts
+from spoils.worker.alert_delivery import EVERY_SECONDS, AlertDelivery
 from tests.locks import at_once
 from tests.rows import Rows
 
@@ -61,8 +61,8 @@ def hook() -> Iterator[Hook]:
         thread.join()
 
 
-def room(engine: Engine, url: str | None) -> Alerts:
-    return Alerts(engine=engine, url=url, wait_seconds=900, turn=threading.Lock())
+def room(engine: Engine, url: str | None) -> AlertDelivery:
+    return AlertDelivery(engine=engine, url=url, wait_seconds=900, turn=threading.Lock())
 
 
 def failure(rows: Rows, fingerprint: str = "abc", minutes_ago: float = 0, message: str = "boom") -> None:
@@ -146,7 +146,7 @@ def test_what_could_not_be_delivered_is_logged_and_tried_again_later(
     hook.status = 500
     alerts = room(engine, hook.url)
     alerts.tick()
-    assert "Told nobody of 1 incident" in caplog.text
+    assert "Failed to deliver alert (1 incident)" in caplog.text
     hook.status = 200
     alerts.tick()
     assert hook.bodies == [], "it is not tried again at once"

@@ -1,4 +1,4 @@
-"""Telling operators: one worker of all looks, and one tells, once for each incident."""
+"""Delivers alerts: one worker detects each incident, and one delivers it, once."""
 
 import logging
 import threading
@@ -7,21 +7,21 @@ from sqlalchemy import Engine
 
 from spoils.notifications import NotificationRefused, deliver
 from spoils.reports import alerts
-from spoils.worker.housework import housework
+from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
 
 EVERY_SECONDS = 15.0
 DEADLINE_SECONDS = 30.0
-"""Well below the time for which an incident is claimed, so that no other worker tells of it meanwhile."""
+"""Well below the time for which an incident is claimed, so that no other worker delivers it meanwhile."""
 
 
-class Alerts:
-    """Looks for incidents, and delivers what is new to the URL that is set; without one it does nothing."""
+class AlertDelivery:
+    """Detects incidents and delivers new ones to the configured URL; without one it does nothing."""
 
     def __init__(self, *, engine: Engine, url: str | None, wait_seconds: float, turn: threading.Lock) -> None:
-        """`turn` is shared by the rooms that keep house, of which one at a time takes a connection."""
+        """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
         self._url = url
         self._wait_seconds = wait_seconds
@@ -29,18 +29,18 @@ class Alerts:
         self.loop = Loop(name="alerts", tick=self.tick)
 
     def tick(self) -> float:
-        """One round of it. No connection is held while a message is on its way."""
+        """Detect and deliver once. No connection is held during delivery."""
         if self._url is None:
             return 3600.0
-        with housework(self._engine, self._turn) as connection:
+        with background_transaction(self._engine, self._turn) as connection:
             alerts.look(connection, wait_seconds=self._wait_seconds)
-        with housework(self._engine, self._turn) as connection:
+        with background_transaction(self._engine, self._turn) as connection:
             untold = alerts.claim_unsent(connection)
         if untold:
-            self._tell(self._url, dict(untold))
+            self._deliver(self._url, dict(untold))
         return EVERY_SECONDS
 
-    def _tell(self, url: str, untold: dict[str, str]) -> None:
+    def _deliver(self, url: str, untold: dict[str, str]) -> None:
         count = "1 incident" if len(untold) == 1 else f"{len(untold)} incidents"
         try:
             deliver(
@@ -50,9 +50,9 @@ class Alerts:
                 deadline_seconds=DEADLINE_SECONDS,
             )
         except NotificationRefused as exc:
-            # They stay untold, and are tried again after a pause that doubles, by whichever worker comes first.
-            log.warning("Told nobody of %s: %s", count, exc, extra={"action": "alert"})
+            # They are tried again by any worker, after a pause that doubles.
+            log.warning("Failed to deliver alert (%s): %s", count, exc, extra={"action": "alert"})
             return
-        with housework(self._engine, self._turn) as connection:
+        with background_transaction(self._engine, self._turn) as connection:
             alerts.mark_sent(connection, list(untold))
-        log.info("Told of %s", count, extra={"action": "alert"})
+        log.info("Delivered alert (%s)", count, extra={"action": "alert"})

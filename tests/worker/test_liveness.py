@@ -5,36 +5,36 @@ from uuid import UUID
 
 import pytest
 
-from spoils.queue.presence import Neighbour, Pulse
-from spoils.worker.watch import Watch
+from spoils.queue.worker_rows import HeartbeatResult, OtherWorker
+from spoils.worker.liveness import Liveness
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
 
-def one(beat: str, *, locked: bool | None = False, id_: UUID = ONE) -> Neighbour:
-    return Neighbour(id_, beat, locked)
+def one(beat: str, *, locked: bool | None = False, id_: UUID = ONE) -> OtherWorker:
+    return OtherWorker(id_, beat, locked)
 
 
 class Observer:
     """Looks once a second, as a worker does with its own heartbeat."""
 
     def __init__(self) -> None:
-        self.watch = Watch()
+        self.watch = Liveness()
         self.now = 1000.0
 
     def looks(
-        self, *neighbours: Neighbour, server: str = "server", after: float = 1.0
-    ) -> Sequence[Neighbour]:
+        self, *others: OtherWorker, server: str = "server", after: float = 1.0
+    ) -> Sequence[OtherWorker]:
         self.now += after
-        return self.watch.observe(Pulse(alive=True, neighbours=neighbours, server=server), self.now)
+        return self.watch.observe(HeartbeatResult(alive=True, others=others, server=server), self.now)
 
     def sees_it_move(self, *, locked: bool | None = False) -> None:
         assert self.looks(one("b0", locked=locked)) == []
         assert self.looks(one("b1", locked=locked)) == []
 
-    def condemns_after(self, neighbour: Neighbour, *, server: str = "server") -> int:
-        """The number of looks, a second apart, at which the neighbour is found dead."""
-        return next(look for look in range(1, 100) if self.looks(neighbour, server=server))
+    def condemns_after(self, other: OtherWorker, *, server: str = "server") -> int:
+        """The number of looks, a second apart, at which the other is found dead."""
+        return next(look for look in range(1, 100) if self.looks(other, server=server))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spoils.job import RetryLater
 from spoils.job.outcome import Report
-from spoils.worker.report import MAX_MESSAGE, MAX_TRACEBACK, report_of, storable
+from spoils.worker.error_report import MAX_MESSAGE, MAX_TRACEBACK, report_of, storable
 
 
 class MuteError(Exception):

@@ -1,4 +1,4 @@
-"""A worker's row: entering, beating, leaving."""
+"""The row of a worker: registering, heartbeats, leaving."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.db import arrays
-from spoils.db.compiled import Compiled
+from spoils.db.statements import Statement
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.backends import terminate
 from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, level, types, waits, wanted
@@ -69,23 +69,23 @@ def take_lock(connection: Connection, worker_id: UUID) -> bool:
 
 
 def evict(connection: Connection, worker_id: UUID) -> None:
-    """End the session that holds the worker's lock: its own former one, of whose end the server has not heard yet."""
+    """End the session that holds the worker's lock: its own previous one, which is gone."""
     terminate(connection, _EVICT, {"key": lock_key(worker_id)})
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another worker whose row says that it lives."""
+class OtherWorker:
+    """Another worker whose row has not ended."""
 
     id: UUID
     beat: str  # its `beat_at` as text, to be compared for equality only
-    holds_lock: bool | None  # None where it has none, since a pooler stands between it and the server
+    holds_lock: bool | None  # None if it has none, because of a pooler
     claims_suspect: bool = False  # whether it claims tasks of the type of the suspect that is due
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a beat found: nothing (`alive` is False) where the worker's row has been ended."""
+class HeartbeatResult:
+    """What a heartbeat returned: nothing (`alive` is False) if the worker's row has ended."""
 
     alive: bool
     next_due_seconds: float | None = None
@@ -94,7 +94,7 @@ class Pulse:
     cancelled: frozenset[UUID] = frozenset()
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
     paused: frozenset[str] = frozenset()  # task types
-    neighbours: tuple[Neighbour, ...] = ()
+    others: tuple[OtherWorker, ...] = ()
     server: str = ""  # which start of which server answered, to be compared for equality only
 
 
@@ -106,7 +106,7 @@ _beat = (
         beat_at=func.clock_timestamp(),
         rss=bindparam("rss"),
         running=bindparam("running"),
-        # Once asked by an operator it stays asked; the worker itself only ever adds to it.
+        # An operator's request stays; the worker itself only sets it.
         draining=or_(Worker.draining, bindparam("stopping")),
     )
     .returning(Worker.id, Worker.draining)
@@ -156,35 +156,35 @@ _paused = select(func.array_agg(Pause.name)).where(Pause.kind == PauseKind.TASK_
 # Read from pg_locks, never tried: a rescuer that took the lock for a moment would make its owner look dead to others.
 _lock_held = text(
     "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
-    "AND (classid::bigint << 32 | objid::bigint) = neighbour.lock_key "
+    "AND (classid::bigint << 32 | objid::bigint) = other.lock_key "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
-_neighbour = Worker.__table__.alias("neighbour")
-_neighbours = (
+_other = Worker.__table__.alias("other")
+_others = (
     select(
         func.jsonb_agg(
             func.jsonb_build_array(
-                _neighbour.c.id,
-                cast(_neighbour.c.beat_at, String),
-                case((_neighbour.c.lock_key.is_(None), null()), else_=_lock_held),
+                _other.c.id,
+                cast(_other.c.beat_at, String),
+                case((_other.c.lock_key.is_(None), null()), else_=_lock_held),
                 and_(
-                    ~_neighbour.c.draining,
-                    exists(select(_suspect).where(_suspect.c.task_type == any_(_neighbour.c.task_types))),
+                    ~_other.c.draining,
+                    exists(select(_suspect).where(_suspect.c.task_type == any_(_other.c.task_types))),
                 ),
             )
         )
     )
-    .where(_neighbour.c.ended_at.is_(None), _neighbour.c.id != _me)
+    .where(_other.c.ended_at.is_(None), _other.c.id != _me)
     .scalar_subquery()
 )
-_BEAT = Compiled(
+_BEAT = Statement(
     select(
         _beat.c.draining,
         _paused.label("paused"),
         cast(func.extract("epoch", _next_due - func.clock_timestamp()), Float).label("next_due_seconds"),
         exists(select(_suspect)).label("suspect_due"),
         _cancelled.label("cancelled"),
-        _neighbours.label("neighbours"),
+        _others.label("others"),
         # As an identity: a server clock that is set back or ahead falsifies how long ago that was.
         cast(func.extract("epoch", func.pg_postmaster_start_time()), Text).label("server"),
     ),
@@ -203,8 +203,8 @@ def beat(
     task_types: Sequence[str],
     kinds: Sequence[str],
     only_known: bool = False,
-) -> Pulse:
-    """Say that the worker lives, and learn in the same statement what concerns it.
+) -> HeartbeatResult:
+    """Write a heartbeat, and learn in the same statement what concerns the worker.
 
     `performing` are its running tasks, of which it learns those that an operator wants to stop.
     """
@@ -222,16 +222,16 @@ def beat(
         },
     )
     if not rows:
-        return Pulse(alive=False)
-    stays_draining, paused, next_due_seconds, suspect_due, cancelled, neighbours, server = rows[0]
-    return Pulse(
+        return HeartbeatResult(alive=False)
+    stays_draining, paused, next_due_seconds, suspect_due, cancelled, others, server = rows[0]
+    return HeartbeatResult(
         alive=True,
         next_due_seconds=next_due_seconds,
         suspect_due=suspect_due,
         cancelled=frozenset(map(UUID, cancelled or ())),
         draining=stays_draining,
         paused=frozenset(paused or ()),
-        neighbours=tuple(Neighbour(UUID(id_), *found) for id_, *found in neighbours or ()),
+        others=tuple(OtherWorker(UUID(id_), *found) for id_, *found in others or ()),
         server=server,
     )
 
@@ -246,12 +246,12 @@ def leave(connection: Connection, worker_id: UUID) -> None:
 
 
 def stop_claiming(connection: Connection, worker_id: UUID) -> bool:
-    """Ask a live worker to claim nothing more; it hears that with its next beat. False where it has ended."""
+    """Ask a worker to claim nothing more, from its next heartbeat on. False if it has ended."""
     return _set_draining(connection, worker_id, True)
 
 
 def claim_again(connection: Connection, worker_id: UUID) -> bool:
-    """Take back `stop_claiming`. False where it has ended."""
+    """Undo `stop_claiming`. False if the worker has ended."""
     return _set_draining(connection, worker_id, False)
 
 

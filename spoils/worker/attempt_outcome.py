@@ -1,4 +1,4 @@
-"""From what `run` did to what settle writes. Pure, the random number aside."""
+"""The outcome of an attempt, by what `run` returned or raised. Pure, apart from the jitter."""
 
 import inspect
 import random
@@ -7,11 +7,11 @@ from dataclasses import replace
 from spoils.errors import JobDefinitionError
 from spoils.job import Cancel, Job, Outcome, RetryLater, Snooze, backoff
 from spoils.job.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
-from spoils.worker.report import report_of, storable, text_of
+from spoils.worker.error_report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
 
 MOST_UNCOUNTED = 5
-"""How often a trouble of the database's gives a task back before it counts as the task's own."""
+"""How often an error of the database releases a task before it counts as the job's own."""
 TRANSIENT_SECONDS = 1.0
 _EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30)'
 

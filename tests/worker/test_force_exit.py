@@ -16,7 +16,7 @@ PIPE = "import sys; [print('x' * 1000) for _ in range(1000)]"
     "hang", [LOCK, INTERPRETER, PIPE], ids=["a lock", "the interpreter's lock", "a pipe"]
 )
 def test_a_process_ends_whatever_hangs(hang: str) -> None:
-    program = f"from spoils.worker import force; force.end_within(0.2); {hang}"
+    program = f"from spoils.worker import force_exit; force_exit.exit_within(0.2); {hang}"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.wait(60) == 1

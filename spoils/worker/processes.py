@@ -1,4 +1,4 @@
-"""Several worker processes under one parent: started again when they die, stopped together."""
+"""Several worker processes under one parent: restarted when they die, stopped together."""
 
 import logging
 import os
@@ -12,21 +12,21 @@ from types import FrameType
 
 log = logging.getLogger("spoils.worker")
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 GRACE_SECONDS = 4.0
-"""What a child may take beyond its own shutdown time before it is killed."""
+"""How long beyond its own shutdown time a child may take before it is killed."""
 PARENT_OPTION = "--parent-fd"
 
 
-class Family:
+class WorkerProcesses:
     """Keeps `processes` children of the same command alive. `run()` blocks until a signal."""
 
     def __init__(self, *, processes: int, command: Sequence[str], shutdown_seconds: float) -> None:
         self._command = command
         self._shutdown_seconds = shutdown_seconds
-        self._children = [_Place(number) for number in range(1, processes + 1)]
+        self._children = [_Child(number) for number in range(1, processes + 1)]
         self._stopping = False
         self._ear, self._mouth = os.pipe()
 
@@ -36,31 +36,31 @@ class Family:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, self._on_child)
         while not self._stopping:
-            for place in self._children:
-                self._look_after(place)
-            heard, _, _ = select.select([self._ear], [], [], LOOK_SECONDS)
+            for child in self._children:
+                self._restart_if_dead(child)
+            heard, _, _ = select.select([self._ear], [], [], CHECK_SECONDS)
             if heard:
                 os.read(self._ear, 4096)
         return self._stop()
 
-    def _look_after(self, place: "_Place") -> None:
+    def _restart_if_dead(self, child: "_Child") -> None:
         now = time.monotonic()
-        if place.process is not None and (code := place.process.poll()) is not None:
-            place.fall(now)
+        if child.process is not None and (code := child.process.poll()) is not None:
+            child.died(now)
             log.error(
-                "Worker process %d ended with code %d and starts again in %.0f s",
-                place.number,
+                "Worker process %d exited with code %d and restarts in %.0f s",
+                child.number,
                 code,
-                max(0.0, place.next_start - now),
+                max(0.0, child.next_start - now),
                 extra={"action": "restart"},
             )
-        if place.process is None and now >= place.next_start:
-            # A signal that comes between the two lines is heard by the next round.
-            place.rise(self._command)
+        if child.process is None and now >= child.next_start:
+            # A signal that comes between the two lines is seen in the next round.
+            child.start(self._command)
 
     def _stop(self) -> int:
         """Pass the signal on once, and wait."""
-        alive = [place.process for place in self._children if place.process is not None]
+        alive = [child.process for child in self._children if child.process is not None]
         for process in alive:
             process.terminate()
         deadline = time.monotonic() + self._shutdown_seconds + GRACE_SECONDS
@@ -71,10 +71,10 @@ class Family:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append(process.wait())
-        # While Python ends it takes its handlers away, and one more signal would be death by a signal, not exit 0.
+        # Python removes its handlers while it exits; another signal would then kill the process instead of exit 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        # A child that was still starting had not taken the signal in hand yet.
+        # A child that was still starting had no signal handler yet.
         return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -85,18 +85,18 @@ class Family:
         os.write(self._mouth, b".")
 
 
-class _Place:
-    """One child, and how often in a row it ended before its worker attended."""
+class _Child:
+    """One child, and how often in a row it ended before its worker had registered."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.process: subprocess.Popen[bytes] | None = None
         self.next_start = 0.0
-        self._falls = 0
+        self._early_deaths = 0
         self._socket: socket.socket | None = None
 
-    def rise(self, command: Sequence[str]) -> None:
-        """Start the child with one end of a socket: it writes there once it attends, and reads the parent's end."""
+    def start(self, command: Sequence[str]) -> None:
+        """Start the child with one end of a socket: it writes there once registered, and exits when it closes."""
         self._socket, other_end = socket.socketpair()
         with other_end:
             self.process = subprocess.Popen(
@@ -105,11 +105,11 @@ class _Place:
                 start_new_session=True,
             )
 
-    def fall(self, now: float) -> None:
-        """Note the child's end. The pause grows only while each child ends before it attends."""
+    def died(self, now: float) -> None:
+        """Record the child's end. The pause grows only while each child ends before it has registered."""
         ours, self._socket, self.process = self._socket, None, None
-        self._falls = 0 if ours and _was_written_to(ours) else self._falls + 1
-        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._falls - 1, 0), 10)
+        self._early_deaths = 0 if ours and _was_written_to(ours) else self._early_deaths + 1
+        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._early_deaths - 1, 0), 10)
         self.next_start = now + min(pause, LONGEST_PAUSE_SECONDS)
 
 

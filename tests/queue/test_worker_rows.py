@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
-from spoils.queue import presence
-from spoils.queue.presence import Pulse
+from spoils.queue import worker_rows
+from spoils.queue.worker_rows import HeartbeatResult
 from tests.queue.hands import KINDS, TYPES
 from tests.rows import Rows
 from tests.support import eventually
@@ -22,8 +22,8 @@ def beat(
     draining: bool = False,
     running: int = 0,
     performing: Sequence[UUID] = (),
-) -> Pulse:
-    return presence.beat(
+) -> HeartbeatResult:
+    return worker_rows.beat(
         connection,
         worker_id=worker_id,
         rss=1234,
@@ -60,14 +60,14 @@ def test_a_worker_enters_beats_and_leaves(connection: Connection, rows: Rows) ->
         "lock_key": 9,
         "rss": 5,
     }
-    presence.enter(connection, {"id": worker_id, **row})
+    worker_rows.enter(connection, {"id": worker_id, **row})
     first = rows.value("SELECT beat_at FROM spoils_workers")
     assert beat(connection, worker_id, draining=True, running=2).alive
     columns = "beat_at > CAST(:first AS timestamptz), rss, running, draining, task_types, ended_at"
     assert rows.all(f"SELECT {columns} FROM spoils_workers", first=first) == [
         (True, 1234, 2, True, ["a", "b"], None)
     ]
-    presence.leave(connection, worker_id)
+    worker_rows.leave(connection, worker_id)
     assert rows.all("SELECT ended_how, running, ended_at > beat_at FROM spoils_workers") == [
         ("clean", 0, True)
     ]
@@ -76,15 +76,15 @@ def test_a_worker_enters_beats_and_leaves(connection: Connection, rows: Rows) ->
 def test_a_beat_says_that_the_row_has_ended_and_changes_nothing(connection: Connection, rows: Rows) -> None:
     ended = rows.worker(ended=True)
     before = rows.all("SELECT * FROM spoils_workers")
-    assert beat(connection, ended) == Pulse(alive=False)
-    assert beat(connection, uuid4()) == Pulse(alive=False)
-    presence.leave(connection, ended)
+    assert beat(connection, ended) == HeartbeatResult(alive=False)
+    assert beat(connection, uuid4()) == HeartbeatResult(alive=False)
+    worker_rows.leave(connection, ended)
     assert rows.all("SELECT * FROM spoils_workers") == before
 
 
 def test_a_quiet_table_has_a_quiet_pulse(connection: Connection, me: UUID) -> None:
-    pulse = beat(connection, me)
-    assert pulse == Pulse(alive=True, server=pulse.server)
+    result = beat(connection, me)
+    assert result == HeartbeatResult(alive=True, server=result.server)
 
 
 def test_the_pulse_names_the_start_of_the_server_alike_whatever_the_session_s_time_zone(
@@ -148,7 +148,7 @@ def test_the_pulse_tells_which_neighbours_claim_the_type_of_the_suspect(
         )
 
     def claiming() -> list[UUID]:
-        return [one.id for one in beat(connection, me).neighbours if one.claims_suspect]
+        return [one.id for one in beat(connection, me).others if one.claims_suspect]
 
     assert claiming() == []
     rows.task(crashes=2, task_type=task_type)
@@ -175,36 +175,36 @@ def test_the_pulse_tells_of_each_neighbour_that_lives_and_whether_it_holds_its_l
     pooled = rows.worker()
     connection.execute(text("UPDATE spoils_workers SET lock_key = NULL WHERE id = :id"), {"id": pooled})
     rows.worker(ended=True)
-    neighbours = {one.id: one for one in beat(connection, me).neighbours}
-    assert {id_ for id_, one in neighbours.items() if one.holds_lock is True} == locked
-    assert {id_ for id_, one in neighbours.items() if one.holds_lock is False} == free
-    assert [id_ for id_, one in neighbours.items() if one.holds_lock is None] == [pooled]
+    others = {one.id: one for one in beat(connection, me).others}
+    assert {id_ for id_, one in others.items() if one.holds_lock is True} == locked
+    assert {id_ for id_, one in others.items() if one.holds_lock is False} == free
+    assert [id_ for id_, one in others.items() if one.holds_lock is None] == [pooled]
 
 
 def test_a_neighbour_s_beat_changes_when_it_beats_and_only_then(
     connection: Connection, rows: Rows, me: UUID
 ) -> None:
     other = rows.worker()
-    (first,), (second,) = beat(connection, me).neighbours, beat(connection, me).neighbours
+    (first,), (second,) = beat(connection, me).others, beat(connection, me).others
     assert first == second
     beat(connection, other)
-    (third,) = beat(connection, me).neighbours
+    (third,) = beat(connection, me).others
     assert third.beat != first.beat
 
 
 def test_a_lock_is_held_by_one_session_only(direct: Engine, rows: Rows) -> None:
     worker_id = rows.worker()
     with direct.connect() as one, direct.connect() as other:
-        assert presence.take_lock(one, worker_id)
-        assert not presence.take_lock(other, worker_id)
-        assert presence.take_lock(other, uuid4())
+        assert worker_rows.take_lock(one, worker_id)
+        assert not worker_rows.take_lock(other, worker_id)
+        assert worker_rows.take_lock(other, uuid4())
         other.invalidate()
 
 
 def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(database_url: str) -> None:
     mine, other = uuid4(), uuid4()
     # The same number as two halves is another lock.
-    number = presence.lock_key(mine) & (2**64 - 1)
+    number = worker_rows.lock_key(mine) & (2**64 - 1)
     halves = {"high": _signed(number >> 32), "low": _signed(number & 0xFFFFFFFF)}
     # Without a pooler in any case: a lock is a session's, and there it would be somebody else's a moment later.
     direct = make_engine(database_url, connections=4, application_name="tests", autocommit=True)
@@ -214,14 +214,14 @@ def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(database_ur
         direct.connect() as bystander,
         direct.connect() as namesake,
     ):
-        assert presence.take_lock(holder, mine)
-        assert presence.take_lock(bystander, other)
+        assert worker_rows.take_lock(holder, mine)
+        assert worker_rows.take_lock(bystander, other)
         namesake.execute(text("SELECT pg_advisory_lock(CAST(:high AS int), CAST(:low AS int))"), halves)
-        assert not presence.take_lock(connection, mine)
-        presence.evict(connection, mine)
+        assert not worker_rows.take_lock(connection, mine)
+        worker_rows.evict(connection, mine)
 
         def ended() -> None:
-            assert presence.take_lock(connection, mine)
+            assert worker_rows.take_lock(connection, mine)
 
         eventually(ended)
         for alive in (bystander, namesake):

@@ -3,13 +3,13 @@
 from collections import Counter
 from uuid import UUID, uuid4
 
-from spoils.worker.turn import TURN_SECONDS, has_turn
+from spoils.worker.rendezvous import TURN_SECONDS, is_chosen
 
 TURNS = [(number + 0.5) * TURN_SECONDS for number in range(200)]
 
 
 def chosen(crew: list[UUID], now: float) -> UUID:
-    (one,) = [me for me in crew if has_turn(me, [other for other in crew if other != me], now)]
+    (one,) = [me for me in crew if is_chosen(me, [other for other in crew if other != me], now)]
     return one
 
 
@@ -31,4 +31,4 @@ def test_a_worker_that_comes_takes_a_turn_from_nobody_but_for_itself() -> None:
 
 
 def test_a_worker_that_is_alone_always_has_the_turn() -> None:
-    assert all(has_turn(uuid4(), [], now) for now in (0.0, 9.9, 10.0, 1e9))
+    assert all(is_chosen(uuid4(), [], now) for now in (0.0, 9.9, 10.0, 1e9))

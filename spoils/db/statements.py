@@ -1,4 +1,4 @@
-"""Statements that are executed thousands of times a second: compiled once, planned once, read as plain tuples."""
+"""The queue's own statements: compiled once, prepared once for each connection, answered as plain tuples."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -27,14 +27,15 @@ _SAVEPOINT = "SAVEPOINT spoils"
 _GENERIC = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 
-class Compiled:
-    """A Core statement in the driver's form. Lists must be arrays in it: `IN` has no one text.
+class Statement:
+    """A Core statement in the driver's form. Lists must be arrays, since the text of `IN` depends on their length.
 
-    Its constants go with it; what is given at a call reaches the driver as it is, and what comes back is as the
-    driver reads it. A connection that plans once prepares it under its `name`, at its first use. One that goes
-    `anywhere` is prepared on the connections of jobs and pages too, whose own statements are planned as they were. One
-    that `chooses` nothing, as an INSERT of one row, has but one plan there, without settings for it. With
-    `lock_timeout_ms` no statement waits longer than that for a lock, from there to the end of the transaction.
+    Parameters reach the driver as they are given, and values come back as the driver reads them. A connection that is
+    planned once prepares the statement under its `name`, at its first use.
+
+    `anywhere`: prepare it on the connections of jobs and pages too, without changing how their own statements are
+    planned. `chooses`: the planner has a choice; False for an INSERT of one row, which needs no planner settings.
+    `lock_timeout_ms`: how long any statement waits for a lock, from here to the end of the transaction.
     """
 
     def __init__(
@@ -89,17 +90,6 @@ class Compiled:
         with connection.exec_driver_sql(self._text_within, {**self._constants, **values}) as result:
             return [tuple(row) for row in result.cursor.fetchall()] if result.returns_rows else []
 
-    def execute_and_commit(self, connection: Connection, values: Mapping[str, Any]) -> None:
-        """Execute it as the last statement of a transaction that was begun in SQL; after an error that is still open.
-
-        One round trip to the server.
-        """
-        if self._anywhere and is_direct(connection):
-            executing = f"{self._executing_alone}; COMMIT"
-            self._prepared(connection, connection.dialect, values, self._preparing_within, executing)
-        else:
-            execute(connection, f"{self._text_within}; COMMIT", {**self._constants, **values})
-
     def rows_alone(self, engine: Engine, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it in a transaction of its own, which is one round trip to the server; errors as above."""
         try:
@@ -149,20 +139,10 @@ class Compiled:
             except psycopg2.Error as exc:
                 if exc.pgcode == INVALID_SQL_STATEMENT_NAME:
                     prepared.clear()  # a job has executed DEALLOCATE ALL or DISCARD ALL in this session
-                raise _told(exc, self.prepared, owner, dialect, driver) from exc
+                raise _sqlalchemy_error(exc, self.prepared, owner, dialect, driver) from exc
 
 
-def execute(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> None:
-    """Execute a text by the driver alone, whatever options somebody gave `connection`; errors are SQLAlchemy's."""
-    driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor() as cursor:
-            cursor.execute(statement, values)
-    except psycopg2.Error as exc:
-        raise _told(exc, statement, connection, connection.dialect, driver) from exc
-
-
-def _told(
+def _sqlalchemy_error(
     error: psycopg2.Error,
     statement: str,
     owner: Connection | PoolProxiedConnection,
@@ -176,7 +156,7 @@ def _told(
 
 
 def _error(error: psycopg2.Error, statement: str, dialect: Dialect, *, gone: bool) -> Exception:
-    found: Exception = DBAPIError.instance(
+    raised: Exception = DBAPIError.instance(
         statement,
         None,
         error,
@@ -185,7 +165,7 @@ def _error(error: psycopg2.Error, statement: str, dialect: Dialect, *, gone: boo
         connection_invalidated=gone,
         dialect=dialect,
     )
-    return found
+    return raised
 
 
 def _may_prepare(connection: Connection) -> bool:

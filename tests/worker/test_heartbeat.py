@@ -11,21 +11,21 @@ from sqlalchemy import Engine, text
 
 from spoils.db.engine import make_engine
 from spoils.db.trouble import Trouble
-from spoils.queue import presence as statements
-from spoils.worker.presence import Presence, StillThere
+from spoils.queue import worker_rows as statements
+from spoils.worker.heartbeat import Heartbeat, LockStillHeld
 from tests.queue.hands import KINDS, TYPES, take
 from tests.rows import Rows
 from tests.support import eventually
 
 
 class Ears:
-    """What a presence has said to the other rooms, by the name of what was said."""
+    """What a presence has said to the other parts, by the name of what was said."""
 
     def __init__(self, engine: Engine) -> None:
         self.heard: list[tuple[str, Any]] = []
         self.worker_id = uuid4()
         self.performing: list[UUID] = []
-        self.presence = Presence(
+        self.heartbeat = Heartbeat(
             engine=engine,
             worker_id=self.worker_id,
             release="v1",
@@ -38,7 +38,7 @@ class Ears:
             on_dead=lambda dead: self.heard.append(("dead", dead)),
             on_cancelled=lambda ids: self.heard.append(("cancelled", ids)),
             on_orders=lambda orders: self.heard.append(("orders", orders)),
-            on_attending=lambda: self.heard.append(("attending", None)),
+            on_registered=lambda: self.heard.append(("registered", None)),
             on_ended=lambda: self.heard.append(("ended", None)),
         )
 
@@ -58,13 +58,13 @@ def direct(database_url: str) -> Iterator[Engine]:
 def ears(direct: Engine) -> Iterator[Ears]:
     ears = Ears(direct)
     yield ears
-    ears.presence._disconnect()
+    ears.heartbeat._disconnect()
 
 
 def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ears, rows: Rows) -> None:
-    assert ears.presence.tick() > 0
-    assert ears.presence.attending.is_set()
-    assert ears.of("attending") == [None]
+    assert ears.heartbeat.tick() > 0
+    assert ears.heartbeat.registered.is_set()
+    assert ears.of("registered") == [None]
     running = rows.task()
     (claim,) = take(rows.connection, ears.worker_id)
     rows.connection.execute(
@@ -73,23 +73,23 @@ def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ea
     rows.task(due_in=2)
     ears.performing.append(claim.id)
     ears.heard.clear()
-    ears.presence._beat_at = 0.0
-    ears.presence.tick()
+    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat.tick()
     assert ears.of("cancelled") == [frozenset([claim.id])]
     assert any(0 < seconds <= 2 for seconds in ears.of("due"))
 
 
 def test_a_worker_that_never_came_to_the_database_leaves_without_a_word(ears: Ears, rows: Rows) -> None:
-    ears.presence.leave()
+    ears.heartbeat.leave()
     assert rows.value("SELECT count(*) FROM spoils_workers") == 0
 
 
 def test_a_worker_that_leaves_ends_its_row(ears: Ears, rows: Rows) -> None:
-    ears.presence.tick()
-    ears.presence.leave()
+    ears.heartbeat.tick()
+    ears.heartbeat.leave()
     ((worker_id, ended),) = rows.all("SELECT id, ended_at IS NOT NULL FROM spoils_workers")
     assert (worker_id, ended) == (ears.worker_id, True)
-    assert not ears.presence.attending.is_set()
+    assert not ears.heartbeat.registered.is_set()
 
 
 def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken(
@@ -97,16 +97,16 @@ def test_a_former_session_that_still_holds_the_lock_is_ended_and_its_place_taken
 ) -> None:
     with direct.connect() as former:
         assert statements.take_lock(former, ears.worker_id)
-        with pytest.raises(StillThere):
-            ears.presence.tick()
-        assert not ears.presence.attending.is_set()
+        with pytest.raises(LockStillHeld):
+            ears.heartbeat.tick()
+        assert not ears.heartbeat.registered.is_set()
         assert rows.value("SELECT count(*) FROM spoils_workers") == 0  # no row without its lock
 
         def taken() -> None:
-            ears.presence.tick()
+            ears.heartbeat.tick()
 
         eventually(taken)
-        assert ears.presence.attending.is_set()
+        assert ears.heartbeat.registered.is_set()
         former.invalidate()
 
 
@@ -114,7 +114,7 @@ def test_a_heartbeat_ends_the_outage_that_any_loop_has_met(
     ears: Ears, outage: Trouble, caplog: pytest.LogCaptureFixture
 ) -> None:
     outage.met(time.monotonic() - 60)
-    ears.presence.tick()
+    ears.heartbeat.tick()
     assert [record.getMessage() for record in caplog.records] == [
         "Database available again after 1 error in 0 s"
     ]
@@ -122,11 +122,11 @@ def test_a_heartbeat_ends_the_outage_that_any_loop_has_met(
 
 
 def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears, rows: Rows) -> None:
-    ears.presence.tick()
+    ears.heartbeat.tick()
     rows.connection.execute(text("UPDATE spoils_workers SET ended_at = now()"))
     ears.heard.clear()
-    ears.presence._beat_at = 0.0
-    ears.presence.tick()
+    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat.tick()
     assert [kind for kind, _ in ears.heard] == ["ended"]
 
 
@@ -136,8 +136,8 @@ def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
     for _ in range(30):
         rows.worker()
     rows.connection.execute(text("UPDATE spoils_workers SET task_types = '{elsewhere}'"))
-    ears.presence.tick()
+    ears.heartbeat.tick()
     rows.task(crashes=2)
-    ears.presence._beat_at = 0.0
-    ears.presence.tick()
+    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat.tick()
     assert [(one.suspect_due, one.make_room) for one in ears.of("orders")] == [(False, False), (True, True)]

@@ -1,4 +1,4 @@
-"""What went wrong, in a form that can be stored whatever it was."""
+"""Error reports: any exception in a form that can be stored."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^'
 
 
 def report_of(error: BaseException) -> Report:
-    """The report of an exception: its class, message, traceback, and the fingerprint that groups its like."""
+    """The report of an exception: class, message, traceback, and the fingerprint that groups similar errors."""
     # RetryLater is only how a job asks for its delay; what happened is what it was raised from.
     told = error.__cause__ if isinstance(error, RetryLater) and error.__cause__ is not None else error
     name = type(told).__name__

@@ -1,4 +1,4 @@
-"""The rooms of a worker process: how they are put together, and the order in which they start."""
+"""The parts of a worker process: how they are connected, and the order in which they start."""
 
 import logging
 import threading
@@ -13,33 +13,33 @@ from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.settlement import Token
-from spoils.worker.alerts import Alerts
-from spoils.worker.application import OWN_CONNECTIONS, application_name, create_worker_app
+from spoils.worker.alert_delivery import AlertDelivery
 from spoils.worker.attempt import Attempt
 from spoils.worker.dispatcher import Dispatcher
 from spoils.worker.forks import Forks
+from spoils.worker.heartbeat import Heartbeat
 from spoils.worker.in_flight import InFlight
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
 from spoils.worker.pool import Pool
-from spoils.worker.presence import Presence
 from spoils.worker.rescuer import Rescuer
 from spoils.worker.scheduler import Scheduler
 from spoils.worker.settler import Settler
 from spoils.worker.timekeeper import Timekeeper
 from spoils.worker.watchdog import Performing, Watchdog
+from spoils.worker.worker_application import OWN_CONNECTIONS, application_name, create_worker_app
 
 log = logging.getLogger("spoils.worker")
 
 LOCK_TIMEOUT_MS = 5_000
-"""How long a statement of the worker's own waits for somebody's lock before it fails and is tried again.
+"""How long the worker's own statements wait for a lock before they fail and are tried again.
 
-Well below what the watchdog bears: an operator's open transaction must not end one worker after the other.
+Well below the watchdog's limit: an operator's open transaction must not end one worker after another.
 """
 
 
-class Rooms:
-    """Everything that a worker process is made of. The rooms know each other only by what is handed to them here."""
+class WorkerParts:
+    """All parts of a worker process. They know each other only by the callables that are passed here."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class Rooms:
         settings: Settings,
         registry: Registry,
         database_url: str,
-        on_attending: Callable[[], None],
+        on_registered: Callable[[], None],
         on_ended: Callable[[], None],
-        on_crippled: Callable[[], None],
+        on_threads_lost: Callable[[], None],
     ) -> None:
-        """`on_attending`: others can see that it lives, and it may claim. `on_ended`: a rescue has ended this worker's
-        row. `on_crippled`: half of its threads are lost.
+        """`on_registered`: other workers can see that this one is alive. `on_ended`: a rescue has ended its row.
+        `on_threads_lost`: half of its threads are lost.
         """
         self.worker_id: UUID = uuid4()
         self.in_flight = InFlight()
         self.stopping = threading.Event()
         self.progress = threading.Event()
         self._settings = settings
-        self._on_crippled = on_crippled
+        self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
         self._task_types = task_types = _task_types(settings, registry)
         kinds = [job_class.__name__ for job_class in registry if job_class.task_type in task_types]
@@ -72,7 +72,7 @@ class Rooms:
             application_name=application_name(self.worker_id),
             autocommit=True,
             by_index=True,
-            # Every loop tries again: to ask before each claim would cost a quarter of it.
+            # Every loop tries again, and a ping before each claim would cost a quarter of it.
             ping=False,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
@@ -101,7 +101,7 @@ class Rooms:
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
         )
-        self.presence = Presence(
+        self.heartbeat = Heartbeat(
             engine=self.engine,
             worker_id=self.worker_id,
             release=settings.release,
@@ -115,7 +115,7 @@ class Rooms:
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda orders: self.dispatcher.follow(orders),
-            on_attending=on_attending,
+            on_registered=on_registered,
             on_ended=on_ended,
         )
         self.dispatcher = Dispatcher(
@@ -126,11 +126,11 @@ class Rooms:
             only_known=settings.shared_with_fang,
             pool=self.pool,
             in_flight=self.in_flight,
-            attending=self.presence.attending,
+            registered=self.heartbeat.registered,
             writing=self.settler.writing,
         )
-        # Presence and the claim hold a connection each. The third serves settling and housework. Its rooms take turns,
-        # so that one of them at a time is in the way of settling, and none waits there for a lock for long.
+        # The heartbeat and the claim hold a connection each. The third serves settling and the background loops, which
+        # take turns, so that only one of them at a time delays settling.
         turn = threading.Lock()
         self.rescuer = Rescuer(engine=self.engine, turn=turn)
         self.scheduler = Scheduler(
@@ -139,18 +139,18 @@ class Rooms:
         self.maintenance = Maintenance(
             engine=self.engine, foreign_claim_timeout=settings.foreign_claim_timeout, turn=turn
         )
-        self.alerts = Alerts(
+        self.alerts = AlertDelivery(
             engine=self.engine,
             url=settings.alert_url,
             wait_seconds=settings.alert_wait_seconds,
             turn=turn,
         )
         self.watchdog = Watchdog(
-            loops=[self.presence.loop, self.settler.loop, self.dispatcher.loop], performing=self._performing
+            loops=[self.heartbeat.loop, self.settler.loop, self.dispatcher.loop], performing=self._performing
         )
 
     def start(self) -> None:
-        """Presence first: nothing is claimed before the worker can be seen to live."""
+        """The heartbeat first: nothing is claimed before other workers can see that this one is alive."""
         log.info(
             "Worker pool started: %d threads, task types %s, %d database connections at most",
             self._settings.worker_threads,
@@ -158,7 +158,7 @@ class Rooms:
             self._settings.worker_connections,
             extra={"action": "start", "worker_id": self.worker_id},
         )
-        self.presence.loop.start()
+        self.heartbeat.loop.start()
         self.settler.loop.start()
         self.pool.start()
         for room in (
@@ -189,15 +189,15 @@ class Rooms:
     def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
         self.performer.give_up(attempt, error)
         self.pool.replace(attempt.thread)
-        crippled = self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1
-        if crippled:
-            self._on_crippled()  # before anything is logged: even the log may hang
+        too_few = self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1
+        if too_few:
+            self._on_threads_lost()  # before logging, which may hang
         log.error(
-            "Giving up a thread: its job does not end though interrupted",
+            "Abandoning a thread: its job ignores the interruption",
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
-        if crippled:
-            log.error("Half of the threads are lost: this process drains and ends", extra={"action": "stop"})
+        if too_few:
+            log.error("Half of the threads are lost; draining and exiting", extra={"action": "stop"})
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:
