@@ -5,7 +5,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from uuid import uuid4
@@ -14,19 +13,18 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, sync_playwright
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, text
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.config import Settings
 from spoils.db import trouble
 from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
 from spoils.db.trouble import Trouble
 from spoils.food.extension import FOOD
 from spoils.job.discovery import load as load_jobs
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.web import create_app, errors
+from tests.databases import a_database, administration, migrate_at, on_server
 from tests.rows import Rows
 from tests.servers import VERSIONS, a_server, programs_of
 
@@ -53,6 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SERVERS] = Path(tempfile.mkdtemp(prefix="spoils-tests-"))
         # By itself SIGTERM ends Python at once, and the servers would be left behind.
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first: the short ones then keep all processes busy until the end."""
+    items.sort(key=lambda item: not item.get_closest_marker("process"))
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -106,9 +109,7 @@ def template(postgres_url: str) -> Iterator[str]:
     name = f"template_{uuid4().hex}"
     with administration(postgres_url) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    migrating = make_engine(on_server(postgres_url, name), connections=1, application_name="tests")
-    migrate(migrating, branches=[FOOD_TABLES])
-    migrating.dispose()
+    migrate_at(on_server(postgres_url, name))
     yield name
     with administration(postgres_url) as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
@@ -148,7 +149,7 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 @pytest.fixture
 def rows(connection: Connection) -> Rows:
-    """Insert rows in any state, and look at what became of them."""
+    """Insert rows in any state, and read them."""
     return Rows(connection)
 
 
@@ -173,30 +174,6 @@ def app(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
-
-
-@contextmanager
-def administration(url: str) -> Iterator[Connection]:
-    """Connect to the server's maintenance database, where databases are made and dropped."""
-    administrator = make_engine(url, connections=1, application_name="tests", autocommit=True)
-    try:
-        with administrator.connect() as connection:
-            yield connection
-    finally:
-        administrator.dispose()
-
-
-def a_database(postgres_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    with administration(postgres_url) as connection:
-        connection.execute(text(f"CREATE DATABASE {name} {template}"))
-    yield on_server(postgres_url, name)
-    with administration(postgres_url) as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-def on_server(url: str, database: str) -> str:
-    return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,15 @@
-"""A database for several tests, as if each had its own."""
+"""Databases on the tests' server: made, migrated, emptied between tests, and dropped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
 import psycopg2
+from sqlalchemy import Connection, make_url, text
 
+from spoils.cli.composition import FOOD_TABLES
+from spoils.db.engine import make_engine
+from spoils.db.migrate import migrate
 from spoils.models import db
 from tests.support import eventually
 
@@ -11,10 +19,43 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_n
 """
 
 
-def emptied(url: str, *, pooled: bool = False) -> None:
-    """Make it what it was after its migration. Whoever is still connected is cut off.
+@contextmanager
+def administration(url: str) -> Iterator[Connection]:
+    """Connect to the server's maintenance database, where databases are made and dropped."""
+    administrator = make_engine(url, connections=1, application_name="tests", autocommit=True)
+    try:
+        with administrator.connect() as connection:
+            yield connection
+    finally:
+        administrator.dispose()
 
-    Where it is `pooled` their ends are waited for: a pooler gives a session that it has not seen die yet to whoever
+
+def a_database(postgres_url: str, template: str) -> Iterator[str]:
+    """Make a database, with the options of CREATE DATABASE; it is dropped whoever still uses it."""
+    name = f"test_{uuid4().hex}"
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"CREATE DATABASE {name} {template}"))
+    yield on_server(postgres_url, name)
+    with administration(postgres_url) as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def on_server(url: str, database: str) -> str:
+    """The URL of another database on the same server."""
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def migrate_at(url: str) -> None:
+    """Bring the schema of a database up to date, the food service's too."""
+    engine = make_engine(url, connections=1, application_name="tests")
+    migrate(engine, branches=[FOOD_TABLES])
+    engine.dispose()
+
+
+def emptied(url: str, *, pooled: bool = False) -> None:
+    """Make a database what it was after its migration. Whoever is still connected is cut off.
+
+    Where it is `pooled`, wait for the end of those sessions: a pooler gives one that it has not seen end to whoever
     comes next.
     """
     tables = [table.name for table in reversed(db.metadata.sorted_tables)]
@@ -24,9 +65,9 @@ def emptied(url: str, *, pooled: bool = False) -> None:
         # All at once: with a timeout pg_terminate_backend would wait 100 ms for each of them.
         cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
 
-        def gone() -> None:
+        def gone() -> bool:
             cursor.execute(f"SELECT {OTHERS}")
-            assert not cursor.rowcount
+            return cursor.rowcount == 0
 
         if pooled:
             eventually(gone)

@@ -1,4 +1,4 @@
-"""What tests of every room use."""
+"""The one way in which tests wait."""
 
 import threading
 import time
@@ -10,12 +10,12 @@ import pytest
 Result = TypeVar("Result")
 
 
-# On a machine that is busy with other things everything takes longer; a test that passes never waits for it.
+# On a busy machine everything takes longer; a test that passes never waits for it.
 PATIENCE = 3.0
 
 
-def eventually(assertion: Callable[[], Result], timeout: float = 10.0) -> Result:
-    """Call `assertion` until it raises nothing, and return what it returned.
+def eventually(question: Callable[[], Result], timeout: float = 10.0, *, every: float = 0.02) -> Result:
+    """Call `question` until it neither raises nor returns False, and return what it returned.
 
     After `timeout` seconds (of an idle machine) its last failure is raised as it was.
     """
@@ -23,9 +23,13 @@ def eventually(assertion: Callable[[], Result], timeout: float = 10.0) -> Result
     pause = threading.Event()
     while True:
         try:
-            return assertion()
+            answer = question()
+            if answer is not False:
+                return answer
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"It did not come true within {timeout * PATIENCE:.0f} s.")
         # What pytest.fail and pytest.raises raise is no Exception.
         except (Exception, pytest.fail.Exception):
             if time.monotonic() >= deadline:
                 raise
-        pause.wait(0.02)
+        pause.wait(every)
