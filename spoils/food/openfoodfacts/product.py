@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from spoils.food.ingredients.words import unescape
+from spoils.food.ingredients.normalise import unescape
 
 _SHORT = 1_000
 _LONG = 20_000
@@ -55,9 +55,10 @@ def read_product(code: str, document: dict[str, Any]) -> FetchedProduct:
 
 
 def _translated(product: Mapping[str, Any], field: str, limit: int) -> str | None:
-    """The field itself, else in the product's own language, else in English."""
+    """The field itself, else in the product's own language, else in English, else in any."""
     languages = [product.get("lc"), product.get("lang"), "en"]
     names = [field] + [f"{field}_{lc}" for lc in languages if isinstance(lc, str) and _LANGUAGE.fullmatch(lc)]
+    names += sorted(name for name in product if re.fullmatch(rf"{field}_[a-z]{{2,3}}", str(name)))
     return next((text for name in names if (text := _text(product.get(name), limit))), None)
 
 
