@@ -70,6 +70,12 @@ def allergens_in(text: str, *, though_free: bool = False) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for tag in tags if tag and (though_free or tag not in absent)))
 
 
+def is_only_free_from(text: str) -> bool:
+    """Whether this says only what there is none of: `gluten free`."""
+    plain = fold(text)
+    return bool(plain) and any(phrase.fullmatch(plain) for _, phrase in _FREE_FROM)
+
+
 def vegan_despite(tags: Iterable[str]) -> bool:
     """Whether none of these comes from an animal."""
     return not _NOT_VEGAN.intersection(tags)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spoils.food.ingredients import notes
-from spoils.food.ingredients.allergens import ALLERGENS, allergens_in
+from spoils.food.ingredients.allergens import ALLERGENS, allergens_in, vegan_despite, vegetarian_despite
 from spoils.food.ingredients.model import Additive, Analysis, Ingredient, Named, Source
 from spoils.food.ingredients.normalise import clean
 from spoils.food.ingredients.recognise import additive_entry, code_of_tag
@@ -31,10 +31,10 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
     named = [allergen for item in _all(ingredients) for allergen in item.allergens]
     allergens = _unique([*told, *map(_named, read.beside.declared), *named])
     traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.beside.traces)])
-    verdicts = _verdicts(product, ingredients, source)
     unrecognised = _unrecognised(ingredients, source)
     known = {one.tag for one in (*allergens, *traces)}
     mentioned = tuple(one for one in read.named if one.tag not in known)
+    verdicts = _verdicts(product, ingredients, source, [one.tag for one in (*allergens, *mentioned)])
     return Analysis(
         source=source,
         language=_language(product),
@@ -158,9 +158,13 @@ def _within(code: str, group: str) -> bool:
 
 
 def _verdicts(
-    product: Mapping[str, Any], ingredients: tuple[Ingredient, ...], source: Source
+    product: Mapping[str, Any], ingredients: tuple[Ingredient, ...], source: Source, named: list[str]
 ) -> dict[str, str]:
+    """Those of the data, else ours; an allergen that no ingredient accounts for makes a "yes" a "maybe"."""
     ours = {matter: rolled_up(ingredients, matter) for matter in MATTERS}
+    for diet, holds in (("vegan", vegan_despite), ("vegetarian", vegetarian_despite)):
+        if ours[diet] == "yes" and not holds(named):
+            ours[diet] = "maybe"
     told = declared(_tags(product, "ingredients_analysis"))
     if source == "text":  # an "unknown" is about the list that was not used
         told = {key: verdict for key, verdict in told.items() if verdict != "unknown"}
@@ -171,6 +175,7 @@ def _depends_on(ingredients: tuple[Ingredient, ...], verdicts: Mapping[str, str]
     """The names that leave a matter open, where no ingredient decides it."""
     return {
         matter: [item.name for item, answer in deciding(ingredients, matter) if answer == "maybe"]
+        or ["allergens named beside the list"]
         for matter, verdict in verdicts.items()
         if verdict == "maybe"
     }
@@ -182,7 +187,7 @@ def _unrecognised(ingredients: tuple[Ingredient, ...], source: Source) -> tuple[
         for item in _all(ingredients)
         if not item.known_as and not item.additive
         # In a text "seasoning packet: …" only heads a group; the list would have known it.
-        if not (source == "text" and item.children)
+        if not (source == "text" and len(item.children) > 1)
     )
     return tuple(dict.fromkeys(names))[:_MAX_NAMES]
 

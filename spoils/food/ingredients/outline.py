@@ -14,6 +14,8 @@ MAX_ENTRIES = 600
 _CONJUNCTIONS = {word.casefold() for word in phrases("conjunctions")}
 # "carbonates de sodium et d'ammonium" and "sodium and ammonium carbonates" are two of each.
 _SHARED_HEAD = re.compile(r"(\w+?)s? (d'|\w{2,3} )(\w+) (\w{1,2}) (d'|\w{2,3} )?(\w+)", re.IGNORECASE)
+# "Natrium- und Ammoniumcarbonat"
+_SHARED_COMPOUND = re.compile(r"(\w+)- (\w{1,3}) (\w{6,40})", re.IGNORECASE)
 _SHARED_END = re.compile(r"(\w+) (\w{1,3}) (\w+) (\w+?)s?", re.IGNORECASE)
 
 
@@ -187,6 +189,10 @@ def _shared(text: str) -> list[str] | None:
     elif found := _SHARED_END.fullmatch(text):
         one, conjunction, other, end = found.groups()
         names = [f"{one} {end}", f"{other} {end}"]
+    elif found := _SHARED_COMPOUND.fullmatch(text):
+        one, conjunction, other = found.groups()
+        compounds = [one + other[at:] for at in range(2, len(other) - 3)]
+        names = [next(filter(additive_code, compounds), one), other]
     else:
         return None
     known = conjunction.casefold() in _CONJUNCTIONS and all(

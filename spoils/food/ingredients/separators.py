@@ -11,7 +11,7 @@ _CODES_IN_A_ROW = re.compile(rf"\b({_CODE})\s?[-/+\s]\s?(?={_CODE}\b)", re.IGNOR
 # "colorants E (124,122,133)"
 _E_BEFORE_NUMBERS = re.compile(r"\bE\s?\(\s?((?:[0-9]{3,4}[a-h]?\s?[,;/]?\s?){1,20})\)")
 _NUMBER = re.compile(r"[0-9]{3,4}[a-h]?")
-_DASH = re.compile(r"\s[-–—]\s")
+_DASH = re.compile(r"\s[-–—/]\s")
 _COMMA = re.compile(r"[,;](?![0-9])")
 
 

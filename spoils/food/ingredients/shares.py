@@ -13,7 +13,7 @@ from spoils.food.ingredients.vocabulary import alternatives
 
 _PERCENT = re.compile(
     rf"(?P<about>(?:(?<!\w)(?:{alternatives('about')})\.?|[<>≤≥~±])\s?)?(?P<from>[0-9]{{1,3}}(?:[.,][0-9]{{1,4}})?\s?[-–]\s?)?"
-    r"(?P<number>[0-9]{1,3}(?:[.,][0-9]{1,6})?)\s?[%٪％](?P<after>\s?(?:min|max)(?:imum)?\b\.?)?",
+    rf"(?P<number>[0-9]{{1,3}}(?:[.,][0-9]{{1,6}})?)\s?[%٪％](?P<after>\s?(?:{alternatives('about')})\.?)?",
     re.IGNORECASE,
 )
 _WEIGHT = re.compile(r"(?<![\w.,])([0-9]{1,5}(?:[.,][0-9]{1,3})?)\s?(k?g)(?![\w/])", re.IGNORECASE)

@@ -19,6 +19,7 @@ _CONTAINS_WITHIN = re.compile(
 )
 _FOOTNOTE = phrase("footnotes")
 _ADVICE = phrase("advice")
+_REFERS = phrase("refers")
 _HEADING = re.compile(rf"(?<!\w)(?:{alternatives('headings')})\s?[:：]\s?", re.IGNORECASE)
 _OR_LESS = re.compile(
     r"^(?:contains?\s)?(?:(?:less than|moins de)\s?)?[0-9.,]+\s?%(?:\s(?:or less|ou moins))?(?:\s(?:of|de))?(?: each of)?(?: the following)?$"
@@ -81,7 +82,7 @@ def only_ingredients(sentence: list[Entry], beside: Beside, *, first: bool) -> l
             return []
         if at == 0 and (contains := _CONTAINS.match(whole)) and not or_less(entry.text):
             if not first:
-                beside.declare(whole)
+                _declared(whole, beside)
                 return []
             entry.text = entry.text[contains.end() :]
         if within := _CONTAINS_WITHIN.search(entry.text):
@@ -94,6 +95,17 @@ def only_ingredients(sentence: list[Entry], beside: Beside, *, first: bool) -> l
         beside.statements.append(whole)
         return []
     return kept
+
+
+def _declared(whole: str, beside: Beside) -> None:
+    """Take in `Contains: milk`, also where `may contain nuts` follows, or where it only says how they are printed."""
+    if _REFERS.search(whole):
+        beside.statements.append(whole)
+    elif traces := _TRACES.search(whole):
+        beside.declared += allergens_in(whole[: traces.start()])
+        beside.trace(whole[traces.start() :])
+    else:
+        beside.declare(whole)
 
 
 def _is_statement(sentence: list[Entry], whole: str, *, first: bool) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from spoils.food.ingredients.allergens import (
     ALLERGENS,
     allergens_in,
+    is_only_free_from,
     vegan_despite,
     vegetarian_despite,
 )
@@ -120,6 +121,9 @@ class _Builder:
             if not self._tells(part, name, said, alone=alone, first=at == 0)
         ]
         inner = tuple(self.ingredients(parts, _group(name, function)))
+        if is_only_free_from(name):
+            self._beside.statements.append(name)
+            return list(inner)
         if not name.strip() or (name.isdigit() and not said.code and group.function is None and not inner):
             return list(inner)
         return [_ingredient(name, said, group, inner)]

@@ -60,7 +60,12 @@ def deciding(ingredients: Iterable[Ingredient], matter: str) -> Iterator[tuple[I
         if matter == "palm_oil" and answer is None and item.known_as:
             answer = "no"
         # Oils decide for `vegetable oils`; `flavourings, including caffeine` stay as open as they are.
-        left_to_parts = answer is None or item.function or (matter == "palm_oil" and answer == "maybe")
+        # `apricots (sulphites)` are not known by their one part.
+        left_to_parts = (
+            item.function
+            or (answer is None and (item.known_as or len(item.children) > 1))
+            or (answer == "maybe" and matter == "palm_oil")
+        )
         if not (item.children and left_to_parts):
             yield item, answer
         yield from deciding(item.children, matter)
