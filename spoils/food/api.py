@@ -82,21 +82,7 @@ def show(barcode: str) -> ResponseReturnValue:
 
 def _product(row: Product, analysis: IngredientAnalysis | None) -> dict[str, Any]:
     """A product as fetched, with the analysis of its ingredients where there is one."""
-    return {
-        "id": row.id,
-        "barcode": row.barcode,
-        "name": row.name,
-        "brands": row.brands,
-        "categories": row.categories,
-        "quantity": row.quantity,
-        "image_url": row.image_url,
-        "nutriscore": row.nutriscore,
-        "nova_group": row.nova_group,
-        "ecoscore": row.ecoscore,
-        "ingredients_text": row.ingredients_text,
-        "allergens": row.allergens,
-        "fetched_at": serialize.moment(row.updated_at),
-        "analysis": {**analysis.analysis, "analysed_at": serialize.moment(analysis.updated_at)}
-        if analysis
-        else None,
-    }
+    kept = SCHEMAS["Product"]["properties"].keys() - {"fetched_at", "analysis"}
+    told = {name: getattr(row, name) for name in kept}
+    found = {**analysis.analysis, "analysed_at": serialize.moment(analysis.updated_at)} if analysis else None
+    return {**told, "fetched_at": serialize.moment(row.updated_at), "analysis": found}

@@ -20,7 +20,6 @@ from spoils.web.dashboard.strip import Strip
 from spoils.web.dashboard.task_row import TaskRow, task_rows
 
 PAGE = 50
-LETTERS = ("a", "b", "c", "d", "e")
 NOVA = {
     1: "unprocessed or minimally processed",
     2: "a processed ingredient",
@@ -64,7 +63,6 @@ class ProductView:
     nova_word: str
     allergens: tuple[str, ...]
     fetched: formats.Moment | None
-    analysed: formats.Moment | None
     analysis: AnalysisView | None
     printed: tuple[Printed, ...]
     jobs: tuple[TaskRow, ...]
@@ -122,7 +120,6 @@ def show_product(session: Session, product: Product, strip: Strip) -> ProductVie
         nova_word=NOVA.get(product.nova_group or 0, ""),
         allergens=allergens,
         fetched=formats.moment(product.updated_at, strip.now),
-        analysed=formats.moment(stored.updated_at, strip.now) if stored else None,
         analysis=analysis,
         printed=printed(product.ingredients_text, _printed_allergens(analysis, allergens)),
         jobs=task_rows(session, _jobs(session, product, stored), strip.now),

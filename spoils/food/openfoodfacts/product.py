@@ -18,9 +18,9 @@ _LANGUAGE_PREFIX = re.compile(r"^[a-z]{2,3}:")
 
 @dataclass(frozen=True)
 class FetchedProduct:
-    """One product as Open Food Facts told it."""
+    """One product as Open Food Facts told it, field for column."""
 
-    code: str
+    barcode: str
     name: str | None
     brands: str | None
     categories: str | None
@@ -35,11 +35,11 @@ class FetchedProduct:
     document: dict[str, Any]
 
 
-def read_product(code: str, document: dict[str, Any]) -> FetchedProduct:
+def read_product(barcode: str, document: dict[str, Any]) -> FetchedProduct:
     """Choose the fields; `document["product"]` is an object."""
     product: Mapping[str, Any] = document["product"]
     return FetchedProduct(
-        code=code,
+        barcode=barcode,
         name=_translated(product, "product_name", _SHORT) or _translated(product, "generic_name", _SHORT),
         brands=_text(product.get("brands"), _SHORT),
         categories=_categories(product),
