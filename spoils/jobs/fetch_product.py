@@ -7,7 +7,9 @@ from sqlalchemy.orm import Session
 from spoils.config import current_settings
 from spoils.food.barcode import Barcode, normalise
 from spoils.food.models import Product
-from spoils.food.openfoodfacts import FetchedProduct, OpenFoodFacts, OpenFoodFactsError, UpstreamBusy
+from spoils.food.openfoodfacts.client import OpenFoodFacts
+from spoils.food.openfoodfacts.errors import OpenFoodFactsError, UpstreamBusy
+from spoils.food.openfoodfacts.product import FetchedProduct
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, wire
 from spoils.jobs.analyze_ingredients import AnalyzeIngredientsJob
 from spoils.version import __version__
@@ -60,23 +62,10 @@ class FetchProductJob(Job):
 
 def _store(session: Session, fetched: FetchedProduct, queue: Queue) -> int:
     """Insert the product, or bring its row up to date; its id."""
-    values = {
-        "name": fetched.name,
-        "brands": fetched.brands,
-        "categories": fetched.categories,
-        "quantity": fetched.quantity,
-        "image_url": fetched.image_url,
-        "nutriscore": fetched.nutriscore,
-        "nova_group": fetched.nova_group,
-        "ecoscore": fetched.ecoscore,
-        "ingredients_text": fetched.ingredients_text,
-        "allergens": fetched.allergens,
-        "document": fetched.document,
-        "fetched_by": queue.task_id,
-    }
+    values = {**vars(fetched), "fetched_by": queue.task_id}
     statement = (
         insert(Product)
-        .values(barcode=fetched.code, **values)
+        .values(**values)
         .on_conflict_do_update(index_elements=["barcode"], set_={**values, "updated_at": func.now()})
         .returning(Product.id)
     )

@@ -39,10 +39,11 @@ def test_estimates_are_called_so() -> None:
 
 
 def test_the_answers_are_words() -> None:
-    answers = view_analysis(NOODLE_ANALYSIS).answers
+    answers = view_analysis({**NOODLE_ANALYSIS, "mentioned": [{"tag": "en:milk", "name": "milk"}]}).answers
     assert Answer("Palm oil", "none found") in answers
     assert Answer("May contain", "sesame seeds (traces)") in answers
     assert Answer("Not recognised", "zzyzx") in answers
+    assert Answer("Named, not understood", "milk") in answers
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,8 @@ def _answers(found: dict[str, Any]) -> Iterator[Answer]:
     yield Answer("Palm oil", palm_oil.get(_text(found, "palm_oil"), "not known"))
     if traces := _names(_list(found, "traces")):
         yield Answer("May contain", f"{', '.join(traces)} (traces)")
+    if mentioned := _names(_list(found, "mentioned")):
+        yield Answer("Named, not understood", ", ".join(mentioned))
     if unrecognised := [str(each) for each in _list(found, "unrecognised")]:
         yield Answer("Not recognised", ", ".join(unrecognised))
     source = {"list": "the list that Open Food Facts parsed", "text": "the label's text"}.get(

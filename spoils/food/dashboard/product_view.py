@@ -21,7 +21,6 @@ from spoils.web.dashboard.shared.job_row import JobRow, job_rows
 from spoils.web.dashboard.shared.status_bar import StatusBar
 
 PAGE = 50
-LETTERS = ("a", "b", "c", "d", "e")
 NOVA = {
     1: "unprocessed or minimally processed",
     2: "a processed ingredient",
@@ -65,7 +64,6 @@ class ProductView:
     nova_word: str
     allergens: tuple[str, ...]
     fetched: formats.Moment | None
-    analysed: formats.Moment | None
     analysis: AnalysisView | None
     printed: tuple[Printed, ...]
     jobs: tuple[JobRow, ...]
@@ -108,7 +106,6 @@ def show_product(session: Session, product: Product, bar: StatusBar) -> ProductV
         nova_word=NOVA.get(product.nova_group or 0, ""),
         allergens=allergens,
         fetched=formats.moment(product.updated_at, bar.now),
-        analysed=formats.moment(stored.updated_at, bar.now) if stored else None,
         analysis=analysis,
         printed=printed(product.ingredients_text, _printed_allergens(analysis, allergens)),
         jobs=job_rows(session, _jobs(session, product, stored), bar.now),

@@ -5,18 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spoils.food.ingredients import notes
-from spoils.food.ingredients.allergens import ALLERGENS
+from spoils.food.ingredients.allergens import ALLERGENS, allergens_in, vegan_despite, vegetarian_despite
 from spoils.food.ingredients.model import Additive, Analysis, Ingredient, Named, Source
+from spoils.food.ingredients.normalise import clean
 from spoils.food.ingredients.recognise import additive_entry, code_of_tag
 from spoils.food.ingredients.structured import read_list
 from spoils.food.ingredients.text import MAX_TEXT, read_text
-from spoils.food.ingredients.verdicts import declared, rolled_up_diet, rolled_up_palm_oil, telling
-from spoils.food.ingredients.words import clean
+from spoils.food.ingredients.verdicts import MATTERS, deciding, declared, rolled_up
 
 _MAX_TAGS = 100
 _MAX_NAMES = 100
 _ENOUGH = 0.5
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
+_TEXT = re.compile(r"ingredients_text_[a-z]{2,3}")
 _TAG = re.compile(r"([a-z]{2,3}):(?:[a-z]{2}-(?=.))?(.{1,100})")
 
 
@@ -30,8 +31,10 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
     named = [allergen for item in _all(ingredients) for allergen in item.allergens]
     allergens = _unique([*told, *map(_named, read.beside.declared), *named])
     traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.beside.traces)])
-    verdicts = _verdicts(product, ingredients, source)
     unrecognised = _unrecognised(ingredients, source)
+    known = {one.tag for one in (*allergens, *traces)}
+    mentioned = tuple(one for one in read.named if one.tag not in known)
+    verdicts = _verdicts(product, ingredients, source, [one.tag for one in (*allergens, *mentioned)])
     return Analysis(
         source=source,
         language=_language(product),
@@ -40,6 +43,7 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
         additives=_additives(ingredients, read.ingredients, _tags(product, "additives")),
         allergens=allergens,
         traces=traces,
+        mentioned=mentioned,
         vegan=verdicts["vegan"],
         vegetarian=verdicts["vegetarian"],
         palm_oil=verdicts["palm_oil"],
@@ -52,7 +56,9 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
                 unrecognised=len(unrecognised),
                 unknown_upstream=product.get("unknown_ingredients_n"),
                 undeclared=[one.name for one in allergens if one not in told],
+                mentioned=[one.name for one in mentioned],
                 verdicts=verdicts,
+                depends_on=_depends_on(ingredients, verdicts),
                 statements=list(dict.fromkeys(read.beside.statements)),
                 whole=read.whole,
             )
@@ -78,9 +84,11 @@ def _known_part(ingredients: tuple[Ingredient, ...]) -> float:
 
 
 def _text(product: Mapping[str, Any]) -> str | None:
+    """The text in the product's own language, else in English, else in any."""
     languages = (product.get(field) for field in ("ingredients_lc", "lc", "lang"))
     codes = [code for code in languages if isinstance(code, str) and _LANGUAGE.fullmatch(code)]
-    for name in ("ingredients_text", *(f"ingredients_text_{code}" for code in [*codes, "en"])):
+    others = sorted(name for name in product if _TEXT.fullmatch(str(name)))
+    for name in ("ingredients_text", *(f"ingredients_text_{code}" for code in [*codes, "en"]), *others):
         value = product.get(name)
         # One character more than is read, so that the reader can tell that it was cut.
         if isinstance(value, str) and (text := clean(value[: 4 * MAX_TEXT])[: MAX_TEXT + 1]):
@@ -107,10 +115,17 @@ def _tags(product: Mapping[str, Any], field: str) -> list[str]:
 
 
 def _allergens(tags: Iterable[str]) -> list[Named]:
-    """Allergens by their tags; "fr:e150d" stands among them in real data, and is none."""
-    found = (_TAG.fullmatch(tag) for tag in tags)
-    parts = [(match.group(1), match.group(2)) for match in found if match and not code_of_tag(match.group())]
-    return [_named(f"{language}:{words}") for language, words in parts if words != "none"]
+    """Allergens by their tags, in whatever language; "fr:e150d" stands among them in real data, and is none."""
+    found = [match for tag in tags if (match := _TAG.fullmatch(tag)) and match[2] != "none"]
+    return [named for match in found for named in _allergens_of_tag(match[1], match[2])]
+
+
+def _allergens_of_tag(language: str, words: str) -> list[Named]:
+    if f"{language}:{words}" in ALLERGENS:
+        return [_named(f"{language}:{words}")]
+    if known := allergens_in(words.replace("-", " "), though_free=True):
+        return [_named(tag) for tag in known]
+    return [] if code_of_tag(words) else [_named(f"{language}:{words}")]
 
 
 def _named(tag: str) -> Named:
@@ -143,18 +158,27 @@ def _within(code: str, group: str) -> bool:
 
 
 def _verdicts(
-    product: Mapping[str, Any], ingredients: tuple[Ingredient, ...], source: Source
+    product: Mapping[str, Any], ingredients: tuple[Ingredient, ...], source: Source, named: list[str]
 ) -> dict[str, str]:
-    deciding = list(telling(ingredients))
-    rolled_up = {
-        "vegan": rolled_up_diet(item.vegan for item in deciding),
-        "vegetarian": rolled_up_diet(item.vegetarian for item in deciding),
-        "palm_oil": rolled_up_palm_oil(deciding),
-    }
+    """Those of the data, else ours; an allergen that no ingredient accounts for makes a "yes" a "maybe"."""
+    ours = {matter: rolled_up(ingredients, matter) for matter in MATTERS}
+    for diet, holds in (("vegan", vegan_despite), ("vegetarian", vegetarian_despite)):
+        if ours[diet] == "yes" and not holds(named):
+            ours[diet] = "maybe"
     told = declared(_tags(product, "ingredients_analysis"))
     if source == "text":  # an "unknown" is about the list that was not used
         told = {key: verdict for key, verdict in told.items() if verdict != "unknown"}
-    return rolled_up | told
+    return ours | told
+
+
+def _depends_on(ingredients: tuple[Ingredient, ...], verdicts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names that leave a matter open, where no ingredient decides it."""
+    return {
+        matter: [item.name for item, answer in deciding(ingredients, matter) if answer == "maybe"]
+        or ["allergens named beside the list"]
+        for matter, verdict in verdicts.items()
+        if verdict == "maybe"
+    }
 
 
 def _unrecognised(ingredients: tuple[Ingredient, ...], source: Source) -> tuple[str, ...]:
@@ -163,7 +187,7 @@ def _unrecognised(ingredients: tuple[Ingredient, ...], source: Source) -> tuple[
         for item in _all(ingredients)
         if not item.known_as and not item.additive
         # In a text "seasoning packet: …" only heads a group; the list would have known it.
-        if not (source == "text" and item.children)
+        if not (source == "text" and len(item.children) > 1)
     )
     return tuple(dict.fromkeys(names))[:_MAX_NAMES]
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 Kind = Literal["text", "open", "close", "comma", "semicolon", "colon", "stop"]
 
-_MARK = re.compile(r"[(\[{（［)\]}）］,;:.،؛、，；：。•·|]")
+_MARK = re.compile(r"[(\[{（［)\]}）］,;:.،؛、，；：。•·●■◆|]")
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys("([{（［", "open"),
     **dict.fromkeys(")]}）］", "close"),
-    **dict.fromkeys(",،、，•·|", "comma"),
+    **dict.fromkeys(",،、，•·●■◆|", "comma"),
     **dict.fromkeys(";؛；", "semicolon"),
     **dict.fromkeys(":：", "colon"),
     **dict.fromkeys(".。", "stop"),

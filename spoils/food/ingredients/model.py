@@ -58,6 +58,8 @@ class Analysis:
     additives: tuple[Additive, ...]
     allergens: tuple[Named, ...]
     traces: tuple[Named, ...]
+    #: Named somewhere in the text, where it was not understood as either.
+    mentioned: tuple[Named, ...]
     #: "yes", "no", "maybe" or "unknown".
     vegan: str
     vegetarian: str

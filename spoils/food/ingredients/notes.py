@@ -17,7 +17,9 @@ def of(
     unrecognised: int,
     unknown_upstream: Any,
     undeclared: Sequence[str],
+    mentioned: Sequence[str],
     verdicts: Mapping[str, str],
+    depends_on: Mapping[str, Sequence[str]],
     statements: Sequence[str],
     whole: bool,
 ) -> Iterator[str]:
@@ -38,7 +40,9 @@ def of(
         yield f"Open Food Facts itself does not know {_counted(int(unknown_upstream), 'name')} of this list."
     if undeclared:
         yield f"Named in the list, but not declared as an allergen: {', '.join(undeclared)}."
-    yield from _about_verdicts(verdicts)
+    if mentioned:
+        yield f"The text names {', '.join(mentioned)} where it was not understood: read the label."
+    yield from _about_verdicts(verdicts, depends_on)
     for statement in statements[:_MAX_STATEMENTS]:
         yield f'The label also says: "{statement[:_LONGEST_STATEMENT]}".'
 
@@ -53,13 +57,17 @@ def _about_shares(ingredients: Sequence[Ingredient]) -> Iterator[str]:
         yield "No shares are stated."
 
 
-def _about_verdicts(verdicts: Mapping[str, str]) -> Iterator[str]:
+def _about_verdicts(verdicts: Mapping[str, str], depends_on: Mapping[str, Sequence[str]]) -> Iterator[str]:
     diets = [words for words in ("vegan", "vegetarian") if verdicts[words] == "unknown"]
     questions = [f"is {' or '.join(diets)}"] if diets else []
     if verdicts["palm_oil"] == "unknown":
         questions.append("contains palm oil")
     if questions:
         yield f"Whether it {' or '.join(questions)} cannot be told from this data."
+    for matter, names in depends_on.items():
+        if names:
+            question = "contains palm oil" if matter == "palm_oil" else f"is {matter}"
+            yield f"Whether it {question} depends on: {', '.join(dict.fromkeys(names))[:_LONGEST_STATEMENT]}."
 
 
 def _counted(number: int, noun: str) -> str:

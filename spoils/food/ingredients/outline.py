@@ -1,15 +1,22 @@
 """The nesting of a label's text: brackets, sentences, and groups such as `name: a, b.`"""
 
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from spoils.food.ingredients.functions import akin, function_of, split_function
 from spoils.food.ingredients.lexing import Kind, tokens
 from spoils.food.ingredients.recognise import additive_code, additive_entry, is_additive_name, recognised
+from spoils.food.ingredients.vocabulary import phrases
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 600
-_CONJUNCTIONS = {"and", "et", "und", "e", "y", "i", "en", "och", "og", "și", "si", "и", "&"}
+_CONJUNCTIONS = {word.casefold() for word in phrases("conjunctions")}
+# "carbonates de sodium et d'ammonium" and "sodium and ammonium carbonates" are two of each.
+_SHARED_HEAD = re.compile(r"(\w+?)s? (d'|\w{2,3} )(\w+) (\w{1,2}) (d'|\w{2,3} )?(\w+)", re.IGNORECASE)
+# "Natrium- und Ammoniumcarbonat"
+_SHARED_COMPOUND = re.compile(r"(\w+)- (\w{1,3}) (\w{6,40})", re.IGNORECASE)
+_SHARED_END = re.compile(r"(\w+) (\w{1,3}) (\w+) (\w+?)s?", re.IGNORECASE)
 
 
 @dataclass
@@ -53,6 +60,11 @@ def sentences(text: str) -> list[list[Entry]]:
             count += 1
             if count > MAX_ENTRIES:
                 break
+            first, _, following = words.partition(" ")
+            if current.children and following and first.casefold() in _CONJUNCTIONS:
+                # "sauce (tomato, salt) and water" are two.
+                close("comma")
+                words = following
             current.text = f"{current.text} {words}".strip()
         elif kind == "open" and len(parents) >= MAX_DEPTH:
             too_deep += 1
@@ -127,7 +139,7 @@ def _end_of_group(pending: list[Entry], first: int, function: str | None, semico
 
 def _belongs(entry: Entry, function: str) -> bool:
     """After `emulsifiers: E322,` more additives that may be emulsifiers are taken to be meant."""
-    code = additive_code(entry.text, under_function=True)
+    code = additive_code(entry.text, under=function)
     usual = additive_entry(code)[1] if code else None
     return usual is not None and akin(usual, function)
 
@@ -145,10 +157,10 @@ def _split_up(entries: list[Entry]) -> list[Entry]:
         split = (
             None if function_of(entry.text) or is_additive_name(entry.text) else split_function(entry.text)
         )
-        if split and (additive_code(split[1], under_function=True) or _joined(split[1])):
+        if split and (additive_code(split[1], under=function_of(split[0])) or _joined(split[1])):
             result.append(Entry(text=split[0], end="colon"))
             entry = Entry(text=split[1], children=entry.children, end=entry.end)
-        names = _joined(entry.text, functions=entry.end == "colon") or [entry.text]
+        names = _joined(entry.text, functions=entry.end == "colon") or _shared(entry.text) or [entry.text]
         result += [Entry(text=name) for name in names[:-1]]
         result.append(Entry(text=names[-1], children=entry.children, end=entry.end))
     return result
@@ -162,5 +174,28 @@ def _joined(text: str, *, functions: bool = False) -> list[str] | None:
         return None
     edges = [-1, *cuts, len(words)]
     names = [" ".join(words[a + 1 : b]) for a, b in pairwise(edges)]
+    if all("%" in name for name in names):
+        return names
     known = all(recognised(name) for name in names[:-1])
     return names if known and (recognised(names[-1]) or (functions and function_of(names[-1]))) else None
+
+
+def _shared(text: str) -> list[str] | None:
+    """The two additives of `carbonates de sodium et d'ammonium`, if both are known."""
+    names: list[str] = []
+    if found := _SHARED_HEAD.fullmatch(text):
+        head, of, one, conjunction, of_other, other = found.groups()
+        names = [f"{head} {of}{one}", f"{head} {of_other or of}{other}"]
+    elif found := _SHARED_END.fullmatch(text):
+        one, conjunction, other, end = found.groups()
+        names = [f"{one} {end}", f"{other} {end}"]
+    elif found := _SHARED_COMPOUND.fullmatch(text):
+        one, conjunction, other = found.groups()
+        compounds = [one + other[at:] for at in range(2, len(other) - 3)]
+        names = [next(filter(additive_code, compounds), one), other]
+    else:
+        return None
+    known = conjunction.casefold() in _CONJUNCTIONS and all(
+        additive_code(name, under="any") for name in names
+    )
+    return names if known else None

@@ -2,37 +2,41 @@
 
 import re
 
-from spoils.food.ingredients.additive_names import NAMES
-from spoils.food.ingredients.additives import ADDITIVES
-from spoils.food.ingredients.vocabulary import look_up
-from spoils.food.ingredients.words import fold
+from spoils.food.ingredients.normalise import fold
+from spoils.food.ingredients.vocabulary import ADDITIVE_NAMES, ADDITIVES, ONLY_WITH_FUNCTION, look_up
 
 _NUMBER = r"([0-9]{3,4})[ ]?([a-h](?![a-z]))?[ ]?(iii|ii|iv|vi|v|i)?(?![a-z0-9])"
 _E_NUMBER = re.compile(rf"(?<![a-z0-9])(?:e|ins|sin)[ .]?{_NUMBER}")
 _BARE_NUMBER = re.compile(_NUMBER)
+_CARAMEL = {"colour": "E150"}
 
 
-def additive_code(name: str, *, under_function: bool = False) -> str | None:
-    """The E-number of this name; under `Acidity Regulator (338)` a bare number is one too."""
+def additive_code(name: str, *, under: str | None = None) -> str | None:
+    """The E-number of this name, where the label gives `under` as its function, if any.
+
+    Under `Acidity Regulator (338)` a bare number is one too. Vitamins, minerals and caramel are additives only there.
+    """
     plain = fold(name)
     if found := _E_NUMBER.search(plain):
         return _code(found)
-    if plain in NAMES:
-        return NAMES[plain]
-    if under_function and (found := _BARE_NUMBER.fullmatch(plain)):
+    if code := ADDITIVE_NAMES.get(plain):
+        needs_function = code in ONLY_WITH_FUNCTION or plain.startswith("vitamin")
+        return code if under or not needs_function else None
+    if under and (found := _BARE_NUMBER.fullmatch(plain)):
         return _code(found)
-    return None
+    known = look_up(name) if under in _CARAMEL else None
+    return _CARAMEL[under] if under and known and known.id == "en:caramel" else None
 
 
 def is_only_a_code(name: str) -> bool:
-    """Tell whether this is an E-number with nothing around it."""
+    """Whether this is an E-number with nothing around it."""
     found = _E_NUMBER.fullmatch(fold(name))
     return found is not None and _code(found) is not None
 
 
 def is_additive_name(name: str) -> bool:
-    """Tell whether this is an additive's name in full, such as `colouring caramel`."""
-    return fold(name) in NAMES
+    """Whether this is an additive's name in full, such as `colouring caramel`."""
+    return fold(name) in ADDITIVE_NAMES
 
 
 def code_of_tag(tag: str) -> str | None:
@@ -43,8 +47,8 @@ def code_of_tag(tag: str) -> str | None:
 
 def additive_entry(code: str) -> tuple[str, str | None]:
     """The name and the usual function of an E-number; its group's where it has none of its own."""
-    group = base_of(code)
-    return ADDITIVES.get(code) or ADDITIVES.get(group) or (code, None)
+    entry = ADDITIVES.get(base_of(code))
+    return (entry.name, entry.function) if entry else (code, None)
 
 
 def base_of(code: str) -> str:
@@ -54,7 +58,7 @@ def base_of(code: str) -> str:
 
 
 def recognised(name: str) -> bool:
-    """Tell whether a name is one that we know."""
+    """Whether a name is one that we know."""
     return additive_code(name) is not None or look_up(name) is not None
 
 

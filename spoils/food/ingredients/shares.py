@@ -8,13 +8,15 @@ import re
 from dataclasses import replace
 
 from spoils.food.ingredients.model import Ingredient
+from spoils.food.ingredients.outline import Entry
+from spoils.food.ingredients.vocabulary import alternatives
 
-_MORE_OR_LESS = r"min(?:imum|imo|destens|\.)?|mind\.|max(?:imum|\.)?|at least|au moins|mindestens|almeno|al menos|less than|moins de|weniger als|unter|meno del|menos de|ca\.?|env\.?|environ|about|circa"
 _PERCENT = re.compile(
-    rf"(?P<about>(?:\b(?:{_MORE_OR_LESS})|[<>≤≥~±])\s?)?(?P<from>[0-9]{{1,3}}(?:[.,][0-9]{{1,4}})?\s?[-–]\s?)?"
-    r"(?P<number>[0-9]{1,3}(?:[.,][0-9]{1,6})?)\s?[%٪％](?P<after>\s?(?:min|max)(?:imum)?\b\.?)?",
+    rf"(?P<about>(?:(?<!\w)(?:{alternatives('about')})\.?|[<>≤≥~±])\s?)?(?P<from>[0-9]{{1,3}}(?:[.,][0-9]{{1,4}})?\s?[-–]\s?)?"
+    rf"(?P<number>[0-9]{{1,3}}(?:[.,][0-9]{{1,6}})?)\s?[%٪％](?P<after>\s?(?:{alternatives('about')})\.?)?",
     re.IGNORECASE,
 )
+_WEIGHT = re.compile(r"(?<![\w.,])([0-9]{1,5}(?:[.,][0-9]{1,3})?)\s?(k?g)(?![\w/])", re.IGNORECASE)
 # Labels round their figures.
 _SLACK = 0.5
 _LEAST = 0.01
@@ -39,9 +41,41 @@ def estimated(ingredients: tuple[Ingredient, ...], total: float = 100.0) -> tupl
         if item.share is None and share is not None:
             item = replace(item, share=max(round(share, 2), _LEAST), share_is_estimate=True)
         if item.children and item.share is not None:
-            item = replace(item, children=estimated(item.children, item.share))
+            children = item.children if item.share_is_estimate else _of_the_whole(item.children, item.share)
+            item = replace(item, children=estimated(children, item.share))
         result.append(item)
     return tuple(result)
+
+
+def _of_the_whole(parts: tuple[Ingredient, ...], whole: float) -> tuple[Ingredient, ...]:
+    """Parts that add up to more than their whole are shares of it: 40 % of `fruits 50 %` are 20."""
+    if sum(part.share or 0.0 for part in parts) <= whole + _SLACK:
+        return parts
+    return tuple(
+        part if part.share is None else replace(part, share=round(part.share * whole / 100, 2))
+        for part in parts
+    )
+
+
+def weights_as_shares(entries: list[Entry]) -> None:
+    """Where every ingredient has its weight, write each as a share of their sum."""
+    weighed = [(place, found) for entry in entries for place, found in _weight(entry)]
+    if len(entries) < 2 or len(weighed) != len(entries):
+        return
+    grams = [_grams(found) for _, found in weighed]
+    for (place, found), weight in zip(weighed, grams, strict=True):
+        share = 100 * weight / (sum(grams) or 1)
+        place.text = f"{place.text[: found.start()]}{share:.2f}%{place.text[found.end() :]}"
+
+
+def _weight(entry: Entry) -> list[tuple[Entry, "re.Match[str]"]]:
+    """The weight in the text of an entry, or alone in its brackets."""
+    places = [entry, *entry.children] if len(entry.children) < 2 else [entry]
+    return [(place, found) for place in places if (found := _WEIGHT.search(place.text))][:1]
+
+
+def _grams(found: "re.Match[str]") -> float:
+    return float(found[1].replace(",", ".")) * (1000 if found[2].lower() == "kg" else 1)
 
 
 def _estimate(told: list[float | None], total: float) -> list[float | None]:

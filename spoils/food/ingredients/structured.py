@@ -6,9 +6,9 @@ from typing import Any
 
 from spoils.food.ingredients.functions import function_of, split_function
 from spoils.food.ingredients.model import Ingredient
+from spoils.food.ingredients.normalise import clean
 from spoils.food.ingredients.recognise import additive_code, additive_entry, code_of_tag, is_additive_name
 from spoils.food.ingredients.text import MAX_NAME, named_allergens
-from spoils.food.ingredients.words import clean
 
 MAX_DEPTH = 8
 MAX_INGREDIENTS = 600
@@ -61,9 +61,9 @@ def _additive(name: str, known_as: str | None, under: str | None) -> tuple[str |
     """The E-number and what it does here, told by the id, the name or, of `corante E150d`, the rest of it."""
     code = code_of_tag(known_as) if known_as else None
     split = None if (known_as and not code) or is_additive_name(name) else split_function(name)
-    if split and (split_code := code or additive_code(split[1], under_function=True)):
+    if split and (split_code := code or additive_code(split[1], under=function_of(split[0]))):
         return split_code, function_of(split[0])
-    code = code or additive_code(name, under_function=under is not None)
+    code = code or additive_code(name, under=under)
     return code, (under or additive_entry(code)[1]) if code else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from spoils.food.ingredients.words import unescape
+from spoils.food.ingredients.normalise import unescape
 
 _SHORT = 1_000
 _LONG = 20_000
@@ -18,9 +18,9 @@ _LANGUAGE_PREFIX = re.compile(r"^[a-z]{2,3}:")
 
 @dataclass(frozen=True)
 class FetchedProduct:
-    """One product as Open Food Facts told it."""
+    """One product as Open Food Facts told it, field for column."""
 
-    code: str
+    barcode: str
     name: str | None
     brands: str | None
     categories: str | None
@@ -35,11 +35,11 @@ class FetchedProduct:
     document: dict[str, Any]
 
 
-def read_product(code: str, document: dict[str, Any]) -> FetchedProduct:
+def read_product(barcode: str, document: dict[str, Any]) -> FetchedProduct:
     """Choose the fields; `document["product"]` is an object."""
     product: Mapping[str, Any] = document["product"]
     return FetchedProduct(
-        code=code,
+        barcode=barcode,
         name=_translated(product, "product_name", _SHORT) or _translated(product, "generic_name", _SHORT),
         brands=_text(product.get("brands"), _SHORT),
         categories=_categories(product),
@@ -55,9 +55,10 @@ def read_product(code: str, document: dict[str, Any]) -> FetchedProduct:
 
 
 def _translated(product: Mapping[str, Any], field: str, limit: int) -> str | None:
-    """The field itself, else in the product's own language, else in English."""
+    """The field itself, else in the product's own language, else in English, else in any."""
     languages = [product.get("lc"), product.get("lang"), "en"]
     names = [field] + [f"{field}_{lc}" for lc in languages if isinstance(lc, str) and _LANGUAGE.fullmatch(lc)]
+    names += sorted(name for name in product if re.fullmatch(rf"{field}_[a-z]{{2,3}}", str(name)))
     return next((text for name in names if (text := _text(product.get(name), limit))), None)
 
 

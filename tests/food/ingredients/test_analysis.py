@@ -130,6 +130,6 @@ def test_an_analysis_is_plain_json_and_comes_back_the_same() -> None:
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["ingredients"][0]["children"][0]["name"] == "rice"
     assert set(told) == {
-        "source", "language", "text", "ingredients", "additives", "allergens", "traces", "vegan", "vegetarian",
+        "source", "language", "text", "ingredients", "additives", "allergens", "traces", "mentioned", "vegan", "vegetarian",
         "palm_oil", "unrecognised", "notes",
     }  # fmt: skip

@@ -115,6 +115,6 @@ def test_with_nothing_told_the_estimates_fall_and_fill_the_whole(count: int) -> 
 )  # fmt: skip
 def test_a_label_made_to_be_slow_is_not(piece: str) -> None:
     text = piece * (100_000 // len(piece))
-    started = time.perf_counter()
+    started = time.thread_time()
     check(analyse({"ingredients_text": text, "ingredients": [{"text": text, "id": text}]}))
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2

@@ -16,79 +16,20 @@ import pytest
 from flask.testing import FlaskClient
 
 from spoils.errors import PayloadError
-from spoils.food.openfoodfacts import OpenFoodFacts, OpenFoodFactsError
+from spoils.food.openfoodfacts.client import OpenFoodFacts
+from spoils.food.openfoodfacts.errors import OpenFoodFactsError
 from spoils.jobs.fetch_product import FetchProductJob
 from spoils.web.rate_limit import RateLimit
 
 NUMBER = int(os.environ.get("SPOILS_HOSTILE_BARCODES", "3000"))
 PATH = re.compile(r"/api/v2/product/[0-9]{8,14}")
 PIECES = (
-    *(
-        "/",
-        "//",
-        "../",
-        "..\\",
-        "%2e%2e%2f",
-        "%2F",
-        "\\",
-        "@evil.example",
-        "//evil.example/",
-        "#",
-        "?",
-        "?fields=",
-        ";",
-    ),
-    *(
-        "&",
-        ":80",
-        " ",
-        "\t",
-        "\n",
-        "\r\n",
-        "\r\nHost: evil.example\r\n",
-        "\0",
-        "%00",
-        "%0a",
-        "\x7f",
-        "\x85",
-        "\u2028",
-    ),
-    *(
-        "\u202e",
-        "\ufeff",
-        "٣",
-        "۴",
-        "²",
-        "①",
-        "７",
-        "𝟘",
-        "．",
-        "｡",
-        "ß",
-        "é",
-        "😀",
-        "-",
-        "+",
-        "e9",
-        "0x",
-        ".5",
-        "_",
-        "'",
-        '"',
-    ),
-    *(
-        "<script>",
-        "${7}",
-        "{{7}}",
-        "`id`",
-        "$(id)",
-        "|",
-        "[::1]",
-        "localhost",
-        "127.0.0.1",
-        "http://evil.example/",
-    ),
-)
+    '/', '//', '../', '..\\', '%2e%2e%2f', '%2F', '\\', '@evil.example', '//evil.example/', '#', '?',
+    '?fields=', ';', '&', ':80', ' ', '\t', '\n', '\r\n', '\r\nHost: evil.example\r\n', '\x00', '%00',
+    '%0a', '\x7f', '\x85', '\u2028', '\u202e', '\ufeff', '٣', '۴', '²', '①', '７', '𝟘', '．', '｡', 'ß', 'é',
+    '😀', '-', '+', 'e9', '0x', '.5', '_', "'", '"', '<script>', '${7}', '{{7}}', '`id`', '$(id)', '|',
+    '[::1]', 'localhost', '127.0.0.1', 'http://evil.example/',
+)  # fmt: skip
 
 
 def hostile(seed: int) -> Iterator[str]:

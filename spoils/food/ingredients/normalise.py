@@ -20,8 +20,9 @@ MOST_MARKS = 8
 def fold(text: str) -> str:
     """Write a name as it is compared: `Säure-Regulator ` becomes `saure regulator`."""
     lowered = few_marks(text).casefold().translate(_SPELT_OUT)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(c))
-    return _NOT_A_WORD.sub(" ", plain).strip()
+    if not lowered.isascii():
+        lowered = "".join(c for c in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(c))
+    return _NOT_A_WORD.sub(" ", lowered).strip()
 
 
 def clean(text: str) -> str:

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from spoils.food.ingredients.words import MOST_MARKS, clean, few_marks, fold
+from spoils.food.ingredients.normalise import MOST_MARKS, clean, few_marks, fold
 
 
 @pytest.mark.parametrize("pile", ["\u0300\u0327", "\u0327\u0300", "\u0344", "\u05b0"])
