@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from spoils.models import Task, TaskState
 from spoils.queue import bulk
 from spoils.queue.selection import Selection, count, count_by_type
-from spoils.reports import failure_groups
+from spoils.reports import bulk_actions, failure_groups
 from spoils.reports.brief_tasks import brief_tasks
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.bulk_view import BulkVerb
@@ -137,5 +137,7 @@ def _fields(selection: Selection, now: datetime) -> Lines:
 
 
 def _examples(session: Session, selection: Selection) -> list[Task]:
-    statement = select(Task).where(Task.id.in_(bulk.some_of(selection, max(EXAMPLES, len(selection.ids)))))
+    statement = select(Task).where(
+        Task.id.in_(bulk_actions.some_of(selection, max(EXAMPLES, len(selection.ids))))
+    )
     return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id))

@@ -12,6 +12,7 @@ from spoils.models import TaskState, db
 from spoils.queue import audit, bulk, tasks
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection, count
+from spoils.reports import bulk_actions
 from spoils.web import datetimes
 from spoils.web.dashboard import access, bulk_preview, bulk_view, strip
 from spoils.web.dashboard.blueprint import bp
@@ -50,7 +51,7 @@ def begin_bulk() -> ResponseReturnValue:
 @bp.get("/bulks/<uuid:bulk_id>")
 def bulk_progress(bulk_id: UUID) -> ResponseReturnValue:
     """How far it has come; a page that is not at its end comes again by itself, with scripts or without."""
-    row = bulk.find(db.session(), bulk_id)
+    row = bulk_actions.find(db.session(), bulk_id)
     if row is None:
         abort(404, "There is no such change of many jobs. It is older than the retention keeps.")
     seen = strip.look(db.session())
@@ -82,7 +83,7 @@ def _begin(verb: str, selection: Selection) -> ResponseReturnValue:
         bulk.hand_over(connection, bulk_id, task.id)
         db.session.commit()
         return redirect(url_for("dashboard.bulk_progress", bulk_id=bulk_id), 303)
-    row = bulk.find(db.session(), bulk_id)
+    row = bulk_actions.find(db.session(), bulk_id)
     assert row is not None  # noqa: S101 - it was made in this transaction
     done, sentence = bool(row.done), bulk_view.result(row)
     db.session.commit()

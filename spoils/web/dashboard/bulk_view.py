@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from spoils.models import Audit, Bulk, Task, TaskState
-from spoils.queue import bulk
 from spoils.queue.selection import OWN_TYPE
+from spoils.reports import bulk_actions
 from spoils.web.dashboard import formats
 from spoils.web.dashboard.filters import Filters
 from spoils.web.dashboard.strip import Strip
@@ -141,7 +141,7 @@ def offer(filters: Filters, count: int, failed: int = 0) -> Offer:
 def progress(session: Session, row: Bulk, task: Task | None, strip: Strip, after: int) -> Progress:
     """The page of a verb that was begun."""
     verb = VERBS[row.verb]
-    refused = bulk.refusals(session, row.id, after=after, limit=REFUSALS + 1)
+    refused = bulk_actions.refusals(session, row.id, after=after, limit=REFUSALS + 1)
     total = row.expected if row.total is None else row.total
     past = row.done + row.refused
     figures = (
@@ -165,7 +165,7 @@ def progress(session: Session, row: Bulk, task: Task | None, strip: Strip, after
         more_refusals=refused[REFUSALS - 1].id if len(refused) > REFUSALS else None,
         restorable=row.verb == "delete"
         and row.ended_at is not None
-        and bulk.restorable(session.connection(), row.id),
+        and bulk_actions.restorable(session.connection(), row.id),
         task=str(row.task_id) if row.task_id and task else None,
         filtered=row.selection.get("state") or "",
     )
