@@ -170,7 +170,7 @@ class Settings(BaseModel):
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-            raise _wrong(f'there is no time zone "{zone}"; a name such as Europe/Berlin is needed') from exc
+            raise _wrong(f'There is no time zone "{zone}"; a name such as Europe/Berlin is needed') from exc
         return zone
 
     @property

@@ -18,7 +18,7 @@ LOGOUTS_KEPT_DAYS = 1.0
 
 
 class CleanupJob(Job):
-    """Deletes finished and failed jobs beyond their retention, and the side records of what is gone; then recounts."""
+    """Deletes finished and failed jobs beyond their retention, and the records that belonged to them; then recounts."""
 
     task_type = "cleanup"
     uniq = True

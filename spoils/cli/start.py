@@ -74,7 +74,7 @@ def check_worker_settings(settings: Settings) -> None:
 
 
 def ready_url(settings: Settings) -> str:
-    """The database's URL; the embedded one is brought up to date on the way, being nobody's but this clone's."""
+    """The database's URL. The embedded database belongs to this clone alone, so its schema is brought up to date."""
     url = database_url(settings)
     if settings.database_url is None:
         engine = starting_engine(url)
@@ -84,7 +84,7 @@ def ready_url(settings: Settings) -> str:
 
 
 def starting_engine(url: str) -> Engine:
-    """One connection, for what is looked at or done before the work begins.
+    """An engine with one connection, for what is checked or done before the work begins.
 
     Raises SettingError where a connection is refused for a reason that lasts.
     """
@@ -117,7 +117,7 @@ def check_database(settings: Settings) -> None:
 def await_schema(engine: Engine, wanted: Sequence[Branch] = (), *, parent: int | None = None) -> None:
     """Wait for a database that does not answer yet, or refuses one more connection while a release rolls over.
 
-    `parent` is a file descriptor that ends when the parent process does: then nobody is left to wait for.
+    `parent` is a file descriptor that ends when the parent process does: then there is no reason to wait.
     """
     logged = ""
     while True:

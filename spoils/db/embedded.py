@@ -30,8 +30,8 @@ NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 class EmbeddedPostgres:
     """One server, shared by every process that names the same home.
 
-    A process that uses the server holds a shared lock. The system takes the lock back when a process dies,
-    however it dies; so whoever leaves and finds nobody else holding it stops the server.
+    A process that uses the server holds a shared lock. The system releases the lock when a process dies,
+    however it dies; a process that leaves and finds no other holder stops the server.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] = NO_SETTINGS,
         programs: Path | None = None,
     ) -> None:
-        """Name the server; `settings` are PostgreSQL's, and count for whoever really starts it.
+        """Name the server; `settings` are PostgreSQL's, and apply where this process really starts it.
 
         `programs` is the folder of its programs where they do not come with the package.
         """
@@ -87,7 +87,7 @@ class EmbeddedPostgres:
             if use is None:
                 return
             if not self._home.is_dir():
-                # The clone was deleted under the running server; there is nobody left to agree with.
+                # The clone was deleted under the running server: no other process can use it.
                 server.halt(use.files)
                 use.end()
                 return
@@ -97,7 +97,7 @@ class EmbeddedPostgres:
                 use.end()
 
     def remove(self) -> None:
-        """Stop the server, whoever uses it, and delete all that it wrote."""
+        """Stop the server, even if it is in use, and delete all that it wrote."""
         with self._mutex:
             atexit.unregister(self.stop)
             if use := self._my_use():
@@ -134,7 +134,7 @@ def _development_server(root: Path) -> EmbeddedPostgres:
 
 
 class _Use:
-    """The shared lock that tells the others: this process uses the server."""
+    """The shared lock that shows the others that this process uses the server."""
 
     def __init__(self, home: Path, files: Files) -> None:
         self.files = files

@@ -65,7 +65,7 @@ class Files:
 
     @property
     def url(self) -> str:
-        # The port is said because PGPORT in somebody's environment would otherwise decide it.
+        # With its port, which PGPORT in the environment would decide otherwise.
         return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self.socket))}&port={PORT}"
 
     def give(self, path: Path, mode: int) -> None:
@@ -91,7 +91,7 @@ def find_programs(version: int) -> Path:
 
 
 def own_folder(path: Path, mode: int) -> Path:
-    """Make a folder where anybody may write; refuse one that somebody else put there before us."""
+    """Make a folder in a place where every user may write; refuse one that another user has put there."""
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from spoils.errors import UnsuitableDatabase
 
 LEAST_VERSION = 14_00_00
-# A connection whose other end is gone is noticed within about 15 s, whoever waits on whom.
+# A connection whose other end is gone is noticed within about 15 s, on either side.
 TCP_RULES: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -59,7 +59,7 @@ SESSION_RULES = {
 CHECK_CLIENT = (
     "SELECT set_config('client_connection_check_interval', '1000', false) WHERE version() LIKE '%linux%'"
 )
-# Limits that a role sets are meant for somebody else's statements. An idle connection that listens, or a migration of a
+# Limits that a role sets are meant for other statements. An idle connection that listens, or a migration of a
 # large table, is no mistake.
 NO_LIMITS = {"idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0"}
 NO_LIMITS_17 = {"transaction_timeout": "0"}
@@ -115,7 +115,7 @@ def make_engine(
 
     With `autocommit` each statement commits by itself; see `transaction` for several. `by_index` keeps the planner from
     reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that have lain
-    idle. `lock_timeout_ms` bounds how long a statement waits for a row that somebody else has locked; 0 is no bound.
+    idle. `lock_timeout_ms` bounds how long a statement waits for a row that another session has locked; 0 is no bound.
     """
     level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     engine = create_engine(driver_url(url), **level, **engine_options(**options))

@@ -22,7 +22,7 @@ class SchemaBehind(SpoilsError):
 
 
 class TableBusy(SpoilsError):
-    """Somebody else holds a lock on a table for longer than others should wait behind a migration."""
+    """Another session holds a lock on a table for longer than others should wait behind a migration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def changing(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            # Behind one who waits for a table all others wait too: not for as long as a dump takes.
+            # Every other session waits behind one that waits for a table: not for as long as a dump takes.
             connection.execute(text("SET LOCAL lock_timeout = '3s'"))
             yield connection
     except OperationalError as exc:

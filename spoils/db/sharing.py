@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 # fang selects a task and updates it by its id in two transactions, knows no fence, and its worker ends for good on an
 # error of the database. So the table itself refuses a claim of a task that no longer waits (fang finds no row, and
-# looks for another), and frees the hash of one that goes back where a duplicate waits, whoever gives it back.
+# looks for another), and frees the hash of one that goes back where a duplicate waits, whichever program gives it back.
 _GUARD = """
 CREATE OR REPLACE FUNCTION spoils_tasks_guarded() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

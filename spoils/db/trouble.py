@@ -15,7 +15,7 @@ log = logging.getLogger("spoils.db")
 
 AGAIN_SECONDS = 60.0
 QUIET_SECONDS = 10.0
-"""Trouble is over after so long without an error. Loops back off for 6 s at most, so none is still to try again."""
+"""Trouble is over after this time without an error. Loops back off for 6 s at most, so none is still to try again."""
 
 # Classes of PostgreSQL's appendix A in which the server cannot work for anybody: connections, resources, shutdown.
 _UNAVAILABLE = ("08", "53", "57P", "25006")

@@ -130,7 +130,7 @@ class Job(Policies):
 
     @classmethod
     def from_wire(cls, metadata: str | bytes) -> "Job":
-        """The instance whose JSON text stands in a task's `metadata`. Raises PayloadError with a sentence."""
+        """The instance whose JSON text is in a task's `metadata`. Raises PayloadError with a sentence."""
         try:
             # What `model_validate_json` calls in the end: every task passes here.
             job: Job = cls.__pydantic_validator__.validate_json(metadata, strict=True)

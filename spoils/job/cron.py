@@ -44,42 +44,42 @@ class Cron:
             raise CronError(f'"{self.expression}" never comes due.') from None
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first slot later than `moment`."""
-        return next(self._slots(moment))
+        """The first tick later than `moment`."""
+        return next(self._ticks(moment))
 
     def upcoming(self, moment: datetime, count: int) -> list[datetime]:
-        """The next `count` slots after `moment`."""
-        slots = self._slots(moment)
-        return [next(slots) for _ in range(count)]
+        """The next `count` ticks after `moment`."""
+        ticks = self._ticks(moment)
+        return [next(ticks) for _ in range(count)]
 
     def due_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
-        """Every slot with after < slot <= until, oldest first."""
-        for slot in self._slots(after):
-            if slot > until:
+        """Every tick with after < tick <= until, oldest first."""
+        for tick in self._ticks(after):
+            if tick > until:
                 return
-            yield slot
+            yield tick
 
     def explain(self) -> str:
         """The expression in plain English words."""
         return str(CronSim(self.expression, datetime(2024, 1, 1, tzinfo=UTC)).explain())
 
-    def _slots(self, moment: datetime) -> Iterator[datetime]:
+    def _ticks(self, moment: datetime) -> Iterator[datetime]:
         zone = ZoneInfo(self.zone)
         sim = CronSim(self.expression, moment.astimezone(zone))
         fixed = sim.fixup_tz is not None
         last = moment
         for found in sim if fixed else _elapsed(self.expression, zone, moment):
-            slot = found.astimezone(UTC)
-            # In the hour that comes twice, local order and true order differ; a slot never goes back.
-            if slot > last:
-                last = slot
-                yield slot
+            tick = found.astimezone(UTC)
+            # In the hour that comes twice, local order and true order differ; a tick never goes back.
+            if tick > last:
+                last = tick
+                yield tick
 
 
 def _elapsed(expression: str, zone: ZoneInfo, moment: datetime) -> Iterator[datetime]:
-    """The slots of an entry that follows elapsed time: each instant whose local time fits.
+    """The ticks of an entry that follows elapsed time: each instant whose local time fits.
 
-    CronSim steps by local hours, and so passes over slots where the clock moves by half an hour (Lord Howe), or at
+    CronSim steps by local hours, and so passes over ticks where the clock moves by half an hour (Lord Howe), or at
     midnight. Here it sees no zone: one stretch of equal offset after the other.
     """
     after = moment.astimezone(UTC).replace(microsecond=0)
@@ -88,12 +88,12 @@ def _elapsed(expression: str, zone: ZoneInfo, moment: datetime) -> Iterator[date
         stretch = False
         offset = _offset(zone, after + _SECOND)
         for wall in CronSim(expression, (after + offset).replace(tzinfo=None)):
-            slot = wall.replace(tzinfo=UTC) - offset
-            if change := _change(zone, after + _SECOND, slot):
+            tick = wall.replace(tzinfo=UTC) - offset
+            if change := _change(zone, after + _SECOND, tick):
                 after, stretch = change - _SECOND, True
                 break
-            after = slot
-            yield slot
+            after = tick
+            yield tick
 
 
 def _change(zone: ZoneInfo, begin: datetime, end: datetime) -> datetime | None:

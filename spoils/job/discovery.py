@@ -26,7 +26,7 @@ def load(names: Sequence[str] = ("spoils.jobs",)) -> None:
     """
     _modules(BUILTIN)
     modules = [module for name in names for module in _modules(name)]
-    for module in modules:  # after all of them: a base may stand in one, and what extends it in another
+    for module in modules:  # after all of them: a base may be in one, and its subclass in another
         for value in vars(module).values():
             if inspect.isclass(value) and value.__module__ == module.__name__:
                 _check(value) if issubclass(value, Job) else _check_no_job(value)

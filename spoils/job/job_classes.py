@@ -38,7 +38,7 @@ class JobClasses(Generic[JobClass]):
         self._by_name[name] = self._by_endpoint[endpoint] = job_class
 
     def get(self, name: str) -> type[JobClass] | None:
-        """The class of that name, which is what stands under `type` in a task's metadata."""
+        """The class of that name, which is the `type` in a task's metadata."""
         return self._by_name.get(name)
 
     def at_endpoint(self, endpoint: str) -> type[JobClass] | None:

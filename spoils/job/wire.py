@@ -1,4 +1,4 @@
-"""fang's wire form: how a job stands in `fang_tasks.metadata`, and the hash that makes it unique.
+"""fang's wire form: how a job is stored in `fang_tasks.metadata`, and the hash that makes it unique.
 
 `metadata` is flat, the class's name under `type`. The hash is SHA-256 in hex over the object as JSON with
 sorted keys, no spaces and UTF-8, which is what serde_json prints of the same map (fang 0.11).

@@ -84,7 +84,7 @@ class Bulk(Base):
 
 
 class BulkItem(Base):
-    """One task of the list of a bulk, which is fixed when the bulk begins and gone when it has ended."""
+    """One task of the list of a bulk, which is fixed when the bulk action begins and deleted when it has ended."""
 
     __tablename__ = "spoils_bulk_items"
 

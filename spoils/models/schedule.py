@@ -61,7 +61,7 @@ class PauseKind(StrEnum):
 
 
 class Pause(Base):
-    """A task type or a schedule that is paused until somebody resumes it."""
+    """A task type or a schedule that is paused until an operator resumes it."""
 
     __tablename__ = "spoils_pauses"
 

@@ -25,7 +25,7 @@ from spoils.models.base import Base
 
 
 class TaskState(StrEnum):
-    """Where a task stands. fang panics on a value it does not know, so this never grows."""
+    """The state of a task. fang panics on a value that it does not know, so this never grows."""
 
     NEW = "new"  # enqueued; claim makes it in_progress
     IN_PROGRESS = "in_progress"  # claimed; settle, release or rescue ends that

@@ -10,18 +10,18 @@ from spoils.queue.audit_facts import facts
 
 
 def enter(connection: Connection, verb: str, task_id: UUID, *, who: str, **columns: Any) -> None:
-    """Enter one verb; part of the connection's transaction. `columns` are others of the table."""
+    """Enter one action; part of the connection's transaction. `columns` are others of the table."""
     columns = {"done": True, **{name: value for name, value in columns.items() if value is not None}}
     connection.execute(insert(Audit).values(verb=verb, task_id=task_id, who=who, **columns))
 
 
 def enter_about(connection: Connection, verb: str, about: str, *, who: str, done: bool) -> None:
-    """Enter a verb on a type, a schedule or a worker; part of the connection's transaction."""
+    """Enter an action on a type, a schedule or a worker; part of the connection's transaction."""
     connection.execute(insert(Audit).values(verb=verb, about=about, who=who, done=done))
 
 
 def enter_many(connection: Connection, verb: str, bulk_id: UUID, *, who: str, about: str) -> None:
-    """Enter that a verb on many was begun; each of its tasks has an entry of its own beside this one."""
+    """Enter that a bulk action was begun; each of its tasks has an entry of its own beside this one."""
     connection.execute(insert(Audit).values(verb=verb, bulk_id=bulk_id, about=about, who=who, done=True))
 
 

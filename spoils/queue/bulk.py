@@ -1,19 +1,17 @@
 """Actions on many tasks: a list that is fixed once, then chunk by chunk, each one statement in its own transaction."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
-from spoils.models import Audit, Bulk, BulkItem, DbSession, Task, TaskState, Trash
-from spoils.queue import failures
+from spoils.models import Bulk, BulkItem
 from spoils.queue.actions import act_on_many
-from spoils.queue.selection import LISTED, Selection, found_by, listed
+from spoils.queue.selection import LISTED, Selection, listed
 
 CHUNK = 1_000
 AT_ONCE = 200
-"""Up to so many tasks are done while the operator waits; a request must not take longer than a second."""
+"""Up to this many tasks are done within the request, which must not take longer than a second."""
 
 
 def begin(connection: Connection, action: str, selection: Selection, *, who: str, expected: int) -> UUID:
@@ -28,14 +26,14 @@ def begin(connection: Connection, action: str, selection: Selection, *, who: str
 
 
 def hand_over(connection: Connection, bulk_id: UUID, task_id: UUID) -> None:
-    """Note which task of ours does it."""
+    """Record which task of ours carries it out."""
     connection.execute(update(Bulk).where(Bulk.id == bulk_id).values(task_id=task_id))
 
 
 def advance(connection: Connection, bulk_id: UUID, *, chunk: int = CHUNK) -> bool:
-    """Do the next step of it, part of the transaction: make the list, or act on a chunk. Whether more is left.
+    """Do its next step, in the caller's transaction: make the list, or act on a chunk. Returns whether more is left.
 
-    Whoever dies between two steps loses nothing: how far it has come is written in each step's own transaction.
+    A worker that dies between two steps loses nothing: each step writes its progress in its own transaction.
     """
     row = connection.execute(select(Bulk.__table__).where(Bulk.id == bulk_id).with_for_update()).one_or_none()
     if row is None or row.ended_at is not None:
@@ -58,33 +56,6 @@ def advance(connection: Connection, bulk_id: UUID, *, chunk: int = CHUNK) -> boo
     if ends:
         connection.execute(delete(BulkItem).where(BulkItem.bulk_id == bulk_id))
     return not ends
-
-
-def some_of(selection: Selection, limit: int) -> Select[Any]:
-    """Ids of up to `limit` tasks that it means, the last changed first where an index has them so."""
-    if selection.group:
-        return failures.newest_in(selection.group, limit)
-    found = found_by(selection)
-    if not selection.ids and selection.state in (TaskState.FAILED, TaskState.FINISHED):
-        found = found.order_by(Task.updated_at.desc(), Task.id.desc())
-    few = found.limit(limit).subquery()
-    return select(few.c.id)
-
-
-def find(session: DbSession, bulk_id: UUID) -> Bulk | None:
-    """How far it has come."""
-    return session.get(Bulk, bulk_id, populate_existing=True)
-
-
-def refusals(session: DbSession, bulk_id: UUID, *, after: int = 0, limit: int = 100) -> Sequence[Audit]:
-    """What was refused, in order, and with its reason; go on after the last entry's id."""
-    statement = select(Audit).where(Audit.bulk_id == bulk_id, ~Audit.done, Audit.id > after)
-    return session.scalars(statement.order_by(Audit.id).limit(limit)).all()
-
-
-def restorable(connection: Connection, bulk_id: UUID) -> bool:
-    """Whether something that it deleted is still in the trash."""
-    return connection.scalar(select(Trash.id).where(Trash.bulk_id == bulk_id).limit(1)) is not None
 
 
 def _make_list(connection: Connection, row: Row[Any]) -> bool:

@@ -71,7 +71,7 @@ def roll_up_counts(connection: Connection, *, few: int = FEW) -> None:
 
 
 def count_tasks(connection: Connection) -> dict[str, dict[TaskState, int]]:
-    """How many tasks of each type stand in each state; a type with none of any state is left out."""
+    """How many tasks of each type are in each state; a type with none of any state is left out."""
     counts: dict[str, dict[TaskState, int]] = defaultdict(lambda: dict.fromkeys(TaskState, 0))
     for task_type, state, number in connection.execute(_COUNTS):
         if number:

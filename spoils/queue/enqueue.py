@@ -182,7 +182,7 @@ def _find(engine: Engine, key: str) -> Enqueued | None:
 
 
 def log_enqueued(job: Job, enqueued: Enqueued) -> None:
-    """Tell of it, once it is committed."""
+    """Log it, once it is committed."""
     log.info(
         "%s %s",
         "Already enqueued" if enqueued.duplicate else "Enqueued",

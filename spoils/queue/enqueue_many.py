@@ -91,7 +91,7 @@ _DUPLICATES = Statement(
 def enqueue_many(
     connection: Connection, jobs: Sequence[Job | Order], *, at: datetime | None = None, priority: int = 0
 ) -> list[Enqueued]:
-    """Put all in, in their order; part of the connection's transaction. What stands for each, in the same order.
+    """Put all in, in their order; part of the connection's transaction. Returns the task of each, in the same order.
 
     Of each five thousand that are due now, of one priority and type, the first one given is the first one claimed.
     `at` and `priority` are for the jobs that come without an `Order`. A unique job that waits or runs already, or has
@@ -120,7 +120,7 @@ def _standing(key: str, other: Enqueued | None, first: dict[str, Any] | None) ->
 def _put_unique(
     connection: Connection, firsts: dict[str, dict[str, Any]], orders: dict[str, Order]
 ) -> dict[str, Enqueued]:
-    """Put in what has no duplicate yet; what stands for the hashes that had one."""
+    """Put in what has no duplicate yet. Returns the tasks of the hashes that had one."""
     standing: dict[str, Enqueued] = {}
     # In one order in every process: two batches with the same unique jobs would otherwise wait for each other.
     for part in _parts([firsts[digest] for digest in sorted(firsts)]):

@@ -27,7 +27,7 @@ def last_attempt(task: Any) -> Any:
         .where(Attempt.task_id == task.id, Attempt.attempt == task.attempts, Attempt.outcome.in_(LAST))
         # There is one at most; to sort what was found, for each of thousands of tasks, took as long as to find it.
         .limit(1)
-        # However deep this stands, the task is that of the statement around it.
+        # However deep this is nested, the task is that of the statement around it.
         .correlate(task.id.expression.table)
         .lateral("last_attempt")
     )

@@ -44,7 +44,7 @@ _KEEP = (
 
 
 def take(connection: Connection, key: str, request: str) -> Kept | None:
-    """Take the key for this request, or tell what it was taken for within the last 24 h."""
+    """Take the key for this request, or return what it was taken for within the last 24 h."""
     if connection.execute(_TAKE, {"of": key, "sent": request}).one_or_none() is not None:
         return None
     row = connection.execute(_KEPT, {"of": key}).one()
@@ -52,5 +52,5 @@ def take(connection: Connection, key: str, request: str) -> Kept | None:
 
 
 def keep(connection: Connection, key: str, *, status: int, answer: str, location: str | None) -> None:
-    """Note what is answered, in the transaction that took the key."""
+    """Record the answer, in the transaction that took the key."""
     connection.execute(_KEEP, {"of": key, "told": status, "said": answer, "at": location})

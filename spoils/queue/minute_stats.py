@@ -31,8 +31,7 @@ def percentile(buckets: Mapping[int, int], share: float, average_ms: float | Non
     """The run time in milliseconds that `share` of the attempts did not pass, 9 % off at most; None of none.
 
     `buckets` holds how many attempts lie in each. It is the middle of the bucket that the share reaches (its edges are
-    apart by a factor, so the geometric one). In the highest bucket of all, a larger `average_ms` tells better where its
-    attempts lie.
+    apart by a factor, so the geometric one). In the highest bucket of all, a larger `average_ms` is a better estimate.
     """
     left = share * sum(buckets.values())
     highest = max((number for number, count in buckets.items() if count), default=0)

@@ -23,7 +23,7 @@ def quarter_of(moment: Any) -> ColumnElement[Any]:
 
 def rolled_up_until() -> ColumnElement[Any]:
     """The end of the last quarter that is rolled up: later minutes are in `spoils_minutes` alone. A scalar subquery."""
-    # Ordered and limited, not max(): the planner takes that from the index whatever stands around it.
+    # Ordered and limited, not max(): the planner takes that from the index whatever the statement around it.
     last = select(Quarter.quarter).order_by(Quarter.quarter.desc()).limit(1).scalar_subquery()
     return func.coalesce(last + _minutes(QUARTER_MINUTES), func.now() - func.make_interval(0, 0, 0, FAR_DAYS))
 

@@ -51,7 +51,7 @@ class Selection:
         }
 
     def words(self, number: int) -> str:
-        """What it means, of which there are so many, for a sentence."""
+        """What it means and how many there are, for a sentence."""
         state = f"{self.state.value.replace('_', ' ')} " if self.state else ""
         of_type = f" of type {self.task_type}" if self.task_type else ""
         of_group = f" of group {self.group}" if self.group else ""

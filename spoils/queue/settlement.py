@@ -5,7 +5,7 @@ from typing import NamedTuple
 from spoils.job.outcome import Verdict
 
 Token = tuple[str, int, str]
-"""What tells one claim from every other, of the same task and by the same worker too: id, attempts, claimed_at."""
+"""What distinguishes a claim from all others, of the same task and by the same worker too: id, attempts, claimed_at."""
 
 
 class Settlement(NamedTuple):

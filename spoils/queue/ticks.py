@@ -53,7 +53,7 @@ PAUSED = "paused"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a schedule stands: every tick up to `settled_until` is recorded; `now` is the database's clock.
+    """The progress of a schedule: every tick up to `settled_until` is recorded; `now` is the database's clock.
 
     `paused_at` is since when it is paused.
     """

@@ -9,5 +9,5 @@ from spoils.models import Task
 
 
 def whole_row() -> ColumnElement[Any]:
-    """The whole row of `fang_tasks` as an object, with whatever columns somebody else has added to it."""
+    """The whole row of `fang_tasks` as an object, with all columns that were added to it."""
     return func.to_jsonb(literal_column(Task.__tablename__), type_=JSONB).label("task")

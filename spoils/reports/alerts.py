@@ -20,14 +20,14 @@ from spoils.reports.workers import live_workers
 
 UNTAKEN, BEHIND, GROUP = "untaken:", "behind:", "group:"
 UNTAKEN_SECONDS = 60.0
-"""So long may a type be without a worker before that is an incident: a restart takes less."""
+"""A type without a worker for this time is an incident: a restart takes less."""
 CALM_SECONDS = 600.0
-"""An incident that was not seen for so long is over; when it comes again it is another one."""
+"""An incident that was not seen for this time is over; when it comes again it is another one."""
 LATELY_SECONDS = 600.0
 LATELY = 2_000
-"""Attempts that are looked at for groups that are new."""
+"""Attempts that are scanned for new groups."""
 MOST = 20
-"""Incidents of groups that one look finds, and those that one message tells of."""
+"""Incidents of groups that one scan finds, and those that one message names."""
 LONGEST_MESSAGE = 200
 LEASE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 3_600.0
@@ -35,14 +35,14 @@ LONGEST_PAUSE_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What operators are to know, as one sentence; equal keys are one incident."""
+    """What operators are notified of, as one sentence; equal keys are one incident."""
 
     key: str
     sentence: str
 
 
 def look(connection: Connection, *, wait_seconds: float) -> list[Incident]:
-    """Enter what is wrong now, and forget what is over; part of the transaction. Nothing where another worker looks."""
+    """Enter what is wrong now and forget what is over, in the caller's transaction. No-op if another worker does it."""
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(ALERTS_LOCK))):
         return []
     found = [*_waiting(connection, wait_seconds), *_new_groups(connection)]
@@ -91,7 +91,7 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
     taken = {name for one in live_workers(session) if not one.draining for name in one.task_types}
     now = tasks.server_now(connection)
     found = []
-    held = paused(connection, PauseKind.TASK_TYPE)  # by somebody who knows that they wait
+    held = paused(connection, PauseKind.TASK_TYPE)  # by an operator, who knows that they wait
     names = [name for name, number in waiting.items() if number > 0 and name not in held]
     for one in oldest_waiting(session, names):
         seconds = (now - one.oldest_due_at).total_seconds()

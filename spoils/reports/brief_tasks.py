@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Select, Text, case, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from spoils.models import DbSession, Task
-from spoils.queue import bulk
 from spoils.queue.selection import Selection
+from spoils.reports import bulk_actions
 
 LONGEST_ERROR = 12_000
 """Characters of an error that a list reads; our workers store no longer ones."""
@@ -47,7 +47,7 @@ def tasks_by_id(session: DbSession, task_ids: Sequence[UUID]) -> dict[UUID, Task
 
 def some_of_selection(session: DbSession, selection: Selection, limit: int) -> list[Task]:
     """Up to `limit` tasks of a selection, the last changed first."""
-    statement = select(Task).where(Task.id.in_(bulk.some_of(selection, limit)))
+    statement = select(Task).where(Task.id.in_(bulk_actions.some_of(selection, limit)))
     return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id))
 
 

@@ -1,4 +1,4 @@
-"""Looking at the failed tasks in groups: as far back as takes milliseconds, and telling how far that was."""
+"""Failed tasks in groups: as far back as takes milliseconds, with how far that is."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.reports.brief_tasks import brief_tasks
 
 FAR = 3_000
-"""So many of the tasks that failed last are looked at."""
+"""This many of the tasks that failed last are scanned."""
 BINS = 48
 
 
@@ -36,7 +36,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Groups, that of the newest failure first; `looked` tells at how many tasks, `whole` whether those were all."""
+    """Groups, that of the newest failure first; `looked` is how many tasks were scanned, `whole` whether all were."""
 
     groups: tuple[Group, ...]
     looked: int
@@ -83,7 +83,7 @@ def look(
 # Put together once: that takes long beside what a page takes.
 @cache
 def _groups(bounded: bool, of_type: bool) -> Select[Any]:
-    """A row for each group, the newest first, each with how many tasks were looked at and the oldest's moment."""
+    """A row for each group, the newest first, each with how many tasks were scanned and the moment of the oldest."""
     # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
     newest_first = (Task.updated_at.desc(), Task.id.desc())
     place = func.row_number().over(order_by=newest_first).label("place")

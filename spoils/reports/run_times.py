@@ -1,4 +1,4 @@
-"""How long jobs ran: what every list, page and answer tells of it comes from here."""
+"""Run times of jobs, for every list, page and API answer."""
 
 from collections.abc import Sequence
 from datetime import datetime

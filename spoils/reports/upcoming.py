@@ -10,7 +10,7 @@ from spoils.models import WAITING, DbSession, Task, TaskState
 from spoils.queue.claim_scope import level, wanted
 
 MOST = 5_000
-"""So many are looked at in all, shared among the types; of each priority the next ones first."""
+"""This many are scanned in all, shared among the types; of each priority the next ones first."""
 LEAST = 20
 STEP_SECONDS = 900
 STEPS = 96
@@ -61,7 +61,7 @@ _LATER = (
 
 
 def most_of_each(types_looked_at: int) -> int:
-    """How many of each type and priority are looked at."""
+    """How many of each type and priority are scanned."""
     return max(MOST // max(types_looked_at, 1), LEAST)
 
 

@@ -1,4 +1,4 @@
-"""Why a task does not run: what holds it, and what was looked at and does not. Reads; nothing here writes."""
+"""Why a task does not run: what holds it, and what was checked and does not."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from sqlalchemy import func, select, tuple_, union_all
 from spoils.models import WAITING, DbSession, PauseKind, Task, TaskState, Worker
 from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
+from spoils.queue.enqueue import PRIORITIES
 from spoils.queue.pauses import paused
 from spoils.reports.workers import live_workers
 
 COUNTED_AHEAD = 1_000
-PRIORITIES = range(-2, 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """The audit trail: each verb leaves one entry, in its own transaction, and a delete can be undone."""
 
-import json
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
 
 from spoils.db.engine import transaction
-from spoils.queue import actions, audit, prune
+from spoils.queue import actions, audit
 from spoils.queue.actions import Change
 from tests.locks import held
 from tests.rows import Rows
@@ -152,27 +151,6 @@ def test_the_counts_follow_what_goes_to_the_trash_and_back(engine: Engine, rows:
     for verb, number in (("delete", 0), ("restore", 1)):
         act(engine, verb, task_id)
         assert rows.value("SELECT sum(delta) FROM spoils_counts") == number
-
-
-def test_trail_and_trash_are_pruned_by_age(engine: Engine, rows: Rows) -> None:
-    for _ in range(3):
-        act(engine, "delete", rows.task())
-    rows.connection.execute(text("UPDATE spoils_audit SET at = now() - interval '31 days' WHERE id % 3 = 0"))
-    rows.connection.execute(
-        text("UPDATE spoils_trash SET deleted_at = now() - interval '25 hours' WHERE id % 3 = 0")
-    )
-    for key in ("a", "b"):
-        rows.connection.execute(
-            text(
-                "INSERT INTO spoils_bulks (id, verb, who, selection, expected, created_at, ended_at) "
-                "VALUES (:id, 'retry', 'admin', :selection, 1, now() - interval '31 days', :ended)"
-            ),
-            {"id": uuid4(), "selection": json.dumps({}), "ended": "2026-01-01Z" if key == "a" else None},
-        )
-    with transaction(engine) as connection:
-        assert prune.prune_audit(connection, days=30) == 1
-        assert prune.prune_trash(connection, days=1) == 1
-        assert prune.prune_bulks(connection, days=30) == 1
 
 
 def test_what_is_enqueued_by_hand_and_what_is_done_about_a_type_are_entered(

@@ -8,10 +8,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
-from spoils.queue import bulk
 from spoils.queue.selection import Selection, count, count_by_type
 from spoils.queue.tasks import server_now
-from spoils.reports import failure_groups
+from spoils.reports import bulk_actions, failure_groups
 from tests.rows import Rows
 
 
@@ -66,7 +65,7 @@ def test_members_are_those_that_failed_last_with_it(session: Session, rows: Rows
     rows.connection.execute(text("UPDATE fang_tasks SET state = 'new' WHERE id = :id"), {"id": retried})
     assert [task.id for task in failure_groups.members(session, "a", 2)] == tasks[:2]
     meant = Selection(state=TaskState.FAILED, group="a")
-    assert set(session.scalars(bulk.some_of(meant, 10))) == set(tasks)
+    assert set(session.scalars(bulk_actions.some_of(meant, 10))) == set(tasks)
 
 
 def test_a_look_is_at_all_or_says_how_far_and_a_type_is_looked_for_among_them(

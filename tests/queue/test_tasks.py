@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
 from spoils.queue import tasks
-from spoils.reports.backlog import oldest_waiting
 from spoils.reports.schedules import all_schedules, last_ticks, troubled_ticks
 from spoils.reports.workers import live_workers
 from tests.rows import Rows
@@ -75,15 +74,6 @@ def test_live_is_who_has_not_ended_and_beat_lately(session: Session, rows: Rows)
     rows.worker(silent_for=31)
     rows.worker(ended=True)
     assert [worker.id for worker in live_workers(session)] == [alive]
-
-
-def test_the_oldest_that_waits_is_told_by_type(session: Session, rows: Rows) -> None:
-    rows.task(due_in=-5)
-    oldest = rows.task(due_in=-50, priority=-2)
-    rows.task(due_in=-500, state="in_progress")
-    rows.task(due_in=60, task_type="unique_sample")
-    (waiting,) = oldest_waiting(session, ["sample", "unique_sample", "nothing"])
-    assert (waiting.task_type, waiting.oldest_due_at) == ("sample", rows.one(oldest).scheduled_at)
 
 
 def test_the_active_duplicate_of_a_task_is_found(session: Session, rows: Rows) -> None:

@@ -85,14 +85,6 @@ def test_a_slot_is_entered_with_its_task_and_told_for_good(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
-def test_a_slot_that_is_rolled_back_is_nobody_s_yet(engine: Engine, rows: Rows, schedule_id: int) -> None:
-    with held(engine) as connection:
-        enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
-        connection.rollback()
-    assert ticks(rows) == []
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
-
-
 def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
     engine: Engine, rows: Rows, schedule_id: int
 ) -> None:

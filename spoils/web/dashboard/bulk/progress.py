@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from spoils.models import Audit, Bulk, Task, TaskState
-from spoils.queue import bulk
 from spoils.queue.selection import OWN_TYPE
+from spoils.reports import bulk_actions
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.bulk_actions import ACTIONS, BulkAction
 from spoils.web.dashboard.shared.job_row import short_id
@@ -49,7 +49,7 @@ class Progress:
 def show_progress(session: Session, row: Bulk, task: Task | None, bar: StatusBar, after: int) -> Progress:
     """The page of the action `row`, which the job `task` carries out if it is large; refusals from entry `after` on."""
     action = ACTIONS[row.verb]
-    refused = bulk.refusals(session, row.id, after=after, limit=REFUSALS + 1)
+    refused = bulk_actions.refusals(session, row.id, after=after, limit=REFUSALS + 1)
     total = row.expected if row.total is None else row.total
     processed = row.done + row.refused
     took_ms = (row.ended_at - row.created_at).total_seconds() * 1_000 if row.ended_at else None
@@ -71,7 +71,7 @@ def show_progress(session: Session, row: Bulk, task: Task | None, bar: StatusBar
         more_refusals=refused[REFUSALS - 1].id if len(refused) > REFUSALS else None,
         restorable=row.verb == "delete"
         and row.ended_at is not None
-        and bulk.restorable(session.connection(), row.id),
+        and bulk_actions.restorable(session.connection(), row.id),
         task=str(row.task_id) if row.task_id and task else None,
         filtered=row.selection.get("state") or "",
     )

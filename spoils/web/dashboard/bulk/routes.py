@@ -12,6 +12,7 @@ from spoils.models import TaskState, db
 from spoils.queue import audit, bulk, tasks
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection, count
+from spoils.reports import bulk_actions
 from spoils.web import datetimes
 from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
@@ -54,7 +55,7 @@ def begin_bulk() -> ResponseReturnValue:
 @bp.get("/bulks/<uuid:bulk_id>")
 def bulk_progress(bulk_id: UUID) -> ResponseReturnValue:
     """Its progress; the page reloads itself until the action has ended."""
-    row = bulk.find(db.session(), bulk_id)
+    row = bulk_actions.find(db.session(), bulk_id)
     if row is None:
         abort(404, "There is no bulk action with this id. It may be past its retention.")
     bar = read_status_bar(db.session())
@@ -87,7 +88,7 @@ def _begin(action: str, selection: Selection) -> ResponseReturnValue:
         bulk.hand_over(connection, bulk_id, task.id)
         db.session.commit()
         return redirect(progress_page, 303)
-    row = bulk.find(db.session(), bulk_id)
+    row = bulk_actions.find(db.session(), bulk_id)
     assert row is not None  # noqa: S101 - it was made in this transaction
     done, sentence = bool(row.done), result(row)
     db.session.commit()
