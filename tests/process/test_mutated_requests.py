@@ -1,6 +1,6 @@
 """Mutated requests, straight at gunicorn and through nginx: none is a 5xx, and no answer is another request's.
 
-Some 2,000 each by default; SPOILS_MUTATED_REQUESTS=50000 sends as many, and SPOILS_FUZZ_SEED=… others.
+1,200 each by default; SPOILS_MUTATED_REQUESTS=50000 sends as many, and SPOILS_FUZZ_SEED=… others.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
-NUMBER = int(os.environ.get("SPOILS_MUTATED_REQUESTS", "2000"))
+NUMBER = int(os.environ.get("SPOILS_MUTATED_REQUESTS", "1200"))
 SEED = int(os.environ.get("SPOILS_FUZZ_SEED", "20261130"))
 SENDERS = 6
 SILENCE_SECONDS = 0.15

@@ -1,7 +1,7 @@
 """Schemathesis over /openapi.json, against gunicorn: no 5xx, and no answer that the document does not have.
 
-A short round by default. SPOILS_FUZZ_EXAMPLES says how many examples each operation gets, SPOILS_FUZZ_SECONDS how
-long a round may take; docs/reliability.md has the command for a long one.
+Some 600 requests by default. SPOILS_FUZZ_EXAMPLES sets the number of examples for each operation, SPOILS_FUZZ_SECONDS
+the time to go on for; docs/reliability.md has the command for a long run.
 """
 
 import os
@@ -18,9 +18,9 @@ from tests.support import PATIENCE
 
 pytestmark = pytest.mark.process
 
-EXAMPLES = os.environ.get("SPOILS_FUZZ_EXAMPLES", "4")
-SECONDS = float(os.environ.get("SPOILS_FUZZ_SECONDS", "60"))
-# Whether a payload that fits is taken is no question of its form alone: there are keys, twins and states.
+EXAMPLES = os.environ.get("SPOILS_FUZZ_EXAMPLES", "2")
+SECONDS = os.environ.get("SPOILS_FUZZ_SECONDS")
+# Not whether a valid payload is accepted: that depends on keys, duplicates and states too.
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance,ignored_auth"
@@ -46,17 +46,16 @@ def test_no_request_gets_an_answer_that_the_document_does_not_have(
                 "1",
                 "--max-examples",
                 EXAMPLES,
-                "--max-time",
-                str(int(SECONDS)),
                 "--no-shrink",
                 "--request-timeout",
                 "60",
-                # How long a crowded machine takes to make up a request says nothing of the answer to it.
+                # On a busy machine generating a request takes long.
                 "--suppress-health-check",
                 "too_slow,data_too_large,filter_too_much",
             ),
             *("--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color"),
             *("--checks", CHECKS, "--continue-on-failure", "--warnings", "off"),
+            *(("--max-time", SECONDS) if SECONDS else ()),
             *(("-H", f"Authorization: Bearer {sent}") if sent else ()),
         ]
         done = subprocess.run(
@@ -65,20 +64,20 @@ def test_no_request_gets_an_answer_that_the_document_does_not_have(
             capture_output=True,
             text=True,
             check=False,
-            timeout=(SECONDS + 120) * PATIENCE,
+            timeout=(int(SECONDS or 60) + 120) * PATIENCE,
         )
         assert "Internal error" not in web.output
     tried = re.search(r"(\d[\d,]*) generated", done.stdout)
     print(tried and tried[0])
     assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
     assert tried
-    assert int(tried[1].replace(",", "")) > 50
+    assert int(tried[1].replace(",", "")) > 100
 
 
 def document_of(database_url: str, secrets: dict[str, str]) -> str:
-    """The document that the web program with these settings has, of which an open one tells a stranger nothing.
+    """The document of the web program with these settings, which it does not serve to clients without a token.
 
-    Made by a process of its own: in this one other tests may have put their job classes on the shelf.
+    Made in a process of its own: in this one other tests may have defined job classes.
     """
     program = (
         "import json, os\n"
