@@ -14,10 +14,9 @@ from spoils.job import Job
 from spoils.job.base import sentences
 from spoils.job.registry import registry
 from spoils.models import db
-from spoils.queue import audit
-from spoils.queue.enqueue import DuplicateVanished, enqueue
+from spoils.queue.enqueue import DuplicateVanished
 from spoils.web import paging
-from spoils.web.dashboard import access
+from spoils.web.dashboard.shared import by_hand
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
@@ -86,19 +85,14 @@ def _none() -> NoReturn:
 
 def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseReturnValue:
     try:
-        job = _job(name, fields)
-        enqueued = enqueue(db.session.connection(), job)
+        enqueued = by_hand.enqueue_job(_job(name, fields))
     except ValidationError as exc:
         add_flash("refused", f"Nothing was enqueued. {sentences(exc)}")
     except (PayloadError, DuplicateVanished) as exc:
         add_flash("refused", f"Nothing was enqueued. {exc}")
     else:
-        if not enqueued.duplicate:
-            audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
-        db.session.commit()
-        twin = enqueued.duplicate
-        words = "The same unique job is already there." if twin else f"Enqueued {job.task_type}."
-        add_flash("done", words, enqueued.id, duplicate=twin)
+        words = "The same unique job already exists." if enqueued.duplicate else "Enqueued the job."
+        add_flash("done", words, enqueued.id, duplicate=enqueued.duplicate)
     return redirect(url_for("dashboard.food.product", barcode=barcode), 303)
 
 

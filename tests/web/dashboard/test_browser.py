@@ -1,35 +1,42 @@
-"""The pages in a real browser: wide and narrow, light and dark, with markup in every text, and without scripts."""
+"""The pages in a real browser: wide and narrow, light and dark, accessible, and without scripts.
+
+By default each width goes with one theme; SPOILS_EVERY_BROWSER_COMBINATION=1 tries all of them.
+"""
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.dashboard.scenes import NOODLES, STATES, Scenes
-from tests.web.dashboard.windows import Windows
+from tests.web.dashboard.test_schedules import stored, ticked
+from tests.web.dashboard.windows import EVERY_COMBINATION, Windows
 
 pytestmark = pytest.mark.browser
 
-THEMES = [(width, scheme) for width in (375, 1440) for scheme in ("light", "dark")]
+AXE = (Path(__file__).parents[2] / "browser" / "axe.min.js").read_text(encoding="utf-8")
+GROUND = {"light": "rgb(251, 250, 248)", "dark": "rgb(18, 18, 17)"}
+THEMES = [(375, "light"), (1440, "dark")]
+WIDTHS = [320]
+if EVERY_COMBINATION:
+    THEMES += [(375, "dark"), (1440, "light")]
+    WIDTHS += [768, 1440]
+EMPTY = (
+    *("/", "/workers", "/schedules", "/jobs", "/jobs?state=failed", "/products", "/errors", "/audit"),
+    *("/jobs?q=unavailable", "/bulks/new?verb=retry&all=1&state=failed", "/login", "/enqueue"),
+)
 
 
-def paths(jobs: dict[str, object]) -> list[str]:
-    """Every page there is."""
+def paths(jobs: dict[str, UUID]) -> list[str]:
+    """Every page."""
     return [
-        "/",
-        "/workers",
-        "/schedules",
-        "/jobs",
-        "/jobs?state=failed",
+        *("/", "/workers", "/schedules", "/jobs", "/jobs?state=failed", "/jobs?q=unavailable"),
         *(f"/jobs/{one}" for one in jobs.values()),
-        "/products",
-        f"/products/{NOODLES}",
-        "/bulks/new?verb=delete&all=1&state=failed",
-        "/errors",
-        "/enqueue",
-        "/enqueue/send-notification",
-        "/audit",
-        "/jobs?q=unavailable",
+        *("/products", f"/products/{NOODLES}", "/bulks/new?verb=delete&all=1&state=failed", "/errors"),
+        *("/enqueue", "/enqueue/send-notification", "/audit"),
     ]
 
 
@@ -37,42 +44,47 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
-@pytest.mark.parametrize(("width", "scheme"), THEMES)
-def test_every_page_fits_its_window_and_breaks_no_policy(
-    windows: Windows, scenes: Scenes, width: int, scheme: str
-) -> None:
-    for path in paths(scenes.full()):
-        page = windows.open(path, width=width, scheme=scheme)
-        assert fits(page), path
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert ground == ("rgb(251, 250, 248)" if scheme == "light" else "rgb(18, 18, 17)")
+def violations(page: Page) -> list[str]:
+    """The rules of axe-core that the page breaks."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{page.url}: {each['id']} {[node['html'][:200] for node in each['nodes'][:3]]}"
+        for each in found["violations"]
+    ]
+
+
+def check(windows: Windows, pages: Iterable[str], width: int, scheme: str) -> None:
+    """Each page fits the window, has the colours of the theme, and is accessible."""
+    for page in windows.visit(pages, width=width, scheme=scheme):
+        assert fits(page), page.url
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == GROUND[scheme]
+        assert violations(page) == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), THEMES)
-def test_empty_pages_fit_too(windows: Windows, width: int, scheme: str) -> None:
-    for path in (
-        "/",
-        "/workers",
-        "/schedules",
-        "/jobs",
-        "/jobs?state=failed",
-        "/products",
-        "/errors",
-        "/audit",
-        "/jobs?q=unavailable",
-        "/bulks/new?verb=retry&all=1&state=failed",
-    ):
-        assert fits(windows.open(path, width=width, scheme=scheme)), path
+def test_every_page_fits_and_is_accessible(windows: Windows, scenes: Scenes, width: int, scheme: str) -> None:
+    jobs = scenes.full()
+    scenes.ended(100)
+    scenes.ended(10, outcome="retried", minutes_ago=9)
+    scenes.paused("send_notification")
+    ticked(scenes, stored(scenes), 1, "missed")
+    scenes.worker(ended=True)
+    check(windows, paths(jobs), width, scheme)
 
 
-@pytest.mark.parametrize("width", [320, 768, 1440])
+@pytest.mark.parametrize(("width", "scheme"), THEMES)
+def test_every_empty_page_fits_and_is_accessible(windows: Windows, width: int, scheme: str) -> None:
+    check(windows, EMPTY, width, scheme)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_long_texts_and_markup_fit_and_run_nothing(windows: Windows, scenes: Scenes, width: int) -> None:
-    jobs = scenes.hostile()
-    for path in paths(jobs):
-        page = windows.open(path, width=width)
-        assert fits(page), path
-        assert page.evaluate("window.hacked === undefined"), path
+    for page in windows.visit(paths(scenes.hostile()), width=width):
+        assert fits(page), page.url
+        assert page.evaluate("window.hacked === undefined"), page.url
         assert page.locator("main img").count() == 0
+        assert violations(page) == []
 
 
 def test_a_page_twice_as_large_still_fits(windows: Windows, scenes: Scenes) -> None:
@@ -87,14 +99,6 @@ def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:
     for state in STATES:
         box = page.evaluate(f"document.querySelector('.status-bar .state-{state} use').getBBox().width")
         assert box > 8, state
-
-
-def test_a_narrow_row_is_a_block_with_labels(windows: Windows, scenes: Scenes) -> None:
-    scenes.full()
-    page = windows.open("/jobs?state=failed", width=375)
-    label = page.evaluate("getComputedStyle(document.querySelector('td.attempts'), '::before').content")
-    assert label == '"attempts"'
-    expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
 def test_a_verb_is_pressed_by_hand_and_says_what_it_did(windows: Windows, scenes: Scenes) -> None:

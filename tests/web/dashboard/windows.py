@@ -1,6 +1,12 @@
-"""Pages in a browser, with what their consoles said."""
+"""Pages in a browser, with what their consoles reported."""
+
+import os
+from collections.abc import Iterable, Iterator
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+EVERY_COMBINATION = bool(os.environ.get("SPOILS_EVERY_BROWSER_COMBINATION"))
+"""Whether to try every width with every theme and every payload, which takes minutes."""
 
 
 class Windows:
@@ -14,7 +20,7 @@ class Windows:
     def open(
         self, path: str, *, width: int = 1440, scheme: str = "light", scripts: bool = True, zone: str = "UTC"
     ) -> Page:
-        """The page at `path`; errors, refused loads and broken policies go to `complaints`."""
+        """The page at `path`; errors, refused loads and policy violations go to `complaints`."""
         kind = (width, scheme, scripts, zone)
         if kind not in self._contexts:
             self._contexts[kind] = self._browser.new_context(
@@ -26,19 +32,30 @@ class Windows:
             self._contexts[kind].set_default_timeout(20_000)
         page = self._contexts[kind].new_page()
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(f"{path}: {error}"))
-        page.on("requestfailed", lambda request: self._failed(path, request))
+        page.on("pageerror", lambda error: self.complaints.append(f"{page.url}: {error}"))
+        page.on("requestfailed", self._failed)
         page.goto(self._url + path)
         return page
+
+    def visit(self, paths: Iterable[str], *, width: int = 1440, scheme: str = "light") -> Iterator[Page]:
+        """Each of these pages in turn, in one tab."""
+        page: Page | None = None
+        for path in paths:
+            if page is None:
+                page = self.open(path, width=width, scheme=scheme)
+            else:
+                page.goto(self._url + path)
+            yield page
 
     def close(self) -> None:
         for context in self._contexts.values():
             context.close()
 
-    def _failed(self, path: str, request: Request) -> None:
-        # A refresh that is under way when its page is left.
-        if request.resource_type != "fetch" or "ERR_ABORTED" not in (request.failure or ""):
-            self.complaints.append(f"{path}: {request.url} failed: {request.failure}")
+    def _failed(self, request: Request) -> None:
+        # A refresh or an icon that is still loading when the page is left.
+        aborted = "ERR_ABORTED" in (request.failure or "")
+        if not (aborted and (request.resource_type == "fetch" or request.url.endswith("mark.svg"))):
+            self.complaints.append(f"{request.url} failed: {request.failure}")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

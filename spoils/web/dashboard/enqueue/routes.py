@@ -16,16 +16,16 @@ from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue import tasks
 from spoils.queue.enqueue import DuplicateVanished
-from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.enqueue.form import Field, form_fields, read_form
+from spoils.web.dashboard.enqueue.form import form_fields, read_form
 from spoils.web.dashboard.enqueue.view import PRIORITIES, EnqueuePage, correction, policy
+from spoils.web.dashboard.shared import by_hand
 from spoils.web.dashboard.shared.curl import curl_here
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.job_classes import about, list_job_classes
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 from spoils.web.datetimes import in_utc
-from spoils.web.enqueue_by_hand import InvalidRequest, build_job, enqueue_by_hand
+from spoils.web.enqueue_by_hand import InvalidRequest, build_job
 
 AT = "at"
 PAYLOAD = "payload"
@@ -43,8 +43,7 @@ def enqueue_form(name: str) -> ResponseReturnValue:
     """The form of one class, filled with the payload of the job that `again` names."""
     job_class = _class(name)
     again = _again(request.args.get("again"))
-    payload = _payload_of(again, job_class)
-    return _form(job_class, form_fields(job_class, payload=payload), payload or {}, again=again)
+    return _form(job_class, _payload_of(again, job_class), again)
 
 
 @bp.post("/enqueue/<name>")
@@ -57,15 +56,11 @@ def enqueue_job(name: str) -> ResponseReturnValue:
     job = _job(job_class, payload, wrong)
     again = _again(given.get("again"))
     if job is None or wrong:
-        return _refused(job_class, given, payload, wrong, again), 422
-    connection = db.session.connection()
+        return _form(job_class, payload, again, given=given, wrong=wrong), 422
     try:
-        enqueued = enqueue_by_hand(
-            connection, job, who=access.who(), at=at, priority=int(_priority(given)), repeats=again
-        )
+        enqueued = by_hand.enqueue_job(job, at=at, priority=int(_priority(given)), again=again)
     except (PayloadError, DuplicateVanished) as exc:
-        return _refused(job_class, given, payload, {PAYLOAD: str(exc)}, again), 422
-    db.session.commit()
+        return _form(job_class, payload, again, given=given, wrong={PAYLOAD: str(exc)}), 422
     if enqueued.duplicate:
         add_flash("refused", "The same unique job already exists.")
     else:
@@ -87,11 +82,11 @@ def _again(text: str | None) -> UUID | None:
         return None
 
 
-def _payload_of(task_id: UUID | None, job_class: type[Job]) -> Mapping[str, Any] | None:
+def _payload_of(task_id: UUID | None, job_class: type[Job]) -> Mapping[str, Any]:
     task = tasks.find_task(db.session(), task_id) if task_id else None
     payload = task.payload if task else None
     fits = isinstance(payload, dict) and payload.get("type") == job_class.__name__
-    return payload if fits and isinstance(payload, dict) else None
+    return payload if fits and isinstance(payload, dict) else {}
 
 
 def _moment(given: Mapping[str, str], wrong: dict[str, str]) -> datetime | None:
@@ -125,26 +120,16 @@ def _job(job_class: type[Job], payload: dict[str, Any], wrong: dict[str, str]) -
     return None
 
 
-def _refused(
-    job_class: type[Job],
-    given: Mapping[str, str],
-    payload: Mapping[str, Any],
-    wrong: Mapping[str, str],
-    again: UUID | None,
-) -> str:
-    fields = form_fields(job_class, given=given, wrong=wrong)
-    return _form(job_class, fields, payload, given=given, wrong=wrong, again=again)
-
-
 def _form(
     job_class: type[Job],
-    fields: tuple[Field, ...],
     payload: Mapping[str, Any],
+    again: UUID | None,
     *,
     given: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
-    again: UUID | None = None,
 ) -> str:
+    """The form, filled from `given` with the errors `wrong` if it was sent, else from `payload`."""
+    fields = form_fields(job_class, payload=payload, given=given, wrong=wrong)
     bar = read_status_bar(db.session())
     given, wrong = given or {}, wrong or {}
     # An error of the payload as a whole belongs to no field.

@@ -6,11 +6,11 @@ from flask.typing import ResponseReturnValue
 from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import PauseKind, db
-from spoils.queue import audit, pauses
-from spoils.queue.enqueue import DuplicateVanished, enqueue
-from spoils.web.dashboard import access
+from spoils.queue.enqueue import DuplicateVanished
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.schedules.view import show_schedules
+from spoils.web.dashboard.shared import by_hand
+from spoils.web.dashboard.shared.by_hand import pause, resume
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
@@ -27,19 +27,16 @@ def run_schedule(job: str) -> ResponseReturnValue:
     """Enqueue its job now; its ticks do not change."""
     job_class = _scheduled(job)
     try:
-        enqueued = enqueue(db.session.connection(), job_class())
+        enqueued = by_hand.enqueue_job(job_class())
     except DuplicateVanished as exc:
         add_flash("refused", f"Nothing was enqueued. {exc}")
-        return redirect(url_for("dashboard.schedules"), 303)
-    if not enqueued.duplicate:
-        audit.enter_enqueued(db.session.connection(), enqueued.id, who=access.who())
-    db.session.commit()
-    if enqueued.duplicate:
-        words = "Nothing was enqueued: the same unique job already exists."
-        add_flash("refused", words, enqueued.id, duplicate=True)
     else:
-        words = f"Enqueued {job_class.task_type}. The next tick is unchanged."
-        add_flash("done", words, enqueued.id)
+        if enqueued.duplicate:
+            words = "Nothing was enqueued: the same unique job already exists."
+            add_flash("refused", words, enqueued.id, duplicate=True)
+        else:
+            words = f"Enqueued {job_class.task_type}. The next tick is unchanged."
+            add_flash("done", words, enqueued.id)
     return redirect(url_for("dashboard.schedules"), 303)
 
 
@@ -47,16 +44,15 @@ def run_schedule(job: str) -> ResponseReturnValue:
 def pause_schedule(job: str) -> ResponseReturnValue:
     """Pause it: its ticks are skipped."""
     _scheduled(job)
-    done = pauses.pause(db.session.connection(), PauseKind.SCHEDULE, job, by=access.who())
-    words = f"Paused {job}. Its ticks are skipped until it is resumed."
-    return _entered("pause", job, done, words if done else f"Refused: {job} is already paused.")
+    pause(PauseKind.SCHEDULE, job, effect="Its ticks are skipped until it is resumed.")
+    return redirect(url_for("dashboard.schedules"), 303)
 
 
 @bp.post("/schedules/<job>/resumptions")
 def resume_schedule(job: str) -> ResponseReturnValue:
     """Resume it with its next tick."""
-    done = pauses.resume(db.session.connection(), PauseKind.SCHEDULE, job)
-    return _entered("resume", job, done, f"Resumed {job}." if done else f"Refused: {job} is not paused.")
+    resume(PauseKind.SCHEDULE, job)
+    return redirect(url_for("dashboard.schedules"), 303)
 
 
 def _scheduled(name: str) -> type[Job]:
@@ -64,11 +60,3 @@ def _scheduled(name: str) -> type[Job]:
     if job_class is None or job_class.cron is None:
         abort(404, "This release has no schedule with that name.")
     return job_class
-
-
-def _entered(action: str, job: str, done: bool, words: str) -> ResponseReturnValue:
-    """Enter the action in the audit log, commit, and go back to the page."""
-    audit.enter_about(db.session.connection(), action, job, who=access.who(), done=done)
-    db.session.commit()
-    add_flash("done" if done else "refused", words)
-    return redirect(url_for("dashboard.schedules"), 303)

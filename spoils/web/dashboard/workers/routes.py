@@ -6,12 +6,11 @@ from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.models import PauseKind, db
-from spoils.queue import audit, pauses, worker_rows
+from spoils.queue import worker_rows
 from spoils.reports.workers import find_worker
-from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.shared.by_hand import pause, report, resume
 from spoils.web.dashboard.shared.filters import read_text
-from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 from spoils.web.dashboard.workers.view import show_workers
 
@@ -38,18 +37,16 @@ def undrain_worker(worker_id: UUID) -> ResponseReturnValue:
 @bp.post("/pauses")
 def pause_type() -> ResponseReturnValue:
     """Pause a type: its jobs are not claimed any more."""
-    name = _type()
-    done = pauses.pause(db.session.connection(), PauseKind.TASK_TYPE, name, by=access.who())
-    words = f"Paused {name}. Running jobs continue; within a second or two no more are claimed."
-    return _entered("pause", name, done, words if done else f"Refused: {name} is already paused.")
+    effect = "Running jobs continue; within a second or two no more are claimed."
+    pause(PauseKind.TASK_TYPE, _type(), effect=effect)
+    return redirect(url_for("dashboard.workers"), 303)
 
 
 @bp.post("/resumptions")
 def resume_type() -> ResponseReturnValue:
     """Resume a paused type."""
-    name = _type()
-    done = pauses.resume(db.session.connection(), PauseKind.TASK_TYPE, name)
-    return _entered("resume", name, done, f"Resumed {name}." if done else f"Refused: {name} is not paused.")
+    resume(PauseKind.TASK_TYPE, _type())
+    return redirect(url_for("dashboard.workers"), 303)
 
 
 def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
@@ -59,18 +56,12 @@ def _ask(worker_id: UUID, *, stop: bool) -> ResponseReturnValue:
     ask = worker_rows.stop_claiming if stop else worker_rows.claim_again
     done = ask(db.session.connection(), worker_id)
     name = f"{worker.host} (pid {worker.pid})"
-    words = (
-        f"Asked {name} to stop claiming. It finishes its jobs and stays." if stop else f"{name} claims again."
-    )
-    action = "stop claiming" if stop else "claim again"
-    return _entered(action, name, done, words if done else "Refused: this worker has stopped.")
-
-
-def _entered(action: str, about: str, done: bool, words: str) -> ResponseReturnValue:
-    """Enter the action in the audit log, commit, and go back to the page."""
-    audit.enter_about(db.session.connection(), action, about, who=access.who(), done=done)
-    db.session.commit()
-    add_flash("done" if done else "refused", words)
+    words = f"{name} claims again."
+    if stop:
+        words = f"Asked {name} to stop claiming. It finishes its jobs and stays."
+    if not done:
+        words = "Refused: this worker has stopped."
+    report("stop claiming" if stop else "claim again", name, done=done, words=words)
     return redirect(url_for("dashboard.workers"), 303)
 
 
