@@ -127,11 +127,11 @@ def test_fetch_again_enqueues_its_job_once(admin: Visitor, scenes: Scenes) -> No
     ((task_id, metadata),) = scenes.all("SELECT id, metadata FROM fang_tasks")
     assert metadata == {"type": "FetchProductJob", "barcode": NOODLES}
     page = admin.see(response.location)
-    assert "Enqueued fetch_product. Show job" in words(page)
+    assert "Enqueued the job. Show job" in words(page)
     assert f"/jobs/{task_id}" in links(page)
     admin.press(f"/products/{NOODLES}/fetches")
     page = admin.see(response.location)
-    assert "The same unique job is already there. Show the duplicate" in words(page)
+    assert "The same unique job is already exists. Show the duplicate" in words(page)
     assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
 
 
