@@ -85,6 +85,9 @@ def only_ingredients(sentence: list[Entry], beside: Beside, *, first: bool) -> l
                 _declared(whole, beside)
                 return []
             entry.text = entry.text[contains.end() :]
+        if at and entry.end == "colon" and _CONTAINS.fullmatch(entry.text):
+            beside.declare(", ".join(later.all_text() for later in sentence[at + 1 :]))
+            return kept
         if within := _CONTAINS_WITHIN.search(entry.text):
             told = [entry.text[within.end() :], *(later.all_text() for later in sentence[at + 1 :])]
             beside.declare(", ".join(told))

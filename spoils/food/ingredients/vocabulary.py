@@ -63,10 +63,22 @@ def phrase(kind: str) -> "re.Pattern[str]":
 
 
 def _pattern(words: str) -> str:
-    parts = [re.escape(word).replace("…", r"[^.;]{1,100}?").replace(r"\*", r"\w*") for word in words.split()]
     # `traces d'` goes on with the next word; any other phrase ends where a word does.
     end = "" if words.endswith("'") else r"(?!\w)"
-    return r"[\s\-]+".join(parts).replace("'", "['’]") + end
+    return r"[\s\-]+".join("".join(map(_letter, word)) for word in words.split()) + end
+
+
+def _letter(letter: str) -> str:
+    """What may stand for a letter: labels leave accents out."""
+    match letter:
+        case "…":
+            return r"[^.;]{1,100}?"
+        case "*":
+            return r"\w*"
+        case "'":
+            return "['’]"
+    bare = fold(letter)
+    return f"[{letter}{bare}]" if len(bare) == 1 and bare != letter else re.escape(letter)
 
 
 @dataclass(frozen=True)
