@@ -19,7 +19,8 @@ from spoils.errors import SettingError
 from spoils.password_strength import weakness
 
 PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
+ROOT = PACKAGE.parent if (PACKAGE.parent / "worker.py").is_file() else Path.cwd()
+"""The clone; where the package is installed, the folder in which a program was started."""
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
 _OURS = ("SPOILS_", "WORKER_", "WEB_", "DATABASE_", "OPENFOODFACTS_")
 LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server that the internet reaches
@@ -232,7 +233,7 @@ def misspelt(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def data_folder(name: str) -> Path:
     """The folder `templates` or `static`: in an installed package within it, in a clone beside it."""
-    return next(path for path in (PACKAGE / name, ROOT / name) if path.is_dir())
+    return next(path for path in (PACKAGE / name, PACKAGE.parent / name) if path.is_dir())
 
 
 def current_settings() -> Settings:

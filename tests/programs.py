@@ -19,14 +19,16 @@ ENDS_WITHIN = 40.0 * PATIENCE
 class Program:
     """A Python program of this repository as a process. Its output goes to a file: a pipe's reader would take part."""
 
-    def __init__(self, *arguments: str, folder: Path = ROOT, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, folder: Path = ROOT, python: str = sys.executable, **environment: str
+    ) -> None:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("SPOILS_", "WORKER_"))
         }
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed at its exit
         self._said: list[str] | None = None
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             cwd=folder,
             env={**kept, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,

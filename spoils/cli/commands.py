@@ -11,7 +11,7 @@ from spoils.cli.composition import branches
 from spoils.cli.development import run_development
 from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import serve
-from spoils.config import ROOT, environment_with
+from spoils.config import environment_with
 from spoils.database_url import without_password
 from spoils.db import sharing
 from spoils.db.migrate import changing, check_schema, migrate
@@ -58,7 +58,7 @@ def run_web() -> None:
 def run_worker() -> None:
     """Start the worker program, as `python worker.py`."""
     # Another program, since what the commands import would stay in the worker's memory.
-    os.execv(sys.executable, [sys.executable, str(ROOT / "worker.py")])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-m", "spoils.cli.worker"])  # noqa: S606 - no shell is wanted
 
 
 @main.command("check")

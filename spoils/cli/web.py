@@ -14,7 +14,7 @@ from spoils.cli.command import Command
 from spoils.cli.composition import extensions
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, check_database, ready_url
-from spoils.config import ROOT, Settings, environment_with
+from spoils.config import Settings, environment_with
 from spoils.errors import SpoilsError
 from spoils.web import create_app
 
@@ -38,7 +38,7 @@ def serve() -> NoReturn:
     Raises SettingError.
     """
     settings = Settings.from_env()
-    # gunicorn parses both itself before it reads gunicorn.conf.py, more strictly than we do.
+    # gunicorn parses both itself before it reads its configuration, more strictly than we do.
     environment = environment_with(
         WEB_CONCURRENCY=str(settings.web_concurrency), FORWARDED_ALLOW_IPS=",".join(settings.proxies)
     )
@@ -46,10 +46,8 @@ def serve() -> NoReturn:
         "-m",
         "gunicorn",
         "--config",
-        str(ROOT / "gunicorn.conf.py"),
-        "--chdir",
-        str(ROOT),
-        "app:app",
+        "python:spoils.cli.gunicorn_conf",
+        "spoils.cli.web:production_app()",
     ]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is wanted
 

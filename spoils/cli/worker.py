@@ -39,7 +39,11 @@ def worker_program(parent: int | None, descriptor: int | None) -> int:
     if parent is None and settings.worker_processes > 1:
         return WorkerProcesses(
             processes=settings.worker_processes,
-            command=[sys.executable, *sys.argv],
+            command=[sys.executable, *sys.orig_argv[1:]],
             shutdown_seconds=settings.shutdown_seconds,
         ).run()
     return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()
+
+
+if __name__ == "__main__":
+    worker_program()

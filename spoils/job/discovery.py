@@ -44,6 +44,11 @@ def _imported(name: str) -> ModuleType:
     except JobDefinitionError:
         raise
     except (Exception, SystemExit) as exc:
+        if isinstance(exc, ModuleNotFoundError) and f"{name}.".startswith(f"{exc.name}."):
+            raise JobDefinitionError(
+                f"SPOILS_JOBS is wrong: there is no module {name}. Name the modules or packages of your job classes, "
+                "as in SPOILS_JOBS=shop.jobs."
+            ) from exc
         message = (str(getattr(exc, "msg", exc)) or "no message").splitlines()[0].rstrip(".")
         raise JobDefinitionError(
             f"{_place(name, exc)}: {type(exc).__name__}: {message}. "

@@ -1,4 +1,4 @@
-"""A deadline for receiving the body of a request, however many parts it comes in; gunicorn.conf.py calls this.
+"""A deadline for receiving the body of a request, however many parts it comes in; gunicorn's hooks call this.
 
 gunicorn's own timeouts apply to each read and not to the whole body. Past the deadline a read raises OSError, as if the
 client had disconnected. A body that the application left unread, as when it refuses the request, is not waited for.

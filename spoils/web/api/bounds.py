@@ -14,4 +14,4 @@ WAIT_SECONDS = 20
 """How long a client may wait for a job to end: the platform's router gives a request up after 30 seconds, and a
 stopping server waits for 25."""
 WAITERS = 8
-"""Clients that may wait in one process: half of the threads that gunicorn.conf.py gives it."""
+"""Clients that may wait in one process: half of the threads that spoils/cli/gunicorn_conf.py gives it."""

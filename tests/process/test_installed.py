@@ -1,0 +1,146 @@
+"""The built wheel in an application of its own, outside the clone: it migrates, works, serves, and knows no food."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import inspect
+
+from spoils.db.engine import make_engine
+from tests.programs import ROOT, Program, free_port
+
+JOBS = '''
+from spoils import Job, Queue
+
+
+class ChargeCard(Job):
+    """Charges a customer's card."""
+
+    order_id: int
+
+    def run(self, queue: Queue) -> None:
+        print(f"charged {self.order_id}", flush=True)
+'''
+EXAMPLE = """
+import psycopg2, spoils, sys
+from shop.jobs import ChargeCard
+
+connection = psycopg2.connect(sys.argv[1])
+kept = spoils.enqueue(ChargeCard(order_id=7), connection=connection)
+connection.commit()
+spoils.enqueue(ChargeCard(order_id=8), connection=connection)
+connection.rollback()
+client = spoils.Client(sys.argv[1])
+print(client.wait(kept.id, timeout=60).state)
+print(sorted(name for name in sys.modules if name.startswith(("spoils.food", "spoils.jobs", "tests"))))
+"""
+
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run([sys.executable, *build], check=True, timeout=300)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of an environment with the wheel; its dependencies are those that the tests have."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    install = [
+        "-m",
+        "pip",
+        "--python",
+        str(home / "bin/python"),
+        "install",
+        "--quiet",
+        "--no-deps",
+        str(wheel),
+    ]
+    subprocess.run([sys.executable, *install], check=True, timeout=300)
+    return home / "bin"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """The folder of an application with one job class."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/__init__.py").touch()
+    (tmp_path / "shop/jobs.py").write_text(JOBS)
+    return tmp_path
+
+
+def test_the_wheel_holds_templates_and_static_files_and_neither_tests_nor_food(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"spoils/templates/layout.html", "spoils/static/base.css", "spoils/py.typed"} <= set(names)
+    assert [name for name in names if name.startswith(("tests/", "spoils/food/", "spoils/jobs/"))] == []
+
+
+def test_an_application_of_its_own_enqueues_performs_and_serves(
+    programs: Path, shop: Path, empty_database_url: str
+) -> None:
+    settings = {"DATABASE_URL": empty_database_url, "SPOILS_JOBS": "shop.jobs", "HOME": str(shop)}
+    port = free_port()
+
+    def program(*arguments: str, **more: str) -> Program:
+        return Program(*arguments, folder=shop, python=str(programs / "python"), **settings, **more)
+
+    spoils = str(programs / "spoils")
+    with program(spoils, "migrate") as migrate:
+        assert (migrate.ends(), migrate.lines) == (0, ["The schema is up to date."])
+    assert not {"products", "ingredient_analyses"} & set(tables(empty_database_url))
+    web = program(spoils, "web", PORT=str(port), WEB_CONCURRENCY="1", SPOILS_API_TOKEN="a-token-of-the-tests")
+    with program(spoils, "worker") as worker, web:
+        worker.says("Worker pool started", timeout=40)
+        with program("-c", EXAMPLE, empty_database_url) as example:
+            assert (example.ends(), example.lines) == (0, ["finished", "[]"])
+        worker.says("charged 7")
+        assert "charged 8" not in worker.output
+        web.says("Booting worker", timeout=40)
+        url = f"http://127.0.0.1:{port}"
+        document = requests.get(
+            f"{url}/openapi.json", headers={"Authorization": "Bearer a-token-of-the-tests"}, timeout=10
+        )
+        assert "/api/jobs/charge-card" in document.json()["paths"]
+        assert not [word for word in ("product", "barcode", "ingredient") if word in document.text.lower()]
+        assert requests.get(f"{url}/api/products/737628064502", timeout=10).status_code == 404
+
+
+def tables(url: str) -> list[str]:
+    engine = make_engine(url, connections=1, application_name="tests")
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    return names
+
+
+def test_without_spoils_jobs_the_error_names_the_setting(programs: Path, shop: Path) -> None:
+    with Program(str(programs / "spoils"), "check", folder=shop, python=str(programs / "python")) as check:
+        assert check.ends() == 2
+        assert check.lines == [
+            (
+                "SPOILS_JOBS is wrong: there is no module spoils.jobs. "
+                "Name the modules or packages of your job classes, as in SPOILS_JOBS=shop.jobs."
+            )
+        ]
