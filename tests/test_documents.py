@@ -59,6 +59,15 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("name", ["architecture.md", "glossary.md", "ownership.md", "reliability.md"])
+def test_each_file_and_test_that_a_document_names_exists(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    files = re.findall(r"`((?:spoils|templates|tests|static|bin)/[\w./]*)`", page)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    tests = "".join(file.read_text() for file in ROOT.glob("tests/**/test_*.py"))
+    assert [test for test in re.findall(r"`(test_\w+)`", page) if f"def {test}(" not in tests] == []
+
+
 def test_each_query_of_the_runbook_runs(rows: Rows) -> None:
     queries = [block for block in blocks("docs/runbook.md") if block.language == "sql" and not block.inline]
     assert queries
