@@ -56,7 +56,7 @@ def test_every_answer_carries_the_headers_and_no_secret(
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/nothing"])
-def test_under_https_browsers_are_told_to_stay_there(client: FlaskClient, path: str) -> None:
+def test_https_responses_have_strict_transport_security(client: FlaskClient, path: str) -> None:
     response = client.get(path, base_url="https://spoils.example")
     assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
 
@@ -124,7 +124,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_is_over_and_not_for_each
     assert [line[:31] for line in logged(caplog)] == ["Database available again after "]
 
 
-def test_a_right_that_is_missing_is_logged_once_and_not_for_each_request(
+def test_a_missing_privilege_is_logged_once_and_not_for_each_request(
     client_with: MakeClient, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows.connection.execute(
@@ -155,7 +155,7 @@ def test_a_database_that_only_reads_is_answered_with_503(client_with: MakeClient
         rows.connection.execute(text(f"ALTER DATABASE {database} RESET default_transaction_read_only"))
 
 
-def test_a_database_without_the_schema_is_told_without_a_traceback(
+def test_a_database_without_the_schema_is_an_error_without_a_traceback(
     client_with: MakeClient, empty_database_url: str
 ) -> None:
     client = client_with(DATABASE_URL=empty_database_url)

@@ -1,4 +1,4 @@
-"""POST /api/jobs/batch: all or none, an answer for each, in order."""
+"""POST /api/jobs/batch: all or none, with one outcome for each job, in order."""
 
 import json
 from uuid import UUID

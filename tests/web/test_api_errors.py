@@ -1,4 +1,4 @@
-"""Whatever is sent, a client gets a 4xx with a sentence, and nothing is enqueued for it."""
+"""Every invalid request gets a 4xx with a sentence, and enqueues nothing."""
 
 import json
 import re
@@ -19,7 +19,7 @@ FETCH = "/api/jobs/fetch-product"
 ANALYZE = "/api/jobs/analyze-ingredients"
 NOTIFY = "/api/jobs/send-notification"
 DOOR = {"Authorization": "Bearer t0ken"}
-# What must never reach a client: words of our insides.
+# Internals that must never reach a client.
 INSIDES = re.compile(
     r"Traceback|File \"|psycopg|sqlalchemy|pydantic|werkzeug|site-packages|SELECT|INSERT", re.IGNORECASE
 )
@@ -208,7 +208,7 @@ def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, conten
         ("BREW", "/api/jobs/status", 405),
     ],
 )
-def test_a_wrong_address_or_method_is_told_in_json(
+def test_a_wrong_path_or_method_is_an_error_in_json(
     client: FlaskClient, method: str, path: str, status: int
 ) -> None:
     response = client.open(path, method=method, headers=DOOR, json={} if method == "POST" else None)

@@ -1,4 +1,4 @@
-"""Idempotency-Key: what is sent again does nothing again, whoever sends it at whatever moment."""
+"""Idempotency-Key: a repeated request changes nothing and gets the first response."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +81,7 @@ def test_the_same_key_with_another_request_is_refused(
     assert count(rows) == 1
 
 
-def test_each_token_has_keys_of_its_own(client: FlaskClient, rows: Rows) -> None:
+def test_each_token_has_its_own_keys(client: FlaskClient, rows: Rows) -> None:
     ids = {send(client, token=token, json=NOTE).get_json()["id"] for token in ("t0ken", "t0ken2")}
     assert len(ids) == count(rows) == 2
 

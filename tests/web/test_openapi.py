@@ -82,7 +82,7 @@ def test_a_new_class_is_in_it_with_its_docstring_its_fields_and_its_security(cli
         )
 
 
-def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own(
+def test_every_reference_resolves_and_every_operation_id_is_unique(
     client: FlaskClient,
 ) -> None:
     found = document(client)
