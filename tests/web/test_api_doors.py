@@ -1,4 +1,4 @@
-"""Who may call what of the API, with tokens set and without."""
+"""Authentication: which endpoints require a token, with tokens set and without."""
 
 import pytest
 import requests
@@ -20,22 +20,15 @@ OPEN: list[Case] = [
     ("POST", "/api/jobs/analyze-ingredients", {"product_id": 1}, 200),
     ("POST", "/api/jobs/AnalyzeIngredientsJob", {"product_id": 1}, 200),
 ]
+NOTE = {"user_id": 1, "notification_type": "email", "message": "hello"}
 CLOSED: list[Case] = [
     ("GET", f"/api/jobs/{TASK}", None, 404),
-    (
-        "POST",
-        "/api/jobs/send-notification",
-        {"user_id": 1, "notification_type": "email", "message": "hello"},
-        200,
-    ),
+    ("GET", f"/api/jobs/{TASK}/why", None, 404),
+    ("POST", "/api/jobs/batch", [{"type": "CleanupJob"}], 200),
+    ("POST", "/api/jobs/send-notification", NOTE, 200),
+    ("POST", "/api/jobs/send_notification", NOTE, 200),
     ("POST", "/api/jobs/cleanup", {}, 200),
     ("POST", "/api/jobs/CleanupJob", {}, 200),
-    (
-        "POST",
-        "/api/jobs/send_notification",
-        {"user_id": 1, "notification_type": "email", "message": "hello"},
-        200,
-    ),
 ]
 
 
@@ -63,7 +56,7 @@ def test_the_others_are_closed_while_no_token_is_set_whatever_is_sent(
 
 
 @pytest.mark.parametrize("case", [*OPEN[1:], *CLOSED], ids=lambda case: case[1])
-def test_with_a_token_set_all_but_the_health_needs_it(
+def test_with_a_token_set_every_endpoint_but_the_health_check_requires_it(
     client_with: MakeClient, rows: Rows, case: Case
 ) -> None:
     method, path, payload, status = case
@@ -101,7 +94,7 @@ def test_a_token_without_a_secret_is_no_setting_since_it_would_open_to_everybody
         Settings.from_env({"SPOILS_API_TOKEN": setting})
 
 
-def test_a_wrong_token_for_an_address_that_does_not_exist_tells_nothing_more(client_with: MakeClient) -> None:
+def test_a_wrong_token_reveals_no_job_classes(client_with: MakeClient) -> None:
     client = client_with(SPOILS_API_TOKEN="t0ken")
     status, answer = call(client, "POST", "/api/jobs/no-such-job", {})
     assert status == 401

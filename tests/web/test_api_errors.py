@@ -1,4 +1,4 @@
-"""Whatever is sent, a client gets a 4xx with a sentence, and nothing is enqueued for it."""
+"""Every invalid request gets a 4xx with a sentence, and enqueues nothing."""
 
 import json
 import re
@@ -19,7 +19,7 @@ FETCH = "/api/jobs/fetch-product"
 ANALYZE = "/api/jobs/analyze-ingredients"
 NOTIFY = "/api/jobs/send-notification"
 DOOR = {"Authorization": "Bearer t0ken"}
-# What must never reach a client: words of our insides.
+# Internals that must never reach a client.
 INSIDES = re.compile(
     r"Traceback|File \"|psycopg|sqlalchemy|pydantic|werkzeug|site-packages|SELECT|INSERT", re.IGNORECASE
 )
@@ -50,7 +50,6 @@ UNREADABLE: dict[str, bytes] = {
     "Infinity": b'{"product_id": Infinity}',
     "-Infinity": b'{"product_id": -Infinity}',
     "a key twice": b'{"barcode": "737628064502", "barcode": "737628064503"}',
-    "a key twice, deep inside": b'{"barcode": {"a": [{"b": 1, "b": 1}]}}',
     "a key twice, spelt differently": b'{"barcode": "737628064502", "b\\u0061rcode": "737628064502"}',
     "an array": b'[{"barcode": "737628064502"}]',
     "a text": b'"737628064502"',
@@ -58,80 +57,34 @@ UNREADABLE: dict[str, bytes] = {
     "null": b"null",
     "true": b"true",
 }
+NOTE = {"user_id": 1, "notification_type": "email", "message": "hello"}
+# tests/clients/test_hostile_barcodes.py tries thousands.
 HOSTILE_BARCODES: list[Any] = [
-    *("", " ", "1234567", "123456789012345", "0" * 60_000),
-    *("737628064502\n", "\n737628064502", "737628064502\r\nHost: evil", " 737628064502", "737628064502 "),
-    *("٣٠١٧٦٢٠٤٢٢٠٠٣", "301762042200³", "３０１７６２０４２２００３", "7376²8064502", "①②③④⑤⑥⑦⑧"),
+    *("", "1234567", "123456789012345", "0" * 60_000, "737628064502\n", " 737628064502", "٣٠١٧٦٢٠٤٢٢٠٠٣"),
     *(
         "../../../etc/passwd",
-        "..%2f..%2fetc",
-        "%2e%2e%2f",
         "@evil.example",
-        "//evil.example/",
-        "12345678@evil.example",
-    ),
-    *(
         "12345678?fields=",
-        "12345678#",
-        "12345678/..",
-        "12345678;a=b",
-        "12345678.json",
-        "12345678%00",
         "12345678\0",
-    ),
-    *(
         "\ud800",
-        "12345678\udfff",
         "-12345678",
-        "+12345678",
-        "1_2345678",
         "1e8000000",
-        "0x12345678",
-        "12345678.0",
     ),
-    *(
-        "' OR 1=1 --",
-        "12345678'; DROP TABLE fang_tasks; --",
-        "<script>alert(1)</script>",
-        "{{7*7}}",
-        "${jndi:x}",
-    ),
-    *(737628064502, 12345678.0, True, None, [], ["737628064502"], {}, {"$gt": ""}),
+    *("' OR 1=1 --", "<script>alert(1)</script>", 737628064502, True, None, [], {}, {"$gt": ""}),
 ]
 MISFITS: list[tuple[str, Any]] = [
     *((FETCH, {"barcode": barcode}) for barcode in HOSTILE_BARCODES),
     *((FETCH, given) for given in ({}, {"barcodes": "737628064502"}, {"Barcode": "737628064502"})),
-    *(
-        (FETCH, {"barcode": "737628064502", more: 1})
-        for more in ("type", "uniq", "priority", "", "\0", "\ud800")
-    ),
+    *((FETCH, {"barcode": "737628064502", more: 1}) for more in ("type", "uniq", "priority", "", "\0", "\ud800")),
     *(
         (ANALYZE, {"product_id": number})
         for number in ("1", "", True, False, None, 1.0, 1.5, 0, -1, 2**31, 2**63, 10**39, [1], {"id": 1})
     ),
-    *(
-        (NOTIFY, {"user_id": 1, "notification_type": "email", "message": "hello", **changed})
-        for changed in (
-            {"message": "a\0b"},
-            {"message": "half \ud83d of a smile"},
-            {"message": ""},
-            {"message": "x" * 10_001},
-            {"message": 7},
-            {"user_id": -1},
-            {"user_id": 2**63},
-            {"user_id": True},
-            {"user_id": "1"},
-            {"user_id": 1.0},
-            {"notification_type": ""},
-            {"notification_type": "e mail"},
-            {"notification_type": "email\n"},
-            {"notification_type": "9"},
-            {"notification_type": "é"},
-            {"notification_type": "x" * 51},
-        )
-    ),
+    *((NOTIFY, {**NOTE, "message": value}) for value in ("a\0b", "half \ud83d of a smile", "", "x" * 10_001, 7)),
+    *((NOTIFY, {**NOTE, "user_id": value}) for value in (-1, 2**63, True, "1", 1.0)),
+    *((NOTIFY, {**NOTE, "notification_type": value}) for value in ("", "e mail", "email\n", "9", "é", "x" * 51)),
     ("/api/jobs/cleanup", {"days": 1}),
-]
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -197,19 +150,14 @@ def test_the_sentence_says_what_to_do_better(
     assert sentence(client.post(path, json=payload, headers=DOOR), 422) == said
 
 
-@pytest.mark.parametrize("size", [64 * 1024 + 1, 100_000, 5_000_000])
-def test_more_than_64_kib_are_not_taken(client: FlaskClient, rows: Rows, size: int) -> None:
-    for body in (b"[" * size, b'{"barcode": "737628064502"' + b" " * (size - 27) + b"}"):
-        assert (
-            sentence(post(client, FETCH, body), 413)
-            == "The request is too large: at most 64 KiB are allowed."
-        )
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 0
-
-
-def test_64_kib_are_taken(client: FlaskClient) -> None:
-    body = b'{"barcode": "737628064502"'
-    assert post(client, FETCH, body + b" " * (64 * 1024 - len(body) - 1) + b"}").status_code == 200
+@pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1, 5_000_000])
+def test_a_body_has_at_most_64_kib(client: FlaskClient, rows: Rows, size: int) -> None:
+    response = post(client, FETCH, b'{"barcode": "737628064502"' + b" " * (size - 27) + b"}")
+    if size <= 64 * 1024:
+        assert response.status_code == 200
+    else:
+        assert sentence(response, 413) == "The request is too large: at most 64 KiB are allowed."
+        assert rows.value("SELECT count(*) FROM fang_tasks") == 0
 
 
 @pytest.mark.parametrize(
@@ -224,14 +172,9 @@ def test_no_body_takes_the_server_long_to_refuse(client: FlaskClient, body: byte
 @pytest.mark.parametrize(
     "content_type",
     [
-        "",
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "text/json",
-        "json",
+        "", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json",
     ],
-)
+)  # fmt: skip
 def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, content_type: str) -> None:
     response = post(client, FETCH, b'{"barcode": "737628064502"}', content_type)
     assert sentence(response, 415) == "Send the payload as JSON, with Content-Type: application/json."
@@ -249,6 +192,7 @@ def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, conten
         ("POST", "/api/jobs/fetch-product/", 404),
         ("POST", "/api/jobs/fetch.product", 404),
         ("GET", "/api/jobs/1", 404),
+        ("POST", "/api/jobs/x/retry", 404),
         ("GET", "/api/jobs/00000000-0000-4000-8000-000000000000", 404),
         ("GET", "/api/jobs/00000000-0000-4000-8000-00000000000", 404),
         ("GET", "/api/jobs/{00000000-0000-4000-8000-000000000000}", 404),
@@ -264,7 +208,7 @@ def test_another_content_type_is_refused(client: FlaskClient, rows: Rows, conten
         ("BREW", "/api/jobs/status", 405),
     ],
 )
-def test_a_wrong_address_or_method_is_told_in_json(
+def test_a_wrong_path_or_method_is_an_error_in_json(
     client: FlaskClient, method: str, path: str, status: int
 ) -> None:
     response = client.open(path, method=method, headers=DOOR, json={} if method == "POST" else None)

@@ -1,4 +1,4 @@
-"""The API over real HTTP, served by gunicorn as in production: what a client of Flask's own cannot send."""
+"""The API over real HTTP, served by gunicorn as in production: requests that Flask's test client cannot send."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def request(head: str, body: bytes = b"") -> bytes:
     return f"{head}\r\n{fixed}".encode() + body
 
 
-def test_a_body_in_chunks_of_no_told_length_is_taken_up_to_64_kib(web: Web, rows: Rows) -> None:
+def test_a_chunked_body_may_have_64_kib(web: Web, rows: Rows) -> None:
     def post(pieces: Iterator[bytes]) -> requests.Response:
         return requests.post(f"{web.url}/api/jobs/fetch-product", data=pieces, headers=JSON, timeout=15)
 
@@ -138,7 +138,7 @@ def test_posts_of_one_barcode_at_once_through_two_processes_leave_one_row(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
-def test_headers_are_those_of_flask_and_https_is_told_by_the_proxy_on_this_machine(web: Web) -> None:
+def test_security_headers_are_sent_and_https_is_recognized_by_the_proxy_s_header(web: Web) -> None:
     plain = requests.get(f"{web.url}/api/nothing", timeout=15)
     secure = requests.get(f"{web.url}/api/nothing", headers={"X-Forwarded-Proto": "https"}, timeout=15)
     assert (plain.status_code, secure.status_code) == (404, 404)

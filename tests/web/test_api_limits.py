@@ -36,7 +36,7 @@ def ask(
     return client.get(path, headers=headers, environ_base={"REMOTE_ADDR": address})
 
 
-def test_a_client_has_so_many_hits_in_a_window_and_then_has_to_wait_for_the_next_one() -> None:
+def test_a_client_over_its_limit_has_to_wait_until_the_window_has_moved() -> None:
     limit = RateLimit(3, 1)
 
     def exceeded() -> None:

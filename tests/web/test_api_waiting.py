@@ -86,7 +86,7 @@ def test_a_job_that_is_deleted_meanwhile_is_not_found(
     assert asked.result().status_code == 404
 
 
-def test_those_who_wait_hold_no_connection_and_one_more_is_answered_at_once(
+def test_waiting_requests_hold_no_connection_and_one_more_is_answered_at_once(
     app: Flask, rows: Rows, pool: ThreadPoolExecutor
 ) -> None:
     task_id = rows.task()
@@ -121,7 +121,7 @@ def test_a_time_out_of_bounds_is_refused(client: FlaskClient, rows: Rows, wait: 
     assert response.status_code == 400
 
 
-def test_who_has_the_answer_is_told_that_nothing_changed(client: FlaskClient, rows: Rows) -> None:
+def test_an_unchanged_job_is_answered_with_304(client: FlaskClient, rows: Rows) -> None:
     task_id = rows.task()
     first = client.get(f"/api/jobs/{task_id}", headers=DOOR)
     tag = {"If-None-Match": first.headers["ETag"]}

@@ -1,4 +1,4 @@
-"""Every header that is taken apart: one that cannot be is refused with a sentence, and is never a 500."""
+"""Malformed headers are refused with a sentence, and never cause a 500."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -84,9 +84,7 @@ def test_an_odd_header_is_never_a_500(client: FlaskClient, name: str) -> None:
 
 @pytest.mark.parametrize("path", ["/login", "/api/jobs/fetch-product"])
 @pytest.mark.parametrize("origin", ["http://[", "http://]", "http://[::1"])
-def test_an_origin_that_is_none_is_refused_with_a_sentence(
-    client: FlaskClient, path: str, origin: str
-) -> None:
+def test_an_invalid_origin_is_refused_with_a_sentence(client: FlaskClient, path: str, origin: str) -> None:
     answer = client.post(
         path, headers={"Origin": origin, "Authorization": "Bearer t0ken"}, base_url="http://127.0.0.1"
     )
@@ -98,7 +96,7 @@ def test_an_origin_that_is_none_is_refused_with_a_sentence(
     "path", ["/", "/login", "/nothing", "/static/nothing", "/health", "/api/jobs/status"]
 )
 @pytest.mark.parametrize("host", ["..", "a..b", f"{'a' * 64}.b"])
-def test_a_host_that_is_none_is_refused_with_a_sentence(client: FlaskClient, path: str, host: str) -> None:
+def test_an_invalid_host_is_refused_with_a_sentence(client: FlaskClient, path: str, host: str) -> None:
     answer = client.get(path, environ_overrides={"HTTP_HOST": host})
     assert answer.status_code == 400
     assert answer.get_json() == {"error": "The Host header is not a valid host name."}

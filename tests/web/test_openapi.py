@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: made from the routes and the job classes, for who may read them."""
+"""The OpenAPI document and its page: generated from the routes and the job classes."""
 
 import re
 
@@ -24,6 +24,23 @@ def document(client: FlaskClient) -> dict:
     return response.get_json()
 
 
+def test_it_is_not_sent_again_while_it_is_unchanged_and_documents_the_location_of_a_new_job(
+    client: FlaskClient,
+) -> None:
+    first = client.get("/openapi.json", headers=DOOR)
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    again = client.get("/openapi.json", headers={**DOOR, "If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    with_location = {
+        path
+        for path, methods in first.get_json()["paths"].items()
+        for operation in methods.values()
+        if "Location" in operation["responses"]["200"].get("headers", {})
+    }
+    assert {"/api/jobs", "/api/jobs/fetch-product"} <= with_location
+    assert not with_location & {"/api/jobs/batch", "/api/jobs/status", "/api/jobs/{task_id}/retry"}
+
+
 def test_every_route_of_the_api_is_in_it_and_every_class_has_its_endpoint(client: FlaskClient) -> None:
     told = {(method, path) for path, methods in document(client)["paths"].items() for method in methods}
     for rule in client.application.url_map.iter_rules():
@@ -37,7 +54,7 @@ def test_every_route_of_the_api_is_in_it_and_every_class_has_its_endpoint(client
         assert ("post", f"/api/jobs/{name}") in told
 
 
-def test_a_new_class_is_in_it_with_its_words_its_fields_and_its_door(client_with: MakeClient) -> None:
+def test_a_new_class_is_in_it_with_its_docstring_its_fields_and_its_security(client_with: MakeClient) -> None:
     with throw_away_classes():
 
         class DocumentedJob(Job):
@@ -65,7 +82,7 @@ def test_a_new_class_is_in_it_with_its_words_its_fields_and_its_door(client_with
         )
 
 
-def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own(
+def test_every_reference_resolves_and_every_operation_id_is_unique(
     client: FlaskClient,
 ) -> None:
     found = document(client)
@@ -77,14 +94,7 @@ def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_o
     assert found["openapi"] == "3.1.0"
 
 
-def test_who_has_it_is_told_that_nothing_changed(client: FlaskClient) -> None:
-    first = client.get("/openapi.json", headers=DOOR)
-    assert first.headers["Cache-Control"] == "private, no-cache"
-    again = client.get("/openapi.json", headers={**DOOR, "If-None-Match": first.headers["ETag"]})
-    assert (again.status_code, again.data) == (304, b"")
-
-
-def test_document_and_page_are_for_who_has_a_token_or_a_password(client_with: MakeClient) -> None:
+def test_document_and_page_require_a_token_or_a_login(client_with: MakeClient) -> None:
     for token in ("", "t0ken"):
         client = client_with(SPOILS_API_TOKEN=token, **LOCKED)
         assert client.get("/openapi.json").status_code == 401

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of errors is what is answered: each status of each operation is provoked."""
+"""Each documented error of each operation is provoked, and answered as documented."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -138,7 +138,9 @@ def test_each_good_answer_is_documented_and_no_other_status(client_with: MakeCli
 
 
 @pytest.mark.process
-def test_what_the_server_refuses_before_the_api_is_html_as_documented(database_url: str) -> None:
+def test_a_request_that_the_server_refuses_before_the_api_is_answered_in_html_as_documented(
+    database_url: str,
+) -> None:
     with Web(database_url, SPOILS_API_TOKEN="t0ken") as web:
         document = requests.get(f"{web.url}/openapi.json", headers=DOOR, timeout=15).json()
         longest = 4_094 - len("GET  HTTP/1.1")

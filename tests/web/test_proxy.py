@@ -1,4 +1,4 @@
-"""Who the client is and how it came: from a trusted proxy's headers, and from nobody else's."""
+"""The client's address and scheme come from the headers of trusted proxies only."""
 
 import pytest
 import requests
@@ -57,14 +57,14 @@ def test_on_heroku_the_last_address_is_the_client_s(
         ("127.0.0.1", "203.0.113.9", "127.0.0.1"),
     ],
 )
-def test_elsewhere_those_are_believed_that_the_setting_names(
+def test_elsewhere_the_proxies_of_the_setting_are_trusted(
     client_with: MakeClient, peer: str, forwarded: str, told: str
 ) -> None:
     client = client_with(FORWARDED_ALLOW_IPS="10.0.0.0/8, 192.0.2.7")
     assert address(client, peer, forwarded) == told
 
 
-def test_by_default_only_a_proxy_on_this_machine_is_believed(client_with: MakeClient) -> None:
+def test_by_default_only_a_proxy_on_this_machine_is_trusted(client_with: MakeClient) -> None:
     client = client_with()
     assert address(client, "127.0.0.1", "203.0.113.9") == "203.0.113.9"
     assert address(client, "::1", "203.0.113.9") == "203.0.113.9"
