@@ -96,7 +96,7 @@ class Walk:
         self._page.goto(f"{self._url}/jobs?state=finished&type=fetch_product")
         self._until(lambda: expect(self._page.locator("table.jobs tbody tr")).to_have_count(12, timeout=500))
         self._page.goto(self._url)
-        self._keep("7-work-flows")
+        self._keep("7-healthy")
         painted = self._page.evaluate(
             "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
         )

@@ -1,4 +1,4 @@
-"""Who gets in: nobody by default, a viewer to read, an admin to act, and no form from elsewhere."""
+"""Access: closed by default, read-only for a viewer, full for an admin; logins and sessions."""
 
 import time
 from uuid import uuid4
@@ -60,7 +60,7 @@ def test_development_with_a_password_needs_it(make_app: MakeApp) -> None:
     assert Visitor(client).log_in(ADMIN).see("/jobs").status_code == 200
 
 
-def test_a_stranger_is_sent_to_log_in_and_comes_back_to_where_they_were_going(stranger: Visitor) -> None:
+def test_a_visitor_is_sent_to_log_in_and_then_back(stranger: Visitor) -> None:
     response = stranger.client.get("/jobs?state=failed&type=a+b")
     assert response.status_code == 303
     assert response.location == "/login?next=/jobs?state%3Dfailed%26type%3Da%2Bb"
@@ -87,7 +87,7 @@ def test_logging_in_never_leaves_the_site(stranger: Visitor, onward: str) -> Non
 @pytest.mark.parametrize(
     "password", ["", "wrong", ADMIN.upper(), ADMIN + " ", VIEWER + ADMIN, "\udcff", "é" * 9_000]
 )
-def test_a_wrong_password_is_told_so(stranger: Visitor, password: str) -> None:
+def test_a_wrong_password_is_refused(stranger: Visitor, password: str) -> None:
     sent = password.encode("utf-8", "surrogateescape")
     response = stranger.client.post("/login", data={"csrf_token": stranger.token(), "password": sent})
     assert response.status_code == 401
@@ -249,12 +249,18 @@ def test_a_session_ends_when_its_password_is_changed(make_app: MakeApp, admin: V
 
 def test_a_viewer_sees_every_page_without_an_action(viewer: Visitor, scenes: Scenes) -> None:
     jobs = scenes.full()
+    scenes.attempt(jobs["failed"], 2, "failed", fingerprint="abc")
     for path in (
-        *("/jobs", f"/jobs/{jobs['failed']}", "/products", f"/products/{NOODLES}", "/errors", "/enqueue"),
+        *("/jobs", f"/jobs/{jobs['failed']}", "/products", f"/products/{NOODLES}", "/errors", "/errors/abc"),
+        *("/enqueue", "/enqueue/fetch-product", "/workers", "/schedules", "/audit"),
         "/bulks/new?verb=delete&all=1&state=failed",
     ):
         page = viewer.see(path)
-        assert set(actions(page)) == {"/logout"}, path
+        # The form to enqueue a job is shown without its button.
+        assert set(actions(page)) - {"/enqueue/fetch-product"} == {"/logout"}, path
+        assert 'action="/bulks' not in page.text, path
+        assert 'type="checkbox"' not in page.text, path
+        assert "Enqueue fetch_product</button>" not in page.text, path
 
 
 @pytest.mark.parametrize(

@@ -87,12 +87,6 @@ def test_long_texts_and_markup_fit_and_run_nothing(windows: Windows, scenes: Sce
         assert violations(page) == []
 
 
-def test_a_page_twice_as_large_still_fits(windows: Windows, scenes: Scenes) -> None:
-    scenes.full()
-    # A zoom of 200 % makes of 1280 points 640.
-    assert fits(windows.open("/jobs", width=640))
-
-
 def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:
     scenes.full()
     page = windows.open("/jobs")

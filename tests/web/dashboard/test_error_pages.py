@@ -1,6 +1,4 @@
-"""What a person sees when something is wrong, and how static files are kept."""
-
-import re
+"""The pages that a person sees when something is wrong."""
 
 import pytest
 from sqlalchemy import Engine, text
@@ -8,7 +6,6 @@ from sqlalchemy import Engine, text
 from spoils.web import application
 from tests.web.dashboard.conftest import LOCKED, MakeApp
 from tests.web.dashboard.pages import Visitor, words
-from tests.web.dashboard.scenes import Scenes
 
 NOBODY = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -27,7 +24,7 @@ def test_logging_in_needs_no_database(make_app: MakeApp) -> None:
     assert visitor.press("/login", password=LOCKED["SPOILS_ADMIN_PASSWORD"]).status_code == 303
 
 
-def test_a_statement_of_the_strip_that_takes_too_long_is_left_out_and_said(
+def test_a_query_of_the_status_bar_that_times_out_is_left_out(
     make_app: MakeApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 100)
@@ -42,13 +39,15 @@ def test_a_statement_of_the_strip_that_takes_too_long_is_left_out_and_said(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/jobs", 405)])
-def test_what_is_not_here_is_a_page(admin: Visitor, method: str, path: str, status: int) -> None:
+def test_an_unknown_address_is_an_error_page(admin: Visitor, method: str, path: str, status: int) -> None:
     response = admin.client.open(path, method=method)
     assert response.status_code == status
     assert f"{status} This address" in words(response) or f"{status} There is nothing" in words(response)
 
 
-def test_a_fault_of_ours_is_a_page_without_its_trace(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_a_page_without_its_traceback(
+    admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("spoils.web.dashboard.jobs.routes.read_status_bar", lambda _session: 1 / 0)
     response = admin.see("/jobs", 500)
     assert "500 Internal error." in words(response)
@@ -57,23 +56,3 @@ def test_a_fault_of_ours_is_a_page_without_its_trace(admin: Visitor, monkeypatch
 
 def test_a_form_that_is_too_large_is_refused(admin: Visitor) -> None:
     assert admin.press("/login", password="x" * 100_000).status_code == 413
-
-
-def test_no_page_has_a_script_or_a_style_of_its_own(admin: Visitor, scenes: Scenes) -> None:
-    jobs = scenes.full()
-    for path in (
-        "/jobs",
-        *(f"/jobs/{one}" for one in jobs.values()),
-        "/products",
-        "/products/0737628064502",
-        "/nothing",
-    ):
-        page = admin.client.get(path).text
-        assert not re.search(r"<script(?! src)|<style| style=| on\w+=", page), path
-
-
-def test_every_page_keeps_its_headers(admin: Visitor) -> None:
-    for path in ("/jobs", "/nothing"):
-        headers = admin.client.get(path).headers
-        assert "script-src 'self'" in headers["Content-Security-Policy"]
-        assert headers["Cache-Control"] == "private, no-cache"

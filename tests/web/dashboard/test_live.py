@@ -1,4 +1,4 @@
-"""A page that refreshes itself, the keys, what it weighs, and the version by which a refresh costs nothing."""
+"""Refreshing a page, its ETag, its keyboard shortcuts, and its size."""
 
 import re
 
@@ -16,7 +16,7 @@ def again(visitor: Visitor, path: str, etag: str) -> int:
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/schedules", "/products", "/jobs?state=failed"])
-def test_a_page_that_shows_nothing_new_is_not_sent_again(admin: Visitor, scenes: Scenes, path: str) -> None:
+def test_an_unchanged_page_is_not_sent_again(admin: Visitor, scenes: Scenes, path: str) -> None:
     scenes.task(state="failed")
     etag = admin.see(path).headers["ETag"]
     assert again(admin, path, etag) == 304
@@ -24,13 +24,13 @@ def test_a_page_that_shows_nothing_new_is_not_sent_again(admin: Visitor, scenes:
     assert again(admin, path, etag) == 200
 
 
-def test_a_page_is_another_one_for_another_viewer(admin: Visitor, viewer: Visitor, scenes: Scenes) -> None:
+def test_a_page_has_another_etag_for_another_visitor(admin: Visitor, viewer: Visitor, scenes: Scenes) -> None:
     etag = admin.see("/products").headers["ETag"]
     assert again(viewer, "/products", etag) == 200
     assert "Cookie" in viewer.see("/products").headers["Vary"]
 
 
-def test_what_is_no_page_has_no_version(admin: Visitor) -> None:
+def test_an_error_page_has_no_etag(admin: Visitor) -> None:
     assert "ETag" not in admin.see("/nothing", 404).headers
 
 
@@ -115,13 +115,3 @@ def test_a_type_is_paused_without_scripts(windows: Windows, scenes: Scenes) -> N
     page.get_by_role("link", name="7 days").click()
     assert page.url.endswith("range=7d")
     expect(page.get_by_role("button", name="Show")).to_be_visible()
-
-
-@pytest.mark.browser
-def test_a_worker_is_stopped_by_keyboard_alone(windows: Windows, scenes: Scenes) -> None:
-    scenes.at_work("fetch_product")
-    page = windows.open("/workers")
-    page.get_by_role("button", name="Stop claiming worker.1").focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_contain_text("Asked worker.1 (pid 4) to stop claiming.")
-    assert scenes.value("SELECT draining FROM spoils_workers")

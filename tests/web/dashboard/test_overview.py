@@ -1,4 +1,4 @@
-"""The overview tells how work flows, in true figures, and is a page even where the database is slow."""
+"""The overview: charts, the table by type, what is due next, and what happens if the database is slow."""
 
 import re
 
@@ -18,7 +18,7 @@ def row_of(page: str, task_type: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", row.partition("</tr>")[0].partition(">")[2]).split())
 
 
-def test_nothing_yet_says_what_to_do_next(admin: Visitor, scenes: Scenes) -> None:
+def test_an_unused_queue_shows_the_first_steps(admin: Visitor, scenes: Scenes) -> None:
     page = words(admin.see("/"))
     assert "Nothing has run yet." in page
     assert "python worker.py" in page
@@ -28,7 +28,7 @@ def test_nothing_yet_says_what_to_do_next(admin: Visitor, scenes: Scenes) -> Non
     assert "Start a worker A worker is running." in words(admin.see("/"))
 
 
-def test_the_charts_tell_what_finished_and_what_failed(admin: Visitor, scenes: Scenes) -> None:
+def test_the_charts_show_finished_and_failed_attempts(admin: Visitor, scenes: Scenes) -> None:
     scenes.ended(40)
     scenes.ended(20, minutes_ago=5)
     scenes.ended(3, outcome="retried")
@@ -44,7 +44,7 @@ def test_the_charts_tell_what_finished_and_what_failed(admin: Visitor, scenes: S
     assert "finished 1,060 failed 5" in words(admin.see("/?range=7d"))
 
 
-def test_a_row_tells_of_its_type(admin: Visitor, scenes: Scenes) -> None:
+def test_a_row_shows_the_figures_of_its_type(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("fetch_product")
     for due_in in (-3, -61, 500):
         scenes.task(task_type="fetch_product", due_in=due_in)
@@ -70,7 +70,7 @@ def test_a_row_tells_of_its_type(admin: Visitor, scenes: Scenes) -> None:
         ([], 10, "paused"),
     ],
 )
-def test_what_does_not_drain_says_why(
+def test_a_type_that_does_not_drain_says_why(
     admin: Visitor, scenes: Scenes, taken: list[str], ended: int, told: str
 ) -> None:
     scenes.at_work(*taken)
@@ -89,7 +89,7 @@ def test_what_does_not_drain_says_why(
     assert whole.endswith("1 min" if told == "1 min" else "1 type does not drain")
 
 
-def test_where_not_all_that_is_not_due_was_looked_at_a_drain_takes_that_long_at_most(
+def test_time_to_drain_is_a_maximum_if_not_all_jobs_were_read(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("spoils.reports.upcoming.MOST", 20)
@@ -102,7 +102,7 @@ def test_where_not_all_that_is_not_due_was_looked_at_a_drain_takes_that_long_at_
     assert row_of(admin.see("/").text, "mail").endswith("at most 5 min 30 s")
 
 
-def test_a_worker_that_claims_nothing_more_takes_no_type(admin: Visitor, scenes: Scenes) -> None:
+def test_a_draining_worker_takes_no_type(admin: Visitor, scenes: Scenes) -> None:
     worker_id = scenes.at_work("mail")
     scenes.task(task_type="mail", due_in=-5)
     scenes.ended(10, minutes_ago=2, task_type="mail")
@@ -122,7 +122,7 @@ def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> Non
     assert "The type mail is paused. admin paused it" in why
 
 
-def test_what_comes_next_is_told_and_leads_there(admin: Visitor, scenes: Scenes) -> None:
+def test_upcoming_jobs_and_ticks_are_listed_with_links(admin: Visitor, scenes: Scenes) -> None:
     for number in range(3):
         scenes.task(task_type="mail", due_in=7_200 + number)
     scenes.task(task_type="mail", state="retried", due_in=90)
@@ -154,7 +154,7 @@ def test_two_hundred_types_are_not_one_long_page(admin: Visitor, scenes: Scenes)
 
 
 @pytest.mark.parametrize("query", ["range=1y", "range=1h%00", "type=a%00b", "type=" + "x" * 300])
-def test_what_no_link_asks_for_is_refused(admin: Visitor, query: str) -> None:
+def test_an_invalid_argument_is_refused(admin: Visitor, query: str) -> None:
     admin.see(f"/?{query}", 400)
 
 
@@ -178,7 +178,7 @@ def slow(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
         ("spoils_minutes", "the jobs per minute"),
     ],
 )
-def test_what_takes_too_long_is_left_out_and_named(
+def test_a_part_that_times_out_is_left_out_and_named(
     slow: FlaskClient, engine: Engine, scenes: Scenes, table: str, missing: str
 ) -> None:
     scenes.full()

@@ -35,7 +35,7 @@ def tried(scenes: Scenes, state: str, **columns: object) -> UUID:
 @pytest.mark.parametrize(
     ("state", "columns"), [("failed", {"claimed_at": CLAIMED}), ("retried", {}), ("new", {})]
 )
-def test_lists_the_job_s_page_and_the_api_tell_the_run_time_of_the_last_attempt(
+def test_lists_pages_and_the_api_show_the_run_time_of_the_last_attempt(
     admin: Visitor, scenes: Scenes, state: str, columns: dict[str, str]
 ) -> None:
     task_id = tried(scenes, state, metadata={"key": 1}, **columns)
@@ -47,7 +47,7 @@ def test_lists_the_job_s_page_and_the_api_tell_the_run_time_of_the_last_attempt(
     assert [job["ran_ms"] for job in admin.client.get("/api/jobs", headers=TOKEN).get_json()["jobs"]] == [3]
 
 
-def test_the_page_of_errors_tells_it_too(admin: Visitor, scenes: Scenes) -> None:
+def test_the_page_of_errors_shows_it_too(admin: Visitor, scenes: Scenes) -> None:
     task_id = tried(scenes, "failed", claimed_at=CLAIMED)
     page = admin.see(f"/errors/like?tried={task_id}")
     assert cells(page, "last ran") == ["3 ms"]
@@ -61,9 +61,7 @@ def test_a_finished_job_has_the_time_of_its_own_row_everywhere(admin: Visitor, s
     assert admin.client.get(f"/api/jobs/{task_id}", headers=TOKEN).get_json()["ran_ms"] == 1_500
 
 
-def test_a_job_that_another_system_runs_is_told_to_run_since_its_last_change(
-    admin: Visitor, scenes: Scenes
-) -> None:
+def test_a_job_of_another_system_runs_since_its_last_change(admin: Visitor, scenes: Scenes) -> None:
     task_id = scenes.task(state="in_progress")
     scenes.all(
         "UPDATE fang_tasks SET updated_at = now() - interval '90 minutes' WHERE id = :id RETURNING id",
@@ -79,7 +77,7 @@ def test_a_job_that_left_no_attempt_has_no_run_time(admin: Visitor, scenes: Scen
     assert cells(admin.see("/jobs"), "last ran") == ["–"]
 
 
-def test_the_page_of_schedules_tells_it_of_the_last_tick(admin: Visitor, scenes: Scenes) -> None:
+def test_the_page_of_schedules_shows_it_for_the_last_tick(admin: Visitor, scenes: Scenes) -> None:
     task_id = tried(scenes, "failed", claimed_at=CLAIMED)
     ticked(scenes, stored(scenes), 1, task_id=task_id)
     assert "failed , ran 3 ms" in words(admin.see("/schedules"))

@@ -1,4 +1,4 @@
-"""The page of schedules: when each comes, what became of its ticks and why, and running or pausing one."""
+"""The page of schedules: next and last ticks, running a schedule now, pausing and resuming it."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def ticked(
     )
 
 
-def test_a_schedule_is_told_before_any_worker_has_seen_it(admin: Visitor) -> None:
+def test_a_schedule_is_shown_before_any_worker_has_seen_it(admin: Visitor) -> None:
     page = words(admin.see("/schedules"))
     assert "Every day at 02:00 UTC · 0 2 * * *" in page
     assert "cleanup Deletes finished and failed jobs" in page
@@ -45,7 +45,7 @@ def test_a_schedule_is_told_before_any_worker_has_seen_it(admin: Visitor) -> Non
     assert "Late, skipped and missed ticks" not in page
 
 
-def test_ticks_are_told_as_fired_late_skipped_or_missed_and_lead_to_their_jobs(
+def test_ticks_are_shown_as_fired_late_skipped_or_missed_with_links_to_their_jobs(
     admin: Visitor, scenes: Scenes
 ) -> None:
     schedule_id = stored(scenes)
@@ -67,7 +67,7 @@ def test_ticks_are_told_as_fired_late_skipped_or_missed_and_lead_to_their_jobs(
     assert "The job of an earlier tick was still waiting or running" in page
 
 
-def test_a_schedule_of_another_release_is_shown_without_verbs(admin: Visitor, scenes: Scenes) -> None:
+def test_a_schedule_of_another_release_is_shown_without_actions(admin: Visitor, scenes: Scenes) -> None:
     stored(scenes, "15 * * * *", "FutureJob")
     stored(scenes, "not one", "StrangeJob")
     answer = admin.see("/schedules")
@@ -76,7 +76,7 @@ def test_a_schedule_of_another_release_is_shown_without_verbs(admin: Visitor, sc
     assert "/schedules/FutureJob/runs" not in answer.text
 
 
-def test_a_schedule_is_run_by_hand_once(admin: Visitor, scenes: Scenes) -> None:
+def test_a_schedule_is_run_now_once(admin: Visitor, scenes: Scenes) -> None:
     admin.press("/schedules/CleanupJob/runs")
     assert "Enqueued cleanup." in words(admin.see("/schedules"))
     admin.press("/schedules/CleanupJob/runs")
@@ -97,7 +97,7 @@ def test_a_schedule_is_paused_and_resumed(admin: Visitor, scenes: Scenes) -> Non
 
 
 @pytest.mark.parametrize("verb", ["runs", "pauses"])
-def test_what_has_no_schedule_here_has_no_verb(admin: Visitor, verb: str) -> None:
+def test_a_class_without_a_schedule_has_no_actions(admin: Visitor, verb: str) -> None:
     for job in ("FetchProductJob", "NothingJob"):
         assert admin.press(f"/schedules/{job}/{verb}").status_code == 404
 
@@ -112,5 +112,5 @@ def test_what_has_no_schedule_here_has_no_verb(admin: Visitor, verb: str) -> Non
         ("nonsense", "nonsense"),
     ],
 )
-def test_a_cron_is_told_in_plain_words(cron: str, told: str) -> None:
+def test_a_cron_in_plain_words(cron: str, told: str) -> None:
     assert describe(cron) == told

@@ -1,4 +1,4 @@
-"""A job's life is drawn to scale: what was before stands left, a longer run is wider, nothing leaves the drawing."""
+"""The timeline of a job is to scale: earlier is further left, longer is wider, nothing leaves the drawing."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -37,41 +37,41 @@ def attempt(number: int, begin: float, ran: float, outcome: str = "retried") -> 
 
 
 def drawn(task: Task, *ended: Attempt) -> Timeline:
-    life = draw_timeline(task, ended, NOW)
-    assert life is not None
+    timeline = draw_timeline(task, ended, NOW)
+    assert timeline is not None
     for x in (
-        life.begin,
-        life.now,
-        *(span.x + span.width for span in life.spans),
-        *(mark.at for mark in life.marks),
+        timeline.begin,
+        timeline.now,
+        *(span.x + span.width for span in timeline.spans),
+        *(mark.at for mark in timeline.marks),
     ):
         assert 0 <= x <= 100
-    return life
+    return timeline
 
 
 def test_what_waits_for_its_next_attempt() -> None:
-    life = drawn(task(), attempt(2, 200, 10), attempt(1, 280, 0.4))
-    first, second = life.spans
-    assert life.begin < first.x < second.x < life.now < (life.due or 0)
+    timeline = drawn(task(), attempt(2, 200, 10), attempt(1, 280, 0.4))
+    first, second = timeline.spans
+    assert timeline.begin < first.x < second.x < timeline.now < (timeline.due or 0)
     assert second.width > first.width
     assert (first.title, first.words, first.state) == ("Attempt 1", "ran 400 ms", "failed")
-    assert life.sentence.endswith("attempt 2 failed after 10.00 s; due in 2 min.")
-    assert not life.ends
+    assert timeline.sentence.endswith("attempt 2 failed after 10.00 s; due in 2 min.")
+    assert not timeline.ends
 
 
 def test_what_runs_reaches_to_now() -> None:
-    life = drawn(task(TaskState.IN_PROGRESS, claimed_at=ago(30), scheduled_at=ago(40)))
-    assert life.spans[0].x + life.spans[0].width == pytest.approx(life.now, abs=0.1)
-    assert life.due is None
-    assert life.now_mark is not None
+    timeline = drawn(task(TaskState.IN_PROGRESS, claimed_at=ago(30), scheduled_at=ago(40)))
+    assert timeline.spans[0].x + timeline.spans[0].width == pytest.approx(timeline.now, abs=0.1)
+    assert timeline.due is None
+    assert timeline.now_mark is not None
 
 
 def test_what_has_ended_has_no_future() -> None:
-    life = drawn(
+    timeline = drawn(
         task(TaskState.FINISHED, claimed_at=ago(61), scheduled_at=ago(70)), attempt(1, 100, 1, "released")
     )
-    assert [span.state for span in life.spans] == ["new", "finished"]
-    assert (life.ends, life.due, life.now_mark) == (True, None, None)
+    assert [span.state for span in timeline.spans] == ["new", "finished"]
+    assert (timeline.ends, timeline.due, timeline.now_mark) == (True, None, None)
 
 
 def test_what_is_new_at_this_moment_is_drawn_too() -> None:
@@ -93,17 +93,17 @@ def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
 def test_a_run_time_that_is_unknown_is_not_told() -> None:
     unknown = attempt(2, 200, 10)
     unknown.ran_ms = None
-    life = drawn(task(), unknown)
-    assert life.spans[0].words == ""
-    assert "attempt 2 failed; due in" in life.sentence
+    timeline = drawn(task(), unknown)
+    assert timeline.spans[0].words == ""
+    assert "attempt 2 failed; due in" in timeline.sentence
 
 
 def test_what_another_system_runs_is_drawn_from_its_last_change() -> None:
-    life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80)))
-    assert life.spans[0].words == "ran 1 min"
+    timeline = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80)))
+    assert timeline.spans[0].words == "ran 1 min"
 
 
 @pytest.mark.parametrize("column", ["claimed_at", "updated_at"])
 def test_a_run_that_begins_after_now_does_not_leave_the_drawing(column: str) -> None:
-    life = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80), **{column: NOW.replace(year=9999)}))
-    assert life.spans[0].words == "ran 0 ms"
+    timeline = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80), **{column: NOW.replace(year=9999)}))
+    assert timeline.spans[0].words == "ran 0 ms"

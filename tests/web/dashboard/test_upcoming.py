@@ -1,4 +1,4 @@
-"""What comes next is drawn over all of its day, however much of it there is."""
+"""The next 24 hours are drawn in full, however many ticks and jobs there are."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -28,9 +28,7 @@ def drawn(now: datetime, *crons: str, zone: str = "Europe/Berlin") -> list[int]:
 
 @pytest.mark.parametrize("now", MOMENTS, ids=str)
 @pytest.mark.parametrize("cron", ["* * * * * *", "* * * * *", "*/5 * * * *", "*/15 * * * *"])
-def test_the_lane_of_ticks_reaches_over_its_day_in_as_many_marks_as_there_are_steps(
-    now: datetime, cron: str
-) -> None:
+def test_the_lane_of_ticks_covers_the_day_with_a_mark_a_step(now: datetime, cron: str) -> None:
     marks = drawn(now, cron)
     assert STEPS - 1 <= len(marks) <= STEPS + 1
     gaps = [after - before for before, after in zip(marks, [*marks[1:], chart.WIDTH], strict=True)]
@@ -52,7 +50,7 @@ def test_many_schedules_are_one_lane() -> None:
     assert marks == sorted(marks)
 
 
-def test_a_zone_that_this_release_does_not_know_is_left_out() -> None:
+def test_a_schedule_with_an_unknown_zone_is_left_out() -> None:
     assert drawn(MOMENTS[0], "* * * * *", zone="Mars/Olympus") == []
 
 
