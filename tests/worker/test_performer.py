@@ -614,7 +614,7 @@ def _when_sleeping(rows: Rows, act: Callable[[], None]) -> None:
     act()
 
 
-def test_a_twin_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
+def test_a_duplicate_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
     hands: Hands, engine: Engine, rows: Rows
 ) -> None:
     class WaitingNoteJob(Job):
