@@ -10,7 +10,6 @@ from uuid import UUID
 from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
@@ -31,10 +30,6 @@ from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
 
 log = logging.getLogger("spoils.worker")
-
-
-_HOOKS = ("before_commit", "after_commit", "after_flush", "after_flush_postexec")
-"""Session events that only a commit fires, or that may need another flush."""
 
 
 class Performer:
@@ -209,7 +204,7 @@ class Performer:
         claim = attempt.claim
         settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
         try:
-            _write_out(db.session())
+            db.session.commit()  # ends the savepoint of the job's session
             with finishing():
                 entered = self._finish_with_notes(attempt, settlement)
                 attempt.connection.commit()
@@ -243,14 +238,6 @@ class Performer:
 
     def _settle(self, claim: Claim, verdict: Verdict, ran_ms: int) -> None:
         self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
-
-
-def _write_out(session: Session) -> None:
-    """Write what the session still holds. Raises what its own commit would raise."""
-    if session.is_active and not any(getattr(session.dispatch, name) for name in _HOOKS):
-        session.flush()  # the commit of the transaction ends its savepoint too
-    else:
-        session.commit()
 
 
 def _clear_away() -> None:

@@ -1,4 +1,4 @@
-"""Entering cron slots as they come due. Any number of workers do this; the tick's row decides who does."""
+"""Enqueues cron jobs at their ticks. Every worker does this; a unique row for each tick decides which one enqueues."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ log = logging.getLogger("spoils.worker")
 LOOK_SECONDS = 30.0
 ERROR_SECONDS = 5.0
 LATE = timedelta(seconds=60)
-"""A slot found later than this came due while no worker or no database was there: its class's `catch_up` decides."""
+"""A tick found later than this was due while no worker or no database was up: the class's `catch_up` decides."""
 MOST_SLOTS = 100_000
 MOST_CAUGHT_UP = 100
 
@@ -31,7 +31,7 @@ _CAUGHT_UP = {"skip": 0, "once": 1, "all": MOST_CAUGHT_UP}
 
 
 class Scheduler:
-    """Knows the classes that have a cron, and sleeps until the next slot of any, by the database's clock."""
+    """Knows the classes that have a cron, and sleeps until the next tick of any, by the database's clock."""
 
     def __init__(
         self, *, engine: Engine, jobs: Sequence[type[Job]], default_zone: str, turn: threading.Lock
@@ -51,20 +51,20 @@ class Scheduler:
         self.loop = Loop(name="scheduler", tick=self.tick)
 
     def tick(self) -> float:
-        """Enter what is due. Returns the seconds until the next slot, half a minute at most."""
-        return min((self._tell_safely(*entry) for entry in self._jobs), default=LOOK_SECONDS)
+        """Enqueue what is due. Returns the seconds until the next tick, half a minute at most."""
+        return min((self._check_safely(*entry) for entry in self._jobs), default=LOOK_SECONDS)
 
-    def _tell_safely(self, job_class: type[Job], cron: Cron, trouble: Trouble) -> float:
-        # One class that cannot be entered must not keep the others from their slots.
+    def _check_safely(self, job_class: type[Job], cron: Cron, trouble: Trouble) -> float:
+        # An error of one class must not delay the ticks of the others.
         try:
-            left = self._tell(job_class, cron)
+            left = self._check(job_class, cron)
         except Exception as exc:  # noqa: BLE001 - it is logged
             log_error(trouble, exc)
             return ERROR_SECONDS
         log_success(trouble)
         return left
 
-    def _tell(self, job_class: type[Job], cron: Cron) -> float:
+    def _check(self, job_class: type[Job], cron: Cron) -> float:
         with background_transaction(self._engine, self._turn) as connection:
             standing = ticks.standing(
                 connection,
@@ -96,27 +96,27 @@ class Scheduler:
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
             with background_transaction(self._engine, self._turn) as connection:
-                told = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
-            if told:
-                log.warning("Missed %d ticks of %s", told, job_class.__name__, extra={"action": "tick"})
+                recorded = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
+            if recorded:
+                log.warning("Missed %d ticks of %s", recorded, job_class.__name__, extra={"action": "tick"})
         return slots[len(missed) :]
 
     def _without_paused(
         self, job_class: type[Job], slots: list[datetime], standing: ticks.Standing
     ) -> list[datetime]:
-        """Those of before the pause; the others are recorded as skipped."""
+        """The ticks before the pause; the others are recorded as skipped."""
         if standing.paused_at is None:
             return slots
-        # A pause from the future was begun while the database's clock was ahead.
+        # A pause in the future began while the database's clock was ahead.
         began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
         skipped = [slot for slot in slots if slot >= began]
         if skipped:
             with background_transaction(self._engine, self._turn) as connection:
-                told = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
-            if told:
+                recorded = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
+            if recorded:
                 log.info(
                     "Skipped %d ticks of %s, which is paused",
-                    told,
+                    recorded,
                     job_class.__name__,
                     extra={"action": "tick"},
                 )
@@ -125,12 +125,12 @@ class Scheduler:
     def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
         job = job_class()
         with background_transaction(self._engine, self._turn) as connection:
-            told = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
-        if told is not None:
+            entered = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
+        if entered is not None:
             log.info(
                 "%s %s for its tick at %s",
-                "Enqueued" if told.outcome is TickEnding.ENTERED else "Skipped",
+                "Enqueued" if entered.outcome is TickEnding.ENTERED else "Skipped",
                 job_class.__name__,
                 slot.isoformat(),
-                extra={"action": "tick", "task_id": told.task_id, "task_type": job_class.task_type},
+                extra={"action": "tick", "task_id": entered.task_id, "task_type": job_class.task_type},
             )

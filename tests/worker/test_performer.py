@@ -1,7 +1,5 @@
 """Performing in process, against a real database: the transactional promise, and an outcome for whatever happens."""
 
-import functools
-import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from spoils.config import Settings
 from spoils.db.engine import transaction
-from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.outcome import Ending, TimedOut
 from spoils.job.registry import registry
 from spoils.log_format import TRACEBACKS
@@ -370,78 +368,6 @@ def test_a_row_that_no_class_can_perform_is_failed_in_a_sentence(
     assert row.error_message.startswith(sentence)
 
 
-def undecided(run: Callable[..., object]) -> Callable[..., object]:
-    """Hide from its class what `run` is, as a decorator may."""
-    return functools.wraps(run)(lambda *given: run(*given))
-
-
-class MisreturningJob(Job):
-    """Writes, and then returns or raises what its payload says."""
-
-    how: str
-
-    @undecided
-    def run(self, queue: Queue) -> Any:
-        queue.session.execute(
-            text("INSERT INTO effects (name, task_id) VALUES ('misreturned', :id)"), {"id": queue.task_id}
-        )
-        match self.how:
-            case "coroutine":
-                return _asynchronous()
-            case "generator":
-                return (number for number in ())
-            case "class":
-                return Snooze
-            case "value":
-                return True
-            case "return snooze":
-                return Snooze(60)
-            case "raise snooze":
-                raise Snooze(60)
-            case "return cancel":
-                return Cancel("why")
-            case "raise cancel":
-                raise Cancel("why")
-            case "return later":
-                return RetryLater(1234, "busy")
-            case _:
-                raise RetryLater(1234, "busy")
-
-
-async def _asynchronous() -> None: ...
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("how", ["coroutine", "generator", "class", "value"])
-def test_a_job_that_returned_anything_but_none_is_not_finished(hands: Hands, rows: Rows, how: str) -> None:
-    claim = hands.perform(MisreturningJob(how=how))
-    gc.collect()
-    assert hands.settle() == {claim.id}
-    row = rows.one(claim.id)
-    assert (row.state, row.retries) == ("retried", 1)
-    assert row.error_message.startswith("JobDefinitionError: MisreturningJob.run returned ")
-    assert effects(rows) == 0
-
-
-@pytest.mark.parametrize(
-    ("what", "found"),
-    [
-        ("snooze", ("new", 0, None)),
-        ("cancel", ("failed", 0, "why")),
-        ("later", ("retried", 1, "RetryLater: busy")),
-    ],
-)
-@pytest.mark.parametrize("how", ["return", "raise"])
-def test_an_outcome_has_one_effect_returned_or_raised(
-    hands: Hands, rows: Rows, how: str, what: str, found: tuple[str, int, str | None]
-) -> None:
-    claim = hands.perform(MisreturningJob(how=f"{how} {what}"))
-    assert hands.settle() == {claim.id}
-    row = rows.one(claim.id)
-    assert (row.state, row.retries, row.error_message) == found
-    assert effects(rows) == 0
-
-
 def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -> None:
     seen: dict[str, Any] = {}
 
@@ -688,7 +614,7 @@ def _when_sleeping(rows: Rows, act: Callable[[], None]) -> None:
     act()
 
 
-def test_a_twin_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
+def test_a_duplicate_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
     hands: Hands, engine: Engine, rows: Rows
 ) -> None:
     class WaitingNoteJob(Job):

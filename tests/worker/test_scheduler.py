@@ -152,7 +152,7 @@ def test_a_long_absence_is_caught_up_in_bounded_steps_that_skip_nothing(
     )
 
 
-def test_a_slot_whose_unique_twin_is_active_is_skipped(
+def test_a_slot_whose_unique_duplicate_is_active_is_skipped(
     engine: Engine, connection: Connection, rows: Rows
 ) -> None:
     twin = enqueue(connection, UniqueTickJob()).id
