@@ -1,4 +1,4 @@
-"""A server that speaks just enough of PostgreSQL's protocol to refuse a connection, or to greet it."""
+"""A server that implements just enough of PostgreSQL's protocol to refuse a connection, or to greet it."""
 
 import socket
 import threading

@@ -44,7 +44,7 @@ def meanwhile(engine: Engine, act: Callable[[Connection], Result]) -> Iterator[F
 
 
 def at_once(number: int, act: Callable[[int], Result]) -> list[Result]:
-    """Call `act` with each of so many numbers, all at one moment, and return what each returned."""
+    """Call `act` with each number below `number`, all at one moment, and return what each returned."""
     gate = threading.Barrier(number)
 
     def run(one: int) -> Result:

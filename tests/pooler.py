@@ -54,7 +54,7 @@ class Pooler:
 
 @contextmanager
 def a_pooler(database_url: str, sessions: int = 8) -> Iterator[Pooler]:
-    """Run one that has so many sessions at the server for each database. Without the program: skips, in CI fails."""
+    """Run PgBouncer with at most `sessions` sessions for each database. Without it: skip, in CI fail."""
     if PGBOUNCER is None:
         if os.environ.get("CI"):
             pytest.fail("PgBouncer is not installed.")

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, text
 
 from spoils.queue import worker_rows
+from tests.support import eventually
 
 
 class Rows:
@@ -25,7 +26,7 @@ class Rows:
         due_in: float = 0,
         **columns: Any,
     ) -> UUID:
-        """Insert a task that is due in so many seconds; `columns` are any others of the table."""
+        """Insert a task that is due in `due_in` seconds; `columns` are any others of the table."""
         values = {
             "id": uuid4(),
             "state": state,
@@ -45,7 +46,7 @@ class Rows:
         return values["id"]
 
     def worker(self, *, silent_for: float = 0, ended: bool = False, locked: bool = False) -> UUID:
-        """Insert a worker whose last beat was so many seconds ago; `locked` takes its lock on this connection."""
+        """Insert a worker whose last heartbeat was `silent_for` seconds ago; `locked` takes its lock."""
         worker_id = uuid4()
         self.connection.execute(
             text(
@@ -77,3 +78,21 @@ class Rows:
     def value(self, statement: str, **values: object) -> Any:
         """The one value of any statement."""
         return self.connection.execute(text(statement), values).scalar_one()
+
+    def becomes(self, task_id: UUID, state: str, timeout: float = 15.0) -> Row[Any]:
+        """Wait until the task is in that state; its row."""
+
+        def in_state() -> Row[Any]:
+            row = self.one(task_id)
+            assert row.state == state, row
+            return row
+
+        return eventually(in_state, timeout)
+
+    def effects(self, name: str) -> int:
+        """How often jobs have left this sign (tests/sample_jobs.py)."""
+        return int(self.value("SELECT count(*) FROM effects WHERE name = :name", name=name))
+
+    def effect(self, name: str) -> None:
+        """Wait until a job has left this sign."""
+        eventually(lambda: self.effects(name) == 1)

@@ -138,30 +138,30 @@ class BadBackoffJob(Job):
 
 
 class SleepJob(Job):
-    """Tells that it has started, then takes its time; `once` only the first time that it is claimed."""
+    """Signals that it has started, then takes its time; `once` only the first time that it is claimed."""
 
     seconds: float
     name: str = "sleep"
     once: bool = False
 
     def run(self, queue: Queue) -> None:
-        _tell(f"{self.name} started", queue)
+        _leave_effect(f"{self.name} started", queue)
         if not self.once or claims(queue) == 1:
             time.sleep(self.seconds)
-        _tell(f"{self.name} ended", queue)
+        _leave_effect(f"{self.name} ended", queue)
 
 
 class GateJob(Job):
-    """Tells that it has started, and ends once somebody opens its gate: a row of that name in the effects."""
+    """Signals that it has started, and ends once somebody opens its gate: a row of that name in the effects."""
 
     def run(self, queue: Queue) -> None:
-        _tell("gate started", queue)
-        while not _told("open"):
+        _leave_effect("gate started", queue)
+        while not _has_effect("open"):
             time.sleep(0.05)
 
 
 class HoldingJob(Job):
-    """Writes through the session, tells that it has started, and holds its transaction open, `once` or each time."""
+    """Writes through the session, signals that it has started, and holds its transaction open, `once` or each time."""
 
     seconds: float
     name: str = "holding"
@@ -172,7 +172,7 @@ class HoldingJob(Job):
             text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
             {"name": f"{self.name} effect", "id": queue.task_id},
         )
-        _tell(f"{self.name} started", queue)
+        _leave_effect(f"{self.name} started", queue)
         if not self.once or claims(queue) == 1:
             time.sleep(self.seconds)
 
@@ -184,7 +184,6 @@ class DieJob(Job):
 
     def run(self, queue: Queue) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(60)
 
 
 class ForkingJob(Job):
@@ -200,9 +199,9 @@ class ForkingJob(Job):
             os.write(writing, self._in_child(queue, session, driver).encode())
             return
         os.close(writing)
-        _tell(f"child {child}", queue)
+        _leave_effect(f"child {child}", queue)
         said = ""
-        if self.then == "sleep until it is told to end":
+        if self.then == "sleep until SIGTERM":
             os.kill(child, signal.SIGTERM)
         else:
             said = os.read(reading, 1000).decode()
@@ -235,7 +234,7 @@ class ForkingJob(Job):
             case "return":
                 return "done"
             case _:
-                time.sleep(3600)
+                signal.pause()
                 return ""
 
 
@@ -251,7 +250,7 @@ class StoppableJob(Job):
     """Runs until it is asked to stop, and then cancels itself."""
 
     def run(self, queue: Queue) -> Outcome | None:
-        _tell("stoppable started", queue)
+        _leave_effect("stoppable started", queue)
         for _ in range(600):
             if queue.cancelled:
                 return Cancel("asked to stop")
@@ -276,13 +275,13 @@ def claims(queue: Queue) -> int:
         ).scalar_one()
 
 
-def _told(name: str) -> bool:
+def _has_effect(name: str) -> bool:
     with db.engine.connect() as connection:
         found = connection.execute(text("SELECT count(*) FROM effects WHERE name = :name"), {"name": name})
         return bool(found.scalar_one())
 
 
-def _tell(name: str, queue: Queue) -> None:
+def _leave_effect(name: str, queue: Queue) -> None:
     with db.engine.begin() as connection:
         connection.execute(
             text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
@@ -297,7 +296,7 @@ class SlowLoopJob(Job):
     max_retries = 3
 
     def run(self, queue: Queue) -> None:
-        _tell("slow loop started", queue)
+        _leave_effect("slow loop started", queue)
         while True:
             time.sleep(0.01)
 
@@ -332,7 +331,7 @@ class CheckpointJob(Job):
     """Ends at its next checkpoint when the worker stops."""
 
     def run(self, queue: Queue) -> None:
-        _tell("checkpoint started", queue)
+        _leave_effect("checkpoint started", queue)
         while True:
             time.sleep(0.05)
             queue.checkpoint()
@@ -342,7 +341,7 @@ class DeafJob(Job):
     """Never asks whether it was cancelled."""
 
     def run(self, queue: Queue) -> None:
-        _tell("deaf started", queue)
+        _leave_effect("deaf started", queue)
         while True:
             time.sleep(0.05)
 
@@ -351,7 +350,7 @@ class BackendKillerJob(Job):
     """Ends its own database connection the first time, as a failover would."""
 
     def run(self, queue: Queue) -> None:
-        _tell("killer started", queue)
+        _leave_effect("killer started", queue)
         with db.engine.connect() as connection:
             runs = connection.scalar(
                 text("SELECT count(*) FROM effects WHERE name = 'killer started' AND task_id = :id"),

@@ -1,4 +1,4 @@
-"""The settings: what stands when nothing is set, and that what is wrong is named and no secret is told."""
+"""The settings: what stands when nothing is set, and that what is wrong is named and no secret is shown."""
 
 import traceback
 
@@ -131,7 +131,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert all(f"{name} is wrong" in str(caught.value) for name in ("PORT", "WORKER_THREADS", "LOG_LEVEL"))
 
 
-def test_no_secret_is_told_by_the_settings_themselves() -> None:
+def test_the_settings_show_no_secret() -> None:
     settings = Settings.from_env(SECRETS)
     assert settings.database_url is not None
     for shown in (repr(settings), str(settings), f"{settings}"):
@@ -140,7 +140,7 @@ def test_no_secret_is_told_by_the_settings_themselves() -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_no_secret_is_told_by_the_error_about_it(name: str) -> None:
+def test_the_error_about_a_setting_shows_no_secret(name: str) -> None:
     wrong = {
         "DATABASE_URL": "mysql://spoils:hunter2@h/d",
         "SECRET_KEY": "hunter2",
@@ -149,9 +149,9 @@ def test_no_secret_is_told_by_the_error_about_it(name: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings.from_env({**SECRETS, name: wrong.get(name, SECRETS[name]), "PORT": "hunter2"})
     # Without the lines of this file, which hold the secret themselves.
-    told = "".join(traceback.format_exception(caught.value, limit=-1)) + repr(caught.value)
-    assert "PORT is wrong" in told
-    assert "hunter2" not in told
+    shown = "".join(traceback.format_exception(caught.value, limit=-1)) + repr(caught.value)
+    assert "PORT is wrong" in shown
+    assert "hunter2" not in shown
 
 
 def test_settings_do_not_change() -> None:
@@ -199,7 +199,7 @@ GOOD = {
         ("SPOILS_API_TOKEN", "fQ9mZ2vL7pXw4kRt8nBs,scanner:s3cret-s3cret-s3cret"),
     ],
 )
-def test_a_weak_secret_or_a_sample_stops_the_start_on_heroku_and_is_not_told(name: str, value: str) -> None:
+def test_a_weak_secret_or_a_sample_stops_the_start_on_heroku_and_is_not_shown(name: str, value: str) -> None:
     assert Settings.from_env(GOOD).dyno == "web.1"
     assert Settings.from_env({**GOOD, name: value, "DYNO": ""}).dyno is None
     with pytest.raises(SettingError, match=name) as caught:
@@ -217,7 +217,7 @@ def test_a_weak_secret_or_a_sample_stops_the_start_on_heroku_and_is_not_told(nam
         {"SPOILS_HOSTS": "*"},
     ],
 )
-def test_a_proxy_or_a_host_that_is_none_is_told(setting: dict[str, str]) -> None:
+def test_a_wrong_proxy_or_host_is_named(setting: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting))):
         Settings.from_env(setting)
 

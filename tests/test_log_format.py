@@ -20,7 +20,7 @@ from tests.programs import ROOT
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 
 
-def told(
+def logged(
     message: str, *arguments: object, level: int = logging.INFO, error: bool = False, **fields: object
 ) -> str:
     """What a handler writes of one event, to a stream that is strict about UTF-8."""
@@ -45,12 +45,12 @@ def told(
 
 
 def test_an_event_is_its_moment_its_level_its_message_and_its_fields() -> None:
-    line = told("Finished %s", "CleanupJob", ran_ms=12, action="settle", task_type="cleanup")
+    line = logged("Finished %s", "CleanupJob", ran_ms=12, action="settle", task_type="cleanup")
     assert re.fullmatch(STAMP + "INFO Finished CleanupJob action=settle task_type=cleanup ran_ms=12\n", line)
 
 
-def test_a_field_that_is_not_ours_is_not_told() -> None:
-    assert "hunter2" not in told("Hello", password="hunter2")
+def test_a_field_that_is_not_ours_is_not_logged() -> None:
+    assert "hunter2" not in logged("Hello", password="hunter2")
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_a_field_that_is_not_ours_is_not_told() -> None:
 )
 def test_control_characters_and_half_characters_are_written_out(mark: str) -> None:
     for line in (
-        told(f"a{mark}b"),
-        told("%s", f"a{mark}b"),
-        told("a", task_type=f"x{mark}y", worker_id=f"{mark}z"),
+        logged(f"a{mark}b"),
+        logged("%s", f"a{mark}b"),
+        logged("a", task_type=f"x{mark}y", worker_id=f"{mark}z"),
     ):
         assert line.endswith("\n")
         assert len(line.splitlines()) == 1
         assert not any(character in line[:-1] for character in mark if not character.isprintable())
-    assert re.search(r"a\\x[0-9a-f]{2,4}", told(f"a{mark}b"))
+    assert re.search(r"a\\x[0-9a-f]{2,4}", logged(f"a{mark}b"))
 
 
 @given(st.text(st.characters(codec=None)))
 def test_any_text_is_one_line(text: str) -> None:
-    line = told("%s", text, task_id=text)
+    line = logged("%s", text, task_id=text)
     assert len(line.splitlines()) == 1
     assert one_line(text) == one_line(one_line(text))
 
@@ -85,7 +85,7 @@ def test_a_traceback_follows_on_lines_that_cannot_be_taken_for_events() -> None:
     try:
         raise ValueError("first\n2026-11-24T02:00:00.123Z INFO forged\r\x1b[2Jlast")
     except ValueError:
-        text = told("It broke", level=logging.ERROR, error=True, action="error")
+        text = logged("It broke", level=logging.ERROR, error=True, action="error")
     head, *trace = text.removesuffix("\n").split("\n")
     assert re.fullmatch(STAMP + "ERROR It broke action=error", head)
     assert all(line.startswith("    | ") for line in trace)
@@ -95,24 +95,24 @@ def test_a_traceback_follows_on_lines_that_cannot_be_taken_for_events() -> None:
 
 
 def test_a_traceback_that_comes_as_text_follows_masked_on_such_lines_too() -> None:
-    text = told("Failed X", traceback="Traceback:\n  token=hunter2\n\x1b[2J")
+    text = logged("Failed X", traceback="Traceback:\n  token=hunter2\n\x1b[2J")
     assert text.split("\n")[1:] == ["    | Traceback:", "    |   token=••••••", r"    | \x1b[2J", ""]
 
 
 def test_what_others_call_a_traceback_may_be_anything() -> None:
-    assert told("Failed X", traceback=["a", 1]).split("\n")[1:] == ["    | ['a', 1]", ""]
+    assert logged("Failed X", traceback=["a", 1]).split("\n")[1:] == ["    | ['a', 1]", ""]
 
 
 @pytest.mark.parametrize(
-    ("level", "tracebacks", "logged"),
+    ("level", "tracebacks", "enabled"),
     [("INFO", False, False), ("DEBUG", False, True), ("INFO", True, True), ("ERROR", True, True)],
 )
 def test_tracebacks_of_jobs_are_logged_in_development_and_at_debug(
-    level: str, tracebacks: bool, logged: bool
+    level: str, tracebacks: bool, enabled: bool
 ) -> None:
     with root_logger():
         set_up(level, tracebacks=tracebacks)
-        assert TRACEBACKS.isEnabledFor(logging.DEBUG) is logged
+        assert TRACEBACKS.isEnabledFor(logging.DEBUG) is enabled
         set_up("INFO")
 
 
@@ -177,7 +177,10 @@ def test_a_handler_has_no_lock_that_a_thread_could_leave_locked(capfd: pytest.Ca
 
 def program(text: str) -> subprocess.Popen[bytes]:
     """A program of its own that sets up its log, and then does what `text` says."""
-    begin = "import logging, os, sys\nfrom spoils import logs\nlogs.set_up('INFO')\nlog = logging.getLogger('x')\n"
+    begin = (
+        "import logging, os, sys\nfrom spoils import log_format\n"
+        "log_format.set_up('INFO')\nlog = logging.getLogger('x')\n"
+    )
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, "-c", f"{begin}{text}\n"], stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT
@@ -206,9 +209,9 @@ log.info('end')
 """
     with program(text) as ended:
         output, _ = ended.communicate(timeout=60)
-    told = messages(output)
-    assert told.count("child") == 1
-    assert [one for one in told if one != "child"] == [*(f"parent {number}" for number in range(100)), "end"]
+    lines = messages(output)
+    assert lines.count("child") == 1
+    assert [one for one in lines if one != "child"] == [*(f"parent {number}" for number in range(100)), "end"]
 
 
 LINES = log_format.MOST_CHARACTERS // 40
@@ -227,11 +230,11 @@ log.info('and on')
         assert working.stderr is not None
         assert working.stderr.readline() == b"done\n"
         output, _ = working.communicate(timeout=60)
-    *told, last = messages(output)
+    *lines, last = messages(output)
     (dropped,) = re.findall(r"WARNING Dropped (\d+) log lines", output.decode())
     assert int(dropped) > 0
-    assert [one.split()[0] for one in told] == [str(number) for number in range(len(told))]
-    assert len(told) + int(dropped) == LINES
+    assert [one.split()[0] for one in lines] == [str(number) for number in range(len(lines))]
+    assert len(lines) + int(dropped) == LINES
     assert last == "and on"
 
 
@@ -257,13 +260,13 @@ def test_standard_output_that_does_not_block_is_waited_for() -> None:
 
 
 def test_a_secret_in_a_warning_or_a_traceback_is_masked() -> None:
-    line = told("The database said: password=hunter2", level=logging.WARNING)
+    line = logged("The database said: password=hunter2", level=logging.WARNING)
     assert "hunter2" not in line
     assert "password=" in line
     try:
         raise ValueError("Authorization: Bearer hunter2hunter2")
     except ValueError:
-        assert "hunter2" not in told("It broke", level=logging.ERROR, error=True)
+        assert "hunter2" not in logged("It broke", level=logging.ERROR, error=True)
 
 
 def test_a_secret_that_a_job_or_a_library_logs_is_masked_at_each_level() -> None:
@@ -273,11 +276,11 @@ def test_a_secret_that_a_job_or_a_library_logs_is_masked_at_each_level() -> None
 
 
 def test_a_secret_in_an_address_is_masked_for_a_developer_too() -> None:
-    line = told('127.0.0.1 "GET /jobs?token=hunter2 HTTP/1.1" 200 -', name="werkzeug")
+    line = logged('127.0.0.1 "GET /jobs?token=hunter2 HTTP/1.1" 200 -', name="werkzeug")
     assert "hunter2" not in line
     assert "GET /jobs?token=" in line
 
 
 def test_a_value_that_looks_like_more_fields_stands_in_quotes() -> None:
-    line = told("Hello", task_type='x action=forged "y"')
+    line = logged("Hello", task_type='x action=forged "y"')
     assert 'task_type="x action=forged \\"y\\""' in line

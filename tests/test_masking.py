@@ -202,6 +202,7 @@ MORE_TEXTS = (
     f"redis-cli -h db -a {SECRET} ping",
     f"gotify://push.example/{SECRET}",
     f"ntfys://push.example/{SECRET}",
+    f"passphrase: not correct {SECRET} staple",
 )
 
 

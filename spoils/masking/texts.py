@@ -209,7 +209,7 @@ def _by_name(text: str, brackets: _Brackets) -> Iterator[forms.Span]:
             start, end = _after_gap(text, start, name, brackets)
         elif found["block"]:
             end = _end_of_block(text, found.start(), start)
-        elif found["colon"] and _SAID_OF_IT.match(text, start):
+        elif found["colon"] and not _LINE_VALUED.search(name) and _SAID_OF_IT.match(text, start):
             continue
         elif text[start : start + 1] in _CLOSERS and not _LINE_VALUED.search(name):
             end = brackets.end(start)

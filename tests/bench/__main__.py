@@ -51,6 +51,17 @@ class Bench:
         if self.peers:
             contenders |= peers.drains(self.url, self.jobs)
         yield from self._pairs(contenders, "jobs/s")
+        for peer in [*contenders][3:]:
+            ours = "two processes, 5 threads each" if "two processes" in peer else "one process, 5 threads"
+            ratios = [one / other for one, other in zip(self.results[ours], self.results[peer], strict=True)]
+            yield (f"{ours}, to {peer}", "", f"{median(ratios):.2f}")
+
+    def marks(self) -> Iterator[Row]:
+        """Every mark in one table: drains beside the peers, pick-up, enqueue, POST, and an idle worker's memory."""
+        for scenario in (self.drain, self.latency, self.enqueue):
+            yield from scenario()
+        found = self.results["idle"] = smallness.idle(self.url, self.seconds)
+        yield ("idle worker", f"{found['resident MiB']:.1f} MiB resident", "")
 
     def counts(self) -> Iterator[Row]:
         """One process with the triggers that keep the counts by type and state true, and without."""
@@ -65,9 +76,9 @@ class Bench:
     def latency(self) -> Iterator[Row]:
         """From commit to the job's first line on an idle worker, a job each tenth of a second."""
         number = int(self.seconds * 10)
-        bare = latency.told(latency.bare_pick_up(self.url, number))
-        ours = latency.told(latency.pick_up(self.url, number))
-        polled = latency.told(latency.polled(self.url, number))
+        bare = latency.percentiles(latency.bare_pick_up(self.url, number))
+        ours = latency.percentiles(latency.pick_up(self.url, number))
+        polled = latency.percentiles(latency.polled(self.url, number))
         self.results["latency"] = {"bare": bare, "ours": ours, "polled": polled}
         yield ("a bare LISTEN-and-claim loop", _figures(bare, "ms"), "1")
         yield ("pick-up", _figures(ours, "ms"), ", ".join(f"{k} {ours[k] / bare[k]:.2f}" for k in ours))
@@ -76,7 +87,7 @@ class Bench:
     def enqueue(self) -> Iterator[Row]:
         """One by one with one client and with four, many at once, and over HTTP."""
         with drain.worker(self.url, WORKER_PROCESSES="5", WORKER_THREADS="1"):
-            latency.attends(self.url)
+            latency.await_idle_worker(self.url)
             for clients in (1, 4):
                 yield from self._pairs(
                     {
@@ -147,7 +158,7 @@ class Bench:
 
     def fairness(self) -> Iterator[Row]:
         """A fresh task of another type beside a flood; from its commit to the job's first line."""
-        waits = latency.told(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 100))
+        waits = latency.percentiles(sharing.fresh_beside_a_flood(self.url, self.jobs * 4, 100))
         self.results["fairness"] = waits
         yield ("a fresh task beside a flood", _figures(waits, "ms"), "")
 
@@ -194,7 +205,7 @@ class Bench:
                 yield (
                     taken.name,
                     f"p50 {taken.p50:.0f}, p95 {taken.p95:.0f} ms",
-                    f"{taken.grown / pages.MIB:.1f} MiB",
+                    f"{taken.grown / smallness.MIB:.1f} MiB",
                 )
             self.results["pages"] |= (afterwards := seen.afterwards())
         for name, number in afterwards.items():
@@ -222,6 +233,7 @@ class Bench:
 
 
 SCENARIOS = (
+    "marks",
     "drain",
     "counts",
     "latency",
@@ -239,7 +251,7 @@ SCENARIOS = (
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", choices=[*SCENARIOS, []], help=f"of {', '.join(SCENARIOS)}; all of them"
+        "scenarios", nargs="*", choices=[*SCENARIOS, []], help=f"of {', '.join(SCENARIOS)}; all but the first"
     )
     parser.add_argument("--database-url", help="a server to measure on, where a database is made and dropped")
     parser.add_argument("--jobs", type=int, default=60_000, help="of one drain")
@@ -252,7 +264,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of what is measured by time")
     parser.add_argument(
-        "--peers", action="store_true", help="Procrastinate and PgQueuer too, where they are installed"
+        "--peers",
+        action="store_true",
+        help="other queues too: PgQueuer from .venv, graphile-worker and pg-boss where Node is there",
     )
     parser.add_argument("--json", type=Path, help="a file for all figures")
     options = parser.parse_args(arguments)
@@ -260,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server(options.database_url) as server_url:
         results["machine"] = machine.description(server_url)
         print(results["machine"], flush=True)
-        for name in options.scenarios or SCENARIOS:
+        for name in options.scenarios or SCENARIOS[1:]:
             with database(server_url) as url:
                 bench = Bench(url, options)
                 scenario = getattr(bench, name)

@@ -1,20 +1,19 @@
 """How many no-op jobs a second a worker gets through, from a backlog that is there when it starts."""
 
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from tests.bench import fill
 from tests.bench.server import administer, ask
-from tests.programs import Program
+from tests.programs import Program, start_worker
+from tests.support import eventually
 
-PROGRAM = "tests/bench/worker_program.py"
 LONGEST_SECONDS = 300.0
 
 
 def worker(url: str, **environment: str) -> Program:
-    """Start a worker, and do not wait for it."""
-    return Program(PROGRAM, DATABASE_URL=url, LOG_LEVEL="WARNING", **environment)
+    """Start a worker that knows the measured jobs, and do not wait for it."""
+    jobs = "spoils.jobs,tests.bench.jobs"
+    return start_worker(url, SPOILS_JOBS=jobs, LOG_LEVEL="WARNING", **environment)
 
 
 def drain(
@@ -32,21 +31,10 @@ def drain(
         administer(url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
     fill.waiting(url, number)
     administer(url, "CHECKPOINT")
-    with ExitStack() as stack:
-        started = ask(url, "SELECT clock_timestamp()")[0].isoformat()
-        programs = [
-            stack.enter_context(
-                worker(url, WORKER_THREADS=str(threads), WORKER_PROCESSES=str(processes), **environment)
-            )
-        ]
-        until = time.monotonic() + LONGEST_SECONDS
-        while (left or waiting)(url):
-            assert time.monotonic() < until, "The backlog does not drain."
-            assert all(program.process.poll() is None for program in programs), programs[0].output
-            time.sleep(0.2)
-        for program in programs:
-            program.process.terminate()
-            program.ends()
+    started = ask(url, "SELECT clock_timestamp()")[0].isoformat()
+    with worker(url, WORKER_THREADS=str(threads), WORKER_PROCESSES=str(processes), **environment) as program:
+        eventually(lambda: (left or waiting)(url) == 0, LONGEST_SECONDS, every=0.2)
+        program.stop()
     return rate_since(url, started, number)
 
 
@@ -72,7 +60,7 @@ def uncounted(url: str, number: int) -> float:
 
 def waiting(url: str) -> int:
     """How many tasks of the drained type wait or run."""
-    # Of the counts, not of the table: the look must not cost what is looked at.
+    # From the counts, not from the table: the query must not cost what is measured.
     number = ask(
         url,
         "SELECT coalesce(sum(delta), 0) FROM spoils_counts "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import psycopg2
+import requests
 
 from spoils.db.engine import make_engine
 from spoils.job import Job
@@ -17,6 +18,7 @@ from tests.bench.http_client import Client
 from tests.bench.jobs import NoopJob, UniqueNoopJob
 from tests.bench.server import administer
 from tests.programs import Web
+from tests.support import eventually
 
 TOKEN = "bench-token-of-some-length"
 
@@ -87,8 +89,9 @@ def over_http(url: str, clients: int, seconds: float) -> float:
     """Requests a second that POST a fetch to gunicorn with two workers, each with another barcode and the token."""
     administer(url, "TRUNCATE fang_tasks")
     with Web(url, WEB_CONCURRENCY="2", SPOILS_API_TOKEN=TOKEN) as web:
-        # One that still loads takes no clients, and those that come now stay for the whole round.
-        time.sleep(3)
+        # A process that still loads takes no clients, and those that come now stay for the whole round.
+        eventually(lambda: web.output.count("Booting worker") == 2)
+        eventually(lambda: requests.get(f"{web.url}/health", timeout=10).ok)
         barcodes = itertools.count(10_000_000)
         host, _, port = web.url.removeprefix("http://").partition(":")
 
@@ -117,7 +120,7 @@ def _in_threads(clients: int, seconds: float, make: Callable[[], Callable[[], ob
         thread.start()
     barrier.wait()
     started = time.monotonic()
-    time.sleep(seconds)
+    stop.wait(seconds)
     stop.set()
     for thread in threads:
         thread.join()

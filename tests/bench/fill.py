@@ -14,7 +14,7 @@ def waiting(
     due: str = "now()",
     vacuum: bool = True,
 ) -> None:
-    """Put in so many waiting tasks; `due` is an SQL expression, in which `n` counts the rows."""
+    """Insert `number` waiting tasks; `due` is an SQL expression, in which `n` counts the rows."""
     administer(
         url,
         "INSERT INTO fang_tasks (metadata, task_type, scheduled_at) "
@@ -24,7 +24,7 @@ def waiting(
 
 
 def ended(url: str, number: int, *, state: str = "finished", task_type: str = "noop") -> None:
-    """Put in so many tasks that have ended, a millisecond apart, the last one now."""
+    """Insert `number` tasks that have ended, a millisecond apart, the last one now."""
     error = "'ValueError: It failed.'" if state == "failed" else "NULL"
     administer(
         url,

@@ -8,38 +8,41 @@ import psycopg2
 
 from tests.bench import fill
 from tests.bench.drain import LONGEST_SECONDS, drain, rate_since, waiting, worker
-from tests.bench.latency import attends
+from tests.bench.latency import await_idle_worker
 from tests.bench.server import administer, ask
+from tests.support import eventually
+
+HEARTBEAT = "SELECT max(beat_at) FROM spoils_workers WHERE ended_at IS NULL"
 
 
 def beside_history(url: str, number: int, rows: int) -> float:
-    """Jobs a second beside so many finished rows."""
+    """Jobs a second beside `rows` finished rows."""
     fill.ended(url, rows)
     return _drained_beside(url, number)
 
 
 def beside_the_future(url: str, number: int, rows: int) -> float:
-    """Jobs a second beside so many rows that fall due tomorrow and later."""
+    """Jobs a second beside `rows` rows that fall due tomorrow and later."""
     fill.waiting(url, rows, due="now() + interval '1 day' + n * interval '1 ms'")
     return _drained_beside(url, number, kept=rows)
 
 
 def beside_a_foreign_backlog(url: str, number: int, rows: int) -> float:
-    """Jobs a second beside so many waiting rows of a type that nobody here runs."""
+    """Jobs a second beside `rows` waiting rows of a type that no worker here runs."""
     fill.waiting(url, rows, task_type="elsewhere", due="now() - n * interval '1 ms'")
     return _drained_beside(url, number)
 
 
 def with_many_types(url: str, number: int, types: int) -> float:
-    """Jobs a second of a worker that knows so many further types."""
+    """Jobs a second of a worker that knows `types` further types."""
     return drain(url, number, BENCH_TYPES=str(types))
 
 
 def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> tuple[list[float], list[float]]:
-    """Jobs a second of one worker: so many rounds before another session opens a snapshot, and while it is held as
+    """Jobs a second of one worker: `rounds` rounds before another session opens a snapshot, and while it is held as
     many, and more until the time is over."""
     with worker(url, WORKER_THREADS="5"):
-        attends(url)
+        await_idle_worker(url)
         before = [_one_round(url, number) for _ in range(rounds)]
         held: list[float] = []
         until = time.monotonic() + minutes * 60
@@ -51,16 +54,15 @@ def under_a_snapshot(url: str, number: int, rounds: int, minutes: float) -> tupl
 
 def _one_round(url: str, number: int) -> float:
     """Jobs a second of a worker that lives on."""
-    # While the backlog is put in nothing is claimed: the worker hears of it with its next beat.
+    # While the backlog is put in nothing is claimed: the worker learns of it with its next heartbeat.
     administer(url, "INSERT INTO spoils_pauses (kind, name, paused_by) VALUES ('task_type', 'noop', 'bench')")
-    time.sleep(1.5)
+    for _ in range(2):
+        heartbeat = ask(url, HEARTBEAT)
+        eventually(lambda heartbeat=heartbeat: ask(url, HEARTBEAT) != heartbeat)
     started = ask(url, "SELECT clock_timestamp()")[0].isoformat()
     fill.waiting(url, number)
     administer(url, "CHECKPOINT", "DELETE FROM spoils_pauses")
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while waiting(url):
-        assert time.monotonic() < deadline, "The backlog does not drain."
-        time.sleep(0.2)
+    eventually(lambda: waiting(url) == 0, LONGEST_SECONDS, every=0.2)
     return rate_since(url, started, number)
 
 

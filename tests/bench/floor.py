@@ -30,7 +30,7 @@ FINISH = "UPDATE bare_tasks SET state = 'finished', finished_at = now() WHERE id
 
 
 def batch_drain(url: str, number: int, *, batch: int = 100, threads: int = 2) -> float:
-    """Rows a second, claimed and finished `batch` at a time by so many threads, a commit for each statement."""
+    """Rows a second, claimed and finished `batch` at a time by `threads` threads, with a commit for each statement."""
     administer(
         url,
         "DROP TABLE IF EXISTS bare_tasks",

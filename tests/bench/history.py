@@ -87,7 +87,7 @@ WHERE state = 'failed' ORDER BY updated_at DESC LIMIT 20000
 
 
 def fill(url: str, *, finished: int, failed: int, waiting: int) -> None:
-    """Put in so many tasks of each kind, with attempts, minutes, audit trail and products; counts by the triggers."""
+    """Insert tasks of each kind, with attempts, per-minute stats, audit log and products; counts by the triggers."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(_KEYS)
         keys = cursor.fetchall()

@@ -1,5 +1,6 @@
 """Job classes that are measured."""
 
+import os
 import time
 from pathlib import Path
 
@@ -81,3 +82,8 @@ class CallJob(Job):
 
     def run(self, queue: Queue) -> None:
         requests.get(self.url, timeout=10).raise_for_status()
+
+
+# Further types, as a large code base would have.
+for _number in range(int(os.environ.get("BENCH_TYPES", "0"))):
+    type(f"Extra{_number}Job", (Job,), {"__module__": __name__, "run": NoopJob.run})

@@ -11,6 +11,7 @@ from spoils.queue.enqueue import enqueue
 from tests.bench.drain import worker
 from tests.bench.server import administer, ask
 from tests.bench.stamps import Stamps
+from tests.support import eventually
 
 APART_SECONDS = 0.1
 POLLED_APART_SECONDS = 0.37
@@ -18,19 +19,18 @@ POLLED_APART_SECONDS = 0.37
 
 
 def pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list[float]:
-    """Milliseconds from the return of the commit to the job's first line, for so many jobs one after the other."""
+    """Milliseconds from the return of the commit to the job's first line, for `number` jobs one after the other."""
     engine = make_engine(url, connections=1, application_name="bench", autocommit=True)
     with worker(url) as program, engine.connect() as connection, Stamps() as stamps:
-        # At LOG_LEVEL=WARNING it says nothing; its row tells that it is there.
-        attends(url)
+        await_idle_worker(url)
         committed = []
+        pause = threading.Event()
         for one in range(number):
             enqueue(connection, stamps.job(one))
             committed.append(time.monotonic())
-            time.sleep(apart)
+            pause.wait(apart)
         started = stamps.wait_for(number)
-        program.process.terminate()
-        program.ends()
+        program.stop()
     engine.dispose()
     return [(started[one] - moment) * 1000 for one, moment in enumerate(committed)]
 
@@ -62,13 +62,14 @@ def bare_pick_up(url: str, number: int, *, apart: float = APART_SECONDS) -> list
     connection.autocommit = True
     cursor = connection.cursor()
     committed = {}
+    pause = threading.Event()
     for one in range(number):
         cursor.execute(
             "WITH put AS (INSERT INTO bare_queue (payload) VALUES (%s)) SELECT pg_notify('bare', '')",
             (f'{{"number": {one}}}',),
         )
         committed[one] = time.monotonic()
-        time.sleep(apart)
+        pause.wait(apart)
     runner.join(10)
     connection.close()
     return [(started[one] - moment) * 1000 for one, moment in committed.items()]
@@ -93,16 +94,13 @@ def _listen_and_claim(url: str, number: int, started: dict[int, float], ready: t
     connection.close()
 
 
-def attends(url: str) -> None:
-    """Wait until a worker is there, and has settled down."""
-    until = time.monotonic() + 60
-    while ask(url, "SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL")[0] == 0:
-        assert time.monotonic() < until, "The worker does not come."
-        time.sleep(0.1)
-    time.sleep(2)
+def await_idle_worker(url: str) -> None:
+    """Wait until every worker has sent heartbeats for 2 s; at LOG_LEVEL=WARNING it says nothing."""
+    started = "SELECT min(beat_at - started_at) > interval '2 s' FROM spoils_workers WHERE ended_at IS NULL"
+    eventually(lambda: bool(ask(url, started)[0]), 60)
 
 
-def told(milliseconds: list[float]) -> dict[str, float]:
+def percentiles(milliseconds: list[float]) -> dict[str, float]:
     """p50, p95, p99 and the longest."""
     ordered = sorted(milliseconds)
     return {

@@ -1,23 +1,22 @@
 """How long each page of the dashboard takes over a long table, how much the web program grows, and what it counts."""
 
 import http.client
-import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from urllib.parse import quote, urlencode
 
 from spoils.web.paging import encode
 from tests.bench.history import RARE
 from tests.bench.server import ask
+from tests.bench.smallness import MIB, resident
 from tests.programs import Web
 
 PASSWORD = "bench-password-of-some-length"
-MIB = 2**20
 WARMING = 3
 OTHERS = ("/schedules", "/workers", "/enqueue", "/enqueue/fetch-product", "/products", "/audit", "/api/docs")
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -86,31 +85,31 @@ class Dashboard:
         self._url = url
         self._pages = addresses(url)
         self._visitor = Visitor(web.url)
-        self._pid = _worker_of(web.process.pid)
+        self._pid = web.children[0]
         for _ in range(WARMING):
             for path in self._pages.values():
                 self._visitor.get(path)
-        self._scans, self._resident = self._scanned(), _resident(self._pid)
+        self._scans, self._resident = self._scanned(), resident(self._pid)
 
     def takes(self, requests: int) -> Iterator[Taken]:
-        """Each page so many times."""
+        """Request each page this many times."""
         for name, path in self._pages.items():
-            before = _resident(self._pid)
+            before = resident(self._pid)
             answers = [self._visitor.takes(path) for _ in range(requests)]
-            grown = max(0, _resident(self._pid) - before)
+            grown = max(0, resident(self._pid) - before)
             yield Taken(name, sorted(milliseconds for milliseconds, _ in answers), grown, answers[0][1])
 
     def afterwards(self) -> dict[str, float]:
         """What it all has cost: MiB of growth, and reads of a whole table; and how many counts are wrong."""
         return {
-            "MiB that the web program grew": (_resident(self._pid) - self._resident) / MIB,
+            "MiB that the web program grew": (resident(self._pid) - self._resident) / MIB,
             "reads of a whole table of jobs or attempts": self._scanned() - self._scans,
             "counts that differ from count(*)": counts_differ(self._url),
         }
 
     def _scanned(self) -> int:
-        # A session tells what it did with its next statement after a second, or when it has been idle for ten.
-        time.sleep(12)
+        # A session reports its scans with its next statement after a second, or when it has been idle for ten.
+        threading.Event().wait(12)
         return int(ask(self._url, _SCANS)[0])
 
 
@@ -119,8 +118,7 @@ def dashboard(url: str) -> Iterator[Dashboard]:
     """The dashboard under gunicorn, with one process, as an admin sees it."""
     with Web(url, SPOILS_ADMIN_PASSWORD=PASSWORD, SECRET_KEY=PASSWORD) as web:
         yield Dashboard(url, web)
-        web.process.terminate()
-        web.ends()
+        web.stop()
 
 
 def counts_differ(url: str) -> int:
@@ -128,9 +126,9 @@ def counts_differ(url: str) -> int:
     return int(
         ask(
             url,
-            "SELECT count(*) FROM (SELECT task_type, state, sum(delta) AS n FROM spoils_counts GROUP BY 1, 2) AS told "
+            "SELECT count(*) FROM (SELECT task_type, state, sum(delta) AS n FROM spoils_counts GROUP BY 1, 2) AS kept "
             "FULL JOIN (SELECT task_type, state::text, count(*) AS n FROM fang_tasks GROUP BY 1, 2) AS found "
-            "USING (task_type, state) WHERE coalesce(told.n, 0) <> coalesce(found.n, 0)",
+            "USING (task_type, state) WHERE coalesce(kept.n, 0) <> coalesce(found.n, 0)",
         )[0]
     )
 
@@ -167,14 +165,14 @@ def addresses(url: str) -> dict[str, str]:
     pages["errors since a release"] = "/errors?since=v143"
     pages["a group of errors"] = "/errors/group-0"
     pages["a small group of errors"] = "/errors/group-3"
-    for verb, query in (
+    for action, query in (
         ("retry all failed", "verb=retry&all=1&state=failed"),
         ("delete all finished", "verb=delete&all=1&state=finished"),
         ("delete all finished of a type", "verb=delete&all=1&state=finished&type=fetch_product"),
         ("cancel all new", "verb=cancel&all=1&state=new"),
         ("retry a group", "verb=retry&all=1&state=failed&group=group-0"),
     ):
-        pages[f"preview: {verb}"] = f"/bulks/new?{query}"
+        pages[f"preview: {action}"] = f"/bulks/new?{query}"
     pages |= {path: path for path in OTHERS}
     pages["products, end"] = f"/products?older={quote(_last_product(url))}"
     pages["a product"] = "/products/2000000000100"
@@ -200,13 +198,3 @@ def _some(url: str, state: str) -> str:
 
 def _last_product(url: str) -> str:
     return encode(*ask(url, "SELECT updated_at, id FROM products ORDER BY updated_at, id OFFSET 30 LIMIT 1"))
-
-
-def _worker_of(pid: int) -> int:
-    """The process that serves, which is a child of the one that was started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0])
-
-
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -17,8 +17,8 @@ from pgqueuer.queries import Queries
 BATCH = 500
 
 
-class Told(NamedTuple):
-    """What the processes tell, each at its place: how many jobs, and when the first and the last one began."""
+class Progress(NamedTuple):
+    """What the processes report, each at its place: how many jobs, and when the first and the last one began."""
 
     done: Any
     first: Any
@@ -26,19 +26,21 @@ class Told(NamedTuple):
 
 
 def main(url: str, number: int, processes: int) -> float:
-    """Fill the queue, and let so many processes drain it: from the first job's start to the last one's."""
+    """Fill the queue, and let the processes drain it: from the first job's start to the last one's."""
     asyncio.run(_fill(url, number))
     spawning = multiprocessing.get_context("spawn")
     # Each process has its own place in these, so none waits for another.
-    told = Told(*(spawning.Array(kind, processes, lock=False) for kind in ("q", "d", "d")))
-    workers = [spawning.Process(target=_work, args=(url, number, place, told)) for place in range(processes)]
+    progress = Progress(*(spawning.Array(kind, processes, lock=False) for kind in ("q", "d", "d")))
+    workers = [
+        spawning.Process(target=_work, args=(url, number, place, progress)) for place in range(processes)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(280)
         assert worker.exitcode == 0, worker
-    assert sum(told.done) == number
-    return number / (max(told.last) - min(moment for moment in told.first if moment))
+    assert sum(progress.done) == number
+    return number / (max(progress.last) - min(moment for moment in progress.first if moment))
 
 
 async def _fill(url: str, number: int) -> None:
@@ -51,18 +53,18 @@ async def _fill(url: str, number: int) -> None:
     await connection.close()
 
 
-def _work(url: str, number: int, place: int, told: Told) -> None:
+def _work(url: str, number: int, place: int, progress: Progress) -> None:
     async def run() -> None:
         queue = PgQueuer(AsyncpgDriver(await asyncpg.connect(url)))
 
         @queue.entrypoint("noop")
         async def noop(job: Job) -> None:
-            told.last[place] = moment = time.monotonic()
-            told.first[place] = told.first[place] or moment
-            told.done[place] += 1
+            progress.last[place] = moment = time.monotonic()
+            progress.first[place] = progress.first[place] or moment
+            progress.done[place] += 1
 
         async def stop_at_the_end() -> None:
-            while sum(told.done) < number:
+            while sum(progress.done) < number:
                 await asyncio.sleep(0.05)
             queue.shutdown.set()
 

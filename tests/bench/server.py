@@ -10,10 +10,9 @@ from uuid import uuid4
 import psycopg2
 from sqlalchemy import Engine
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
+from tests.databases import migrate_at, on_server
 
 
 @contextmanager
@@ -33,16 +32,13 @@ def server(url: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def database(server_url: str, *, migrated: bool = True) -> Iterator[str]:
-    """The URL of a new database on that server, with the queue's tables unless told otherwise."""
+    """The URL of a new database on that server, with the queue's tables if `migrated`."""
     name = f"bench_{uuid4().hex[:12]}"
     administer(server_url, f"CREATE DATABASE {name}")
-    head, _, options = server_url.partition("?")
-    url = f"{head.rpartition('/')[0]}/{name}{'?' if options else ''}{options}"
+    url = on_server(server_url, name)
     try:
         if migrated:
-            engine = engine_of(url)
-            migrate(engine, branches=[FOOD_TABLES])
-            engine.dispose()
+            migrate_at(url)
         yield url
     finally:
         administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")

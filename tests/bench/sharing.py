@@ -11,6 +11,7 @@ from tests.bench import fill
 from tests.bench.drain import worker
 from tests.bench.server import administer, ask
 from tests.bench.stamps import Stamps
+from tests.support import eventually
 
 
 def fresh_beside_a_flood(url: str, flood: int, fresh: int) -> list[float]:
@@ -19,16 +20,17 @@ def fresh_beside_a_flood(url: str, flood: int, fresh: int) -> list[float]:
     fill.waiting(url, flood)
     engine = make_engine(url, connections=1, application_name="bench", autocommit=True)
     with worker(url) as program, engine.connect() as connection, Stamps() as stamps:
-        _until(url, "SELECT count(*) > 0 FROM fang_tasks WHERE state = 'finished'")
+        finished = "SELECT count(*) FROM fang_tasks WHERE state = 'finished'"
+        eventually(lambda: ask(url, finished)[0] > 0, 120)
         committed = []
+        pause = threading.Event()
         for number in range(fresh):
             enqueue(connection, stamps.job(number))
             committed.append(time.monotonic())
-            time.sleep(0.05)
+            pause.wait(0.05)
         left = ask(url, "SELECT count(*) FROM fang_tasks WHERE task_type = 'noop' AND state = 'new'")[0]
         started = stamps.wait_for(fresh)
-        program.process.terminate()
-        program.ends()
+        program.stop()
     engine.dispose()
     assert left, "The flood was over before the fresh tasks were."
     return [(started[number] - moment) * 1000 for number, moment in enumerate(committed)]
@@ -39,7 +41,8 @@ def slow_jobs_between_two(url: str, number: int, seconds: float, threads: int = 
     administer(url, "TRUNCATE fang_tasks")
     with ExitStack() as stack:
         programs = [stack.enter_context(worker(url, WORKER_THREADS=str(threads))) for _ in range(2)]
-        _until(url, "SELECT count(*) = 2 FROM spoils_workers WHERE ended_at IS NULL")
+        live = "SELECT count(*) FROM spoils_workers WHERE ended_at IS NULL"
+        eventually(lambda: ask(url, live)[0] == 2, 120)
         fill.waiting(
             url,
             number,
@@ -47,11 +50,10 @@ def slow_jobs_between_two(url: str, number: int, seconds: float, threads: int = 
             metadata=f'{{"type": "SlowJob", "seconds": {seconds}}}',
             vacuum=False,
         )
-        _until(url, "SELECT count(*) = 0 FROM fang_tasks WHERE state <> 'finished'")
+        left = "SELECT count(*) FROM fang_tasks WHERE state <> 'finished'"
+        eventually(lambda: ask(url, left)[0] == 0, 120, every=0.1)
         for program in programs:
-            program.process.terminate()
-        for program in programs:
-            program.ends()
+            program.stop()
     shares = ask(
         url, "SELECT array_agg(n) FROM (SELECT count(*) AS n FROM fang_tasks GROUP BY claimed_by) AS shares"
     )
@@ -77,15 +79,10 @@ def realistic_mix(url: str, number: int, threads: int = 20) -> float:
             f"FROM generate_series(1, {calls})",
         )
         with worker(url, WORKER_THREADS=str(threads), SPOILS_DB_CONNECTIONS="24") as program:
-            # Seldom: each look reads the whole table, on the processors that are measured.
-            _until(
-                url,
-                "SELECT count(*) = 0 FROM fang_tasks WHERE state NOT IN ('finished', 'failed')",
-                300,
-                every=1.0,
-            )
-            program.process.terminate()
-            program.ends()
+            # Seldom: each query reads the whole table, on the processors that are measured.
+            left = "SELECT count(*) FROM fang_tasks WHERE state NOT IN ('finished', 'failed')"
+            eventually(lambda: ask(url, left)[0] == 0, 300, every=1.0)
+            program.stop()
     least = (sessions * 0.02 + calls * 0.1) / threads
     took = ask(url, "SELECT extract(epoch FROM max(updated_at) - min(claimed_at))::float FROM fang_tasks")[0]
     spent = ask(url, "SELECT sum(ran_ms)::float / 1000 FROM spoils_minutes")[0]
@@ -101,7 +98,7 @@ class _SlowService:
     def __enter__(self) -> str:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                time.sleep(0.1)
+                threading.Event().wait(0.1)
                 self.send_response(204)
                 self.end_headers()
 
@@ -115,10 +112,3 @@ class _SlowService:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def _until(url: str, question: str, seconds: float = 120, *, every: float = 0.1) -> None:
-    until = time.monotonic() + seconds
-    while not ask(url, question)[0]:
-        assert time.monotonic() < until, question
-        time.sleep(every)

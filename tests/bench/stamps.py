@@ -1,11 +1,11 @@
 """When jobs ran their first line: a file that they write to, by the one monotonic clock of the machine."""
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
 
 from tests.bench.jobs import StampJob
+from tests.support import eventually
 
 LONGEST_SECONDS = 60.0
 
@@ -27,9 +27,12 @@ class Stamps:
         return StampJob(number=number, path=str(self._path))
 
     def wait_for(self, number: int) -> dict[int, float]:
-        """The moments (monotonic seconds) by the jobs' numbers, once there are so many."""
-        until = time.monotonic() + LONGEST_SECONDS
-        while len(lines := self._path.read_text().splitlines()) < number:
-            assert time.monotonic() < until, f"{len(lines)} of {number} jobs ran."
-            time.sleep(0.1)
+        """The moments (monotonic seconds) by the jobs' numbers, once `number` jobs have run."""
+
+        def all_ran() -> list[str]:
+            lines = self._path.read_text().splitlines()
+            assert len(lines) >= number, f"{len(lines)} of {number} jobs ran."
+            return lines
+
+        lines = eventually(all_ran, LONGEST_SECONDS, every=0.1)
         return {int(one): float(moment) for one, moment in (line.split() for line in lines)}

@@ -1,4 +1,4 @@
-"""An audited database, and a seed that is told."""
+"""An audited database, and random numbers whose seed is printed."""
 
 import os
 import random
@@ -32,7 +32,7 @@ def library() -> str:
 
 @pytest.fixture
 def dice() -> random.Random:
-    """Random numbers whose seed is told; SPOILS_FAULT_SEED plays them again."""
+    """Random numbers whose seed is printed; SPOILS_FAULT_SEED repeats them."""
     seed = int(os.environ.get("SPOILS_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
-    print(f"Play this again with SPOILS_FAULT_SEED={seed}")
+    print(f"Repeat this with SPOILS_FAULT_SEED={seed}")
     return random.Random(seed)

@@ -114,14 +114,14 @@ def broken_promises(
             """
         ),
         "the counts are not those of count(*)": _miscounted(rows),
-        "the minutes do not tell what finished": rows.all(
+        "the per-minute stats differ from what finished": rows.all(
             """
-            SELECT task_type, sum(told), sum(happened) FROM (
-                SELECT task_type, count AS told, 0 AS happened FROM spoils_minutes WHERE outcome = 'finished'
+            SELECT task_type, sum(recorded), sum(happened) FROM (
+                SELECT task_type, count AS recorded, 0 AS happened FROM spoils_minutes WHERE outcome = 'finished'
                 UNION ALL
                 SELECT task_type, 0, 1 FROM fang_tasks WHERE state = 'finished' AND claimed_by IS NOT NULL
             ) AS both_sides
-            GROUP BY task_type HAVING sum(told) <> sum(happened)
+            GROUP BY task_type HAVING sum(recorded) <> sum(happened)
             """
         ),
         "a tick has other than one task": rows.all(
@@ -133,8 +133,8 @@ def broken_promises(
     }
 
 
-def taken_for_dead(rows: Rows) -> list[tuple[object, ...]]:
-    """The workers that others took for dead: their processes, and when."""
+def declared_dead(rows: Rows) -> list[tuple[object, ...]]:
+    """The workers that others declared dead: their processes, and when."""
     return rows.all("SELECT pid, beat_at, ended_at FROM spoils_workers WHERE ended_how = 'killed'")
 
 

@@ -20,7 +20,7 @@ from tests.sample_jobs import claims
 
 
 class WorkJob(Job):
-    """Takes its time, in so many attempts; where it is transactional it writes one effect through the session."""
+    """Takes its time in its first attempts; where it is transactional it writes one effect through the session."""
 
     number: int
     seconds: float = 0.0

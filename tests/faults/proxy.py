@@ -23,7 +23,7 @@ QUERY = b"Q"
 
 @dataclass
 class Rule:
-    """What happens to the next statements that match; `met` tells of each."""
+    """What happens to the next statements that match; `met` counts them."""
 
     pattern: re.Pattern[str]
     act: Callable[["_Pair", bytes], None]
@@ -37,7 +37,7 @@ class Rule:
 
 
 class Proxy:
-    """Passes at first. Every verb counts for connections that are open and for those to come, until `heal()`."""
+    """Passes at first. Every method affects open connections and those to come, until `heal()`."""
 
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url)
@@ -51,6 +51,8 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self._rules: list[Rule] = []
         self._refusing = False
+        self.refused = 0
+        """How many connections were refused."""
         self._mute = False
         self._unanswered: list[socket.socket] = []
         self._closed = False
@@ -76,7 +78,7 @@ class Proxy:
         self._server = _socket_of(database_url)
 
     def drop(self) -> None:
-        """Become a black hole: no packet is acknowledged any more, in neither direction, and nobody is told.
+        """Become a black hole: no packet is acknowledged any more, in neither direction, and neither side is notified.
 
         The server keeps its ends open, as one does whose own keepalives are answered by a box in between.
         """
@@ -91,7 +93,7 @@ class Proxy:
         self._mute = True
 
     def delay(self, seconds: float) -> None:
-        """Hold each message of a client's for so long."""
+        """Hold each message of a client's for `seconds`."""
         self.delay_seconds = seconds
 
     def reset(self) -> None:
@@ -119,7 +121,7 @@ class Proxy:
         return self._rule(pattern, times, _Pair.lose_reply)
 
     def deliver_late(self, pattern: str, seconds: float, times: int = 1) -> Rule:
-        """Cut the client at once, and let its statement reach the server only after so many seconds."""
+        """Cut the client at once, and let its statement reach the server only after `seconds`."""
         return self._rule(pattern, times, lambda pair, message: pair.deliver_late(message, seconds))
 
     def cut_before(self, pattern: str, times: int = 1) -> Rule:
@@ -171,6 +173,7 @@ class Proxy:
             except OSError:
                 return
             if self._refusing or self._closed:
+                self.refused += 1
                 _rst(client)
                 continue
             if self._mute:

@@ -1,30 +1,32 @@
 """A database that restarts, crashes, is away for a while, or refuses single statements."""
 
+import os
 import random
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
 from spoils.job.outcome import FINISHED, Ending, Verdict
 from spoils.queue.claim import claim
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settlement import Settlement
 from spoils.worker.settler import Settler
+from tests.databases import migrate_at
 from tests.faults import invariants
-from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
-from tests.faults.jobs import ChainJob, WorkJob
+from tests.faults.jobs import WorkJob
+from tests.faults.workers import all_end, enqueue_all, in_flight, work, workers_live_on, workers_run
+from tests.programs import worker
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 from tests.servers import THROW_AWAY
@@ -58,9 +60,7 @@ class Server:
         )
         self.url = self._postgres.start()
         self._files = find_files(home / "16", 16)
-        engine = make_engine(self.url, connections=1, application_name="tests")
-        migrate(engine, branches=[FOOD_TABLES])
-        engine.dispose()
+        migrate_at(self.url)
 
     def stop_at_once(self) -> None:
         """As a power cut would, but for the disk."""
@@ -68,10 +68,6 @@ class Server:
 
     def start(self) -> None:
         self._postgres.start()
-
-    def kill_a_backend(self, pid: int) -> None:
-        """Which the server answers with ending all of them, and recovering from its log."""
-        subprocess.run(["kill", "-9", str(pid)], check=True)
 
     def remove(self) -> None:
         self._postgres.remove()
@@ -84,90 +80,64 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.remove()
 
 
-def rows_at(stack: ExitStack, url: str) -> Rows:
-    """A connection that the test makes anew after each restart."""
-    engine = make_engine(url, connections=3, application_name="tests").execution_options(
-        isolation_level="AUTOCOMMIT"
-    )
-    stack.callback(engine.dispose)
-    return Rows(stack.enter_context(engine.connect()))
+@contextmanager
+def rows_at(url: str) -> Iterator[Rows]:
+    """Rows on a connection of its own, which ends before the next restart."""
+    engine = make_engine(url, connections=2, application_name="tests", autocommit=True)
+    with engine.connect() as connection:
+        yield Rows(connection)
+    engine.dispose()
 
 
-def test_a_database_that_is_shot_and_comes_back_costs_no_job_and_no_worker(server: Server) -> None:
-    accepted = []
+@pytest.mark.parametrize("trouble", ["the server crashes", "a backend is killed"])
+def test_a_crash_of_the_database_costs_no_job_and_no_worker(server: Server, trouble: str) -> None:
+    accepted: list[UUID] = []
+
+    def recovered() -> None:
+        with rows_at(server.url) as rows:
+            all_end(rows, accepted, timeout=0)
+
+    with rows_at(server.url) as rows:
+        invariants.install(rows.connection)
     with ExitStack() as stack:
-        with ExitStack() as first:
-            rows = rows_at(first, server.url)
-            invariants.install(rows.connection)
         programs = [stack.enter_context(worker(server.url, WORKER_THREADS="5")) for _ in range(3)]
-        for down_seconds in (0, 8):
-            with ExitStack() as present:
-                rows = rows_at(present, server.url)
-                attends(rows, 3)
-                accepted += enqueue_all(
-                    rows.connection,
-                    [WorkJob(number=one, seconds=2, transactional=one % 2 == 0) for one in range(40)]
-                    + [ChainJob(number=len(accepted) + one) for one in range(5)],
-                )
+        for down_seconds in (0, 5):
+            with rows_at(server.url) as rows:
+                workers_run(rows, 3)
+                accepted += enqueue_all(rows.connection, work(30, seconds=1.5, chains=5, first=len(accepted)))
                 in_flight(rows, 10)
-            server.stop_at_once()
-            programs[0].says("Database unavailable", timeout=30)
-            if down_seconds:
-                # The pauses of the workers' loops grow to their longest.
-                programs[0].process.poll()
-                try:
-                    programs[0].process.wait(down_seconds)
-                    pytest.fail("the worker ended")
-                except subprocess.TimeoutExpired:
-                    pass
-            server.start()
-            rows = rows_at(stack, server.url)
-            all_end(rows, accepted, timeout=60)
-        attends(rows, 3)
-        # Long enough for a healthy worker to be taken for dead, were it judged.
-        assert rows.all("SELECT pg_sleep(5)")
-        assert [program.process.poll() for program in programs] == [None, None, None]
-        for program in programs:
-            # One line an outage, of all that its loops meet; the two may have been one.
-            assert len([line for line in program.lines if "Database unavailable" in line]) <= 2
-            assert not any("|   File" in line and "/worker/loop.py" in line for line in program.lines)
-        assert invariants.taken_for_dead(rows) == []
-        assert rows.value("SELECT max(crashes) FROM fang_tasks") == 0
-        invariants.check(rows, accepted)
-
-
-def test_a_backend_that_is_killed_takes_all_with_it_and_nobody_is_taken_for_dead(server: Server) -> None:
-    accepted = []
-    with ExitStack() as stack:
-        with ExitStack() as first:
-            rows = rows_at(first, server.url)
-            invariants.install(rows.connection)
-        programs = [stack.enter_context(worker(server.url, WORKER_THREADS="4")) for _ in range(3)]
-        for _ in range(3):
-            with ExitStack() as present:
-                rows = rows_at(present, server.url)
-                attends(rows, 3)
-                accepted += enqueue_all(
-                    rows.connection,
-                    [WorkJob(number=one, seconds=2, transactional=one % 2 == 0) for one in range(20)],
-                )
-                in_flight(rows, 6)
-                victim = rows.value(
+                backend = rows.value(
                     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'spoils:%' ORDER BY random() LIMIT 1"
                 )
-                server.kill_a_backend(victim)
-
-            def recovered(accepted: list[UUID] = accepted) -> None:
-                with ExitStack() as present:
-                    all_end(rows_at(present, server.url), accepted, timeout=0)
-
+            if trouble == "a backend is killed":
+                # Which the server answers with ending all of them, and recovering from its log.
+                os.kill(backend, signal.SIGKILL)
+            else:
+                server.stop_at_once()
+                programs[0].says("Database unavailable", timeout=30)
+                # The pauses of the workers' loops grow meanwhile. None of them ends.
+                with pytest.raises(subprocess.TimeoutExpired):
+                    programs[0].process.wait(down_seconds)
+                server.start()
             eventually(recovered, 60)
-        rows = rows_at(stack, server.url)
-        attends(rows, 3)
-        assert rows.all("SELECT pg_sleep(5)")
-        assert [program.process.poll() for program in programs] == [None, None, None]
-        assert invariants.taken_for_dead(rows) == []
-        invariants.check(rows, accepted)
+        with rows_at(server.url) as rows:
+            workers_live_on(rows)
+            assert [program.process.poll() for program in programs] == [None, None, None]
+            for program in programs:
+                # One line an outage, of all that its loops meet; the two may have been one.
+                assert len([line for line in program.lines if "Database unavailable" in line]) <= 2
+                assert not any("|   File" in line and "/worker/loop.py" in line for line in program.lines)
+            assert invariants.declared_dead(rows) == []
+            assert rows.value("SELECT max(crashes) FROM fang_tasks") == 0
+            invariants.check(rows, accepted)
+
+
+def refuse(
+    connection: Connection, name: str, event: str, table: str, condition: str, *, code: str, times: int = 3
+) -> None:
+    """Let the database refuse the first `times` statements of workers that meet the condition."""
+    faulty = FAULTY.format(name=name, event=event, table=table, condition=condition, code=code, times=times)
+    connection.execute(text(faulty.replace(":%", "\\:%")))
 
 
 def test_every_statement_of_the_queue_s_own_may_fail_and_is_tried_again(
@@ -186,27 +156,17 @@ def test_every_statement_of_the_queue_s_own_may_fail_and_is_tried_again(
     for number, (name, (event, table, condition)) in enumerate(places.items()):
         code = codes[(number + dice.randrange(len(codes))) % len(codes)]
         print(f"{name} raises {code}")
-        connection.execute(
-            text(
-                FAULTY.format(
-                    name=name, event=event, table=table, condition=condition, code=code, times=3
-                ).replace(":%", "\\:%")
-            )
-        )
+        refuse(connection, name, event, table, condition, code=code)
     accepted = enqueue_all(connection, [WorkJob(number=number) for number in range(30)])
     with worker(database_url, WORKER_THREADS="4") as program:
         all_end(rows, accepted, timeout=60)
         for name in places:
-            comes_true(lambda name=name: rows.value(f"SELECT last_value FROM {name}_met") > 3, timeout=60)
+            eventually(lambda name=name: rows.value(f"SELECT last_value FROM {name}_met") > 3, 60)
         assert program.process.poll() is None
-        comes_true(
-            lambda: (
-                rows.value("SELECT count(*) FROM spoils_ticks")
-                and not rows.value("SELECT count(*) FROM spoils_ticks WHERE task_id IS NULL")
-            )
-        )
+        ticked = "SELECT count(*) > 0 AND count(*) = count(task_id) FROM spoils_ticks"
+        eventually(lambda: rows.value(ticked), 30)
     assert rows.value("SELECT max(retries) + max(crashes) FROM fang_tasks") == 0
-    assert invariants.taken_for_dead(rows) == []
+    assert invariants.declared_dead(rows) == []
     invariants.check(rows, accepted)
 
 
@@ -214,20 +174,8 @@ def test_an_outcome_that_the_database_refuses_does_not_hold_up_those_of_others(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
     # As a check of somebody's own on the table would; it refuses for ever.
-    connection.execute(
-        text(
-            FAULTY.format(
-                name="picky",
-                event="UPDATE",
-                table="fang_tasks",
-                condition="NEW.state = ''finished'' AND NEW.metadata->>''number'' = ''13''".replace(
-                    "''", "'"
-                ),
-                code="23514",
-                times=1_000_000,
-            ).replace(":%", "\\:%")
-        )
-    )
+    condition = "NEW.state = 'finished' AND NEW.metadata->>'number' = '13'"
+    refuse(connection, "picky", "UPDATE", "fang_tasks", condition, code="23514", times=1_000_000)
     tasks = [enqueue(connection, SampleJob(number=number)).id for number in range(30)]
     refused = tasks.pop(13)
     with worker(database_url):
@@ -242,7 +190,7 @@ def test_a_lock_that_somebody_holds_on_a_running_task_stops_neither_its_worker_n
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
     with worker(database_url, WORKER_THREADS="3") as program:
-        attends(rows, 1)
+        workers_run(rows, 1)
         held = enqueue(connection, WorkJob(number=1, seconds=4)).id
         in_flight(rows, 1)
         with connection.engine.connect() as somebody:
@@ -250,14 +198,15 @@ def test_a_lock_that_somebody_holds_on_a_running_task_stops_neither_its_worker_n
             with somebody.begin():
                 somebody.execute(text("SELECT FROM fang_tasks WHERE id = :id FOR UPDATE"), {"id": held})
                 # It has ended by now, and its outcome waits for the lock.
-                comes_true(
-                    lambda: rows.value(
-                        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-                        "AND application_name LIKE 'spoils:%'"
-                    )
+                waiting = (
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                    "AND application_name LIKE 'spoils:%'"
                 )
+                eventually(lambda: rows.value(waiting) > 0, 30)
                 neighbours = enqueue_all(connection, [SampleJob(number=number) for number in range(10)])
                 all_end(rows, neighbours, timeout=40)
+                workers_run(rows, 1)
+                assert rows.state(held) == "in_progress"
         all_end(rows, [held], timeout=40)
         assert program.process.poll() is None
     invariants.check(rows, [held, *neighbours])

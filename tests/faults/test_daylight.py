@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
+from tests.databases import migrate_at
 from tests.faults.faketime import faked
-from tests.faults.fleet import comes_true
-from tests.programs import Program
+from tests.programs import Program, start_worker
 from tests.rows import Rows
 from tests.servers import THROW_AWAY
 from tests.support import eventually
@@ -97,9 +95,7 @@ def far_rows(server: Server) -> Iterator[Rows]:
         engine.connect().close()
 
     eventually(answers, 30)
-    owner = make_engine(server.url, connections=1, application_name="tests")
-    migrate(owner, branches=[FOOD_TABLES])
-    owner.dispose()
+    migrate_at(server.url)
     with engine.connect() as connection:
         yield Rows(connection)
     engine.dispose()
@@ -114,39 +110,39 @@ def entered(rows: Rows) -> list[tuple[str, str]]:
 
 
 def at_work(server: Server) -> Program:
-    return Program("tests/faults/daylight_program.py", DATABASE_URL=server.url)
+    return start_worker(server.url, SPOILS_JOBS="tests.faults.daylight_jobs")
 
 
 def first_seen(server: Server, rows: Rows, moment: datetime) -> None:
     """Let a worker begin both schedules."""
     server.set(moment)
     with at_work(server):
-        comes_true(lambda: rows.value("SELECT count(*) FROM spoils_schedules") == 2)
+        eventually(lambda: rows.value("SELECT count(*) FROM spoils_schedules") == 2)
 
 
-def passes(server: Server, rows: Rows, moment: datetime, *, told: int) -> None:
-    """Let that moment come and go while a worker runs that started shortly before; so many slots are then told."""
+def passes(server: Server, rows: Rows, moment: datetime, *, ticks: int) -> None:
+    """Let that moment come and go while a worker runs that started shortly before, until there are `ticks` ticks."""
     server.set(moment - BEFORE)
     with at_work(server):
-        comes_true(lambda: rows.value("SELECT count(*) FROM spoils_ticks") == told, timeout=50)
+        eventually(lambda: rows.value("SELECT count(*) FROM spoils_ticks") == ticks, timeout=50)
         # What comes a second time comes by now.
-        comes_true(lambda: rows.value("SELECT now() > :moment", moment=moment + AFTER))
+        eventually(lambda: rows.value("SELECT now() > :moment", moment=moment + AFTER))
 
 
 def test_in_spring_what_stands_in_the_hour_that_is_skipped_runs_right_after_it(
     server: Server, far_rows: Rows
 ) -> None:
     first_seen(server, far_rows, datetime(2024, 3, 31, 0, 20, tzinfo=UTC))
-    passes(server, far_rows, datetime(2024, 3, 31, 0, 30, tzinfo=UTC), told=1)
+    passes(server, far_rows, datetime(2024, 3, 31, 0, 30, tzinfo=UTC), ticks=1)
     # At 1:00 it is 3:00 in Berlin, and was 1:59.
-    passes(server, far_rows, datetime(2024, 3, 31, 1, tzinfo=UTC), told=2)
-    passes(server, far_rows, datetime(2024, 3, 31, 1, 30, tzinfo=UTC), told=3)
+    passes(server, far_rows, datetime(2024, 3, 31, 1, tzinfo=UTC), ticks=2)
+    passes(server, far_rows, datetime(2024, 3, 31, 1, 30, tzinfo=UTC), ticks=3)
     assert entered(far_rows) == [("HalfPastJob", "00:30"), ("NightJob", "01:00"), ("HalfPastJob", "01:30")]
 
 
 def test_in_autumn_what_stands_in_the_hour_that_comes_twice_runs_once(server: Server, far_rows: Rows) -> None:
     first_seen(server, far_rows, datetime(2024, 10, 27, 0, 20, tzinfo=UTC))
     # It is half past two in Berlin at 0:30, and again at 1:30.
-    passes(server, far_rows, datetime(2024, 10, 27, 0, 30, tzinfo=UTC), told=2)
-    passes(server, far_rows, datetime(2024, 10, 27, 1, 30, tzinfo=UTC), told=3)
+    passes(server, far_rows, datetime(2024, 10, 27, 0, 30, tzinfo=UTC), ticks=2)
+    passes(server, far_rows, datetime(2024, 10, 27, 1, 30, tzinfo=UTC), ticks=3)
     assert entered(far_rows) == [("HalfPastJob", "00:30"), ("NightJob", "00:30"), ("HalfPastJob", "01:30")]

@@ -20,12 +20,13 @@ from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.faults import invariants
-from tests.faults.fleet import all_end, attends, comes_true, enqueue_all, in_flight, worker
-from tests.faults.jobs import WorkJob
 from tests.faults.proxy import Proxy
+from tests.faults.workers import all_end, enqueue_all, in_flight, work, workers_run
+from tests.programs import worker
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
 from tests.servers import THROW_AWAY
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -90,7 +91,8 @@ def rows_at(stack: ExitStack, url: str) -> Rows:
 def fail_over(old: Rows, new: Rows, proxy: Proxy, pair: Pair) -> None:
     """Promote the standby once it has all that the primary accepted, and let the name lead to it."""
     written = old.value("SELECT pg_current_wal_lsn()::text")
-    comes_true(lambda: new.value("SELECT pg_last_wal_replay_lsn() >= CAST(:lsn AS pg_lsn)", lsn=written))
+    replayed = "SELECT pg_last_wal_replay_lsn() >= CAST(:lsn AS pg_lsn)"
+    eventually(lambda: bool(new.value(replayed, lsn=written)))
     assert new.value("SELECT pg_promote()")
     proxy.switch(pair.standby)
 
@@ -106,10 +108,8 @@ def test_after_a_failover_without_a_closed_socket_all_works_again_and_no_job_cou
         program = stack.enter_context(worker(proxy.url, WORKER_THREADS="4"))
         app = create_app(Settings.from_env({"DATABASE_URL": proxy.url}))
         client = app.test_client()
-        attends(old, 1)
-        accepted = enqueue_all(
-            old.connection, [WorkJob(number=one, seconds=1, transactional=one % 2 == 0) for one in range(24)]
-        )
+        workers_run(old, 1)
+        accepted = enqueue_all(old.connection, work(24, seconds=1))
         in_flight(old, 3)
         assert client.post(FETCH, json={"barcode": "737628064502"}).status_code == 200
         old.connection.exec_driver_sql("ALTER SYSTEM SET default_transaction_read_only = on")

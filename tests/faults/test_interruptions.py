@@ -1,18 +1,13 @@
 """Interruptions by the hundred, at the last moment, and where nobody answers or reads: the worker performs on."""
 
 import os
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
 from spoils.queue.enqueue import enqueue
-from tests.faults.fleet import PROGRAM, all_end, attends, comes_true, enqueue_all, worker
 from tests.faults.jobs import (
     ChattyJob,
     EndlessJob,
@@ -22,9 +17,11 @@ from tests.faults.jobs import (
     StuckLogJob,
 )
 from tests.faults.proxy import Proxy
-from tests.programs import ENDS_WITHIN, ROOT
+from tests.faults.workers import all_end, enqueue_all, workers_run
+from tests.programs import start_worker, worker
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -32,24 +29,6 @@ THREADS = 6
 CANCEL = text(
     "UPDATE fang_tasks SET cancel_requested_at = now() WHERE state = 'in_progress' AND task_type = 'endless'"
 )
-
-
-@contextmanager
-def worker_into(stdout: int, database_url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker whose standard output is the test's own affair."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPOILS_", "WORKER_"))}
-    with subprocess.Popen(
-        [sys.executable, PROGRAM],
-        cwd=ROOT,
-        env={**kept, "DATABASE_URL": database_url, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 def timeouts(rows: Rows) -> int:
@@ -67,8 +46,8 @@ def test_hundreds_of_interruptions_of_jobs_that_compute_and_log_leave_a_worker_t
     database_url: str, connection: Connection, rows: Rows, thorough: bool
 ) -> None:
     wanted = 2000 if thorough else 150
-    with worker_into(subprocess.DEVNULL, database_url, WORKER_THREADS=str(THREADS)) as process:
-        attends(rows, 1)
+    with start_worker(database_url, stdout=subprocess.DEVNULL, WORKER_THREADS=str(THREADS)) as program:
+        workers_run(rows, 1)
         enqueue_all(connection, [ChattyJob(number=number) for number in range(THREADS - 2)])
         cancelled = enqueue_all(connection, [EndlessJob(number=0)])
 
@@ -78,14 +57,14 @@ def test_hundreds_of_interruptions_of_jobs_that_compute_and_log_leave_a_worker_t
                 cancelled.append(enqueue(connection, EndlessJob(number=len(cancelled))).id)
             return timeouts(rows) >= at_least
 
-        comes_true(lambda: cancel_and_count(wanted // 4), timeout=wanted)
-        before = size_of(process.pid)
-        comes_true(lambda: cancel_and_count(wanted) and len(cancelled) > 1, timeout=wanted)
-        after = size_of(process.pid)
+        eventually(lambda: cancel_and_count(wanted // 4), timeout=wanted)
+        before = size_of(program.process.pid)
+        eventually(lambda: cancel_and_count(wanted) and len(cancelled) > 1, timeout=wanted)
+        after = size_of(program.process.pid)
         # Beside those that go on, and logs as they do.
         all_end(rows, enqueue_all(connection, [SampleJob(number=number) for number in range(20)]), timeout=30)
-        attends(rows, 1)
-        assert process.poll() is None
+        workers_run(rows, 1)
+        assert program.process.poll() is None
     assert after[0] == before[0]
     assert after[1] - before[1] < 20, f"{before} MB, then {after}"
     for task_id in cancelled[:-1]:
@@ -97,15 +76,14 @@ def test_a_worker_works_on_and_stops_while_nobody_reads_its_standard_output(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
     reader, writer = os.pipe()
-    with worker_into(writer, database_url) as process:
-        attends(rows, 1)
+    with start_worker(database_url, stdout=writer) as program:
+        workers_run(rows, 1)
         # Two lines of a job fill the pipe after some 240 of them.
         all_end(
             rows, enqueue_all(connection, [SampleJob(number=number) for number in range(600)]), timeout=30
         )
-        attends(rows, 1)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(ENDS_WITHIN) == 0
+        workers_run(rows, 1)
+        program.stop()
     os.close(reader)
     os.close(writer)
     assert rows.value("SELECT ended_how FROM spoils_workers") == "clean"
@@ -115,19 +93,18 @@ def test_a_timeout_ends_its_attempt_and_stops_nothing_while_new_connections_are_
     proxy: Proxy, connection: Connection, rows: Rows
 ) -> None:
     with worker(proxy.url) as program:
-        attends(rows, 1)
+        workers_run(rows, 1)
         # With each a connection of the jobs' own comes to be, so that those that follow need no new one.
         all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=30)
         asleep = enqueue(connection, SleepingStatementJob()).id
-        comes_true(lambda: sleepers(rows) == 1)
+        eventually(lambda: sleepers(rows) == 1)
         proxy.mute()
         all_end(rows, [asleep], timeout=10, state="failed")
         assert rows.one(asleep).error_message == "TimedOut: It took longer than its timeout."
-        comes_true(lambda: sleepers(rows) == 0)
+        eventually(lambda: sleepers(rows) == 0)
         all_end(rows, enqueue_all(connection, [SampleJob(number=number) for number in range(20)]), timeout=30)
-        attends(rows, 1)
-        program.send(signal.SIGTERM)
-        assert program.ends() == 0
+        workers_run(rows, 1)
+        program.stop()
 
 
 def sleepers(rows: Rows) -> int:
@@ -164,7 +141,7 @@ def test_an_interruption_reaches_the_last_flush_and_the_commit(
         somebody.exec_driver_sql("BEGIN")
         somebody.execute(text("INSERT INTO products (barcode, document) VALUES ('12345678', '{}')"))
         task_id = enqueue(connection, job_class(barcode="12345678", at=at)).id
-        comes_true(lambda: rows.state(task_id) == "in_progress")
+        eventually(lambda: rows.state(task_id) == "in_progress")
         if job_class is PatientLastMomentJob:
             connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
         all_end(rows, [task_id], timeout=20, state="failed")
@@ -173,7 +150,7 @@ def test_an_interruption_reaches_the_last_flush_and_the_commit(
             if job_class is PatientLastMomentJob
             else "TimedOut: It took longer than its timeout."
         )
-        comes_true(lambda: executing(rows) == 0)  # the server lets go of it too
+        eventually(lambda: executing(rows) == 0)  # the server lets go of it too
         all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=10)
         somebody.exec_driver_sql("ROLLBACK")
 

@@ -12,9 +12,10 @@ from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
 from tests.faults import invariants
-from tests.faults.fleet import all_end, attends, enqueue_all, held_by, in_flight, worker
-from tests.faults.jobs import ChainJob, WorkJob
+from tests.faults.jobs import WorkJob
+from tests.faults.workers import all_end, enqueue_all, held_by, in_flight, work, workers_run
 from tests.pooler import Pooler, a_pooler
+from tests.programs import worker
 from tests.rows import Rows
 
 pytestmark = pytest.mark.process
@@ -30,16 +31,11 @@ def test_workers_behind_a_pooler_poll_finish_everything_and_hold_no_lock(
     pooler: Pooler, connection: Connection, rows: Rows
 ) -> None:
     with worker(pooler.url) as first, worker(pooler.url):
-        attends(rows, 2)
-        accepted = enqueue_all(
-            connection,
-            [WorkJob(number=one, seconds=0.2, transactional=one % 2 == 0) for one in range(40)]
-            + [ChainJob(number=one) for one in range(5)],
-        )
+        workers_run(rows, 2)
+        accepted = enqueue_all(connection, work(40, seconds=0.2, chains=5))
         all_end(rows, accepted, timeout=60)
         assert rows.all("SELECT DISTINCT lock_key FROM spoils_workers") == [(None,)]
-        first.send(signal.SIGTERM)
-        assert first.ends() == 0
+        first.stop()
     # A tick of each second, each once, by two schedulers over shared sessions.
     invariants.check(rows, accepted)
     assert rows.value("SELECT max(attempts) FROM fang_tasks") == 1
@@ -48,17 +44,19 @@ def test_workers_behind_a_pooler_poll_finish_everything_and_hold_no_lock(
 def test_a_worker_killed_behind_a_pooler_is_dead_after_thirty_seconds_of_silence(
     pooler: Pooler, connection: Connection, rows: Rows
 ) -> None:
-    with worker(pooler.url, WORKER_THREADS="2") as killed:
-        attends(rows, 1)
-        # Long enough that the first still runs when a poll, a second later, has found the other.
-        accepted = enqueue_all(connection, [WorkJob(number=one, seconds=5) for one in range(2)])
-        in_flight(rows, 2)
-        lost = held_by(rows, killed.process.pid)
-        killed.send(signal.SIGKILL)
-        killed.ends()
-    with worker(pooler.url, WORKER_THREADS="2") as survivor:
-        all_end(rows, accepted, timeout=70)
-        assert survivor.process.poll() is None
+    # This one counts the silence from its beginning.
+    with worker(pooler.url, WORKER_TASK_TYPES="sample"):
+        with worker(pooler.url, WORKER_TASK_TYPES="work", WORKER_THREADS="2") as killed:
+            workers_run(rows, 2)
+            # Long enough that the first still runs when a poll, a second later, has found the other.
+            accepted = enqueue_all(connection, [WorkJob(number=one, seconds=5) for one in range(2)])
+            in_flight(rows, 2)
+            lost = held_by(rows, killed.process.pid)
+            killed.send(signal.SIGKILL)
+            killed.ends()
+        with worker(pooler.url, WORKER_TASK_TYPES="work", WORKER_THREADS="2") as survivor:
+            all_end(rows, accepted, timeout=70)
+            assert survivor.process.poll() is None
     assert [rows.one(task_id).crashes for task_id in lost] == [1] * len(lost)
     silent = rows.value(
         "SELECT extract(epoch FROM ended_at - beat_at)::float FROM spoils_workers WHERE ended_how = 'killed'"

@@ -1,6 +1,5 @@
 """Rows that no release wrote: whatever stands in the table, it ends in an outcome and stops nobody else's."""
 
-from threading import Barrier, Thread
 from uuid import UUID
 
 import pytest
@@ -10,8 +9,10 @@ from spoils.db.engine import transaction
 from spoils.queue.actions import act
 from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
-from tests.faults.fleet import all_end, enqueue_all, worker
 from tests.faults.jobs import BadOutcomeJob
+from tests.faults.workers import all_end, enqueue_all
+from tests.locks import at_once
+from tests.programs import worker
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
 from tests.support import eventually
@@ -89,11 +90,8 @@ def test_numbers_at_their_ends_stop_nobody(database_url: str, connection: Connec
     with worker(database_url):
         all_end(rows, good, timeout=20)
 
-        def told() -> None:
-            for task_id in odd:
-                assert rows.value("SELECT count(*) FROM spoils_attempts WHERE task_id = :id", id=task_id) == 1
-
-        eventually(told, 20)
+        recorded = "SELECT count(DISTINCT task_id) FROM spoils_attempts"
+        eventually(lambda: rows.value(recorded) == len(odd), 20)
     for task_id in odd:
         assert rows.state(task_id) in ("retried", "new", "failed")
 
@@ -113,12 +111,8 @@ def test_whatever_a_job_says_at_its_end_is_an_outcome(
     }
     tasks = {how: enqueue(connection, BadOutcomeJob(how=how)).id for how in ends}
     with worker(database_url, WORKER_THREADS="2"):
-
-        def told() -> None:
-            (number,) = rows.all("SELECT count(DISTINCT task_id) FROM spoils_attempts")[0]
-            assert number == len(ends), rows.all("SELECT metadata, state, error_message FROM fang_tasks")
-
-        eventually(told, 30)
+        recorded = "SELECT count(DISTINCT task_id) FROM spoils_attempts"
+        eventually(lambda: rows.value(recorded) == len(ends), 30)
         all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=10)
     assert {how: rows.state(task_id) for how, task_id in tasks.items()} == ends
     longest = rows.value("SELECT max(length(message) + length(coalesce(traceback, ''))) FROM spoils_attempts")
@@ -129,16 +123,12 @@ def test_whatever_a_job_says_at_its_end_is_an_outcome(
 def test_two_hundred_clients_that_enqueue_the_same_unique_job_at_once_make_one_task(
     engine: Engine, rows: Rows
 ) -> None:
-    found: list[tuple[UUID, bool]] = []
-    start = Barrier(200)
-
-    def client() -> None:
-        start.wait(60)
+    def client(_number: int) -> tuple[UUID, bool]:
         with engine.connect() as connection:
             enqueued = enqueue(connection, UniqueSampleJob(number=1))
-        found.append((enqueued.id, enqueued.duplicate))
+        return enqueued.id, enqueued.duplicate
 
-    at_once(client, 200)
+    found = at_once(200, client)
     assert len({task_id for task_id, _ in found}) == 1
     assert sorted(duplicate for _, duplicate in found) == [False] + [True] * 199
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
@@ -146,34 +136,20 @@ def test_two_hundred_clients_that_enqueue_the_same_unique_job_at_once_make_one_t
 
 
 @pytest.mark.parametrize("state", ["failed", "finished"])
-@pytest.mark.parametrize("verb", ["retry", "delete"])
-def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, verb: str, state: str) -> None:
+@pytest.mark.parametrize("action", ["retry", "delete"])
+def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, action: str, state: str) -> None:
     task_id = rows.task(state=state, retries=3, error_message="boom")
-    done: list[bool] = []
-    start = Barrier(50)
 
-    def click() -> None:
-        start.wait(60)
+    def click(_number: int) -> bool:
         with transaction(engine) as connection:
-            change = act(connection, verb, task_id, who="admin")
-        done.append(change.done)
+            return act(connection, action, task_id, who="admin").done
 
-    at_once(click, 50)
-    assert len(done) == 50
-    allowed = state == "failed" or verb == "delete"
+    done = at_once(50, click)
+    allowed = state == "failed" or action == "delete"
     assert sum(done) == int(allowed)
     changes = rows.all("SELECT was, becomes FROM audit WHERE was IS NOT NULL")
-    assert changes == ([(state, "new" if verb == "retry" else None)] if allowed else [])
-    invariants.check(rows, [task_id], deleted=[task_id] if verb == "delete" else [])
-
-
-def at_once(target: object, number: int) -> None:
-    threads = [Thread(target=target) for _ in range(number)]  # type: ignore[arg-type]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-        assert not thread.is_alive()
+    assert changes == ([(state, "new" if action == "retry" else None)] if allowed else [])
+    invariants.check(rows, [task_id], deleted=[task_id] if action == "delete" else [])
 
 
 def raw(rows: Rows, metadata: str) -> UUID:

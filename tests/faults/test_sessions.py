@@ -8,9 +8,11 @@ from sqlalchemy import Connection, text
 
 from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
-from tests.faults.fleet import all_end, comes_true, enqueue_all, worker
 from tests.faults.jobs import DeadlockJob, SqlStateJob
+from tests.faults.workers import all_end, enqueue_all
+from tests.programs import worker
 from tests.rows import Rows
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -48,7 +50,7 @@ def test_a_session_that_never_gets_over_its_trouble_counts_as_failed_from_the_si
     task_id = one_for_each(connection, ["40001"])["40001"]
     with worker(database_url):
         all_end(rows, [task_id], timeout=40, state="retried")
-        comes_true(lambda: rows.one(task_id).retries == 1)
+        eventually(lambda: rows.one(task_id).retries == 1)
     outcomes = rows.all("SELECT outcome FROM spoils_attempts ORDER BY attempt")
     assert [outcome for (outcome,) in outcomes] == ["released"] * 5 + ["retried"]
     invariants.check(rows, [task_id])

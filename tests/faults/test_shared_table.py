@@ -1,4 +1,4 @@
-"""A table shared with Rust workers, where a unique job may be put in while its twin runs."""
+"""A table shared with Rust workers, where a unique job may be put in while its duplicate runs."""
 
 import signal
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,12 @@ from spoils.db import sharing
 from spoils.db.engine import transaction
 from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
-from tests.faults.fleet import all_end, comes_true, held_by, worker
 from tests.faults.jobs import UniqueTroubleJob
+from tests.faults.workers import all_end, held_by, workers_run
+from tests.programs import worker
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob
+from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
@@ -28,21 +30,21 @@ def shared(engine: Engine) -> None:
         sharing.begin(connection)
 
 
-def twins(connection: Connection, rows: Rows, job: UniqueTroubleJob, pid: int) -> tuple[UUID, UUID]:
-    """A task that runs, and its twin that waits."""
+def duplicates(connection: Connection, rows: Rows, job: UniqueTroubleJob, pid: int) -> tuple[UUID, UUID]:
+    """A task that runs, and its duplicate that waits."""
     runs = enqueue(connection, job).id
-    comes_true(lambda: held_by(rows, pid) == [runs])
+    eventually(lambda: held_by(rows, pid) == [runs])
     waits = enqueue(connection, job, at=LATER)
     assert not waits.duplicate
     return runs, waits.id
 
 
-def test_a_task_that_failed_goes_back_though_its_twin_waits(
+def test_a_task_that_failed_goes_back_though_its_duplicate_waits(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
     with worker(database_url) as program:
-        runs, waits = twins(
-            connection, rows, UniqueTroubleJob(number=1, milliseconds=6000), program.process.pid
+        runs, waits = duplicates(
+            connection, rows, UniqueTroubleJob(number=1, milliseconds=1500), program.process.pid
         )
         all_end(rows, [runs], timeout=20, state="retried")
         neighbour = enqueue(connection, SampleJob()).id
@@ -53,18 +55,20 @@ def test_a_task_that_failed_goes_back_though_its_twin_waits(
     invariants.check(rows, [runs, waits])
 
 
-def test_a_task_whose_worker_died_or_stopped_goes_back_though_its_twin_waits(
+def test_a_task_whose_worker_died_or_stopped_goes_back_though_its_duplicate_waits(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
     job = UniqueTroubleJob(number=1, milliseconds=60_000)
-    with worker(database_url) as program:
-        runs, waits = twins(connection, rows, job, program.process.pid)
-        program.send(signal.SIGKILL)
-        program.ends()
-    with worker(database_url, SPOILS_SHUTDOWN_SECONDS="0.2") as program:
-        comes_true(lambda: held_by(rows, program.process.pid) == [runs])
-        program.send(signal.SIGTERM)
-        assert program.ends() == 0
+    # The first sees the second start, and so declares it dead as soon as its lock is free.
+    with worker(database_url, WORKER_TASK_TYPES="sample"):
+        with worker(database_url) as program:
+            runs, waits = duplicates(connection, rows, job, program.process.pid)
+            workers_run(rows, 2)
+            program.send(signal.SIGKILL)
+            program.ends()
+        with worker(database_url, SPOILS_SHUTDOWN_SECONDS="0.2") as program:
+            eventually(lambda: held_by(rows, program.process.pid) == [runs], 60)
+            program.stop()
     row = rows.one(runs)
     assert (row.state, row.crashes, row.attempts) == ("new", 1, 2)
     assert rows.state(waits) == "new"

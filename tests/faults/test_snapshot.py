@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from tests.faults import invariants
-from tests.faults.fleet import all_end, attends, enqueue_all, worker
 from tests.faults.jobs import WorkJob
+from tests.faults.workers import all_end, enqueue_all, workers_run
+from tests.programs import worker
 from tests.rows import Rows
 
 pytestmark = pytest.mark.process
@@ -18,7 +19,7 @@ def test_jobs_flow_on_while_somebody_holds_a_snapshot_open(
 ) -> None:
     accepted = []
     with engine.connect() as somebody, worker(database_url) as program:
-        attends(rows, 1)
+        workers_run(rows, 1)
         somebody = somebody.execution_options(isolation_level="REPEATABLE READ")
         with somebody.begin():
             seen = text("SELECT count(*) FROM fang_tasks WHERE task_type = 'work'")

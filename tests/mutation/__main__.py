@@ -1,8 +1,9 @@
-"""`bin/mutate`: changes `spoils.queue` in one small place after the other, and tells which changes no test minds."""
+"""`bin/mutate`: changes `spoils.queue` in one small place at a time, and reports the changes that no test notices."""
 
 import argparse
 import os
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -16,14 +17,12 @@ import flask_wtf  # noqa: F401
 import playwright.sync_api  # noqa: F401
 import requests  # noqa: F401
 import sqlalchemy.dialects.postgresql  # noqa: F401
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 import spoils.job
 import spoils.models  # noqa: F401
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
-from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
+from tests.databases import administration, migrate_at, on_server
 from tests.mutation.mutants import Mutant, mutants, mutated
 from tests.mutation.reach import Reached, measure
 from tests.mutation.trials import ROOM, ROOT, Trial
@@ -37,7 +36,7 @@ THROW_AWAY = {
 
 
 def main() -> None:
-    """Try mutants until the time is over. Each survivor is told when it is found, the sums at the end."""
+    """Try mutants until the time is over. Report each survivor when it is found, and the sums at the end."""
     options = _options()
     sources = {path.stem: path.read_text() for path in sorted(ROOM.glob("*.py"))}
     every = [mutant for module, source in sources.items() for mutant in mutants(module, source)]
@@ -61,17 +60,9 @@ def main() -> None:
 
 def _make_template(url: str) -> None:
     os.environ["SPOILS_TEST_TEMPLATE"] = name = "template_of_mutants"
-    server = make_engine(url, connections=1, application_name="tests", autocommit=True)
-    with server.connect() as connection:
+    with administration(url) as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    server.dispose()
-    template = make_engine(
-        make_url(url).set(database=name).render_as_string(hide_password=False),
-        connections=1,
-        application_name="tests",
-    )
-    migrate(template, branches=[FOOD_TABLES])
-    template.dispose()
+    migrate_at(on_server(url, name))
 
 
 def _try(
@@ -89,7 +80,7 @@ def _try(
             while left and len(running) < options.lanes and time.monotonic() < ends_at:
                 mutant, stages = left.popleft()
                 if not stages:
-                    _tell("unreached", mutant, sums)
+                    _report("unreached", mutant, sums)
                     continue
                 trial = Trial(
                     stages[0],
@@ -99,21 +90,21 @@ def _try(
                     seconds=options.patience,
                 )
                 running[mutant] = trial, stages[1:]
-            time.sleep(0.05)
+            select.select([trial for trial, _ in running.values()], [], [], 1.0)  # until one of them ends
             for mutant, (trial, later) in list(running.items()):
                 if outcome := trial.ended():
                     del running[mutant]
                     if outcome == "survived" and later:
                         left.appendleft((mutant, later))
                     else:
-                        _tell(outcome, mutant, sums, trial.killer() if options.verbose else "")
+                        _report(outcome, mutant, sums, trial.killer() if options.verbose else "")
     finally:
         for trial, _ in running.values():
             trial.end()
     print(", ".join(f"{number} {outcome}" for outcome, number in sorted(sums.items())), f"of {sums.total()}")
 
 
-def _tell(outcome: str, mutant: Mutant, sums: Counter[str], killer: str = "") -> None:
+def _report(outcome: str, mutant: Mutant, sums: Counter[str], killer: str = "") -> None:
     sums[outcome] += 1
     if killer or outcome != "killed":
         before, after = (" ".join(text.split())[:300] for text in (mutant.before, mutant.after))
@@ -122,13 +113,13 @@ def _tell(outcome: str, mutant: Mutant, sums: Counter[str], killer: str = "") ->
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/mutate", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1800.0, help="begin no trial after so long")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="begin no trial after this time")
     parser.add_argument("--seed", type=int, default=1, help="the order of the mutants")
     parser.add_argument("--lanes", type=int, default=2, help="trials at once")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds until a trial counts as hung")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="files (claim) or mutants (claim:120.0)")
     parser.add_argument(
-        "--verbose", action="store_true", help="tell of the killed ones too, and what killed them"
+        "--verbose", action="store_true", help="report the killed ones too, and what killed them"
     )
     parser.add_argument(
         "--map", type=Path, default=ROOT / ".spoils" / "mutation-map",

@@ -1,4 +1,4 @@
-"""Which tests reach which line of `spoils.queue`, as coverage tells it."""
+"""Which tests reach which line of `spoils.queue`, by coverage."""
 
 import os
 import re

@@ -28,11 +28,17 @@ class Trial:
         self._process = os.fork()
         if self._process == 0:
             _become(tests, module, source, output)
+        self._ending = os.pidfd_open(self._process)
+
+    def fileno(self) -> int:
+        """A descriptor that can be read once the trial has ended."""
+        return self._ending
 
     def ended(self) -> str | None:
         """`killed`, `survived`, or `hung` where the tests took too long; None while they run."""
         process, status = os.waitpid(self._process, os.WNOHANG)
         if process:
+            os.close(self._ending)
             return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
         if time.monotonic() < self._ends_at:
             return None
@@ -43,6 +49,7 @@ class Trial:
         """End it, whatever it is at."""
         os.killpg(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)
+        os.close(self._ending)
 
     def killer(self) -> str:
         """The test that failed, as pytest names it."""

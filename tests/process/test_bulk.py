@@ -1,4 +1,4 @@
-"""A verb on many jobs, carried out by a real worker, also by the next one where the first is killed at it."""
+"""A bulk action, performed by a real worker, and by the next one where the first is killed."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from spoils.models import TaskState
 from spoils.queue import bulk
 from spoils.queue.enqueue import enqueue
 from spoils.queue.selection import Selection
-from tests.programs import Program
+from tests.programs import worker
 from tests.rows import Rows
 from tests.support import eventually
 
@@ -36,36 +36,21 @@ def begin(engine: Engine, rows: Rows) -> UUID:
     return bulk_id
 
 
-def worker(database_url: str) -> Program:
-    program = Program("worker.py", DATABASE_URL=database_url)
-    program.says("Worker pool started")
-    return program
-
-
 def test_a_worker_carries_it_out_and_another_one_goes_on_after_a_kill(
     database_url: str, engine: Engine, connection: Connection, rows: Rows
 ) -> None:
     bulk_id = begin(engine, rows)
 
-    def some_done() -> None:
-        assert rows.value("SELECT place FROM spoils_bulks WHERE id = :id", id=bulk_id) > 0
-
-    def all_done() -> None:
-        assert rows.value("SELECT ended_at IS NOT NULL FROM spoils_bulks WHERE id = :id", id=bulk_id)
-
     with worker(database_url) as first:
-        eventually(some_done, 30)
+        eventually(lambda: rows.value("SELECT place FROM spoils_bulks WHERE id = :id", id=bulk_id) > 0, 30)
         first.process.kill()
         first.process.wait()
     with worker(database_url):
-        eventually(all_done, 60)
-        eventually(lambda: _one("finished", rows), 20)
+        state = "SELECT state::text FROM fang_tasks WHERE task_type = 'bulk'"
+        eventually(lambda: rows.all(state) == [("finished",)], 60)
+    assert rows.value("SELECT ended_at IS NOT NULL FROM spoils_bulks WHERE id = :id", id=bulk_id)
     assert rows.all("SELECT total, done, refused FROM spoils_bulks") == [(MANY, MANY, 0)]
     assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new' AND task_type = 'mail'") == MANY
     assert rows.value("SELECT count(DISTINCT task_id) FROM spoils_audit WHERE done") == MANY
     assert rows.value("SELECT count(*) FROM spoils_audit WHERE task_id IS NOT NULL") == MANY
     assert rows.value("SELECT count(*) FROM spoils_bulk_items") == 0
-
-
-def _one(state: str, rows: Rows) -> None:
-    assert rows.all("SELECT state::text FROM fang_tasks WHERE task_type = 'bulk'") == [(state,)]

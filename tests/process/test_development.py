@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,33 +11,10 @@ import requests
 from sqlalchemy import Connection, text
 
 from spoils.cli import development
-from tests.programs import ROOT, Program, free_port
+from tests.programs import ROOT, Program, alive, children, free_port
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text()
-            except OSError:
-                continue
-            # Behind the name in parentheses: the state, then the parent.
-            state, parent = status.rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(folder.name))
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_folder_that_is_deleted_while_dev_looks_for_changes_does_not_end_it(
@@ -60,21 +35,27 @@ def test_a_folder_that_is_deleted_while_dev_looks_for_changes_does_not_end_it(
     assert set(development._files()) == {"spoils/here/some.py"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def status(port: int) -> None:
+    """The web answers, and one worker is registered."""
+    answer = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
+    assert len(answer["workers"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "group"),
+    # Ctrl-C and a closed terminal reach every process of it at once.
+    [(signal.SIGTERM, False), (signal.SIGINT, True), (signal.SIGHUP, True)],
+    ids=["SIGTERM to dev", "Ctrl-C", "a closed terminal"],
+)
 def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
-    database_url: str, connection: Connection, number: signal.Signals
+    database_url: str, connection: Connection, number: signal.Signals, group: bool
 ) -> None:
     port = free_port()
-    with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(port)) as dev:
+    with Program("-m", "spoils", "dev", group=group, DATABASE_URL=database_url, PORT=str(port)) as dev:
         dev.says(f"Spoils runs on http://127.0.0.1:{port}", timeout=60)
         dev.says("Worker pool started", timeout=60)
-
-        def answers() -> None:
-            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
-            assert len(told["workers"]) == 1
-
-        eventually(answers, 60)
-        started = children(dev.process.pid)
+        eventually(lambda: status(port), 60)
+        started = dev.children
         assert len(started) == 2
         dev.send(number)
         assert dev.ends() == 0
@@ -83,45 +64,10 @@ def test_dev_runs_web_and_worker_and_leaves_no_process_whichever_signal_ends_it(
     assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
-def test_ctrl_c_and_a_closed_terminal_which_reach_all_of_dev_at_once_end_it_cleanly(
-    database_url: str, connection: Connection, number: signal.Signals
-) -> None:
-    port = free_port()
-    # A terminal sends the signal to the whole group.
-    program = [sys.executable, "-m", "spoils", "dev"]
-    environment = {**os.environ, "DATABASE_URL": database_url, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    dev = subprocess.Popen(
-        program,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    )
-    try:
-
-        def answers() -> None:
-            told = requests.get(f"http://127.0.0.1:{port}/api/jobs/status", timeout=5).json()
-            assert len(told["workers"]) == 1
-
-        eventually(answers, 60)
-        os.killpg(dev.pid, number)
-        output, _ = dev.communicate(timeout=40)
-    finally:
-        if dev.poll() is None:
-            os.killpg(dev.pid, signal.SIGKILL)
-            dev.communicate()
-    assert dev.returncode == 0
-    assert "Traceback" not in output
-    assert connection.execute(text("SELECT ended_how FROM spoils_workers")).scalars().all() == ["clean"]
-
-
 def test_dev_ends_all_when_one_of_its_programs_dies(database_url: str) -> None:
     with Program("-m", "spoils", "dev", DATABASE_URL=database_url, PORT=str(free_port())) as dev:
         dev.says("Worker pool started", timeout=60)
-        started = children(dev.process.pid)
+        started = dev.children
         assert len(started) == 2
         os.kill(started[0], signal.SIGKILL)
         assert dev.ends() == 1
@@ -137,7 +83,7 @@ def test_what_dev_started_ends_when_dev_is_killed(database_url: str, connection:
         started: list[int] = []
 
         def all_run() -> None:
-            web_and_family = children(dev.process.pid)
+            web_and_family = dev.children
             started[:] = [*web_and_family, *(one for pid in web_and_family for one in children(pid))]
             assert dev.output.count("Worker pool started") == 2
 
@@ -145,12 +91,8 @@ def test_what_dev_started_ends_when_dev_is_killed(database_url: str, connection:
         assert len(started) == 4
         dev.send(signal.SIGKILL)
         assert dev.ends() == -signal.SIGKILL
-
-        def none_runs() -> None:
-            assert not [pid for pid in started if alive(pid)]
-
         try:
-            eventually(none_runs, 20)
+            eventually(lambda: not any(map(alive, started)), 20)
         finally:
             for pid in filter(alive, started):
                 os.kill(pid, signal.SIGKILL)
@@ -194,7 +136,7 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
 
     with Program("-m", "spoils", "dev", folder=clone, DATABASE_URL=database_url, PORT=str(port)) as dev:
         eventually(lambda: runs(1), 60)
-        first = children(dev.process.pid)
+        first = dev.children
 
         file.write_text(SPILLING.replace("def run", "def runn"))
         dev.says(r"spoils/jobs/spilling\.py has changed: restarting web and worker", timeout=20)
@@ -202,7 +144,7 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
         dev.says(
             r"SpillingJob \(.*spilling\.py\): it has no run\(self, queue\), but a method runn: rename that"
         )
-        assert not children(dev.process.pid)
+        assert not dev.children
         assert not [pid for pid in first if alive(pid)]
         query = text("SELECT ended_how FROM spoils_workers")
         assert connection.execute(query).scalars().all() == ["clean"]
@@ -216,7 +158,6 @@ def test_dev_restarts_both_when_a_file_of_jobs_changes_and_stops_both_over_a_mis
         assert "s3cret" not in dev.output
 
         # What this machine has enqueued, it may read back.
-        read = requests.get(f"{url}/{created.json()['id']}", timeout=20)
-        assert read.json()["state"] == "retried"
-        dev.send(signal.SIGTERM)
-        assert dev.ends() == 0
+        own = f"{url}/{created.json()['id']}"
+        eventually(lambda: requests.get(own, timeout=20).json()["state"] == "retried")
+        dev.stop()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,12 +37,10 @@ JOB_FILE = re.compile(r"# (?:In )?(spoils/jobs/\w+\.py)\n")
 LOGGED = re.compile(r"`((?:Enqueued|Processing|Finished) \w+Job)`")
 FIELD = re.compile(r'^  "(\w+)": (.*?),?$', re.MULTILINE)
 SAME_EACH_TIME = {"message", "status", "state", "duplicate", "barcode", "product_id"}
-# A session of its own, as a terminal has: Ctrl-C reaches every process of it. A terminal's shell survives that.
+# A terminal's shell survives Ctrl-C, which reaches every process of its session.
 IN_A_TERMINAL = """
 import os, sys
-os.setsid()
-os.chdir(sys.argv[1])
-os.execvp("sh", ["sh", "-e", "-c", "trap : INT\\n" + sys.argv[2]])
+os.execvp("sh", ["sh", "-e", "-c", "trap : INT\\n" + sys.argv[1]])
 """
 
 
@@ -51,7 +48,7 @@ class Development(Program):
     """`bin/dev` in a terminal, from its last line of the start to Ctrl-C."""
 
     def __init__(self, command: str, clone: Path, environment: Mapping[str, str]) -> None:
-        super().__init__("-c", IN_A_TERMINAL, str(clone), command, **environment)
+        super().__init__("-c", IN_A_TERMINAL, command, folder=clone, group=True, **environment)
 
     def __enter__(self) -> Self:
         self.says("Spoils runs on", timeout=40)
@@ -61,15 +58,10 @@ class Development(Program):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if error is None:
-                self._signal(signal.SIGINT)
+                self.send(signal.SIGINT)
                 assert self.ends() == 0
         finally:
-            self._signal(signal.SIGKILL)
             super().__exit__(kind, error, trace)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
 
 
 class Reader:

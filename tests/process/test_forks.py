@@ -5,30 +5,24 @@ import signal
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from spoils.queue.enqueue import enqueue
 from spoils.worker.forks import InForkedProcess
-from tests.process.waiting import comes
 from tests.programs import worker
 from tests.rows import Rows
-from tests.sample_jobs import EFFECTS, ForkingJob, SampleJob
+from tests.sample_jobs import ForkingJob, SampleJob
 from tests.support import eventually
 
 REFUSAL = str(InForkedProcess())
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture(autouse=True)
-def effects(connection: Connection) -> None:
-    connection.execute(text(EFFECTS))
-
-
 ENDINGS = {
     "return": "0 done",
     "exit": "3 ",
     "raise": "1 ",
-    "sleep until it is told to end": f"{-signal.SIGTERM} ",
+    "sleep until SIGTERM": f"{-signal.SIGTERM} ",
     "connect": "0 its own",
     "use its session": f"0 {REFUSAL}",
     "use a session that it had": f"0 {REFUSAL}",
@@ -43,9 +37,9 @@ def test_a_forked_process_has_no_session_and_its_job_and_worker_go_on(
     forking = {enqueue(connection, ForkingJob(then=then)).id: then for then in ENDINGS}
     with worker(database_url, WORKER_TASK_TYPES="forking,sample", WORKER_THREADS="1") as program:
         for task_id in forking:
-            comes(rows, task_id, "finished")
+            rows.becomes(task_id, "finished")
         after = enqueue(connection, SampleJob()).id
-        comes(rows, after, "finished")
+        rows.becomes(after, "finished")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
     effects = rows.all("SELECT task_id, name FROM effects WHERE name NOT LIKE 'child %'")

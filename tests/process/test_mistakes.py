@@ -3,7 +3,6 @@
 # ruff: noqa: E501 - tables
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,13 +73,7 @@ WHOLE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def trials() -> Iterator[Trials]:
-    with Trials() as trials:
-        yield trials
-
-
-def tell(trials: Trials, folder: Path, text: str, sentence: str) -> None:
+def refused(trials: Trials, folder: Path, text: str, sentence: str) -> None:
     (folder / "mistaken.py").write_text(text)
     for program in PROGRAMS:
         environment = {"DATABASE_URL": NOWHERE, "PORT": str(free_port())}
@@ -92,12 +85,12 @@ def tell(trials: Trials, folder: Path, text: str, sentence: str) -> None:
 @pytest.mark.parametrize("mistake", FILES)
 def test_a_mistake_in_a_class_is_named_by_every_program(trials: Trials, tmp_path: Path, mistake: str) -> None:
     text, sentence = FILES[mistake]
-    tell(trials, tmp_path, text, rf"MistakenJob \(.*mistaken\.py\): {sentence}")
+    refused(trials, tmp_path, text, rf"MistakenJob \(.*mistaken\.py\): {sentence}")
 
 
 @pytest.mark.parametrize("mistake", WHOLE)
 def test_a_mistake_in_a_file_is_named_by_every_program(trials: Trials, tmp_path: Path, mistake: str) -> None:
-    tell(trials, tmp_path, *WHOLE[mistake])
+    refused(trials, tmp_path, *WHOLE[mistake])
 
 
 COMMANDS = [
@@ -113,9 +106,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("command", "sentence"), COMMANDS, ids=str)
-def test_a_wrong_command_is_answered_with_how_it_is_used(
-    trials: Trials, command: list[str], sentence: str
-) -> None:
+def test_a_wrong_command_prints_its_usage(trials: Trials, command: list[str], sentence: str) -> None:
     code, output = trials.run(*command, DATABASE_URL=NOWHERE)
     assert code == 2
     assert re.fullmatch(rf"(?s)Usage: .*\nError: {sentence}", output)

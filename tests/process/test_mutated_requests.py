@@ -27,7 +27,7 @@ NUMBER = int(os.environ.get("SPOILS_MUTATED_REQUESTS", "1200"))
 SEED = int(os.environ.get("SPOILS_FUZZ_SEED", "20261130"))
 SENDERS = 6
 SILENCE_SECONDS = 0.15
-"""After so long without an answer a sender takes it that the server waits for more, and ends its side."""
+"""After this time without an answer, a sender assumes that the server waits for more, and ends its side."""
 ALLOWED = {501, 503, 505}
 """A transfer coding or a version of HTTP that the server does not know, and a database that does not answer."""
 SLACK_KB = 40_000
@@ -44,13 +44,8 @@ def web(database_url: str) -> Iterator[Web]:
         "SECRET_KEY": "not much of a secret",
     }
     with Web(database_url, **settings) as web:
-        eventually(lambda: len(children(web)) == 2 or pytest.fail("not yet"))
+        eventually(lambda: len(web.children) == 2)
         yield web
-
-
-def children(web: Web) -> list[int]:
-    pid = web.process.pid
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Fuzz:
@@ -68,7 +63,7 @@ class Fuzz:
         self.faults: list[str] = []
 
     def run(self, number: int) -> None:
-        """Send so many mutated requests, and others after them on the same connections."""
+        """Send `number` mutated requests, and others after them on the same connections."""
         beside = threading.Thread(target=self._send_clean)
         senders = [
             threading.Thread(target=self._send, args=(one, number // SENDERS)) for one in range(SENDERS)
@@ -108,8 +103,8 @@ class Fuzz:
             marks = [self._marker() for _ in range(3)]
             sent = b"".join([clean(random, mark, last=mark is marks[-1]).sent() for mark in marks])
             got = self._exchange(None, sent)
-            told = [markers(answer) for _, answer in answers(got)]
-            if told != [{mark} for mark in marks]:
+            seen = [markers(answer) for _, answer in answers(got)]
+            if seen != [{mark} for mark in marks]:
                 self._fault("clean requests were answered otherwise", sent, got)
             self.clean += len(marks)
 
@@ -155,13 +150,13 @@ class Fuzz:
             with self._lock:
                 self.statuses[status] += 1
             # A list of jobs has those of all.
-            told = set() if b'"older":' in answer else markers(answer)
-            if not told <= {*marks}:
+            seen = set() if b'"older":' in answer else markers(answer)
+            if not seen <= {*marks}:
                 self._fault("an answer to another connection's request", sent, got)
-            elif told:
-                if min(marks.index(one) for one in told) < place:
+            elif seen:
+                if min(marks.index(one) for one in seen) < place:
                     self._fault("answers out of order", sent, got)
-                place = max(marks.index(one) for one in told)
+                place = max(marks.index(one) for one in seen)
             if status == 0 and self._half_close:  # nginx answers HTTP/0.9, which has no head
                 self._fault("no answer of HTTP", sent, got)
             if status >= 500 and status not in ALLOWED:
@@ -176,7 +171,7 @@ class Processes:
     """gunicorn's, with the files and the memory that they have."""
 
     def __init__(self, web: Web) -> None:
-        self._pids = children(web)
+        self._pids = web.children
         self._web = web
 
     def files(self) -> list[int]:
@@ -190,7 +185,7 @@ class Processes:
 
     def live(self) -> bool:
         """Whether they are still the same."""
-        return children(self._web) == self._pids
+        return self._web.children == self._pids
 
 
 def check(web: Web, url: str, capsys: pytest.CaptureFixture[str], *, half_close: bool) -> Fuzz:

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.nginx import nginx_before
-from tests.programs import Web
+from tests.programs import Web, children
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
@@ -35,12 +35,8 @@ def few_threads(database_url: str) -> Iterator[Web]:
         yield web
 
 
-def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def most_are_accepted(web: Web) -> None:
-    assert any(len([*Path(f"/proc/{pid}/fd").iterdir()]) > 500 for pid in children(web.process.pid))
+    assert any(len([*Path(f"/proc/{pid}/fd").iterdir()]) > 500 for pid in web.children)
 
 
 def limit_files(pid: int, number: int) -> None:
@@ -184,7 +180,7 @@ def test_behind_nginx_a_crowd_of_slow_and_hostile_clients_leaves_others_answered
 
 
 def test_behind_nginx_a_body_of_100_mb_is_refused_while_others_are_answered(proxied: str) -> None:
-    told: list[bytes] = []
+    outcomes: list[bytes] = []
 
     def send_it() -> None:
         with contextlib.ExitStack() as stack:
@@ -192,7 +188,7 @@ def test_behind_nginx_a_body_of_100_mb_is_refused_while_others_are_answered(prox
             with contextlib.suppress(OSError):
                 for _ in range(100):
                     client.sendall(b" " * 1_000_000)
-            told.append(outcome(client))
+            outcomes.append(outcome(client))
 
     senders = [threading.Thread(target=send_it) for _ in range(20)]
     for sender in senders:
@@ -201,8 +197,8 @@ def test_behind_nginx_a_body_of_100_mb_is_refused_while_others_are_answered(prox
     for sender in senders:
         sender.join()
     answered(proxied)
-    assert len(told) == 20
-    assert set(told) <= {b"413", b""}
+    assert len(outcomes) == 20
+    assert set(outcomes) <= {b"413", b""}
 
 
 def test_behind_nginx_a_form_is_posted_and_a_static_file_compressed(proxied: str) -> None:

@@ -19,10 +19,11 @@ from spoils.jobs.send_notification import SendNotificationJob
 from spoils.models import TaskState
 from spoils.queue.counts import count_tasks
 from spoils.queue.enqueue import enqueue
-from tests.programs import Program, Web, free_port
+from tests.programs import Program, Web, free_port, worker
 from tests.rows import Rows
 from tests.support import eventually
-from tests.upstream import Upstream, raw, status
+from tests.upstream import Upstream, raw
+from tests.upstream import status as answering
 
 pytestmark = pytest.mark.process
 
@@ -45,35 +46,19 @@ def upstream() -> Iterator[Upstream]:
 
 
 def the_worker(database_url: str, upstream: Upstream | None = None, **environment: str) -> Program:
-    # Without an upstream nothing may leave this machine.
-    url = upstream.url if upstream else "http://127.0.0.1:1"
-    fast = {"SPOILS_ANALYZE_SECONDS": "0", "SPOILS_NOTIFY_SECONDS": "0"}
-    program = Program(
-        "worker.py", **{"DATABASE_URL": database_url, "OPENFOODFACTS_URL": url, **fast, **environment}
-    )
-    program.says("Worker pool started")
-    return program
-
-
-def ends(rows: Rows, task_id: UUID | str, state: str = "finished") -> Any:
-    """Wait until the task is in that state; its row."""
-
-    def look() -> Any:
-        row = rows.one(UUID(str(task_id)))
-        assert row.state == state, row
-        return row
-
-    return eventually(look, 20)
+    """A worker with the jobs of this deployment alone."""
+    asked = {"OPENFOODFACTS_URL": upstream.url} if upstream else {}
+    return worker(database_url, **{"SPOILS_JOBS": "spoils.jobs", **asked, **environment})
 
 
 def test_a_posted_barcode_becomes_a_product_with_its_analysis(
     database_url: str, rows: Rows, upstream: Upstream
 ) -> None:
     upstream.products[BARCODE] = NOODLES
-    with Web(database_url) as web, the_worker(database_url, upstream) as worker:
+    with Web(database_url) as web, the_worker(database_url, upstream) as program:
         enqueued = requests.post(f"{web.url}/api/jobs/fetch-product", json={"barcode": BARCODE}, timeout=15)
         assert (enqueued.status_code, enqueued.json()["barcode"]) == (200, BARCODE)
-        ends(rows, enqueued.json()["id"])
+        rows.becomes(UUID(enqueued.json()["id"]), "finished")
 
         def analysed() -> dict[str, Any]:
             product = requests.get(f"{web.url}/api/products/{BARCODE}", timeout=15).json()
@@ -81,9 +66,9 @@ def test_a_posted_barcode_becomes_a_product_with_its_analysis(
             return product
 
         product = eventually(analysed, 15)
-        told = requests.get(f"{web.url}/api/jobs/status", timeout=15).json()
-        worker.says(r"Processing FetchProductJob")
-        worker.says(r"Processing AnalyzeIngredientsJob")
+        status = requests.get(f"{web.url}/api/jobs/status", timeout=15).json()
+        program.says(r"Processing FetchProductJob")
+        program.says(r"Processing AnalyzeIngredientsJob")
     assert (product["name"], product["barcode"], product["nutriscore"]) == (
         "Thai peanut noodle kit",
         "0737628064502",
@@ -91,8 +76,8 @@ def test_a_posted_barcode_becomes_a_product_with_its_analysis(
     )
     assert product["allergens"] == ["en:peanuts"]
     assert product["analysis"]["vegan"] == "no"
-    assert told["counts"] == {"new": 0, "in_progress": 0, "failed": 0, "finished": 2, "retried": 0}
-    assert [worker["threads"] for worker in told["workers"]] == [5]
+    assert status["counts"] == {"new": 0, "in_progress": 0, "failed": 0, "finished": 2, "retried": 0}
+    assert [one["threads"] for one in status["workers"]] == [5]
     assert len(upstream.requests) == 1
     assert upstream.requests[0].headers["User-Agent"].startswith("Spoils/")
 
@@ -100,22 +85,17 @@ def test_a_posted_barcode_becomes_a_product_with_its_analysis(
 def test_an_upstream_that_always_fails_is_asked_again_after_60_120_and_240_s_and_then_no_more(
     database_url: str, connection: Connection, rows: Rows, upstream: Upstream
 ) -> None:
-    upstream.always(BARCODE, status(503))
+    upstream.always(BARCODE, answering(503))
     task_id = enqueue(connection, FetchProductJob(barcode=BARCODE)).id
     delays = []
     with the_worker(database_url, upstream):
         for retries in (1, 2, 3):
-
-            def failed(retries: int = retries) -> None:
-                row = rows.one(task_id)
-                assert (row.state, row.retries) == ("retried", retries)
-
-            eventually(failed, 20)
-            row = rows.one(task_id)
+            eventually(lambda retries=retries: rows.one(task_id).retries == retries, 20)
+            row = rows.becomes(task_id, "retried")
             assert row.error_message
             delays.append((row.scheduled_at - row.updated_at).total_seconds())
             rows.all("UPDATE fang_tasks SET scheduled_at = now() WHERE id = :id RETURNING id", id=task_id)
-        row = ends(rows, task_id, "failed")
+        row = rows.becomes(task_id, "failed")
     assert 60 <= delays[0] <= 66
     assert 120 <= delays[1] <= 132
     assert 240 <= delays[2] <= 264
@@ -131,17 +111,17 @@ def test_what_upstream_answers_decides_what_becomes_of_a_fetch(
     database_url: str, connection: Connection, rows: Rows, upstream: Upstream
 ) -> None:
     missing, busy, gone, broken = "11111111", "22222222", "33333333", "44444444"
-    upstream.always(busy, status(429, retry_after="1234"))
-    upstream.always(gone, status(403))
+    upstream.always(busy, answering(429, retry_after="1234"))
+    upstream.always(gone, answering(403))
     upstream.always(broken, raw(b"<html>maintenance</html>", "text/html"))
     ids = {
         code: enqueue(connection, FetchProductJob(barcode=code)).id for code in (missing, busy, gone, broken)
     }
     with the_worker(database_url, upstream):
-        not_found = ends(rows, ids[missing], "failed")
-        throttled = ends(rows, ids[busy], "retried")
-        refused = ends(rows, ids[gone], "failed")
-        no_json = ends(rows, ids[broken], "retried")
+        not_found = rows.becomes(ids[missing], "failed")
+        throttled = rows.becomes(ids[busy], "retried")
+        refused = rows.becomes(ids[gone], "failed")
+        no_json = rows.becomes(ids[broken], "retried")
     assert (not_found.retries, not_found.attempts) == (0, 1)
     assert missing in not_found.error_message
     assert "Traceback" not in not_found.error_message
@@ -159,16 +139,12 @@ def test_a_product_fetched_again_is_brought_up_to_date_and_analysed_again(
 ) -> None:
     upstream.products[BARCODE] = NOODLES
     with the_worker(database_url, upstream):
-        ends(rows, enqueue(connection, FetchProductJob(barcode=BARCODE)).id)
+        rows.becomes(enqueue(connection, FetchProductJob(barcode=BARCODE)).id, "finished")
         eventually(lambda: rows.all("SELECT vegan FROM ingredient_analyses")[0], 15)
         upstream.products[BARCODE] = {**NOODLES, "product_name": "Noodles", "ingredients_text": "Rice, water"}
         # The same product in another spelling of its code.
-        ends(rows, enqueue(connection, FetchProductJob(barcode=f"00{BARCODE}")).id)
-
-        def again() -> None:
-            assert rows.all("SELECT vegan FROM ingredient_analyses") == [("yes",)]
-
-        eventually(again, 15)
+        rows.becomes(enqueue(connection, FetchProductJob(barcode=f"00{BARCODE}")).id, "finished")
+        eventually(lambda: rows.all("SELECT vegan FROM ingredient_analyses") == [("yes",)], 15)
     assert rows.all("SELECT barcode, name FROM products") == [("0737628064502", "Noodles")]
 
 
@@ -229,11 +205,11 @@ def test_notifications_go_out_by_mail_and_webhook_as_their_type_is_set(
             SPOILS_NOTIFY_URL_EMAIL=f"mailto://127.0.0.1:{mail.port}/?from=spoils@example.com&to=user@example.com",
             SPOILS_NOTIFY_URL_WEB_PUSH=f"json://127.0.0.1:{hooks.server_address[1]}/push/h00k-s3cret",
             SPOILS_NOTIFY_URL_DOWN="json://127.0.0.1:1/push/h00k-s3cret",
-        ) as worker:
+        ) as program:
             for kind in ("email", "Web-Push", "sms"):
-                ends(rows, ids[kind])
-            undelivered = ends(rows, ids["down"], "retried")
-            worker.says("Delivered sms to user 123 \\(no SPOILS_NOTIFY_URL_SMS is set\\)")
+                rows.becomes(ids[kind], "finished")
+            undelivered = rows.becomes(ids["down"], "retried")
+            program.says("Delivered sms to user 123 \\(no SPOILS_NOTIFY_URL_SMS is set\\)")
     finally:
         mail.stop()
         hooks.shutdown()
@@ -245,7 +221,7 @@ def test_notifications_go_out_by_mail_and_webhook_as_their_type_is_set(
     assert path == "/push/h00k-s3cret"
     assert posted["message"] == "Your scan is ready, Web-Push: «ü»!"
     assert undelivered.error_message
-    assert "s3cret" not in f"{undelivered.error_message}{worker.output}"
+    assert "s3cret" not in f"{undelivered.error_message}{program.output}"
 
 
 def test_the_cleanup_deletes_what_is_older_than_its_retention_and_nothing_else(
@@ -267,7 +243,7 @@ def test_the_cleanup_deletes_what_is_older_than_its_retention_and_nothing_else(
     gone = {old("finished", 2.1), old("failed", 5.1), old("finished", 400)}
     job = enqueue(connection, CleanupJob()).id
     with the_worker(database_url, SPOILS_RETENTION_DAYS="2", SPOILS_FAILED_RETENTION_DAYS="5"):
-        ends(rows, job)
+        rows.becomes(job, "finished")
     left = {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks")}
     assert left == {*kept, job}
     assert not left & gone
@@ -281,7 +257,7 @@ def test_the_cleanup_corrects_counts_that_differ_from_the_table(
         text("INSERT INTO spoils_counts (task_type, state, delta) VALUES ('sample', 'failed', 5)")
     )
     job = enqueue(connection, CleanupJob()).id
-    with the_worker(database_url) as worker:
-        ends(rows, job)
-        worker.says("Corrected the counts: sample failed -5")
+    with the_worker(database_url) as program:
+        rows.becomes(job, "finished")
+        program.says("Corrected the counts: sample failed -5")
     assert count_tasks(connection)["sample"][TaskState.FAILED] == 1

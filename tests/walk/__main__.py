@@ -13,10 +13,8 @@ from pathlib import Path
 import requests
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
-from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
+from tests.databases import migrate_at
 from tests.programs import ROOT, Program, free_port
 from tests.support import eventually
 from tests.upstream import Behaviour, Exchange, Upstream, status
@@ -152,9 +150,7 @@ def _programs(upstream_url: str) -> Iterator[str]:
     postgres = EmbeddedPostgres(home / "postgres")
     try:
         database_url = postgres.start()
-        engine = make_engine(database_url, connections=1, application_name="walk")
-        migrate(engine, branches=[FOOD_TABLES])
-        engine.dispose()
+        migrate_at(database_url)
         port = free_port()
         environment = {
             "DATABASE_URL": database_url,
@@ -169,8 +165,7 @@ def _programs(upstream_url: str) -> Iterator[str]:
             eventually(lambda: requests.get(f"{url}/health", timeout=10).raise_for_status(), timeout=60)
             yield url
             for program in (web, worker):
-                program.process.terminate()
-                program.ends()
+                program.stop()
     finally:
         postgres.remove()
         shutil.rmtree(home, ignore_errors=True)

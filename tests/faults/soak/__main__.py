@@ -19,13 +19,13 @@ from tests.faults.soak.acts import Acts
 from tests.faults.soak.stage import Figures, Plan, Stage
 
 COUNTED = {
-    "kills": "kill a worker (SIGKILL) so often, each with tasks in its hands",
-    "terms": "tell a worker to stop (SIGTERM, one to five times) so often",
-    "freezes": "freeze a worker (SIGSTOP) past its lease so often",
-    "restarts": "shoot and start the database so often",
-    "sessions": "end all database sessions of the workers so often",
-    "listeners": "end the session in which a worker listens so often",
-    "losses": "lose the answer to the commit of an enqueue, a claim and a settle so often each",
+    "kills": "kill a worker (SIGKILL) N times, each while it holds tasks",
+    "terms": "stop a worker (SIGTERM, one to five times) N times",
+    "freezes": "freeze a worker (SIGSTOP) until it is declared dead, N times",
+    "restarts": "crash and start the database N times",
+    "sessions": "end all database sessions of the workers N times",
+    "listeners": "end the session in which a worker listens N times",
+    "losses": "lose the answer to the commit of an enqueue, a claim and a settle, each N times",
 }
 
 
@@ -85,8 +85,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/soak", description=__doc__)
-    for name, told in COUNTED.items():
-        parser.add_argument(f"--{name}", type=int, default=0, metavar="N", help=told)
+    for name, help_text in COUNTED.items():
+        parser.add_argument(f"--{name}", type=int, default=0, metavar="N", help=help_text)
     parser.add_argument("--minutes", type=float, default=0, help="a kill a minute, a restart every ten")
     parser.add_argument("--rate", type=float, default=50, help="jobs a second (50)")
     parser.add_argument("--workers", type=int, default=4, help="worker processes (4)")
@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--at-once", type=int, default=1, help="how many workers a signal is sent to at once (1)"
     )
-    parser.add_argument("--in-flight", type=int, default=1, help="strike only with so many jobs running (1)")
+    parser.add_argument("--in-flight", type=int, default=1, help="strike only while this many jobs run (1)")
     parser.add_argument(
         "--long-jobs", type=float, default=0, help="the share of jobs that no shutdown waits for (0)"
     )

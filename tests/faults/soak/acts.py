@@ -13,9 +13,9 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import embedded_server
-from tests.faults.fleet import held_by, listening, rerun_of, sessions_of
 from tests.faults.proxy import Proxy
 from tests.faults.soak.stage import GRACE_SECONDS, Stage
+from tests.faults.workers import claimed_again, held_by, listening, sessions_of, workers_live_on
 from tests.rows import Rows
 from tests.support import eventually
 
@@ -27,12 +27,24 @@ ENDS_SECONDS = GRACE_SECONDS + 6
 SOON_KILL = "kill soon after an outage"
 """When the others may not have seen its heartbeat move since they lost their own connections."""
 SOON_SECONDS = 10.0
+LATE_SECONDS = 5.0
+"""A later rerun after a kill is reported with what it waited for."""
+LATE = """
+SELECT extract(epoch FROM max(worker.ended_at) - :since)::float,
+       extract(epoch FROM min(audit.at) FILTER (WHERE was = 'in_progress') - :since)::float,
+       extract(epoch FROM min(audit.at) FILTER (WHERE becomes = 'in_progress') - :since)::float,
+       min(audit.crashes) FILTER (WHERE becomes = 'in_progress')
+FROM audit LEFT JOIN spoils_workers AS worker ON worker.id = audit.owner AND audit.was = 'in_progress'
+WHERE audit.task_id = ANY(:ids) AND audit.at > :since
+GROUP BY audit.task_id
+ORDER BY 3
+"""
 WELL_SECONDS = 10.0
 """How soon all must work again once the database does."""
 
 
 class Acts:
-    """Each verb does one round of a fault, waits until it is over, and counts and measures it."""
+    """Each method does one round of a fault, waits until it is over, and counts and measures it."""
 
     def __init__(self, stage: Stage, *, dice: random.Random, at_once: int) -> None:
         self._stage = stage
@@ -42,12 +54,14 @@ class Acts:
         """A process that no fault is aimed at."""
         self.done: Counter[str] = Counter()
         self.reruns: dict[str, list[float]] = {"kill": [], SOON_KILL: [], "freeze": []}
+        self.late: list[str] = []
+        """What each rerun later than LATE_SECONDS waited for."""
         self._cut_off_at = float("-inf")
         self.well_again: dict[str, list[float]] = {}
         self.codes: dict[str, Counter[int]] = {"SIGTERM": Counter(), "SIGSTOP": Counter()}
 
     def kill(self) -> None:
-        """SIGKILL to workers, so many jobs being in flight; how long until what they held runs again."""
+        """Kill workers while jobs are in flight; measure how long until what they held runs again."""
         self._stage.await_in_flight(self._stage.plan.in_flight)
         with self._stage.rows() as rows:
             pids = self._choose()
@@ -59,7 +73,14 @@ class Acts:
             # What they held when they were dead, and not what they settled in the last moment.
             eventually(lambda: _gone(rows, pids))
             held = [task_id for pid in pids for task_id in held_by(rows, pid)]
-            self.reruns[fault] += rerun_of(rows, held, killed_at)
+            waits = claimed_again(rows, held, killed_at)
+            self.reruns[fault] += waits.values()
+            late = [task_id for task_id, seconds in waits.items() if seconds > LATE_SECONDS]
+            for declared, released, claimed, crashes in rows.all(LATE, ids=late, since=killed_at):
+                self.late.append(
+                    f"{fault}: declared dead after {declared or 0:.1f} s, released after {released:.1f} s, "
+                    f"claimed after {claimed:.1f} s, crashes {crashes}"
+                )
         self.done["SIGKILL"] += len(pids)
 
     def term(self) -> None:
@@ -77,7 +98,7 @@ class Acts:
         self.done["SIGTERM"] += len(pids)
 
     def freeze(self) -> None:
-        """SIGSTOP to workers until they are taken for dead, then SIGCONT: they end, and what they say is refused."""
+        """SIGSTOP to workers until they are declared dead, then SIGCONT: they end, and what they say is refused."""
         self._stage.await_in_flight(self._stage.plan.in_flight)
         pids = self._choose()
         with self._stage.rows() as rows:
@@ -86,8 +107,8 @@ class Acts:
             try:
                 stopped_at = rows.value("SELECT clock_timestamp()")
                 held = [task_id for pid in pids for task_id in held_by(rows, pid)]
-                self.reruns["freeze"] += rerun_of(rows, held, stopped_at, timeout=90)
-                eventually(lambda: _taken_for_dead(rows, pids), 60)
+                self.reruns["freeze"] += claimed_again(rows, held, stopped_at, timeout=90).values()
+                eventually(lambda: _declared_dead(rows, pids), 60)
             finally:
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)
@@ -98,17 +119,17 @@ class Acts:
         self.done["SIGSTOP"] += len(pids)
 
     def restart(self) -> None:
-        """Shoot the database and start it again up to 8 s later; nobody may be taken for dead by that."""
+        """Shoot the database and start it again up to 8 s later; nobody may be declared dead by that."""
         before = self._mistaken()
         embedded_server.halt(self._stage.files, mode="immediate")
         threading.Event().wait(self._dice.uniform(0, 8))
         self._stage.postgres.start()
         self._await_well("restart", time.monotonic())
         self._cut_off_at = time.monotonic()
-        # Long enough for a healthy worker to be taken for dead, were it judged.
-        threading.Event().wait(5)
+        with self._stage.rows() as rows:
+            workers_live_on(rows)
         assert self._mistaken() == before, (
-            f"a healthy worker was taken for dead:\n{self._stage.crew.output[-3000:]}"
+            f"a healthy worker was declared dead:\n{self._stage.crew.output[-3000:]}"
         )
         self.done["restart"] += 1
 
@@ -156,7 +177,7 @@ class Acts:
         return self._dice.sample(sorted(pids), min(self._at_once, len(pids) - 1))
 
     def _await_well(self, fault: str, since: float) -> None:
-        """Wait until every worker beats, and each has claimed and something has finished since then."""
+        """Wait until every worker sends heartbeats, and each has claimed and something has finished since then."""
         moment = self._ask(lambda rows: rows.value("SELECT clock_timestamp()"))
 
         def well(rows: Rows) -> None:
@@ -188,7 +209,7 @@ class Acts:
             threading.Event().wait(0.1)
 
     def _mistaken(self) -> int:
-        """How many workers found, alive, that they had been taken for dead; one that was frozen is among them."""
+        """How many live workers found that they had been declared dead; one that was frozen is among them."""
         return self._stage.crew.output.count("Declared dead by another worker")
 
 
@@ -196,10 +217,10 @@ def _gone(rows: Rows, pids: list[int]) -> None:
     assert not any(sessions_of(rows, pid) for pid in pids)
 
 
-def _taken_for_dead(rows: Rows, pids: list[int]) -> None:
+def _declared_dead(rows: Rows, pids: list[int]) -> None:
     assert not rows.value(
         "SELECT count(*) FROM spoils_workers WHERE pid = ANY(:pids) AND ended_at IS NULL", pids=pids
-    ), "a frozen worker was not taken for dead"
+    ), "a frozen worker was not declared dead"
 
 
 def _has_ended(pid: int) -> None:

@@ -3,22 +3,21 @@
 import threading
 from contextlib import ExitStack
 
-from tests.faults.fleet import PROGRAM
-from tests.programs import Program
+from tests.programs import Program, start_worker
 
 
 class Family:
     """One program whose parent keeps its children alive, with pauses after early deaths."""
 
     def __init__(self, stack: ExitStack, processes: int, **environment: str) -> None:
-        self._parent = stack.enter_context(Program(PROGRAM, WORKER_PROCESSES=str(processes), **environment))
+        self._parent = stack.enter_context(start_worker(WORKER_PROCESSES=str(processes), **environment))
 
     @property
     def output(self) -> str:
         return self._parent.output
 
     def code_of(self, pid: int, timeout: float) -> int | None:
-        """The exit code of a process that was told to end; None where only its parent knows."""
+        """The exit code of a process that was asked to end; None where only its parent knows."""
         return None
 
 
@@ -41,15 +40,15 @@ class Crowd:
         return "\n".join([self._said, *(program.output for program in self._programs)])
 
     def code_of(self, pid: int, timeout: float) -> int | None:
-        """The exit code of a process that was told to end. Raises AssertionError where it has not by then."""
+        """The exit code of a process that was asked to end. Raises AssertionError where it has not by then."""
         with self._ended:
             assert self._ended.wait_for(lambda: pid in self._codes, timeout), (
-                f"a worker has not ended {timeout:.0f} s after it was told to"
+                f"a worker has not ended {timeout:.0f} s after it was asked to"
             )
             return self._codes[pid]
 
     def _start(self) -> Program:
-        return Program(PROGRAM, WORKER_PROCESSES="1", **self._environment)
+        return start_worker(WORKER_PROCESSES="1", **self._environment)
 
     def _keep(self) -> None:
         while not self._enough.wait(0.1):

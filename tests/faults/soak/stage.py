@@ -16,13 +16,12 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from spoils.cli.composition import FOOD_TABLES
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
-from spoils.db.migrate import migrate
 from spoils.job import Job
 from spoils.queue.enqueue import enqueue_surely
+from tests.databases import migrate_at
 from tests.faults import invariants
 from tests.faults.jobs import ChainJob, WorkJob
 from tests.faults.proxy import Proxy
@@ -31,7 +30,7 @@ from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
 
 GRACE_SECONDS = 4.0
-"""How long a worker that is told to stop lets its jobs go on."""
+"""How long a stopping worker lets its jobs go on."""
 LONG_JOB_SECONDS = 8.0
 WORK_SHARE = 0.5
 DRAIN_SECONDS = 240.0
@@ -73,9 +72,7 @@ class Stage:
         self.files = find_files(home / "postgres" / "16", 16)
         self._asking = make_engine(url, connections=6, application_name="soak", autocommit=True)
         stack.callback(self._asking.dispose)
-        owner = make_engine(url, connections=1, application_name="soak")
-        migrate(owner, branches=[FOOD_TABLES])
-        owner.dispose()
+        migrate_at(url)
         with self._asking.connect() as connection:
             invariants.install(connection)
         self.proxy = self.client_proxy = None
@@ -95,7 +92,7 @@ class Stage:
         self.crew = (Crowd if plan.apart else Family)(
             stack,
             plan.processes,
-            DATABASE_URL=self.proxy.url if self.proxy else url,
+            database_url=self.proxy.url if self.proxy else url,
             WORKER_THREADS=str(plan.threads),
             SPOILS_DB_CONNECTIONS=str(plan.threads + 3),
             SPOILS_SHUTDOWN_SECONDS=str(GRACE_SECONDS),
@@ -115,7 +112,7 @@ class Stage:
             yield Rows(connection)
 
     def pids(self) -> list[int]:
-        """The processes of the workers that beat and are not stopping, the oldest first."""
+        """The processes of the live workers that are not stopping, the oldest first."""
         with self.rows() as rows:
             found = rows.all(
                 "SELECT pid FROM spoils_workers WHERE ended_at IS NULL AND NOT draining "
@@ -125,7 +122,7 @@ class Stage:
         return [pid for (pid,) in found if Path(f"/proc/{pid}").exists()]
 
     def await_workers(self, number: int | None = None, timeout: float = 90.0) -> None:
-        """Wait until so many workers beat (all, unless told); the database may be away meanwhile."""
+        """Wait until `number` workers send heartbeats (by default all); the database may be away meanwhile."""
         number = self.plan.processes if number is None else number
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -134,11 +131,11 @@ class Stage:
                     return
             threading.Event().wait(0.1)
         raise AssertionError(
-            f"{number} workers do not beat after {timeout:.0f} s:\n{self.crew.output[-3000:]}"
+            f"{number} workers send no heartbeats after {timeout:.0f} s:\n{self.crew.output[-3000:]}"
         )
 
     def await_in_flight(self, number: int, timeout: float = 120.0) -> None:
-        """Wait until so many tasks are in progress at once."""
+        """Wait until `number` tasks are in progress at once."""
         deadline = time.monotonic() + timeout
         with self.rows() as rows:
             while rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'in_progress'") < number:
@@ -158,7 +155,7 @@ class Stage:
                 threading.Event().wait(0.5)
 
     def figures(self) -> dict[int, Figures]:
-        """What each worker that beats uses, by its process."""
+        """What each live worker uses, by its process."""
         found = {}
         for pid in self.pids():
             with suppress(FileNotFoundError, ProcessLookupError):

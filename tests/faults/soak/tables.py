@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from spoils.queue.rescue import CONDEMNED
 from spoils.worker.liveness import UNRESPONSIVE_SECONDS
 from tests.faults import invariants
-from tests.faults.fleet import percentile
 from tests.faults.soak.acts import SOON_KILL, WELL_SECONDS, Acts
 from tests.faults.soak.stage import Figures, Stage
+from tests.faults.workers import percentile
 from tests.rows import Rows
 
 MORE_FILES = 8
@@ -101,7 +101,7 @@ def report(stage: Stage, acts: Acts, rows: Rows, samples: list[dict[int, Figures
     table |= {f"exit codes after {name}": _codes(found) for name, found in acts.codes.items() if found}
     table |= {
         "given back at a stop, by seconds of work": str(_given_back(rows)),
-        "workers taken for dead": str(len(invariants.taken_for_dead(rows))),
+        "workers declared dead": str(len(invariants.declared_dead(rows))),
         "at start (threads, files, MiB)": str(list(samples[0].values())),
         "at end": str(list(samples[-1].values())),
     }
@@ -111,6 +111,8 @@ def report(stage: Stage, acts: Acts, rows: Rows, samples: list[dict[int, Figures
     width = max(map(len, table))
     for name, value in table.items():
         print(f"{name:<{width}}  {value}")
+    for line in acts.late:
+        print(f"late rerun after a {line}")
 
 
 def _spread(values: Sequence[float]) -> str:

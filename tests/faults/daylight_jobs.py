@@ -1,11 +1,5 @@
-"""A worker program with one job at half past two in Berlin, and one at each half past."""
+"""A job at half past two in Berlin, and one at each half past."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from spoils.cli.worker import worker_program
 from spoils.job import Job, Queue
 
 
@@ -27,7 +21,3 @@ class HalfPastJob(Job):
 
     def run(self, queue: Queue) -> None:
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(worker_program())
