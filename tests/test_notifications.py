@@ -110,7 +110,7 @@ def mail_url(port: int, **extra: str) -> str:
 
 def test_a_mail_arrives_at_a_mail_server(mailbox: tuple[Mailbox, int]) -> None:
     box, port = mailbox
-    deliver(mail_url(port), title="Noodles are back", body="Três bons — ✓", deadline_seconds=5)
+    deliver(mail_url(port), title="Noodles are back", body="Três bons — ✓")
     [mail] = box.mails
     assert mail.rcpt_tos == ["cook@example.org"]
     assert mail.mail_from == "spoils@example.org"
@@ -124,7 +124,7 @@ def test_a_mail_that_the_server_refuses_is_an_error(mailbox: tuple[Mailbox, int]
 
 
 def test_a_webhook_gets_title_and_body(endpoint: Endpoint) -> None:
-    deliver(f"json://{endpoint.place}/hook", title="A title", body="A body", deadline_seconds=5)
+    deliver(f"json://{endpoint.place}/hook", title="A title", body="A body")
     [(path, posted)] = endpoint.posts
     assert path == "/hook"
     assert posted["title"] == "A title"
@@ -207,7 +207,7 @@ def test_no_secret_of_the_url_is_in_the_error_or_in_any_log(
         assert "s3cret" not in refused(url)
         assert "s3cret" not in (check_url(url) or "")
     endpoint.status = 200
-    deliver(urls[0], title="A title", body="A body", deadline_seconds=5)
+    deliver(urls[0], title="A title", body="A body")
     assert len(endpoint.posts) == 2
     assert "s3cret" not in caplog.text
 
