@@ -10,7 +10,7 @@ from spoils.job.registry import registry
 class Spellings:
     """Annotates a field of a job class: `of` returns every way of writing a value, so that a search finds them all.
 
-    Example: `Barcode = Annotated[str, Spellings(lambda code: {code, code.lstrip("0")})]`
+    Example: `Code = Annotated[str, Spellings(lambda code: {code, code.lstrip("0")})]`
     """
 
     of: Callable[[str], Collection[str]]

@@ -54,31 +54,6 @@ def test_the_verdicts_of_the_data_go_before_ours() -> None:
     assert (analysis.vegan, analysis.vegetarian, analysis.palm_oil) == ("no", "maybe", "maybe")
 
 
-@pytest.mark.parametrize(
-    ("text", "verdicts"),
-    [
-        ("water, salt", ("yes", "yes", "no")),
-        ("water, honey", ("no", "yes", "no")),
-        ("water, gelatine", ("no", "no", "no")),
-        ("water, xyzzy", ("unknown", "unknown", "unknown")),
-        ("milk, xyzzy", ("no", "unknown", "unknown")),
-        ("sugar, natural flavouring", ("maybe", "maybe", "no")),
-        ("sugar, palm oil", ("yes", "yes", "yes")),
-        ("sugar, vegetable oil", ("yes", "yes", "maybe")),
-        ("sugar, E471", ("maybe", "maybe", "maybe")),
-        ("sugar, E120", ("no", "no", "no")),
-        ("sugar, sweetener", ("unknown", "unknown", "no")),
-        ("émulsifiant : lécithines (soja)", ("yes", "yes", "no")),
-        ("mystery filling (sugar, salt)", ("yes", "yes", "no")),
-    ],
-)
-def test_verdicts_are_rolled_up_and_one_unknown_leaves_them_unknown(
-    text: str, verdicts: tuple[str, str, str]
-) -> None:
-    analysis = analyse({"ingredients_text": text})
-    assert (analysis.vegan, analysis.vegetarian, analysis.palm_oil) == verdicts
-
-
 def test_a_list_parsed_in_the_wrong_language_gives_way_to_the_label() -> None:
     parsed = [
         {"text": word, "id": f"en:{word}", "is_in_taxonomy": 0} for word in ("com orgulho", "sal", "agua")

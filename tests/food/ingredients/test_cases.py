@@ -34,7 +34,7 @@ def test_a_label_is_read_as_a_person_reads_it(case: dict[str, Any]) -> None:
     for key in ("allergens", "traces"):
         if key in case:
             assert {one.tag.removeprefix("en:") for one in getattr(analysis, key)} == set(case[key])
-    for key in ("vegan", "palm_oil"):
+    for key in ("vegan", "vegetarian", "palm_oil"):
         assert getattr(analysis, key) == case.get(key, getattr(analysis, key))
     assert len(analysis.ingredients) == case.get("count", len(analysis.ingredients))
     if "additives" in case:

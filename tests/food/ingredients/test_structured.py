@@ -102,7 +102,6 @@ def test_an_answer_may_carry_a_language(answer: str) -> None:
         7,
         "text",
         {},
-        [],
         [None, 7, "x", []],
         [{}],
         [{"text": 5}],

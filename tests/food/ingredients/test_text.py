@@ -121,26 +121,6 @@ def test_shares_that_contradict_their_order_are_not_estimated_from() -> None:
     assert shares == [None, 60.0, None, 50.0]
 
 
-@pytest.mark.parametrize(
-    ("text", "traces"),
-    [
-        ("sugar. May contain nuts, milk.", ["nuts", "milk"]),
-        ("sugar, may contain traces of sesame", ["sesame seeds"]),
-        ("sucre. Peut contenir des traces de _lait_ et de fruits à coque.", ["milk", "nuts"]),
-        ("sucre.Peut contenir : œufs", ["eggs"]),
-        ("Zucker. Kann Milch und Soja enthalten.", ["milk", "soybeans"]),
-        ("azúcar. Puede contener trazas de frutos secos y sésamo", ["nuts", "sesame seeds"]),
-        ("sugar (may contain nuts)", ["nuts"]),
-        ("sugar. Made in a factory that handles peanuts", ["peanuts"]),
-    ],
-)
-def test_what_it_may_contain_is_traces_and_no_ingredient(text: str, traces: list[str]) -> None:
-    analysis = analyse({"ingredients_text": text})
-    assert [one.name for one in analysis.traces] == traces
-    assert analysis.allergens == ()
-    assert len(analysis.ingredients) == 1
-
-
 def test_a_declaration_behind_the_list_tells_allergens_and_no_ingredient() -> None:
     analysis = analyse({"ingredients_text": "flavouring, sugar. Contains: wheat, soy."})
     assert [item.name for item in analysis.ingredients] == ["flavouring", "sugar"]
@@ -168,33 +148,3 @@ def test_a_sentence_that_is_no_ingredient_is_told_as_what_the_label_also_says(te
     assert len(analysis.ingredients) == 2
     assert f'The label also says: "{said}".' in analysis.notes
     assert all("*" not in item.name for item in analysis.ingredients)
-
-
-@pytest.mark.parametrize(
-    ("name", "tags"),
-    [
-        ("Weizenmehl", ["en:gluten"]),
-        ("farine de blé", ["en:gluten"]),
-        ("MAGERMILCHPULVER", ["en:milk"]),
-        ("lécithine de soja", ["en:soybeans"]),
-        ("œufs frais", ["en:eggs"]),
-        ("peanut butter", ["en:peanuts"]),
-        ("almond milk", ["en:nuts"]),
-        ("sodium metabisulphite", ["en:sulphur-dioxide-and-sulphites"]),
-        ("coconut milk", []),
-        ("beurre de cacao", []),
-        ("Milchsäure", []),
-        ("buckwheat flour", []),
-        ("butternut squash", []),
-        ("eggplant", []),
-        ("nutmeg", []),
-        ("noix de coco", []),
-        ("cream of tartar", []),
-        ("visible bits", []),
-    ],
-)
-def test_an_allergen_is_told_by_its_words_and_not_by_what_only_looks_like_them(
-    name: str, tags: list[str]
-) -> None:
-    [item] = analyse({"ingredients_text": name}).ingredients
-    assert [one.tag for one in item.allergens] == tags
