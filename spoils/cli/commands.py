@@ -27,6 +27,10 @@ def main() -> None:
     """A job queue in one PostgreSQL table."""
 
 
+main.command("dev")(run_development)
+main.command("web")(serve)
+
+
 @main.command("migrate")
 def run_migrate() -> None:
     """Bring the schema up to this release; adopts fang's own table."""
@@ -40,18 +44,6 @@ def run_migrate() -> None:
         print("The schema is up to date.")
     else:
         print(f"The schema is newer than this release (revision {newer}): nothing to do.")
-
-
-@main.command("dev")
-def run_dev() -> int:
-    """Start the database, web and worker at once, for development on this machine."""
-    return run_development()
-
-
-@main.command("web")
-def run_web() -> None:
-    """Start the web program under gunicorn, as in production."""
-    serve()
 
 
 @main.command("worker")

@@ -24,8 +24,9 @@ SUFFIXES = (".py", ".html", ".css", ".js")
 
 
 def run_development() -> int:
-    """Start the database, the web and a worker, and restart the two when a file of Spoils changes; end when one of them
-    does, or on a signal. The exit code.
+    """Start the database, web and worker for development.
+
+    Web and worker restart when a file of Spoils changes. It ends when one of them does, or on a signal.
     """
     files = _files()
     settings = begin(development=True)

@@ -33,10 +33,7 @@ def production_app() -> Flask:
 
 
 def serve() -> NoReturn:
-    """Become gunicorn, once the settings are known to be valid.
-
-    Raises SettingError.
-    """
+    """Start the web program under gunicorn, as in production."""
     settings = Settings.from_env()
     # gunicorn parses both itself before it reads its configuration, more strictly than we do.
     environment = environment_with(
