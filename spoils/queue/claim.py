@@ -86,7 +86,7 @@ def _due(crashes: ColumnElement[bool]) -> ColumnElement[bool]:
         Task.scheduled_at <= func.now(),
         crashes,
         known_here,
-        # A worker whose row was ended by a rescue must not take what nobody would give back.
+        # A worker whose row a rescue has ended must not claim: its tasks were rescued already.
         exists(
             select(Worker.id).where(
                 Worker.id == cast(bindparam("worker_id", type_=Text), Uuid), Worker.ended_at.is_(None)

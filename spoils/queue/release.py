@@ -192,7 +192,7 @@ def release_strays(
     """Give back every task that is claimed by this worker and not among `held`: their ids, and whether any is left
     since its row is locked.
 
-    A claim whose answer was lost leaves such tasks: the row says ours, and nobody performs it.
+    A claim whose answer was lost leaves such tasks: the row names this worker, which does not perform it.
     """
     rows = _RELEASE_STRAYS.rows(connection, {"worker_id": str(worker_id), "held_ids": arrays.plain(held)})
     ids, _, number = rows[-1]
@@ -200,5 +200,5 @@ def release_strays(
 
 
 def wake(connection: Connection) -> None:
-    """Wake the idle workers: tasks are due that no insert has told of."""
+    """Wake the idle workers: tasks are due without an insert."""
     connection.execute(select(func.pg_notify("spoils_tasks", "0")).where(may_notify))

@@ -102,7 +102,7 @@ def _settled(held: CTE) -> CTE:
                 (and_(of.c.waits, cancel_requested), CANCELLED),
                 else_=func.coalesce(of.c.error_message, Task.error_message),
             ),
-            # Kept on ended tasks: they tell who did it, and when it began.
+            # Kept on ended tasks: the worker, and when it began.
             claimed_by=case((of.c.waits, null()), else_=Task.claimed_by),
             claimed_at=case((of.c.waits, null()), else_=Task.claimed_at),
             cancel_requested_at=null(),

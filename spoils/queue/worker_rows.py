@@ -177,7 +177,7 @@ _others = (
     .where(_other.c.ended_at.is_(None), _other.c.id != _me)
     .scalar_subquery()
 )
-_BEAT = Statement(
+_HEARTBEAT = Statement(
     select(
         _beat.c.draining,
         _paused.label("paused"),
@@ -188,11 +188,11 @@ _BEAT = Statement(
         # As an identity: a server clock that is set back or ahead falsifies how long ago that was.
         cast(func.extract("epoch", func.pg_postmaster_start_time()), Text).label("server"),
     ),
-    "beat",
+    "heartbeat",
 )
 
 
-def beat(
+def heartbeat(
     connection: Connection,
     *,
     worker_id: UUID,
@@ -208,7 +208,7 @@ def beat(
 
     `performing` are its running tasks, of which it learns those that an operator wants to stop.
     """
-    rows = _BEAT.rows(
+    rows = _HEARTBEAT.rows(
         connection,
         {
             "worker_id": str(worker_id),

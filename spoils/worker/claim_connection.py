@@ -43,7 +43,7 @@ class ClaimConnection:
         """End the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()  # a session that listens is nobody else's
+            connection.invalidate()  # a session that listens must not be reused
             connection.close()
 
     def wait(self, seconds: float) -> None:
@@ -90,7 +90,7 @@ class ClaimConnection:
         with suppress(BlockingIOError):
             while os.read(self._ear, 4096):
                 pass
-        # Last: who interrupts before this writes nothing, and what it has changed is seen after this wait.
+        # Last: an interruption before this writes nothing, and its cause is seen after this wait.
         self._interrupted = False
 
 

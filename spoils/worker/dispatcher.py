@@ -40,7 +40,7 @@ STRAY_SECONDS = 0.5
 
 
 class Orders(NamedTuple):
-    """What the heartbeat tells the dispatcher."""
+    """What the heartbeat asks of the dispatcher."""
 
     draining: bool = False  # claim nothing
     paused: frozenset[str] = frozenset()  # claim none of these types
@@ -123,7 +123,7 @@ class Dispatcher:
         self._release([*self._pool.take_back(), *self._in_flight.again()])
 
     def close(self) -> None:
-        """Give the connection back. The loop has been stopped, and nobody wakes it any more."""
+        """Give the connection back. The loop has been stopped, and nothing wakes it any more."""
         self._claims.close()
 
     def _claim_once(self) -> float:

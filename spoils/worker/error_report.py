@@ -20,8 +20,8 @@ _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^'
 def report_of(error: BaseException) -> Report:
     """The report of an exception: class, message, traceback, and the fingerprint that groups similar errors."""
     # RetryLater is only how a job asks for its delay; what happened is what it was raised from.
-    told = error.__cause__ if isinstance(error, RetryLater) and error.__cause__ is not None else error
-    name = type(told).__name__
+    cause = error.__cause__ if isinstance(error, RetryLater) and error.__cause__ is not None else error
+    name = type(cause).__name__
     message = storable(text_of(error) or name, MAX_MESSAGE)
     return Report(
         error_class=name,

@@ -22,7 +22,7 @@ from spoils.worker.rendezvous import is_chosen
 
 log = logging.getLogger("spoils.worker")
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 # After an outage the first worker to return sees the others unresponsive; they must return before they count as dead.
 LONGEST_ERROR_SECONDS = 1.0
 
@@ -69,10 +69,10 @@ class Heartbeat:
         self._on_registered = on_registered
         self._on_ended = on_ended
         self._paused: frozenset[str] = frozenset()
-        self._watch = Liveness()
+        self._liveness = Liveness()
         self._connection: Connection | None = None
         self._entered = False
-        self._beat_at = 0.0
+        self._sent_at = 0.0
         self.registered = threading.Event()
         self.draining = False
         self.loop = Loop(name="heartbeat", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS)
@@ -81,14 +81,14 @@ class Heartbeat:
         """Send one heartbeat; connect first if necessary. Returns the seconds until the next one."""
         try:
             connection = self._connection or self._connect()
-            left = self._beat_at + BEAT_SECONDS - time.monotonic()
+            left = self._sent_at + HEARTBEAT_SECONDS - time.monotonic()
             if left > 0:
                 return left
-            self._beat(connection)
+            self._send(connection)
         except Exception:
             self._disconnect()
             raise
-        return BEAT_SECONDS
+        return HEARTBEAT_SECONDS
 
     def leave(self) -> None:
         """End the worker's row cleanly. The loop has been stopped."""
@@ -109,8 +109,8 @@ class Heartbeat:
         if not self._entered:
             worker_rows.enter(connection, self._row(direct))
             self._entered = True
-        self._beat_at = 0.0
-        self._beat(connection)
+        self._sent_at = 0.0
+        self._send(connection)
         self.registered.set()
         self._on_registered()
         self._on_due(0.0)  # jobs that fell due while nothing was claimed
@@ -118,14 +118,14 @@ class Heartbeat:
 
     def _disconnect(self) -> None:
         self.registered.clear()
-        self._watch.forget()
+        self._liveness.forget()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.invalidate()  # a session that holds a lock must not be reused
             connection.close()
 
-    def _beat(self, connection: Connection) -> None:
-        result = worker_rows.beat(
+    def _send(self, connection: Connection) -> None:
+        result = worker_rows.heartbeat(
             connection,
             worker_id=self._worker_id,
             rss=_resident_bytes(),
@@ -137,7 +137,7 @@ class Heartbeat:
             kinds=self._kinds,
             only_known=self._only_known,
         )
-        self._beat_at = time.monotonic()
+        self._sent_at = time.monotonic()
         database_answers()
         if not result.alive:
             self._on_ended()
@@ -150,7 +150,7 @@ class Heartbeat:
             self._on_due(result.next_due_seconds)
         if result.cancelled:
             self._on_cancelled(result.cancelled)
-        if dead := self._watch.observe(result, self._beat_at):
+        if dead := self._liveness.observe(result, self._sent_at):
             self._on_dead(dead)
 
     def _row(self, direct: bool) -> dict[str, object]:

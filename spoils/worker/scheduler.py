@@ -89,7 +89,7 @@ class Scheduler:
         return min(left, LOOK_SECONDS)
 
     def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
-        """The slots to enter now; those that nobody was there for are recorded on the way."""
+        """The ticks to enqueue now; ticks that were missed or paused are recorded on the way."""
         slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
         slots = self._without_paused(job_class, slots, standing)
         late = [slot for slot in slots if standing.now - slot > LATE]

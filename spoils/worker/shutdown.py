@@ -68,11 +68,11 @@ class Shutdown:
         """End the process in `seconds` whatever hangs: a database call, or a thread that a job has left behind."""
         force_exit.exit_within(seconds)
 
-        def tell() -> None:
+        def warn() -> None:
             time.sleep(seconds - LAST_WORDS_SECONDS)
             log.critical("Shutdown takes too long; exiting now", extra={"action": "stop"})
 
-        threading.Thread(target=tell, name="force", daemon=True).start()
+        threading.Thread(target=warn, name="force-exit", daemon=True).start()
 
     def _release_unstarted(self) -> None:
         try:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 CLAIM = r"^EXECUTE spoils_claim"
 SETTLE = r"\bsettled AS|EXECUTE spoils_finish"
-BEAT = r"^EXECUTE spoils_beat"
+HEARTBEAT = r"^EXECUTE spoils_heartbeat"
 ENTER = r"INSERT INTO spoils_workers"
 TICK = r"INSERT INTO spoils_ticks"
 COMMIT = r"^COMMIT"
@@ -103,7 +103,7 @@ def test_every_statement_of_a_worker_s_may_go_unanswered(
         workers_run(rows, 1)
         accepted = []
         for statement in (
-            CLAIM, SETTLE, BEAT, TICK, COMMIT, FINISH, CLAIM, SETTLE, COMMIT, FINISH,
+            CLAIM, SETTLE, HEARTBEAT, TICK, COMMIT, FINISH, CLAIM, SETTLE, COMMIT, FINISH,
         ):  # fmt: skip
             rule = proxy.lose_reply_to(statement)
             accepted += enqueue_all(connection, work(6, chains=1, first=len(accepted)))

@@ -121,7 +121,7 @@ def test_finishing_one_looks_it_up_by_its_key(by_index: Engine, me: UUID) -> Non
 
 
 @pytest.mark.usefixtures("many")
-def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID) -> None:
+def test_a_heartbeat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID) -> None:
     values: dict[str, object] = {
         "worker_id": str(me),
         "rss": 1,
@@ -133,7 +133,7 @@ def test_a_beat_asks_for_what_is_performed_by_its_key(by_index: Engine, me: UUID
         "only_known": False,
     }
     with by_index.connect() as connection:
-        found = plan(connection, worker_rows._BEAT, values)
+        found = plan(connection, worker_rows._HEARTBEAT, values)
     # Plainly or as a bitmap, as the statistics have it.
     assert "fang_tasks_pkey" in found, found
     assert "running_idx" not in found, found

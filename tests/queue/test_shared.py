@@ -19,7 +19,7 @@ from spoils.queue.enqueue import enqueue
 from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.release import release, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
-from spoils.queue.worker_rows import beat
+from spoils.queue.worker_rows import heartbeat
 from tests.locks import at_once, held, meanwhile
 from tests.migrations.old_tables import FANG_CLAIM, FANG_FINISH, FANG_RETRY, FANG_SELECT
 from tests.queue.hands import KINDS, TYPES, end, take
@@ -244,11 +244,11 @@ def test_a_class_that_is_not_known_here_is_left_to_fang(rows: Rows, me: UUID) ->
     heart = {"rss": None, "running": 0, "performing": [], "draining": False}
     assert take(connection, me, 10, only_known=True) == []
     assert claim_suspect(connection, **mine, only_known=True) == []
-    assert not beat(connection, **mine, **heart, only_known=True).suspect_due
+    assert not heartbeat(connection, **mine, **heart, only_known=True).suspect_due
     known = rows.task()
     assert [claim.id for claim in take(connection, me, 10, only_known=True)] == [known]
     # Elsewhere it is claimed, and failed with a sentence.
-    assert beat(connection, **mine, **heart).suspect_due
+    assert heartbeat(connection, **mine, **heart).suspect_due
     assert [claim.id for claim in claim_suspect(connection, **mine)] == [suspect]
     assert [claim.id for claim in take(connection, me, 10)] == [strange]
 

@@ -23,7 +23,7 @@ def beat(
     running: int = 0,
     performing: Sequence[UUID] = (),
 ) -> HeartbeatResult:
-    return worker_rows.beat(
+    return worker_rows.heartbeat(
         connection,
         worker_id=worker_id,
         rss=1234,

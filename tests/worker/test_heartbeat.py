@@ -73,7 +73,7 @@ def test_a_beat_tells_what_falls_due_and_what_an_operator_wants_to_stop(ears: Ea
     rows.task(due_in=2)
     ears.performing.append(claim.id)
     ears.heard.clear()
-    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat._sent_at = 0.0
     ears.heartbeat.tick()
     assert ears.of("cancelled") == [frozenset([claim.id])]
     assert any(0 < seconds <= 2 for seconds in ears.of("due"))
@@ -125,7 +125,7 @@ def test_a_worker_whose_row_was_ended_says_so_and_hears_nothing_more(ears: Ears,
     ears.heartbeat.tick()
     rows.connection.execute(text("UPDATE spoils_workers SET ended_at = now()"))
     ears.heard.clear()
-    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat._sent_at = 0.0
     ears.heartbeat.tick()
     assert [kind for kind, _ in ears.heard] == ["ended"]
 
@@ -138,6 +138,6 @@ def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
     rows.connection.execute(text("UPDATE spoils_workers SET task_types = '{elsewhere}'"))
     ears.heartbeat.tick()
     rows.task(crashes=2)
-    ears.heartbeat._beat_at = 0.0
+    ears.heartbeat._sent_at = 0.0
     ears.heartbeat.tick()
     assert [(one.suspect_due, one.make_room) for one in ears.of("orders")] == [(False, False), (True, True)]
