@@ -31,10 +31,14 @@ EMPTY = (
 
 
 def paths(jobs: dict[str, UUID]) -> list[str]:
-    """Every page."""
+    """Every page; by default, of the pages of a job only two."""
     return [
         *("/", "/workers", "/schedules", "/jobs", "/jobs?state=failed", "/jobs?q=unavailable"),
-        *(f"/jobs/{one}" for one in jobs.values()),
+        *(
+            f"/jobs/{one}"
+            for state, one in jobs.items()
+            if EVERY_COMBINATION or state in ("retried", "failed")
+        ),
         *("/products", f"/products/{NOODLES}", "/bulks/new?verb=delete&all=1&state=failed", "/errors"),
         *("/enqueue", "/enqueue/send-notification", "/audit"),
     ]
@@ -80,11 +84,12 @@ def test_every_empty_page_fits_and_is_accessible(windows: Windows, width: int, s
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_long_texts_and_markup_fit_and_run_nothing(windows: Windows, scenes: Scenes, width: int) -> None:
-    for page in windows.visit(paths(scenes.hostile()), width=width):
+    for at, page in enumerate(windows.visit(paths(scenes.hostile()), width=width)):
         assert fits(page), page.url
         assert page.evaluate("window.hacked === undefined"), page.url
         assert page.locator("main img").count() == 0
-        assert violations(page) == []
+        if EVERY_COMBINATION or at % 4 == 0:
+            assert violations(page) == []
 
 
 def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:

@@ -168,7 +168,7 @@ def test_jobs_are_found_by_a_barcode_however_its_zeros_are_written(
     response = admin.see(f"/jobs?q=barcode:{written}")
     assert all(f'href="/jobs/{task_id}"' in response.text for task_id in found)
     assert f'href="/jobs/{other}"' not in response.text
-    assert "Looked at the 5,000 of each state that changed last." in words(response)
+    assert "Searched the 5,000 jobs of each state that changed last." in words(response)
 
 
 def test_jobs_are_found_by_any_field(admin: Visitor, scenes: Scenes) -> None:

@@ -122,7 +122,7 @@ def test_other_jobs_of_the_same_payload_are_linked(admin: Visitor, scenes: Scene
     duplicates = [scenes.task(state=state, uniq_hash="a" * 64) for state in ("failed", "finished", "new")]
     scenes.task(uniq_hash="b" * 64)
     response = admin.see(f"/jobs/{duplicates[0]}")
-    assert "Same payload 2 others among those that wait or run" in words(response)
+    assert "Same payload 2 others among waiting and running jobs" in words(response)
     assert {f"/jobs/{each}" for each in duplicates[1:]} <= set(links(response))
 
 
