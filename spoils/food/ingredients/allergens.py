@@ -23,8 +23,9 @@ ALLERGENS = {
     "en:lupin": "lupin",
     "en:molluscs": "molluscs",
 }
-_NOT_VEGETARIAN = {"en:crustaceans", "en:fish", "en:molluscs"}
-_NOT_VEGAN = _NOT_VEGETARIAN | {"en:eggs", "en:milk"}
+#: The tags of what no vegetarian and no vegan eats.
+NOT_VEGETARIAN = frozenset({"en:crustaceans", "en:fish", "en:molluscs"})
+NOT_VEGAN = NOT_VEGETARIAN | {"en:eggs", "en:milk"}
 
 
 def _pattern(phrases: Iterable[str]) -> "re.Pattern[str]":
@@ -74,16 +75,6 @@ def is_only_free_from(text: str) -> bool:
     """Whether this says only what there is none of: `gluten free`."""
     plain = fold(text)
     return bool(plain) and any(phrase.fullmatch(plain) for _, phrase in _FREE_FROM)
-
-
-def vegan_despite(tags: Iterable[str]) -> bool:
-    """Whether none of these comes from an animal."""
-    return not _NOT_VEGAN.intersection(tags)
-
-
-def vegetarian_despite(tags: Iterable[str]) -> bool:
-    """Whether none of these is an animal."""
-    return not _NOT_VEGETARIAN.intersection(tags)
 
 
 def _left(found: "re.Match[str]") -> str:

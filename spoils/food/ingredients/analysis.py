@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spoils.food.ingredients import notes
-from spoils.food.ingredients.allergens import ALLERGENS, allergens_in, vegan_despite, vegetarian_despite
+from spoils.food.ingredients.allergens import ALLERGENS, NOT_VEGAN, NOT_VEGETARIAN, allergens_in
 from spoils.food.ingredients.model import Additive, Analysis, Ingredient, Named, Source
 from spoils.food.ingredients.normalise import clean
 from spoils.food.ingredients.recognise import additive_entry, code_of_tag
@@ -162,8 +162,8 @@ def _verdicts(
 ) -> dict[str, str]:
     """Those of the data, else ours; an allergen that no ingredient accounts for makes a "yes" a "maybe"."""
     ours = {matter: rolled_up(ingredients, matter) for matter in MATTERS}
-    for diet, holds in (("vegan", vegan_despite), ("vegetarian", vegetarian_despite)):
-        if ours[diet] == "yes" and not holds(named):
+    for diet, excluded in (("vegan", NOT_VEGAN), ("vegetarian", NOT_VEGETARIAN)):
+        if ours[diet] == "yes" and excluded.intersection(named):
             ours[diet] = "maybe"
     told = declared(_tags(product, "ingredients_analysis"))
     if source == "text":  # an "unknown" is about the list that was not used

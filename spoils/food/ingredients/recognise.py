@@ -47,8 +47,8 @@ def code_of_tag(tag: str) -> str | None:
 
 def additive_entry(code: str) -> tuple[str, str | None]:
     """The name and the usual function of an E-number; its group's where it has none of its own."""
-    entry = ADDITIVES.get(base_of(code))
-    return (entry.name, entry.function) if entry else (code, None)
+    name, function = ADDITIVES.get(base_of(code), (code, None))
+    return name, function
 
 
 def base_of(code: str) -> str:

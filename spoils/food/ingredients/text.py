@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from spoils.food.ingredients.allergens import (
     ALLERGENS,
+    NOT_VEGAN,
+    NOT_VEGETARIAN,
     allergens_in,
     is_only_free_from,
-    vegan_despite,
-    vegetarian_despite,
 )
 from spoils.food.ingredients.functions import function_of
 from spoils.food.ingredients.model import Ingredient, Named
@@ -190,9 +190,9 @@ def _ingredient(name: str, said: _Said, group: _Group, inner: tuple[Ingredient, 
         function = said.function or group.function or additive_entry(said.code)[1]
         ingredient = replace(ingredient, additive=said.code, function=function)
     tags = [one.tag for one in allergens]
-    if not vegan_despite(tags):
+    if NOT_VEGAN.intersection(tags):
         ingredient = replace(ingredient, vegan="no")
-    if not vegetarian_despite(tags):
+    if NOT_VEGETARIAN.intersection(tags):
         ingredient = replace(ingredient, vegetarian="no")
     if FAT.search(name) and PALM.search(words):
         ingredient = replace(ingredient, palm_oil="yes")

@@ -91,22 +91,9 @@ class Known:
     palm_oil: str | None = None
 
 
-@dataclass(frozen=True)
-class AdditiveEntry:
-    """One additive of the European Union's list."""
-
-    name: str
-    function: str | None
-
-
-def _additive(text: str) -> AdditiveEntry:
-    name, function = text.split(" | ")
-    return AdditiveEntry(name, function)
-
-
 _ADDITIVES = _file("additives")
-#: By E-number.
-ADDITIVES = {code: _additive(text) for code, text in _ADDITIVES["additives"].items()}
+#: E-number to its English name and its usual function.
+ADDITIVES: dict[str, list[str]] = {code: text.split(" | ") for code, text in _ADDITIVES["additives"].items()}
 ADDITIVE_ANSWERS = {key: frozenset(split(codes)) for key, codes in _ADDITIVES["answers"].items()}
 ONLY_WITH_FUNCTION = frozenset(split(_ADDITIVES["names"]["only_with_function"]))
 _PLAIN_FOOD = set(split(_ADDITIVES["names"]["plain_food"]))
@@ -114,7 +101,7 @@ _PLAIN_FOOD = set(split(_ADDITIVES["names"]["plain_food"]))
 ADDITIVE_NAMES = {
     name: code
     for name, code in (
-        {fold(entry.name): code for code, entry in ADDITIVES.items()} | folded("additives")
+        {fold(name): code for code, (name, _) in ADDITIVES.items()} | folded("additives")
     ).items()
     if name not in _PLAIN_FOOD
 }

@@ -17,7 +17,7 @@ def test_every_code_of_the_table_is_read_as_itself() -> None:
 
 
 def test_every_function_of_the_table_is_one_that_labels_name() -> None:
-    assert {entry.function for entry in ADDITIVES.values()} - set(FUNCTIONS.values()) == {"colour stabiliser"}
+    assert {function for _, function in ADDITIVES.values()} - set(FUNCTIONS.values()) == {"colour stabiliser"}
 
 
 def test_every_name_leads_to_a_code_of_the_table_and_to_no_plain_food() -> None:
