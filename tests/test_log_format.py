@@ -177,7 +177,10 @@ def test_a_handler_has_no_lock_that_a_thread_could_leave_locked(capfd: pytest.Ca
 
 def program(text: str) -> subprocess.Popen[bytes]:
     """A program of its own that sets up its log, and then does what `text` says."""
-    begin = "import logging, os, sys\nfrom spoils import logs\nlogs.set_up('INFO')\nlog = logging.getLogger('x')\n"
+    begin = (
+        "import logging, os, sys\nfrom spoils import log_format\n"
+        "log_format.set_up('INFO')\nlog = logging.getLogger('x')\n"
+    )
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, "-c", f"{begin}{text}\n"], stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT
