@@ -68,7 +68,9 @@ def stop(one: WorkerParts, rows: Rows) -> None:
 
 def threads() -> Counter[str]:
     """The threads by name; one that would end the process by force stays behind each shutdown on purpose."""
-    return Counter(thread.name.split("-")[0] for thread in threading.enumerate() if thread.name != "force")
+    return Counter(
+        thread.name.split("-")[0] for thread in threading.enumerate() if thread.name != "force-exit"
+    )
 
 
 def files() -> int:
