@@ -14,7 +14,7 @@ Batch = Callable[[], int]
 TRASH_DAYS = 1.0
 """How long the delete of a task can surely be undone."""
 LOGOUTS_KEPT_DAYS = 1.0
-"""Longer than the 12 h after which a cookie ends by itself."""
+"""Longer than the 12 h after which a cookie expires."""
 
 
 class CleanupJob(Job):

@@ -98,8 +98,8 @@ def run_adopt(no_rust_workers: bool) -> None:  # noqa: ARG001 - required is all 
     with changing(engine) as connection:
         # First, so that no two of those that go back have one hash.
         sharing.end(connection)
-        given_back = rescue_foreign(connection, timeout_seconds=0)
-    print(f"Gave back {len(given_back)} tasks that another system had left in progress.")
+        released = rescue_foreign(connection, timeout_seconds=0)
+    print(f"Released {len(released)} tasks that another system had left in progress.")
 
 
 @main.command("recount")

@@ -98,7 +98,7 @@ class _Programs:
 
     def _end(self) -> list[int]:
         for program in self._running:
-            program.terminate()  # where one has ended by itself, the other is of no use
+            program.terminate()  # if one has ended, the other is of no use
         codes = [program.wait() for program in self._running]
         self._running = []
         return codes

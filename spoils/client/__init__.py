@@ -1,4 +1,4 @@
-"""Enqueueing from an application of one's own, and reading what became of its jobs."""
+"""Enqueues from your own application and reads the status of its jobs."""
 
 from spoils.client.client import Client, aenqueue, aenqueue_many, enqueue, enqueue_many
 from spoils.client.status import JobStatus

@@ -1,4 +1,4 @@
-"""What became of a job, for the application that enqueued it."""
+"""The status of a job, for the application that enqueued it."""
 
 from dataclasses import dataclass
 from datetime import datetime

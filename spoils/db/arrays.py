@@ -1,4 +1,4 @@
-"""PostgreSQL's arrays as one text each: of a list the driver would quote every item by itself."""
+"""PostgreSQL's arrays as one text each: the driver would quote every item of a list one by one."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -20,8 +20,8 @@ log = logging.getLogger("spoils")
 
 START_SECONDS = 60
 STOP_SECONDS = 20
-# The superuser is whoever starts the server, and not the account that it runs as: for root that is `nobody`, whose
-# processes are anybody's. Other roles need a password.
+# The superuser is the account that starts the server, not the one that it runs as: for root that is `nobody`, which
+# runs many programs. Other roles need a password.
 HBA = f"""\
 local all,replication {USER} peer map=spoils
 local all,replication all scram-sha-256

@@ -28,7 +28,7 @@ TCP_RULES: dict[str, Any] = {
     "tcp_user_timeout": 15_000,  # milliseconds
 }
 BELIEVED_SECONDS = 1.0
-"""A connection that was in use so lately is not asked whether it lives: that is a round trip for each use."""
+"""A connection that was used this recently is not pinged, which would cost a round trip for each use."""
 DIRECT = "direct"
 PLANNED_ONCE = "planned once"
 _FIRST_IN_TRANSACTION = "first in transaction"
@@ -113,8 +113,8 @@ def make_engine(
 ) -> Engine:
     """An engine under the rules of this room; see `engine_options` for the options.
 
-    With `autocommit` each statement commits by itself; see `transaction` for several. `by_index` keeps the planner from
-    reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that have lain
+    With `autocommit` each statement has its own commit; see `transaction` for several. `by_index` keeps the planner
+    from reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that have lain
     idle. `lock_timeout_ms` bounds how long a statement waits for a row that another session has locked; 0 is no bound.
     """
     level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
@@ -132,8 +132,8 @@ def make_engine(
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction on an engine made with `autocommit`; an error of any kind ends its connection too."""
-    # In SQL, since an isolation level as an option would be reset when the connection is given back: where that
-    # connection is broken, the reset raises, and the pool never gets its place back.
+    # In SQL: an isolation level as an option is reset when the connection is returned to the pool. If the connection
+    # is broken, that reset raises, and the pool never gets its place back.
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         try:
@@ -265,7 +265,7 @@ def _is_the_server_s(context: ExceptionContext) -> bool:
 
 def takes_no_writes(driver: Any) -> bool:
     """Whether the server has said, with its last answer, that it is a standby or read-only by default."""
-    # The server reports both by itself; no statement is needed, which a failed transaction would not take.
+    # The server reports both unasked; no statement is needed, which a failed transaction would not take.
     reported = driver.info.parameter_status
     return "on" in (reported("in_hot_standby"), reported("default_transaction_read_only"))
 

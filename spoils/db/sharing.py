@@ -12,7 +12,7 @@ BEGIN
         IF OLD.state NOT IN ('new', 'retried') THEN
             RETURN NULL;
         END IF;
-        -- Whoever settled it before is not its owner now.
+        -- The worker that settled it before is not its owner now.
         NEW.claimed_by := NULL;
         NEW.claimed_at := NULL;
     ELSIF EXISTS (

@@ -51,7 +51,7 @@ class Queue(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker is shutting down; what has not ended by its deadline is given back."""
+        """Whether the worker is shutting down; a job that has not ended by its deadline is released."""
 
     def checkpoint(self) -> None:
         """End here, if the worker is stopping or an operator has cancelled: call it where it is safe to.

@@ -96,7 +96,7 @@ def check_payload(cls: type[BaseModel], *, hashed: bool) -> None:
         raise wrong(
             cls,
             'model_config cannot have extra="forbid", which refuses the "type" that each row has. '
-            "Leave it out: the API refuses unknown fields by itself.",
+            "Leave it out: the API refuses unknown fields anyway.",
         )
     for name, field in cls.model_fields.items():
         if field.exclude or field.exclude_if:

@@ -22,7 +22,7 @@ _SECRET = re.compile(
     r"|(db|user|usr|my|smtp|imap|pop|mail|ftp|ssh|http|proxy|admin|root|redis|pg|mysql|sql|ldap|key|store|bind)"
     r"(pass|pwd|pw|auth))(_|$)"
 )
-# What is told about a secret: tokens_used, token_type, password_changed_at, max_tokens.
+# Facts about a secret: tokens_used, token_type, password_changed_at, max_tokens.
 _ABOUT = re.compile(
     r"_(used|usage|counts?|limit|left|total|length|types?|kind|status|state|enabled|required|policy|strength|rate|ttl|age"
     r"|expiry|algorithm|method|endpoint|consent|per_[a-z]+|((expires?|changed|created|updated|issued|rotated|reset)_)?(at|on|in))$"

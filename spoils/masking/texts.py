@@ -44,7 +44,7 @@ _SAID_OF_IT = re.compile(
 )
 _LINE = re.compile(r"[^\r\n]+?(?=[\"']?[\])}]{0,5}(?:[\r\n]|$))")
 _MOST_UNCLOSED = 8
-"""So many brackets that nothing closes are looked for to the end of the text; of further ones, the line is masked."""
+"""The most unclosed brackets that are followed to the end of the text; after more, only the line is masked."""
 # Of a name with only a space behind it, `--password x` is one, and a sentence is none; but no word has digits in it.
 _SAID = re.compile(r"(?i)passw|passphrase|passcode|pwd|token|secret|key|credential|bearer|code")
 _MIXED = re.compile(

@@ -13,7 +13,7 @@ _MOMENT = DateTime(timezone=True)
 
 
 class TickEnding(StrEnum):
-    """What became of a tick."""
+    """The outcome of a tick."""
 
     ENTERED = "entered"
     SKIPPED = "skipped"  # a unique duplicate was still active, or the schedule was paused
@@ -39,7 +39,7 @@ class Schedule(Base):
 
 
 class Tick(Base):
-    """One tick of a schedule and what became of it."""
+    """One tick of a schedule and its outcome."""
 
     __tablename__ = "spoils_ticks"
 

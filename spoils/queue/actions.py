@@ -339,7 +339,7 @@ def _audited(action: str, judged: CTE, changed: CTE, *more: CTE, missing: str = 
 _RETRY_REASON = case(
     (_chosen.c.state != TaskState.FAILED, _wrong_state("retry", TaskState.FAILED)),
     (~_chosen.c.newest, OLDER_DUPLICATE),
-    # The index would refuse most duplicates by itself, but beside Rust workers not a running one.
+    # The index refuses most duplicates, but beside Rust workers not a running one.
     (_duplicate.c.state == TaskState.IN_PROGRESS, RUNNING),
     (_duplicate.c.id.is_not(None), WAITS),
     else_=null(),

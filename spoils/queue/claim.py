@@ -45,7 +45,7 @@ class Claim(NamedTuple):
     """A task that this worker has taken: what performing and settling it needs.
 
     The id and the moments are kept as PostgreSQL prints them: tens of thousands pass through a process in a second,
-    most of them only to be given back.
+    most of them only to be released.
     """
 
     key: str  # the id

@@ -143,7 +143,7 @@ def _digest(job: Job, metadata: wire.Metadata, canonical: str) -> str | None:
 
 
 def enqueue_surely(engine: Engine, job: Job, *, at: datetime | None = None, priority: int = 0) -> Enqueued:
-    """Put `job` in, in a transaction of its own; where the commit was not answered, ask what became of it.
+    """Put `job` in, in a transaction of its own; if the commit was not answered, look whether it happened.
 
     One round trip to the server.
     """
@@ -169,7 +169,7 @@ def _put_in(values: dict[str, Any], rows_of: Callable[[Statement], list[tuple[An
     for _ in range(5):
         if rows_of(_PUT_UNIQUE):
             return Enqueued(values["id"], TaskState.NEW, False)
-        # By itself: a duplicate that was committed while we waited for its lock is in no snapshot before this one's.
+        # A statement of its own: its snapshot has a duplicate that was committed while we waited for its lock.
         for standing, state in rows_of(_DUPLICATE):
             return Enqueued(standing, TaskState(state), True)
     raise DuplicateVanished()

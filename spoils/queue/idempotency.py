@@ -30,7 +30,7 @@ _TAKE = _new.on_conflict_do_update(
         "answer": null(),
         "location": null(),
     },
-    # Whoever has taken it in a transaction that is still open is waited for.
+    # This waits for another open transaction that has taken the key.
     where=IdempotencyKey.created_at < func.now() - func.make_interval(0, 0, 0, 0, HELD_HOURS),
 ).returning(IdempotencyKey.key)
 _KEPT = select(

@@ -54,7 +54,7 @@ _duplicate_waits = exists(
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '2000-01-01 00:00:00+00'")
 LOOK_BACK_SECONDS = 2
 only: ColumnElement[UUID] = cast(bindparam("only", type_=Text), Uuid)
-"""The one task that a `GivingBack` gives back, or NULL."""
+"""The one task that a `GivingBack` releases, or NULL."""
 _NOBODY = str(UUID(int=0))
 
 
@@ -88,7 +88,7 @@ def state_in_waiting(retries: ColumnElement[int] | InstrumentedAttribute[int]) -
 
 
 def waking(given_back: CTE, condition: ColumnElement[bool] | None = None) -> ScalarSelect[Any]:
-    """The part of a statement that wakes idle workers for what it gave back, by the column scheduled_at.
+    """The part of a statement that wakes idle workers for what it released, by the column scheduled_at.
 
     The tasks keep their place. So the notification says how long ago the oldest fell due, and claims look there: in
     seconds below zero, and two at the least, since claims may have passed what fell due just now.
@@ -145,7 +145,7 @@ class GivingBack:
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Execute it on an autocommit connection. It has one row, but one for each task where an open transaction has
-        inserted a duplicate of one; the last row is then of an execution that gives back none.
+        inserted a duplicate of one; the last row is then of an execution that releases none.
         """
         try:
             return self._rows(connection, values, None)
@@ -182,14 +182,14 @@ _RELEASE_STRAYS = GivingBack(giving_back(locked(_strays)).add_columns(_number), 
 
 
 def release(connection: Connection, *, worker_id: UUID, tokens: Sequence[Token]) -> list[UUID]:
-    """Give back claims of this worker that were never started; the ids of those that were its own and not locked."""
+    """Release claims of this worker that were never started; the ids of those that were its own and not locked."""
     return ids_of(_RELEASE.rows(connection, fence.values(tokens, worker_id)))
 
 
 def release_strays(
     connection: Connection, *, worker_id: UUID, held: Iterable[str]
 ) -> tuple[list[UUID], bool]:
-    """Give back every task that is claimed by this worker and not among `held`: their ids, and whether any is left
+    """Release every task that is claimed by this worker and not among `held`: their ids, and whether any is left
     since its row is locked.
 
     A claim whose answer was lost leaves such tasks: the row names this worker, which does not perform it.

@@ -88,7 +88,7 @@ def _settled(held: CTE) -> CTE:
         .values(
             state=case((of.c.waits, state_in_waiting(retries)), else_=cast(of.c.state, STATES)),
             retries=retries,
-            # What is given back keeps its place in the line.
+            # A released task keeps its place in the queue.
             scheduled_at=case(
                 (
                     and_(of.c.waits, ~given_back),

@@ -33,7 +33,7 @@ def attempts_of(session: DbSession, task_id: UUID, limit: int = 100) -> Sequence
 
 
 def uncounted_failures(connection: Connection, task_id: UUID) -> int:
-    """How often the task was given back uncounted because the database failed it."""
+    """How often the task was released uncounted because of the database."""
     statement = (
         select(func.count())
         .select_from(Attempt)

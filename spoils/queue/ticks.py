@@ -72,7 +72,7 @@ def standing(connection: Connection, *, job: str, task_type: str, cron: str, zon
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a tick that this process recorded."""
+    """The outcome of a tick that this process recorded."""
 
     outcome: TickEnding
     task_id: UUID | None

@@ -16,7 +16,7 @@ from spoils.reports.brief_tasks import brief_tasks, tasks_by_id
 
 FAR = 5_000
 MOST_FOUND = 1_000
-"""So many are read for one page of those that show what they were found by."""
+"""The most candidates that are read for one page of results."""
 REACH = f"Searched the {FAR:,} jobs of each state that changed last."
 REACH_OF_ENDED = f"among waiting and running jobs, the last {FAR:,} failed and the last {FAR:,} finished ones"
 ENDED = (TaskState.FAILED, TaskState.FINISHED)

@@ -1,4 +1,4 @@
-"""Schedules, and what became of their ticks."""
+"""Schedules, and the outcomes of their ticks."""
 
 from collections.abc import Sequence
 

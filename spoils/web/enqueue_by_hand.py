@@ -52,7 +52,7 @@ def enqueue_by_hand(
 ) -> Enqueued:
     """Enqueue `job` for the operator `who`, with an entry in the audit log; part of the connection's transaction.
 
-    `repeats` is the job that it is a copy of. Raises PayloadError and TwinVanished, as `enqueue` does.
+    `repeats` is the job that it is a copy of. Raises PayloadError and DuplicateVanished, as `enqueue` does.
     """
     enqueued = enqueue(connection, job, at=at, priority=priority)
     if not enqueued.duplicate:

@@ -46,7 +46,7 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
     """The verdict on what `run` raised: what an Outcome asks for, else another try after its delay, or failed where
     the retries are used up.
 
-    `uncounted` is how often the task was given back before without counting as a retry.
+    `uncounted` is how often the task was released before without counting as a retry.
     """
     if isinstance(error, GivenBack):
         return Verdict(Ending.RELEASED)

@@ -32,7 +32,7 @@ class InFlight:
         return claims
 
     def drop(self, tokens: Iterable[Token]) -> None:
-        """Settled, given back, or lost."""
+        """Settled, released, or lost."""
         with self._lock:
             for token in tokens:
                 claim = self._claims.get(token[0])

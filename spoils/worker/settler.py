@@ -100,7 +100,7 @@ class Settler:
                 self._batch.setdefault(settlement.token, settlement)
 
     def _groups(self) -> list[dict[Token, Settlement]]:
-        """The batch in two groups, each written by a statement that commits by itself."""
+        """The batch in two groups, each written by a statement with its own commit."""
         finished = {token: item for token, item in self._batch.items() if item.verdict is FINISHED}
         others = {token: item for token, item in self._batch.items() if item.verdict is not FINISHED}
         return [group for group in (finished, others) if group]

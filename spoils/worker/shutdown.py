@@ -15,7 +15,7 @@ from spoils.worker.startup import WorkerParts
 log = logging.getLogger("spoils.worker")
 
 SETTLE_SECONDS = 1.5
-"""How long to wait for the last outcomes to be written once the jobs have ended."""
+"""How long to wait for the last outcomes to be written after the jobs have ended."""
 FORCE_SECONDS = 2.0
 """How long beyond the grace period the process may take to exit."""
 LAST_WORDS_SECONDS = 0.3

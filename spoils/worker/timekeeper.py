@@ -11,7 +11,7 @@ from spoils.worker.loop import Loop
 log = logging.getLogger("spoils.worker")
 
 COOPERATION_SECONDS = 5.0
-"""How long a job may take to notice `queue.cancelled` by itself."""
+"""How long a job may take to notice `queue.cancelled` before it is interrupted."""
 OBEDIENCE_SECONDS = 5.0
 """How long an interrupted job may take to end before its thread is given up."""
 POSTPONED_SECONDS = 2.0

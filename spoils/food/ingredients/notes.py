@@ -63,7 +63,7 @@ def _about_verdicts(verdicts: Mapping[str, str], depends_on: Mapping[str, Sequen
     if verdicts["palm_oil"] == "unknown":
         questions.append("contains palm oil")
     if questions:
-        yield f"Whether it {' or '.join(questions)} cannot be told from this data."
+        yield f"Whether it {' or '.join(questions)} is unknown from this data."
     for matter, names in depends_on.items():
         if names:
             question = "contains palm oil" if matter == "palm_oil" else f"is {matter}"

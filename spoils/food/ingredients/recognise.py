@@ -52,7 +52,7 @@ def additive_entry(code: str) -> tuple[str, str | None]:
 
 
 def base_of(code: str) -> str:
-    """The entry of the table for an E-number: E322i is told under E322."""
+    """The entry of the table for an E-number: E322i is listed under E322."""
     bare = code.rstrip("iv")
     return next((known for known in (code, bare, bare.rstrip("abcdefgh")) if known in ADDITIVES), code)
 

@@ -18,7 +18,7 @@ _LANGUAGE_PREFIX = re.compile(r"^[a-z]{2,3}:")
 
 @dataclass(frozen=True)
 class FetchedProduct:
-    """One product as Open Food Facts told it, field for column."""
+    """One product as Open Food Facts returned it, field for column."""
 
     barcode: str
     name: str | None

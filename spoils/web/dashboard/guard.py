@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     # Its look at the Referer is left out: `foreign` looks at the Origin, which is sent where that is not.
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
-    # `_guard` asks for the token itself, after it has told a closed dashboard from an open one.
+    # `_guard` checks the token itself, after it has found out whether the dashboard is closed.
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     app.before_request(_guard)
     csrf.init_app(app)

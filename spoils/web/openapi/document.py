@@ -226,7 +226,7 @@ def _path_parameters(endpoint: Endpoint) -> Iterator[Schema]:
 
 
 def _query_parameters(arguments: type[BaseModel] | None) -> Iterator[Schema]:
-    # Each schema stands by itself, so what it refers to is written out.
+    # Each schema is self-contained: what it refers to is written out.
     schema = arguments.model_json_schema() if arguments else {}
     for name, given in schema.get("properties", {}).items():
         named = schema["$defs"][given["$ref"].rpartition("/")[2]] if "$ref" in given else {}
