@@ -114,7 +114,7 @@ def make_engine(
     """An engine under the rules of this room; see `engine_options` for the options.
 
     With `autocommit` each statement has its own commit; see `transaction` for several. `by_index` keeps the planner
-    from reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that have lain
+    from reading whole tables, and lets it plan each statement of the queue once. `ping` checks connections that were
     idle. `lock_timeout_ms` bounds how long a statement waits for a row that another session has locked; 0 is no bound.
     """
     level = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}

@@ -1,4 +1,4 @@
-"""Entering cron ticks: each at most once, in one transaction with the task it makes."""
+"""Cron ticks: each is enqueued at most once, in one transaction with its row in `spoils_ticks`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Standing:
 
 
 def standing(connection: Connection, *, job: str, task_type: str, cron: str, zone: str) -> Standing:
-    """Find the schedule of this class, cron and zone, or begin it now: earlier ticks are not entered."""
+    """Find the schedule of this class, cron and zone, or begin it now: earlier ticks are not enqueued."""
     row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
     return Standing(row.id, row.settled_until, row.now, row.paused_at)
 
@@ -78,16 +78,16 @@ class Recorded:
     task_id: UUID | None
 
 
-def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: datetime) -> Recorded | None:
-    """Enter the tick's task, or record the duplicate that prevented it; None where another worker did it first.
+def enqueue_tick(connection: Connection, job: Job, *, schedule_id: int, moment: datetime) -> Recorded | None:
+    """Enqueue the job of a tick, or record the duplicate that prevented it; None if another worker did it first.
 
     All in the caller's transaction."""
     # The tick's row is the lock: a second worker waits here for the first one's commit, and then finds it taken.
-    if not _record(connection, schedule_id, [slot], TickEnding.ENTERED):
+    if not _record(connection, schedule_id, [moment], TickEnding.ENTERED):
         # The worker that entered it settled it too, unless the schedule has returned from the future since then.
-        _settle(connection, schedule_id, slot)
+        _settle(connection, schedule_id, moment)
         return None
-    standing_in_the_way = _still_active(connection, schedule_id, slot) if job.overlap is False else None
+    standing_in_the_way = _still_active(connection, schedule_id, moment) if job.overlap is False else None
     if standing_in_the_way is not None:
         recorded = Recorded(TickEnding.SKIPPED, standing_in_the_way)
     else:
@@ -95,10 +95,10 @@ def enter_slot(connection: Connection, job: Job, *, schedule_id: int, slot: date
         recorded = Recorded(TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED, entered.id)
     connection.execute(
         update(Tick)
-        .where(Tick.schedule_id == schedule_id, Tick.slot == slot)
+        .where(Tick.schedule_id == schedule_id, Tick.slot == moment)
         .values(outcome=recorded.outcome.value, task_id=recorded.task_id)
     )
-    _settle(connection, schedule_id, slot)
+    _settle(connection, schedule_id, moment)
     return recorded
 
 
@@ -123,25 +123,25 @@ def return_to_present(connection: Connection, standing: Standing) -> None:
         )
 
 
-def miss_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
+def record_missed(connection: Connection, *, schedule_id: int, moments: Sequence[datetime]) -> int:
     """Record ticks missed while no worker was up; how many were not on record before."""
-    missed = _record(connection, schedule_id, slots, TickEnding.MISSED)
-    _settle(connection, schedule_id, max(slots))
+    missed = _record(connection, schedule_id, moments, TickEnding.MISSED)
+    _settle(connection, schedule_id, max(moments))
     return missed
 
 
-def skip_slots(connection: Connection, *, schedule_id: int, slots: Sequence[datetime]) -> int:
+def record_paused(connection: Connection, *, schedule_id: int, moments: Sequence[datetime]) -> int:
     """Record ticks that came due while the schedule was paused; how many were not on record before."""
-    skipped = _record(connection, schedule_id, slots, TickEnding.SKIPPED, PAUSED)
-    _settle(connection, schedule_id, max(slots))
+    skipped = _record(connection, schedule_id, moments, TickEnding.SKIPPED, PAUSED)
+    _settle(connection, schedule_id, max(moments))
     return skipped
 
 
-def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> UUID | None:
+def _still_active(connection: Connection, schedule_id: int, moment: datetime) -> UUID | None:
     """The task of the last entered tick before this one, where it still waits or runs."""
     last = (
         select(Tick.task_id)
-        .where(Tick.schedule_id == schedule_id, Tick.slot < slot, Tick.outcome == TickEnding.ENTERED.value)
+        .where(Tick.schedule_id == schedule_id, Tick.slot < moment, Tick.outcome == TickEnding.ENTERED.value)
         .order_by(Tick.slot.desc())
         .limit(1)
         .scalar_subquery()
@@ -152,29 +152,29 @@ def _still_active(connection: Connection, schedule_id: int, slot: datetime) -> U
 def _record(
     connection: Connection,
     schedule_id: int,
-    slots: Sequence[datetime],
+    moments: Sequence[datetime],
     outcome: TickEnding,
     reason: str | None = None,
 ) -> int:
-    told = (
-        func.unnest(cast(list(slots), ARRAY(DateTime(timezone=True))))
-        .table_valued("slot", name="told")
+    recorded = (
+        func.unnest(cast(list(moments), ARRAY(DateTime(timezone=True))))
+        .table_valued("slot", name="recorded")
         .render_derived()
     )
     statement = (
         insert(Tick)
         .from_select(
             ["schedule_id", "slot", "outcome", "reason"],
-            select(literal(schedule_id), told.c.slot, literal(outcome.value), literal(reason, String)),
+            select(literal(schedule_id), recorded.c.slot, literal(outcome.value), literal(reason, String)),
         )
         .on_conflict_do_nothing()
     )
     return connection.execute(statement).rowcount
 
 
-def _settle(connection: Connection, schedule_id: int, slot: datetime) -> None:
+def _settle(connection: Connection, schedule_id: int, moment: datetime) -> None:
     connection.execute(
         update(Schedule)
-        .where(Schedule.id == schedule_id, Schedule.settled_until < slot)
-        .values(settled_until=slot)
+        .where(Schedule.id == schedule_id, Schedule.settled_until < moment)
+        .values(settled_until=moment)
     )

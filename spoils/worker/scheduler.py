@@ -23,7 +23,7 @@ LOOK_SECONDS = 30.0
 ERROR_SECONDS = 5.0
 LATE = timedelta(seconds=60)
 """A tick found later than this was due while no worker or no database was up: the class's `catch_up` decides."""
-MOST_SLOTS = 100_000
+MOST_TICKS = 100_000
 MOST_CAUGHT_UP = 100
 
 
@@ -83,36 +83,36 @@ class Scheduler:
                 extra={"action": "tick"},
             )
             standing = replace(standing, settled_until=standing.now)
-        for slot in self._due(job_class, cron, standing):
-            self._enter(job_class, slot, standing.schedule_id)
+        for moment in self._due(job_class, cron, standing):
+            self._enter(job_class, moment, standing.schedule_id)
         left = (cron.next_after(standing.now) - standing.now).total_seconds()
         return min(left, LOOK_SECONDS)
 
     def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
         """The ticks to enqueue now; ticks that were missed or paused are recorded on the way."""
-        slots = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_SLOTS))
-        slots = self._without_paused(job_class, slots, standing)
-        late = [slot for slot in slots if standing.now - slot > LATE]
+        moments = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_TICKS))
+        moments = self._without_paused(job_class, moments, standing)
+        late = [moment for moment in moments if standing.now - moment > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
             with background_transaction(self._engine, self._turn) as connection:
-                recorded = ticks.miss_slots(connection, schedule_id=standing.schedule_id, slots=missed)
+                recorded = ticks.record_missed(connection, schedule_id=standing.schedule_id, moments=missed)
             if recorded:
                 log.warning("Missed %d ticks of %s", recorded, job_class.__name__, extra={"action": "tick"})
-        return slots[len(missed) :]
+        return moments[len(missed) :]
 
     def _without_paused(
-        self, job_class: type[Job], slots: list[datetime], standing: ticks.Standing
+        self, job_class: type[Job], moments: list[datetime], standing: ticks.Standing
     ) -> list[datetime]:
         """The ticks before the pause; the others are recorded as skipped."""
         if standing.paused_at is None:
-            return slots
+            return moments
         # A pause in the future began while the database's clock was ahead.
         began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
-        skipped = [slot for slot in slots if slot >= began]
+        skipped = [moment for moment in moments if moment >= began]
         if skipped:
             with background_transaction(self._engine, self._turn) as connection:
-                recorded = ticks.skip_slots(connection, schedule_id=standing.schedule_id, slots=skipped)
+                recorded = ticks.record_paused(connection, schedule_id=standing.schedule_id, moments=skipped)
             if recorded:
                 log.info(
                     "Skipped %d ticks of %s, which is paused",
@@ -120,17 +120,17 @@ class Scheduler:
                     job_class.__name__,
                     extra={"action": "tick"},
                 )
-        return slots[: len(slots) - len(skipped)]
+        return moments[: len(moments) - len(skipped)]
 
-    def _enter(self, job_class: type[Job], slot: datetime, schedule_id: int) -> None:
+    def _enter(self, job_class: type[Job], moment: datetime, schedule_id: int) -> None:
         job = job_class()
         with background_transaction(self._engine, self._turn) as connection:
-            entered = ticks.enter_slot(connection, job, schedule_id=schedule_id, slot=slot)
+            entered = ticks.enqueue_tick(connection, job, schedule_id=schedule_id, moment=moment)
         if entered is not None:
             log.info(
                 "%s %s for its tick at %s",
                 "Enqueued" if entered.outcome is TickEnding.ENTERED else "Skipped",
                 job_class.__name__,
-                slot.isoformat(),
+                moment.isoformat(),
                 extra={"action": "tick", "task_id": entered.task_id, "task_type": job_class.task_type},
             )

@@ -15,10 +15,10 @@ from spoils.queue.ticks import (
     PAUSED,
     Recorded,
     Standing,
-    enter_slot,
-    miss_slots,
+    enqueue_tick,
+    record_missed,
+    record_paused,
     return_to_present,
-    skip_slots,
     standing,
 )
 from tests.locks import at_once, held, meanwhile
@@ -75,13 +75,13 @@ def test_a_slot_is_entered_with_its_task_and_told_for_good(
     engine: Engine, rows: Rows, schedule_id: int
 ) -> None:
     with transaction(engine) as connection:
-        told = enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+        told = enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
     assert told is not None
     assert told.outcome is TickEnding.ENTERED
     assert ticks(rows) == [(SLOT, "entered", told.task_id)]
     assert rows.all("SELECT id, state::text FROM fang_tasks") == [(told.task_id, "new")]
     with transaction(engine) as connection:
-        assert enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT) is None
+        assert enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT) is None
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
@@ -90,7 +90,7 @@ def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
 ) -> None:
     twin = enqueue(rows.connection, UniqueSampleJob()).id
     with transaction(engine) as connection:
-        told = enter_slot(connection, UniqueSampleJob(), schedule_id=schedule_id, slot=SLOT)
+        told = enqueue_tick(connection, UniqueSampleJob(), schedule_id=schedule_id, moment=SLOT)
     assert told == Recorded(TickEnding.SKIPPED, twin)
     assert ticks(rows) == [(SLOT, "skipped", twin)]
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
@@ -99,7 +99,7 @@ def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
 def test_twenty_schedulers_at_once_enter_a_slot_once(engine: Engine, rows: Rows, schedule_id: int) -> None:
     def scheduler(_: int) -> Recorded | None:
         with transaction(engine) as connection:
-            return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+            return enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
 
     told = [one for one in at_once(20, scheduler) if one is not None]
     assert len(told) == 1
@@ -112,7 +112,7 @@ def test_a_second_scheduler_waits_for_the_first_and_takes_over_only_where_that_f
     engine: Engine, rows: Rows, schedule_id: int, commits: bool
 ) -> None:
     def enter(connection: Connection) -> Recorded | None:
-        return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+        return enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
 
     with held(engine) as first:
         assert enter(first) is not None
@@ -131,28 +131,28 @@ def test_missed_slots_are_recorded_without_a_task_and_told_ones_stay(
     engine: Engine, connection: Connection, rows: Rows, schedule_id: int
 ) -> None:
     with transaction(engine) as inside:
-        told = enter_slot(inside, SampleJob(), schedule_id=schedule_id, slot=SLOT)
+        told = enqueue_tick(inside, SampleJob(), schedule_id=schedule_id, moment=SLOT)
     assert told is not None
     slots = [SLOT - timedelta(days=1), SLOT, SLOT + timedelta(days=1)]
-    assert miss_slots(connection, schedule_id=schedule_id, slots=slots) == 2
+    assert record_missed(connection, schedule_id=schedule_id, moments=slots) == 2
     assert ticks(rows) == [
         (slots[0], "missed", None),
         (SLOT, "entered", told.task_id),
         (slots[2], "missed", None),
     ]
-    assert miss_slots(connection, schedule_id=schedule_id, slots=slots) == 0
+    assert record_missed(connection, schedule_id=schedule_id, moments=slots) == 0
 
 
 def test_what_is_told_moves_the_schedule_on_and_never_back(
     connection: Connection, rows: Rows, schedule_id: int
 ) -> None:
     ahead = database_now(connection) + timedelta(hours=1)
-    enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=ahead)
+    enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=ahead)
     assert stands(connection).settled_until == ahead
-    enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=SLOT)
-    miss_slots(connection, schedule_id=schedule_id, slots=[SLOT - timedelta(days=1)])
+    enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
+    record_missed(connection, schedule_id=schedule_id, moments=[SLOT - timedelta(days=1)])
     assert stands(connection).settled_until == ahead
-    assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", slot=ahead), UUID)
+    assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", moment=ahead), UUID)
 
 
 class LonelyJob(Job):
@@ -168,13 +168,15 @@ def test_a_slot_waits_for_no_end_of_the_last_one_it_is_skipped_where_that_still_
     engine: Engine, rows: Rows, schedule_id: int, state: str, enters: bool
 ) -> None:
     with transaction(engine) as connection:
-        first = enter_slot(connection, LonelyJob(), schedule_id=schedule_id, slot=SLOT)
-        miss_slots(connection, schedule_id=schedule_id, slots=[SLOT + timedelta(hours=1)])
+        first = enqueue_tick(connection, LonelyJob(), schedule_id=schedule_id, moment=SLOT)
+        record_missed(connection, schedule_id=schedule_id, moments=[SLOT + timedelta(hours=1)])
     assert first is not None
     rows.connection.execute(text("UPDATE fang_tasks SET state = CAST(:s AS fang_task_state)"), {"s": state})
     enqueue(rows.connection, LonelyJob())  # by hand: not the schedule's
     with transaction(engine) as connection:
-        told = enter_slot(connection, LonelyJob(), schedule_id=schedule_id, slot=SLOT + timedelta(hours=2))
+        told = enqueue_tick(
+            connection, LonelyJob(), schedule_id=schedule_id, moment=SLOT + timedelta(hours=2)
+        )
     assert told is not None
     assert told.outcome is (TickEnding.ENTERED if enters else TickEnding.SKIPPED)
     assert (told.task_id == first.task_id) is not enters
@@ -184,8 +186,8 @@ def test_slots_of_a_pause_are_skipped_with_their_reason(
     connection: Connection, rows: Rows, schedule_id: int
 ) -> None:
     slots = [SLOT, SLOT + timedelta(days=1)]
-    assert skip_slots(connection, schedule_id=schedule_id, slots=slots) == 2
-    assert skip_slots(connection, schedule_id=schedule_id, slots=slots) == 0
+    assert record_paused(connection, schedule_id=schedule_id, moments=slots) == 2
+    assert record_paused(connection, schedule_id=schedule_id, moments=slots) == 0
     assert rows.all("SELECT outcome, reason, task_id FROM spoils_ticks") == [("skipped", PAUSED, None)] * 2
 
 
@@ -206,7 +208,7 @@ HOURS = [SLOT + timedelta(hours=number) for number in range(5)]
 
 def entered(engine: Engine, schedule_id: int, slot: datetime) -> Recorded | None:
     with transaction(engine) as connection:
-        return enter_slot(connection, SampleJob(), schedule_id=schedule_id, slot=slot)
+        return enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=slot)
 
 
 def settled(rows: Rows) -> datetime:
@@ -218,8 +220,8 @@ def settled(rows: Rows) -> datetime:
 def ahead(engine: Engine, connection: Connection, schedule_id: int) -> Standing:
     """A schedule of which five hours are told, at an hour after the second of them."""
     connection.execute(text("UPDATE spoils_schedules SET settled_until = :slot"), {"slot": HOURS[0]})
-    miss_slots(connection, schedule_id=schedule_id, slots=[HOURS[0], HOURS[2]])
-    skip_slots(connection, schedule_id=schedule_id, slots=[HOURS[1], HOURS[3]])
+    record_missed(connection, schedule_id=schedule_id, moments=[HOURS[0], HOURS[2]])
+    record_paused(connection, schedule_id=schedule_id, moments=[HOURS[1], HOURS[3]])
     entered(engine, schedule_id, HOURS[4])
     return Standing(schedule_id, HOURS[4], HOURS[1] + timedelta(minutes=1))
 
@@ -244,7 +246,7 @@ def test_a_schedule_that_returns_from_the_future_keeps_what_was_entered_there(
 def test_of_several_workers_one_lets_a_schedule_return(engine: Engine, rows: Rows, ahead: Standing) -> None:
     with transaction(engine) as connection:
         return_to_present(connection, ahead)
-        skip_slots(connection, schedule_id=ahead.schedule_id, slots=[HOURS[2]])
+        record_paused(connection, schedule_id=ahead.schedule_id, moments=[HOURS[2]])
     before = ticks(rows)
     with transaction(engine) as connection:
         return_to_present(connection, ahead)

@@ -137,7 +137,7 @@ def test_slots_that_nobody_was_there_for_are_missed_and_the_last_minute_s_are_en
 def test_a_long_absence_is_caught_up_in_bounded_steps_that_skip_nothing(
     engine: Engine, connection: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "MOST_SLOTS", 100)
+    monkeypatch.setattr(room, "MOST_TICKS", 100)
     one = scheduler(engine, EverySecondJob)
     one.tick()
     settled_until(connection, timedelta(seconds=250))
