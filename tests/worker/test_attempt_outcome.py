@@ -220,9 +220,6 @@ def test_what_cannot_be_connected_to_is_a_trouble_of_the_database_s() -> None:
 def test_a_result_is_kept_with_the_finished_job(value: object) -> None:
     job = RaisingJob()
     for verdict in (outcomes.of_return(job, Done(value), 0), outcomes.of_failure(job, Done(value), 0)):
-        outcomes.of_return(RaisingJob(), Done(value), 0),
-        outcomes.of_failure(RaisingJob(), Done(value), 0),
-    ):
         assert verdict.ending is Ending.FINISHED
         assert json.loads(verdict.result or "") == value
 
