@@ -15,7 +15,7 @@ MOST_UNCOUNTED = 5
 TRANSIENT_SECONDS = 1.0
 LARGEST_RESULT = 64 * 1024
 """Bytes of a result as JSON text."""
-_EXAMPLES = 'Done({"id": 7}), Snooze(60), Cancel("why"), RetryLater(30)'
+_EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
 
 
 def of_return(job: Job, value: object, retries: int) -> Verdict:
