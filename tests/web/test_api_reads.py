@@ -133,6 +133,7 @@ def test_a_job_has_all_its_fields(client: FlaskClient, rows: Rows) -> None:
         "cancel_requested_at": None,
         "ran_ms": None,
         "attempt_log": [],
+        "result": None,
     }
     assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)
 
