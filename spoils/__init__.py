@@ -1,12 +1,13 @@
 """Spoils: a job queue in one PostgreSQL table. What is imported from here is public; docs/python.md lists it."""
 
 from spoils.client import Client, JobStatus, aenqueue, aenqueue_many, enqueue, enqueue_many
-from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.version import __version__
 
 __all__ = [
     "Cancel",
     "Client",
+    "Done",
     "Job",
     "JobStatus",
     "Outcome",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from spoils.errors import SpoilsError
-from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.models import db
 
 EFFECTS = "CREATE TABLE IF NOT EXISTS effects (name text NOT NULL, task_id uuid NOT NULL, at timestamptz DEFAULT now())"
@@ -39,6 +39,21 @@ class UniqueSampleJob(Job):
 
     def run(self, queue: Queue) -> None:
         return None
+
+
+class ResultJob(Job):
+    """Returns its value as the result, after a write through the session if `transactional`; or raises it."""
+
+    value: Any = None
+    transactional: bool = False
+    raises: bool = False
+
+    def run(self, queue: Queue) -> Outcome:
+        if self.transactional:
+            queue.session.execute(text("INSERT INTO effects VALUES ('result', :id)"), {"id": queue.task_id})
+        if self.raises:
+            raise Done(self.value)
+        return Done(self.value)
 
 
 class EffectJob(Job):

@@ -26,6 +26,8 @@ class JobStatus:
     created_at: datetime
     updated_at: datetime
     error: str | None
+    result: Any
+    """What the job returned with `Done`; None without one."""
 
     @property
     def ended(self) -> bool:
@@ -51,4 +53,5 @@ def read_status(connection: Connection, job_id: UUID) -> JobStatus | None:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         error=row["error_message"],
+        result=row["result"],
     )

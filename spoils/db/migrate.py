@@ -73,7 +73,7 @@ def _upgrade(connection: Connection, branch: Branch, current: str | None, shared
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
-    from spoils.migrations.takeover import take_over  # noqa: PLC0415
+    from spoils.migrations.older_commits import take_over  # noqa: PLC0415
 
     if branch == QUEUE and current is not None:
         take_over(connection, current)

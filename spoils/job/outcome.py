@@ -2,10 +2,23 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Outcome(Exception):
-    """How a job may end its attempt, other than by finishing or failing: returned from `run`, or raised in it."""
+    """How a job may end its attempt, other than by returning None or failing: returned from `run`, or raised in it."""
+
+
+@dataclass
+class Done(Outcome):
+    """The job is done, and `result`, a JSON value of at most 64 KiB, is kept with it.
+
+    Example: `return Done({"receipt": receipt.id})`
+    """
+
+    result: Any
+
+    __hash__ = Exception.__hash__
 
 
 @dataclass(unsafe_hash=True)
@@ -82,11 +95,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What settle has to write: the ending, the seconds until the task is due again, and the report."""
+    """What settle has to write: the ending, the seconds until the task is due again, the report of a failure, and the
+    result of a finished job as JSON text."""
 
     ending: Ending
     delay_seconds: float = 0.0
     report: Report | None = None
+    result: str | None = None
 
 
 FINISHED = Verdict(Ending.FINISHED)

@@ -20,24 +20,24 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 _LIKE_A_FLOAT = re.compile(r"\d[.e]")
 
 
-def canonical(metadata: Metadata) -> str:
-    """The one JSON text of `metadata` that is hashed and stored.
+def canonical(metadata: object, what: str = "payload") -> str:
+    """The one JSON text of `metadata` that is hashed and stored; errors call it `what`.
 
-    Raises PayloadError where PostgreSQL's jsonb could not hold it.
+    Raises PayloadError if PostgreSQL's jsonb could not hold it.
     """
     try:
         text = _encode(metadata)
         text.encode()
     except UnicodeEncodeError as exc:
-        raise PayloadError("A text in the payload holds half a character (a lone surrogate).") from exc
+        raise PayloadError(f"A text in the {what} holds half a character (a lone surrogate).") from exc
     except ValueError as exc:
         raise PayloadError(
-            "The payload holds a number that cannot be stored: NaN, infinity, or thousands of digits."
+            f"The {what} holds a number that cannot be stored: NaN, infinity, or thousands of digits."
         ) from exc
     except TypeError as exc:
-        raise PayloadError(f"The payload has no JSON form: {exc}.") from exc
+        raise PayloadError(f"The {what} has no JSON form: {exc}.") from exc
     if "\\u0000" in text and _has_nul(metadata):
-        raise PayloadError("A text in the payload holds a NUL character, which PostgreSQL cannot store.")
+        raise PayloadError(f"A text in the {what} holds a NUL character, which PostgreSQL cannot store.")
     return text
 
 

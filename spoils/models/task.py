@@ -68,6 +68,7 @@ class Task(Base):
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     cancel_requested_at: Mapped[datetime | None] = mapped_column(_MOMENT)
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
         CheckConstraint("priority BETWEEN -2 AND 2", name="priority"),

@@ -1,4 +1,4 @@
-"""Writes the outcome that has no details: finished."""
+"""Writes the outcome that has no details: finished, in a job's own transaction with its result."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +28,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db import arrays
@@ -89,7 +90,7 @@ _FINISH = fence.Writing(
     name="finish",
 )
 _finished_one = _settled(
-    _finishing.where(
+    _finishing.values(result=cast(bindparam("outcome", type_=Text), JSONB)).where(
         fence.fence(
             cast(bindparam("key", type_=Text), Uuid),
             cast(bindparam("fence"), Integer),
@@ -159,5 +160,6 @@ def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:
         "moment": settlement.claimed_at,
         "ran_ms": settlement.ran_ms,
         "bucket": minute_stats.bucket(settlement.ran_ms),
+        "outcome": settlement.verdict.result,
         "worker_id": str(worker_id),
     }

@@ -68,6 +68,7 @@ _given = (
         column("message", Text),
         column("traceback", Text),
         column("fingerprint", String),
+        column("result", JSONB),
         name="given",
     )
     .render_derived(with_types=True)
@@ -102,6 +103,7 @@ def _settled(held: CTE) -> CTE:
                 (and_(of.c.waits, cancel_requested), CANCELLED),
                 else_=func.coalesce(of.c.error_message, Task.error_message),
             ),
+            result=of.c.result,
             # Kept on ended tasks: the worker, and when it began.
             claimed_by=case((of.c.waits, null()), else_=Task.claimed_by),
             claimed_at=case((of.c.waits, null()), else_=Task.claimed_at),
@@ -242,4 +244,5 @@ def _row(item: Settlement) -> dict[str, Any]:
         "message": report.message if report else None,
         "traceback": report.traceback if report else None,
         "fingerprint": report.fingerprint if report else None,
+        "result": None if verdict.result is None else json.loads(verdict.result),
     }

@@ -4,8 +4,8 @@ import inspect
 import random
 from dataclasses import replace
 
-from spoils.errors import JobDefinitionError
-from spoils.job import Cancel, Job, Outcome, RetryLater, Snooze, backoff
+from spoils.errors import JobDefinitionError, PayloadError
+from spoils.job import Cancel, Done, Job, Outcome, RetryLater, Snooze, backoff, wire
 from spoils.job.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
 from spoils.worker.error_report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
@@ -13,18 +13,37 @@ from spoils.worker.transient import is_transient
 MOST_UNCOUNTED = 5
 """How often an error of the database releases a task before it counts as the job's own."""
 TRANSIENT_SECONDS = 1.0
-_EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30)'
+LARGEST_RESULT = 64 * 1024
+"""Bytes of a result as JSON text."""
+_EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
 
 
 def of_return(job: Job, value: object, retries: int) -> Verdict:
-    """The verdict on what `run` returned: finished for None alone, since anything else may mean that it did not run."""
+    """The verdict on what `run` returned. Only None and Done finish: anything else may mean that it did not run."""
     if value is None:
         return FINISHED
+    if isinstance(value, Done):
+        return _done(job, value, retries)
     if isinstance(value, Outcome):
         return of_failure(job, value, retries)
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that nobody awaited it
     return of_failure(job, JobDefinitionError(_misreturned(job, value)), retries)
+
+
+def _done(job: Job, done: Done, retries: int) -> Verdict:
+    try:
+        text = wire.canonical(done.result, "result")
+    except PayloadError as exc:
+        return of_failure(
+            job, PayloadError(f"{type(job).__name__} returned what cannot be kept: {exc}"), retries
+        )
+    if len(text.encode()) > LARGEST_RESULT:
+        sentence = (
+            f"The result of {type(job).__name__} is larger than 64 KiB: keep it elsewhere, and return where."
+        )
+        return of_failure(job, PayloadError(sentence), retries)
+    return Verdict(Ending.FINISHED, result=text)
 
 
 def _misreturned(job: Job, value: object) -> str:
@@ -48,6 +67,8 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
 
     `uncounted` is how often the task was released before without counting as a retry.
     """
+    if isinstance(error, Done):
+        return _done(job, error, retries)
     if isinstance(error, GivenBack):
         return Verdict(Ending.RELEASED)
     if isinstance(error, Snooze):

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
-from spoils.job.outcome import FINISHED, Ending, GivenBack, Interrupted, Verdict
+from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
 from spoils.log_format import TRACEBACKS
 from spoils.masking import masked_text
@@ -143,7 +143,7 @@ class Performer:
             verdict = self._run(job, attempt)
             ran_ms = round((time.monotonic() - started) * 1000)
             if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
-                failure = self._finish_in_session(job, attempt, ran_ms)
+                failure = self._finish_in_session(job, attempt, verdict, ran_ms)
                 if failure is None:
                     return
                 verdict = failure
@@ -196,13 +196,13 @@ class Performer:
         except SQLAlchemyError:
             return 0  # the database that failed the job is not back yet
 
-    def _finish_in_session(self, job: Job, attempt: Attempt, ran_ms: int) -> Verdict | None:
+    def _finish_in_session(self, job: Job, attempt: Attempt, verdict: Verdict, ran_ms: int) -> Verdict | None:
         """Commit the job's writes, the jobs it enqueued and its completion in one transaction.
 
         Returns None if that is done, or if the task belongs to another attempt; otherwise the failure.
         """
         claim = attempt.claim
-        settlement = Settlement(claim.key, claim.attempts, FINISHED, claim.claimed_at, ran_ms)
+        settlement = Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms)
         try:
             db.session.commit()  # ends the savepoint of the job's session
             with finishing():
@@ -218,7 +218,7 @@ class Performer:
         attempt.in_job = False
         for noted, enqueued in entered:
             log_enqueued(noted, enqueued)
-        log_ending(claim, FINISHED, ran_ms, type(job).__name__)
+        log_ending(claim, verdict, ran_ms, type(job).__name__)
         self._drop(claim.token)
         return None
 

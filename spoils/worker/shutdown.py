@@ -53,7 +53,7 @@ class Shutdown:
             time.monotonic() + SETTLE_SECONDS,
         )
         self._parts.pool.stop()
-        self._parts.timekeeper.loop.stop(0.2)
+        self._parts.job_deadlines.loop.stop(0.2)
         self._parts.settler.loop.stop(0.5)
         if self._parts.heartbeat.loop.stop(0.5):  # 4. the heartbeat goes on until nothing is held
             self._leave()

@@ -19,13 +19,13 @@ from spoils.worker.dispatcher import Dispatcher
 from spoils.worker.forks import Forks
 from spoils.worker.heartbeat import Heartbeat
 from spoils.worker.in_flight import InFlight
+from spoils.worker.job_deadlines import JobDeadlines
 from spoils.worker.maintenance import Maintenance
 from spoils.worker.performer import Performer
 from spoils.worker.pool import Pool
 from spoils.worker.rescuer import Rescuer
 from spoils.worker.scheduler import Scheduler
 from spoils.worker.settler import Settler
-from spoils.worker.timekeeper import Timekeeper
 from spoils.worker.watchdog import Performing, Watchdog
 from spoils.worker.worker_application import OWN_CONNECTIONS, application_name, create_worker_app
 
@@ -92,9 +92,9 @@ class WorkerParts:
             stopping=self.stopping,
             hand_over=self.settler.hand_over,
             drop=lambda token: self._settled([token]),
-            on_deadline=lambda: self.timekeeper.loop.wake(),
+            on_deadline=lambda: self.job_deadlines.loop.wake(),
         )
-        self.timekeeper = Timekeeper(running=self.performer.running, give_up=self._give_up)
+        self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
             threads=settings.worker_threads,
             perform=self.performer.perform,
@@ -166,7 +166,7 @@ class WorkerParts:
             self.scheduler,
             self.maintenance,
             self.rescuer,
-            self.timekeeper,
+            self.job_deadlines,
             self.alerts,
         ):
             room.loop.start()

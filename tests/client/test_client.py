@@ -41,6 +41,13 @@ def test_wait_returns_when_the_job_has_ended(client: Client, rows: Rows) -> None
     assert waited == ["finished"]
 
 
+def test_the_status_of_a_finished_job_has_its_result(client: Client, rows: Rows) -> None:
+    job = client.enqueue(SampleJob())
+    assert client.get(job.id).result is None  # type: ignore[union-attr]
+    rows.connection.execute(text("UPDATE fang_tasks SET state = 'finished', result = '[1, {\"a\": null}]'"))
+    assert client.wait(job.id, timeout=5).result == [1, {"a": None}]
+
+
 def test_wait_says_what_it_waited_for_in_vain(client: Client) -> None:
     job = client.enqueue(SampleJob())
     with pytest.raises(TimeoutError, match=f"Job {job.id} is still new after 0.05 s."):

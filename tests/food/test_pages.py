@@ -131,7 +131,7 @@ def test_fetch_again_enqueues_its_job_once(admin: Visitor, scenes: Scenes) -> No
     assert f"/jobs/{task_id}" in links(page)
     admin.press(f"/products/{NOODLES}/fetches")
     page = admin.see(response.location)
-    assert "The same unique job is already exists. Show the duplicate" in words(page)
+    assert "The same unique job already exists. Show the duplicate" in words(page)
     assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
 
 

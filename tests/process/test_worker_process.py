@@ -137,6 +137,10 @@ def test_a_worker_process_that_is_killed_young_is_replaced_after_a_second_each_t
             os.kill(killed[-1], signal.SIGKILL)
             eventually(lambda number=number: parent.output.count(restarted) == number)
         eventually(both_run, 40)
+        # A rescue ends the rows of the killed ones: until then they are not on record as killed.
+        eventually(
+            lambda: rows.value("SELECT count(*) FROM spoils_workers WHERE ended_how = 'killed'") == 2, 40
+        )
         parent.stop()
     ends = rows.all("SELECT ended_how, count(*) FROM spoils_workers GROUP BY 1 ORDER BY 1")
     assert ends == [("clean", 2), ("killed", 2)]

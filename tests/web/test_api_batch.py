@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from spoils.job import Job, Queue
-from spoils.web.enqueue_by_hand import PAYLOAD_BYTES
+from spoils.web.build_job import PAYLOAD_BYTES
 from tests.classes import throw_away_classes
 from tests.rows import Rows
 from tests.web.conftest import MakeClient

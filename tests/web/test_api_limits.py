@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from spoils.config import Settings
 from spoils.web import create_app
 from spoils.web.api.limits import Depth
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 from tests.rows import Rows
 from tests.support import eventually
 from tests.web.conftest import MakeClient

@@ -133,8 +133,17 @@ def test_a_job_has_all_its_fields(client: FlaskClient, rows: Rows) -> None:
         "cancel_requested_at": None,
         "ran_ms": None,
         "attempt_log": [],
+        "result": None,
     }
     assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)
+
+
+def test_a_job_has_its_result_with_secrets_masked_and_a_list_leaves_it_out(
+    client: FlaskClient, rows: Rows
+) -> None:
+    task_id = rows.task(state="finished", result='{"receipt": 7, "token": "hunter2"}')
+    assert get(client, f"/api/jobs/{task_id}")["result"] == {"receipt": 7, "token": "••••••"}
+    assert "result" not in get(client, "/api/jobs")["jobs"][0]
 
 
 def test_a_job_has_its_attempts_the_latest_first_without_tracebacks(client: FlaskClient, rows: Rows) -> None:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from spoils.web.api import waiting
+from spoils.web.api import long_polling
 from spoils.web.api.bounds import WAITERS
 from tests.rows import Rows
 from tests.support import eventually
@@ -109,9 +109,9 @@ def test_waiting_requests_hold_no_connection_and_one_more_is_answered_at_once(
     end(rows, task_id, "failed")
     assert {one.result().get_json()["state"] for one in asked} == {"failed"}
     # Every place is free again.
-    taken = [waiting._places.acquire(blocking=False) for _ in range(WAITERS)]
+    taken = [long_polling._places.acquire(blocking=False) for _ in range(WAITERS)]
     for _ in taken:
-        waiting._places.release()
+        long_polling._places.release()
     assert all(taken)
 
 
@@ -137,6 +137,6 @@ def _waits(asked: Future[TestResponse]) -> None:
 
 
 def _full() -> None:
-    if waiting._places.acquire(blocking=False):
-        waiting._places.release()
+    if long_polling._places.acquire(blocking=False):
+        long_polling._places.release()
         raise AssertionError("there is a place left")

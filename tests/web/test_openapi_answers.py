@@ -10,7 +10,7 @@ import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 from tests.programs import Web
 from tests.rows import Rows
 from tests.web.conftest import MakeClient

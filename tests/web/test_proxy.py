@@ -5,7 +5,7 @@ import requests
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
 
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 from tests.programs import Web
 from tests.web.conftest import MakeClient
 

@@ -1,6 +1,7 @@
 """From what a job did to what is written."""
 
 import gc
+import json
 import math
 from asyncio import Future, new_event_loop
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from spoils.job import Cancel, Outcome, RetryLater, Snooze
+from spoils.job import Cancel, Done, Outcome, RetryLater, Snooze
 from spoils.job.backoff import LONGEST_SECONDS
 from spoils.job.outcome import FINISHED, Ending, GivenBack, Report, Verdict
 from spoils.worker import attempt_outcome as outcomes
@@ -213,3 +214,30 @@ def test_what_cannot_be_connected_to_is_a_trouble_of_the_database_s() -> None:
     with pytest.raises(OperationalError) as refused, nowhere.connect():
         pass
     assert is_transient(refused.value)
+
+
+@pytest.mark.parametrize("value", [{"receipt": 7}, ["a", None], "text", 1.5, 0, True, None, "x" * 65_534])
+def test_a_result_is_kept_with_the_finished_job(value: object) -> None:
+    job = RaisingJob()
+    for verdict in (outcomes.of_return(job, Done(value), 0), outcomes.of_failure(job, Done(value), 0)):
+        assert verdict.ending is Ending.FINISHED
+        assert json.loads(verdict.result or "") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("x" * 65_535, "larger than 64 KiB"),
+        (object(), "has no JSON form"),
+        ({1, 2}, "has no JSON form"),
+        (math.nan, "a number that cannot be stored"),
+        ("\0", "a NUL character"),
+        ("\ud800", "half a character"),
+    ],
+)
+def test_a_result_that_cannot_be_kept_fails_the_attempt_and_says_why(value: object, sentence: str) -> None:
+    verdict = outcomes.of_return(RaisingJob(), Done(value), 0)
+    assert (verdict.ending, verdict.result) == (Ending.RETRIED, None)
+    assert verdict.report is not None
+    assert sentence in verdict.report.message
+    assert "payload" not in verdict.report.message

@@ -17,10 +17,10 @@ from spoils.job.outcome import Interrupted, TimedOut
 from spoils.job.registry import Registry
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
+from spoils.worker.job_deadlines import JobDeadlines
 from spoils.worker.shutdown import Shutdown
 from spoils.worker.startup import WorkerParts
 from spoils.worker.supervisor import Supervisor
-from spoils.worker.timekeeper import Timekeeper
 from tests.programs import ROOT
 from tests.queue.hands import take
 from tests.rows import Rows
@@ -145,9 +145,9 @@ def test_a_job_past_its_timeout_is_interrupted_before_that_is_logged(
     ear = Ear()
     attempt.interruption = ear  # type: ignore[assignment]
     attempt.cancelled_at = -3600.0
-    timekeeper = Timekeeper(running=lambda: [attempt], give_up=lambda *_: None)
+    deadlines = JobDeadlines(running=lambda: [attempt], give_up=lambda *_: None)
     with pytest.raises(LogHangs):
-        timekeeper.tick()
+        deadlines.tick()
     assert len(ear.heard) == 1
 
 

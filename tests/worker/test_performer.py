@@ -33,7 +33,7 @@ from spoils.worker.worker_application import application_name, create_worker_app
 from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
-from tests.sample_jobs import EFFECTS, EffectJob, RaisingJob, SampleJob, UniqueSampleJob
+from tests.sample_jobs import EFFECTS, EffectJob, RaisingJob, ResultJob, SampleJob, UniqueSampleJob
 from tests.support import eventually
 
 
@@ -664,3 +664,25 @@ def test_a_fault_of_the_worker_s_own_is_an_outcome_too(hands: Hands) -> None:
     assert settlement.verdict.ending is Ending.FAILED
     assert settlement.verdict.report is not None
     assert settlement.verdict.report.message == "of our own"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("transactional", [False, True])
+def test_a_result_is_written_with_the_completion(
+    hands: Hands, rows: Rows, transactional: bool, raises: bool
+) -> None:
+    claim = hands.perform(ResultJob(value={"receipt": [7, None]}, transactional=transactional, raises=raises))
+    hands.settle()
+    assert rows.state(claim.id) == "finished"
+    assert rows.value("SELECT result FROM fang_tasks") == {"receipt": [7, None]}
+    assert effects(rows) == transactional
+
+
+def test_a_lost_claim_writes_no_result(hands: Hands, rows: Rows, connection: Connection) -> None:
+    for transactional in (False, True):
+        claim = hands.take(ResultJob(value=1, transactional=transactional))
+        connection.execute(text("UPDATE fang_tasks SET attempts = attempts + 1"))
+        hands.perform_claim(claim)
+        hands.settle()
+    assert rows.all("SELECT state::text, result FROM fang_tasks") == [("in_progress", None)] * 2
+    assert effects(rows) == 0

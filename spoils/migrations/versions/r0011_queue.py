@@ -1,6 +1,6 @@
 """The queue's tables: made in an empty database, or added to a `fang_tasks` that exists, with every row kept.
 
-The first revision. Databases of the commits before it stand at 0001 … 0010; see `spoils.migrations.takeover`.
+The first revision. Databases of the commits before it stand at 0001 … 0010; see `spoils.migrations.older_commits`.
 """
 
 import logging

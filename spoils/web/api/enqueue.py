@@ -19,7 +19,7 @@ from spoils.web.api import body, bounds, idempotency, responses
 from spoils.web.api.blueprint import routes
 from spoils.web.api.idempotency import Answer
 from spoils.web.api.requests import JobRequest, JobRequestLines, JobRequests, class_named, read_request
-from spoils.web.enqueue_by_hand import InvalidRequest, build_job
+from spoils.web.build_job import InvalidRequest, build_job
 from spoils.web.errors import answer
 from spoils.web.masking import masked
 from spoils.web.openapi import operation

@@ -13,7 +13,7 @@ from spoils.models import WAITING, db
 from spoils.queue.counts import count_tasks
 from spoils.web.api import tokens
 from spoils.web.client import client
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 
 REQUESTS, SECONDS = 200, 10
 FULL_SECONDS = 30

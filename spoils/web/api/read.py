@@ -11,7 +11,7 @@ from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
 from spoils.reports import job_list
 from spoils.web import paging
-from spoils.web.api import bounds, responses, waiting
+from spoils.web.api import bounds, long_polling, responses
 from spoils.web.api.arguments import Absent, Arguments, Cursor, Digits, Text
 from spoils.web.api.blueprint import routes
 from spoils.web.api.ids import no_such_job, task_id_of
@@ -79,7 +79,7 @@ def show(task_id: str) -> ResponseReturnValue:
     """
     wanted = task_id_of(task_id)
     given = ShowArguments.of_request()
-    row, full = waiting.until_ended(wanted, given.wait)
+    row, full = long_polling.until_ended(wanted, given.wait)
     if row is None:
         no_such_job(task_id)
     (job,) = responses.tasks(db.session, [row], responses.TaskWithAttempts)

@@ -22,8 +22,8 @@ from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.queue.enqueue_many import Order
 from spoils.web.api import bounds
+from spoils.web.build_job import InvalidRequest, build_job, invalid, refuse_unknown
 from spoils.web.datetimes import in_utc
-from spoils.web.enqueue_by_hand import InvalidRequest, build_job, invalid, refuse_unknown
 
 SUGGESTIONS = 20
 """How many classes the answer to an unknown name lists, the most similar first."""

@@ -138,8 +138,10 @@ class Attempt(Response):
 
 
 class TaskWithAttempts(Task):
-    """A job, with its last 100 attempts that did not finish, the latest first."""
+    """A job, with its last 100 attempts that did not finish, the latest first. Secrets in its result are masked."""
 
+    result: Masked = None
+    """What the job returned with `Done`; null without one."""
     attempt_log: list[Attempt] = Field(default_factory=list)
 
 

@@ -9,7 +9,7 @@ from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.shared.local_path import LONGEST
 from spoils.web.errors import answer
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 
 API = "api"
 SAFE = {"GET", "HEAD", "OPTIONS"}

@@ -19,7 +19,7 @@ from spoils.errors import PayloadError
 from spoils.food.openfoodfacts.client import OpenFoodFacts
 from spoils.food.openfoodfacts.errors import OpenFoodFactsError
 from spoils.jobs.fetch_product import FetchProductJob
-from spoils.web.rate_limit import RateLimit
+from spoils.web.hit_counter import RateLimit
 
 NUMBER = int(os.environ.get("SPOILS_HOSTILE_BARCODES", "3000"))
 PATH = re.compile(r"/api/v2/product/[0-9]{8,14}")

@@ -76,6 +76,14 @@ def test_secrets_are_masked(admin: Visitor, scenes: Scenes) -> None:
     assert '"host": "mail"' in words(page)
 
 
+def test_the_result_is_shown_with_its_secrets_masked(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="finished", result='{"receipt": 7, "token": "hunter2"}')
+    page = admin.see(f"/jobs/{task_id}")
+    assert '"token": "••••••", "receipt": 7' in words(page)
+    assert "hunter2" not in page.text
+    assert "Result" not in words(admin.see(f"/jobs/{scenes.task(state='finished')}"))
+
+
 def test_a_huge_payload_is_cut(admin: Visitor, scenes: Scenes) -> None:
     task_id = scenes.task(metadata={"words": "w" * 1_000_000})
     assert len(admin.see(f"/jobs/{task_id}").text) < 60_000

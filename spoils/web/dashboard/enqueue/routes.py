@@ -16,6 +16,7 @@ from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue import tasks
 from spoils.queue.enqueue import DuplicateVanished
+from spoils.web.build_job import InvalidRequest, build_job
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.enqueue.form import form_fields, read_form
 from spoils.web.dashboard.enqueue.view import PRIORITIES, EnqueuePage, correction, policy
@@ -25,7 +26,6 @@ from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.job_classes import about, list_job_classes
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 from spoils.web.datetimes import in_utc
-from spoils.web.enqueue_by_hand import InvalidRequest, build_job
 
 AT = "at"
 PAYLOAD = "payload"

@@ -85,6 +85,7 @@ class JobView:
     error_attempt: int | None
     traceback: tuple[Part, ...]
     payload: str
+    result: str | None
     facts: tuple[Fact, ...]
     timeline: Timeline | None
     reasons: tuple[Reason, ...]
@@ -124,6 +125,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         error_attempt=last.attempt if last else None,
         traceback=parse(masked_text(last.traceback) if last and last.traceback else None),
         payload=pretty(task.payload),
+        result=None if task.result is None else pretty(task.result),
         facts=tuple(_facts(task, bar.now, names)),
         reasons=why_it_waits(session, task, bar.now),
         timeline=draw_timeline(task, ended, bar.now),

@@ -6,10 +6,9 @@ from uuid import UUID
 from spoils.job import Job
 from spoils.models import PauseKind, db
 from spoils.queue import audit, pauses
-from spoils.queue.enqueue import Enqueued
+from spoils.queue.enqueue import Enqueued, enqueue
 from spoils.web.dashboard import access
 from spoils.web.dashboard.shared.flashes import add_flash
-from spoils.web.enqueue_by_hand import enqueue_by_hand
 
 
 def report(action: str, about: str, *, done: bool, words: str) -> None:
@@ -37,6 +36,8 @@ def enqueue_job(
 ) -> Enqueued:
     """Enqueue a job; `again` is the job that it repeats. Raises PayloadError and DuplicateVanished."""
     connection = db.session.connection()
-    enqueued = enqueue_by_hand(connection, job, who=access.who(), at=at, priority=priority, repeats=again)
+    enqueued = enqueue(connection, job, at=at, priority=priority)
+    if not enqueued.duplicate:
+        audit.enter_enqueued(connection, enqueued.id, who=access.who(), again=again)
     db.session.commit()
     return enqueued

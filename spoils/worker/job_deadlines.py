@@ -21,7 +21,7 @@ AGAIN_SECONDS = 0.005
 IDLE_SECONDS = 60.0
 
 
-class Timekeeper:
+class JobDeadlines:
     """Interrupts the job's session and its code, then abandons the thread of a job that ignores it."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Timekeeper:
     ) -> None:
         self._running = running
         self._give_up = give_up
-        self.loop = Loop(name="timekeeper", tick=self.tick)
+        self.loop = Loop(name="job deadlines", tick=self.tick)
 
     def tick(self) -> float:
         """Check all running attempts; the seconds until the next deadline."""

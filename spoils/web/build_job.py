@@ -1,19 +1,14 @@
-"""Enqueueing on behalf of a client: the API's requests and the dashboard's forms build and enqueue jobs here."""
+"""Builds the job that a client asks for: validation of the payload for the API's requests and the dashboard's forms."""
 
 import json
-from datetime import datetime
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Connection
 
 from spoils.errors import SpoilsError
 from spoils.job import Job
 from spoils.job.base import field_messages
-from spoils.queue import audit
-from spoils.queue.enqueue import Enqueued, enqueue
 
 PAYLOAD_BYTES = 64 * 1024
 """The largest payload of one job, in a batch too: a worker claims up to 250 at once."""
@@ -39,25 +34,6 @@ def build_job(job_class: type[Job], payload: dict[str, Any], text: str | None = 
         return job_class.model_validate_json(text or _json_of(payload), strict=True)
     except ValidationError as exc:
         raise invalid(exc) from exc
-
-
-def enqueue_by_hand(
-    connection: Connection,
-    job: Job,
-    *,
-    who: str,
-    at: datetime | None = None,
-    priority: int = 0,
-    repeats: UUID | None = None,
-) -> Enqueued:
-    """Enqueue `job` for the operator `who`, with an entry in the audit log; part of the connection's transaction.
-
-    `repeats` is the job that it is a copy of. Raises PayloadError and DuplicateVanished, as `enqueue` does.
-    """
-    enqueued = enqueue(connection, job, at=at, priority=priority)
-    if not enqueued.duplicate:
-        audit.enter_enqueued(connection, enqueued.id, who=who, again=repeats)
-    return enqueued
 
 
 def refuse_unknown(given: dict[str, Any], model: type[BaseModel], name: str) -> None:

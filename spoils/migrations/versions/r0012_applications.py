@@ -1,4 +1,7 @@
-"""Enqueueing from SQL: `spoils_enqueue` for any language, `spoils_put` for programs that compute hashes themselves."""
+"""What other applications need: results of jobs, and enqueueing from SQL.
+
+`spoils_enqueue` is for any language, `spoils_put` for programs that compute hashes themselves.
+"""
 
 from alembic import op
 from sqlalchemy import text
@@ -158,8 +161,9 @@ END $$;
 
 
 def upgrade() -> None:
-    """Add the functions beside `spoils_new_id`."""
+    """Add the column of results, and the functions beside `spoils_new_id`."""
     connection = op.get_bind()
+    connection.exec_driver_sql("ALTER TABLE fang_tasks ADD COLUMN result jsonb")
     names = connection.execute(NAMES).one()._mapping
     for function in (CANONICAL, PUT, ENQUEUE):
         connection.exec_driver_sql(function.format(**names).replace("%", "%%"))

@@ -16,13 +16,13 @@ from spoils.job import Queue
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted, TimedOut
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
-from spoils.worker.timekeeper import (
+from spoils.worker.job_deadlines import (
     AGAIN_SECONDS,
     COOPERATION_SECONDS,
     IDLE_SECONDS,
     OBEDIENCE_SECONDS,
     POSTPONED_SECONDS,
-    Timekeeper,
+    JobDeadlines,
 )
 
 
@@ -41,14 +41,14 @@ class Ear:
 
 
 class Bench:
-    """A timekeeper over attempts that the test makes older than they are."""
+    """The deadlines of attempts that the test makes older than they are."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.running: list[Attempt] = []
         self.given_up: list[tuple[Attempt, Interrupted]] = []
         self.stopping = threading.Event()
-        self.timekeeper = Timekeeper(
+        self.deadlines = JobDeadlines(
             running=lambda: self.running, give_up=lambda *given: self.given_up.append(given)
         )
 
@@ -74,25 +74,25 @@ def close(attempt: Attempt) -> None:
 
 
 def test_it_sleeps_until_the_next_moment_that_matters(bench: Bench) -> None:
-    assert bench.timekeeper.tick() == IDLE_SECONDS
+    assert bench.deadlines.tick() == IDLE_SECONDS
     _, endless = bench.attempt()
-    assert bench.timekeeper.tick() == IDLE_SECONDS
+    assert bench.deadlines.tick() == IDLE_SECONDS
     bench.attempt(3600)
-    assert bench.timekeeper.tick() == IDLE_SECONDS
+    assert bench.deadlines.tick() == IDLE_SECONDS
     _, soon = bench.attempt(40)
-    assert 0 < bench.timekeeper.tick() <= 40
+    assert 0 < bench.deadlines.tick() <= 40
     assert endless.heard == soon.heard == []
 
 
 def test_a_job_past_its_timeout_is_interrupted_once_and_given_up_where_it_does_not_end(bench: Bench) -> None:
     attempt, ear = bench.attempt(40)
     attempt.started_at -= 40
-    assert bench.timekeeper.tick() == OBEDIENCE_SECONDS
-    assert 0 < bench.timekeeper.tick() <= OBEDIENCE_SECONDS
+    assert bench.deadlines.tick() == OBEDIENCE_SECONDS
+    assert 0 < bench.deadlines.tick() <= OBEDIENCE_SECONDS
     assert set(ear.heard) == {TimedOut}
     assert bench.given_up == []
     attempt.interrupted_at -= OBEDIENCE_SECONDS
-    assert bench.timekeeper.tick() == IDLE_SECONDS
+    assert bench.deadlines.tick() == IDLE_SECONDS
     ((given_up, error),) = bench.given_up
     assert given_up is attempt
     assert isinstance(error, TimedOut)
@@ -104,24 +104,24 @@ def test_a_cancelled_job_has_a_while_to_listen(bench: Bench) -> None:
     asked_at = attempt.cancelled_at
     attempt.ask_to_stop()
     assert attempt.cancelled_at == asked_at
-    assert 0 < bench.timekeeper.tick() <= COOPERATION_SECONDS
+    assert 0 < bench.deadlines.tick() <= COOPERATION_SECONDS
     assert ear.heard == []
     assert asked_at is not None
     attempt.cancelled_at = asked_at - COOPERATION_SECONDS
-    bench.timekeeper.tick()
+    bench.deadlines.tick()
     assert ear.heard == [Cancelled]
 
 
 def test_what_cannot_be_interrupted_now_is_asked_again_soon_and_then_wherever_it_is(bench: Bench) -> None:
     attempt, ear = bench.attempt(1, inside=False)
     attempt.started_at -= 1
-    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert bench.deadlines.tick() == AGAIN_SECONDS
     assert attempt.interrupted_by is TimedOut
     attempt.interrupted_at -= POSTPONED_SECONDS - 1
-    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert bench.deadlines.tick() == AGAIN_SECONDS
     assert not ear.anywhere
     attempt.interrupted_at -= 1
-    assert bench.timekeeper.tick() == AGAIN_SECONDS
+    assert bench.deadlines.tick() == AGAIN_SECONDS
     assert ear.anywhere
     assert bench.given_up == []
 
@@ -138,7 +138,7 @@ def test_an_attempt_that_fails_to_end_does_not_keep_others_from_their_end(
     other, ear = bench.attempt(1)
     for one in (torn, other):
         one.started_at -= 1
-    assert bench.timekeeper.tick() == 1.0
+    assert bench.deadlines.tick() == 1.0
     assert ear.heard == [TimedOut]
     assert "Failed to interrupt a job" in caplog.text
 
