@@ -144,5 +144,6 @@ def _hear(record: logging.LogRecord) -> bool:
     return False
 
 
-def _not_of_a_notification(record: logging.LogRecord) -> bool:
-    return record.threadName != _THREAD
+def _not_of_a_notification(_record: logging.LogRecord) -> bool:
+    # Not by the record, which names no thread in our programs (spoils/log_format.py).
+    return threading.current_thread().name != _THREAD

@@ -189,9 +189,15 @@ def test_a_url_that_is_understood_is_fine(url: str) -> None:
     assert check_url(url) is None
 
 
+@pytest.mark.parametrize("names_threads", [True, False], ids=["as Python logs", "as our programs log"])
 def test_no_secret_of_the_url_is_in_the_error_or_in_any_log(
-    endpoint: Endpoint, mailbox: tuple[Mailbox, int], caplog: pytest.LogCaptureFixture
+    endpoint: Endpoint,
+    mailbox: tuple[Mailbox, int],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    names_threads: bool,
 ) -> None:
+    monkeypatch.setattr(logging, "logThreads", names_threads)
     caplog.set_level(logging.DEBUG)
     logging.getLogger("urllib3").setLevel(logging.DEBUG)
     endpoint.status = 403

@@ -16,24 +16,31 @@ from sqlalchemy import text
 
 from spoils.food.models import Product
 from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
-from tests.sample_jobs import claims
+from spoils.models import db
 
 
 class WorkJob(Job):
-    """Takes its time in its first attempts; where it is transactional it writes one effect through the session."""
+    """Sleeps, with `slow_crashes` only until that many deaths; if transactional it writes one effect."""
 
     number: int
     seconds: float = 0.0
     transactional: bool = False
-    slow_attempts: int = 1000
+    slow_crashes: int | None = None
 
     def run(self, queue: Queue) -> None:
         if self.transactional:
             queue.session.execute(
                 text("INSERT INTO effects (name, task_id) VALUES ('work', :id)"), {"id": queue.task_id}
             )
-        if self.slow_attempts == 1000 or claims(queue) <= self.slow_attempts:
+        if self.slow_crashes is None or crashes(queue) < self.slow_crashes:
             time.sleep(self.seconds)
+
+
+def crashes(queue: Queue) -> int:
+    """How many deaths of workers the task of this attempt has met."""
+    with db.engine.connect() as connection:
+        statement = text("SELECT crashes FROM fang_tasks WHERE id = :id")
+        return connection.execute(statement, {"id": queue.task_id}).scalar_one()
 
 
 class ChainJob(Job):

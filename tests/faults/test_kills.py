@@ -245,7 +245,7 @@ def test_twenty_innocent_jobs_survive_two_deaths_of_their_workers(
 ) -> None:
     # What was running at two deaths is performed alone from then on.
     accepted = enqueue_all(
-        connection, [WorkJob(number=number, seconds=20, slow_attempts=2) for number in range(20)]
+        connection, [WorkJob(number=number, seconds=20, slow_crashes=2) for number in range(20)]
     )
     crashes = "SELECT {}(crashes) FROM fang_tasks WHERE task_type = 'work'"
     # It sees each of the others start, and so declares them dead as soon as their locks are free.
