@@ -1,6 +1,7 @@
 """Spoils: a job queue in one PostgreSQL table. What is imported from here is public; docs/python.md lists it."""
 
 from spoils.client import Client, JobStatus, aenqueue, aenqueue_many, enqueue, enqueue_many
+from spoils.errors import PayloadError
 from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.version import __version__
 
@@ -11,6 +12,7 @@ __all__ = [
     "Job",
     "JobStatus",
     "Outcome",
+    "PayloadError",
     "Queue",
     "RetryLater",
     "Snooze",

@@ -90,7 +90,7 @@ _FINISH = fence.Writing(
     name="finish",
 )
 _finished_one = _settled(
-    _finishing.values(result=cast(bindparam("outcome", type_=Text), JSONB)).where(
+    _finishing.values(result=cast(bindparam("returned", type_=Text), JSONB)).where(
         fence.fence(
             cast(bindparam("key", type_=Text), Uuid),
             cast(bindparam("fence"), Integer),
@@ -160,6 +160,6 @@ def _values(settlement: Settlement, worker_id: UUID) -> dict[str, object]:
         "moment": settlement.claimed_at,
         "ran_ms": settlement.ran_ms,
         "bucket": minute_stats.bucket(settlement.ran_ms),
-        "outcome": settlement.verdict.result,
+        "returned": settlement.verdict.result,
         "worker_id": str(worker_id),
     }

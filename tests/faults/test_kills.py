@@ -251,7 +251,7 @@ def test_twenty_innocent_jobs_survive_two_deaths_of_their_workers(
     # It sees each of the others start, and so declares them dead as soon as their locks are free.
     with worker(database_url, WORKER_TASK_TYPES="sample"):
         for deaths in (1, 2):
-            with worker(database_url, WORKER_THREADS="20") as program:
+            with worker(database_url, WORKER_THREADS="20", WORKER_TASK_TYPES="work") as program:
                 eventually(lambda program=program: len(held_by(rows, program.process.pid)) == 20, 60)
                 workers_run(rows, 2)
                 program.send(signal.SIGKILL)

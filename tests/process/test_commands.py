@@ -64,7 +64,7 @@ def test_adopt_gives_back_what_another_system_left_in_progress_and_nothing_else(
     ended = rows.task(state="failed")
     assert trials.run("spoils", "adopt", "--no-rust-workers", DATABASE_URL=database_url) == (
         0,
-        "Gave back 2 tasks that another system had left in progress.",
+        "Released 2 tasks that another system had left in progress.",
     )
     assert [rows.state(task_id) for task_id in (*left, ours, ended)] == [
         "new",
@@ -103,7 +103,7 @@ def test_adopt_gives_back_two_running_duplicates(trials: Trials, database_url: s
     left = [rows.task(state="in_progress", uniq_hash="a" * 64) for _ in range(2)]
     assert trials.run("spoils", "adopt", "--no-rust-workers", DATABASE_URL=database_url) == (
         0,
-        "Gave back 2 tasks that another system had left in progress.",
+        "Released 2 tasks that another system had left in progress.",
     )
     assert [rows.state(task_id) for task_id in left] == ["new", "new"]
 

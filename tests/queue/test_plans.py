@@ -110,6 +110,7 @@ def test_finishing_looks_each_task_up_by_its_key(by_index: Engine, me: UUID, for
 def test_finishing_one_looks_it_up_by_its_key(by_index: Engine, me: UUID) -> None:
     values = {
         "key": str(uuid4()), "fence": 1, "moment": "2026-01-01 00:00:00+00", "ran_ms": 5, "bucket": 1,
+        "returned": None,
         "worker_id": str(me),
     }  # fmt: skip
     with by_index.connect() as connection:
@@ -189,7 +190,9 @@ def test_finishing_in_a_job_s_transaction_is_planned_once_by_index_in_an_empty_t
             connection.rollback()
         connection.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         found = connection.execute(
-            text(f"EXPLAIN EXECUTE {finishing._FINISH_ONE.prepared}(NULL, NULL, NULL, NULL, NULL, NULL)")
+            text(
+                f"EXPLAIN EXECUTE {finishing._FINISH_ONE.prepared}(NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+            )
         )
         assert "Seq Scan on fang_tasks" not in "\n".join(row[0] for row in found)
         counts = connection.execute(text("SELECT generic_plans, custom_plans FROM pg_prepared_statements"))

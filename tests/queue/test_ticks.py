@@ -152,7 +152,7 @@ def test_what_is_told_moves_the_schedule_on_and_never_back(
     enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
     record_missed(connection, schedule_id=schedule_id, moments=[SLOT - timedelta(days=1)])
     assert stands(connection).settled_until == ahead
-    assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", moment=ahead), UUID)
+    assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", slot=ahead), UUID)
 
 
 class LonelyJob(Job):
