@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
@@ -33,3 +34,9 @@ def eventually(question: Callable[[], Result], timeout: float = 10.0, *, every: 
             if time.monotonic() >= deadline:
                 raise
         pause.wait(every)
+
+
+def in_thread(function: Callable[[], Result]) -> Result:
+    """Call `function` in a thread of its own: Playwright leaves an event loop running in the tests' thread."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(function).result()

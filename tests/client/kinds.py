@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from spoils.client import Client
 from spoils.job import Job
 from spoils.queue.enqueue import Enqueued
+from tests.support import in_thread
 
 END = {True: "commit", False: "rollback"}
 Enqueue = Callable[[str, list[Job], bool], list[Enqueued]]
@@ -28,9 +29,14 @@ def enqueue_on(opens: Callable[[str], Any]) -> Enqueue:
 
     def enqueue(url: str, jobs: list[Job], commits: bool) -> list[Enqueued]:
         client = Client(url)
-        with opens(url) as connection:
-            done = client.enqueue_many(jobs, connection=connection)
-            getattr(connection, END[commits])()
+
+        def enqueued() -> list[Enqueued]:
+            with opens(url) as connection:
+                done = client.enqueue_many(jobs, connection=connection)
+                getattr(connection, END[commits])()
+            return done
+
+        done = in_thread(enqueued)
         client.close()
         return done
 
@@ -44,8 +50,10 @@ def aenqueue_on(
 
     def enqueue(url: str, jobs: list[Job], commits: bool) -> list[Enqueued]:
         client = Client(url)
-        done = asyncio.run(
-            _awaited(use(url, lambda given: client.aenqueue_many(jobs, connection=given), commits))
+        done = in_thread(
+            lambda: asyncio.run(
+                _awaited(use(url, lambda given: client.aenqueue_many(jobs, connection=given), commits))
+            )
         )
         client.close()
         return done

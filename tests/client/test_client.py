@@ -14,6 +14,7 @@ from spoils.client import client as client_module
 from spoils.errors import PayloadError
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
+from tests.support import in_thread
 
 
 def test_a_job_is_enqueued_and_its_status_read(client: Client) -> None:
@@ -66,7 +67,7 @@ def test_an_asynchronous_application_needs_no_connection(client: Client, rows: R
         with pytest.raises(TimeoutError):
             await client.await_end(first.id, timeout=0.01)
 
-    asyncio.run(both())
+    in_thread(lambda: asyncio.run(both()))
     assert rows.value("SELECT count(*) FROM fang_tasks") == 2
 
 
@@ -87,7 +88,7 @@ def test_the_functions_of_the_package_use_database_url(
     monkeypatch.setattr(client_module, "default_client", lambda: Client(database_url))
     assert spoils.enqueue(SampleJob(number=1)).duplicate is False
     assert len(spoils.enqueue_many([SampleJob(number=2)])) == 1
-    asyncio.run(spoils.aenqueue(SampleJob(number=3)))
+    in_thread(lambda: asyncio.run(spoils.aenqueue(SampleJob(number=3))))
     assert rows.value("SELECT count(*) FROM fang_tasks") == 3
 
 

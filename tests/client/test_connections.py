@@ -11,6 +11,7 @@ from spoils.client import Client
 from tests.client.kinds import KINDS, Enqueue
 from tests.rows import Rows
 from tests.sample_jobs import SampleJob, UniqueSampleJob
+from tests.support import in_thread
 
 every_kind = pytest.mark.parametrize("enqueue", KINDS.values(), ids=KINDS)
 
@@ -82,4 +83,4 @@ def test_what_is_no_connection_is_refused_with_what_is_one(client: Client, given
     with pytest.raises(
         TypeError, match=r"takes an SQLAlchemy AsyncSession.*asyncpg connection here; this is"
     ):
-        asyncio.run(client.aenqueue(SampleJob(), connection=given))
+        in_thread(lambda: asyncio.run(client.aenqueue(SampleJob(), connection=given)))
