@@ -106,7 +106,7 @@ def pre_request(_worker: Any, req: Any) -> None:
 
 
 def post_request(_worker: Any, req: Any, _environ: Any, _resp: Any) -> None:
-    """Wait no more for what is left of the body."""
+    """Stop waiting for the rest of the body."""
     body_deadline.end(req)
 
 

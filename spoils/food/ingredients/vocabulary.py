@@ -40,7 +40,7 @@ def replacements(section: str) -> dict[str, str]:
 
 
 def folded(section: str) -> dict[str, str]:
-    """Each word of a section as it is compared, and its key."""
+    """Yield each word of a section in the form used for comparison, with its key."""
     found: dict[str, str] = {}
     for key, word in entries(section):
         found.setdefault(fold(word), key)
