@@ -256,14 +256,18 @@ def test_what_was_asked_for_is_remembered_where_the_look_over_everything_was_slo
     assert 3605 in [age(looked_back(scan, next(clock), 0.02).since[0][0]) for _ in range(1)]
 
 
-def test_notifications_do_not_exceed_the_share_of_time() -> None:
+@pytest.mark.parametrize(("asked", "least", "most"), [(False, 0.04, 0.06), (True, 0.2, 0.26)])
+def test_looks_back_take_five_percent_of_the_time_and_a_quarter_while_notifications_ask_for_them(
+    asked: bool, least: float, most: float
+) -> None:
     scan, now, looking = ClaimScan(["a"]), 0.0, 0.0
     for _ in range(3000):
-        scan.look_back(60.0)
+        if asked:
+            scan.look_back(60.0)
         seconds = 0.2 if now >= scan._look_back_at else 0.01
         looking += seconds if claimed(scan, now, seconds).looks_back else 0.0
         now += seconds
-    assert looking / now < 0.06
+    assert least < looking / now < most
 
 
 def test_what_lies_behind_is_found_slice_by_slice_wherever_it_lies(
