@@ -3,8 +3,8 @@
 At the head of the claim index lie the dead entries of claimed tasks. While any session holds a snapshot open, vacuum
 cannot remove them, and a claim that walks over them gets slower the longer the queue works. So each pair of task type
 and priority has a cursor, and a claim starts where the last one ended. A task behind its cursor (committed late,
-released, or inserted with an earlier time) is found by a look back, which starts at the head. Looks back take 5 % of the
-time, and up to a quarter while notifications ask for them: a rescued task must not wait for long.
+released, or inserted with an earlier time) is found by a look back, which starts at the head. Looks back take
+5 % of the time, and up to a quarter while notifications ask for them: a rescued task must not wait for long.
 """
 
 from collections import Counter, deque
