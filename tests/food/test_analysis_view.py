@@ -39,11 +39,14 @@ def test_estimates_are_called_so() -> None:
 
 
 def test_the_answers_are_words() -> None:
-    answers = view_analysis({**NOODLE_ANALYSIS, "mentioned": [{"tag": "en:milk", "name": "milk"}]}).answers
+    milk, celery = {"tag": "en:milk", "name": "milk"}, {"tag": "en:celery", "name": "celery"}
+    answers = view_analysis({**NOODLE_ANALYSIS, "mentioned": [milk], "declared": [celery]}).answers
     assert Answer("Palm oil", "none found") in answers
     assert Answer("May contain", "sesame seeds (traces)") in answers
     assert Answer("Not recognised", "zzyzx") in answers
     assert Answer("Named, not understood", "milk") in answers
+    assert Answer("Allergens declared", "celery") in answers
+    assert Answer("Allergens in the list", "peanuts") in answers
 
 
 @pytest.mark.parametrize(

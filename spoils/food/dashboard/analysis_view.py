@@ -113,6 +113,13 @@ def _rows(ingredients: list[Any], depth: int) -> Iterator[IngredientRow]:
         yield from _rows(children, depth + 1)
 
 
+def _listed_allergens(ingredients: list[Any], depth: int) -> Iterator[Any]:
+    for item in ingredients:
+        yield from _list(item, "allergens")
+        if depth < DEEPEST:
+            yield from _listed_allergens(_list(item, "children"), depth + 1)
+
+
 def _what(item: dict[str, Any]) -> str:
     code, function = _text(item, "additive"), _text(item, "function")
     words = []
@@ -139,6 +146,10 @@ def _answers(found: dict[str, Any]) -> Iterator[Answer]:
         yield Answer(label, ANSWERS.get(_text(found, name), "not known"))
     palm_oil = {**ANSWERS, "no": "none found", "yes": "contained"}
     yield Answer("Palm oil", palm_oil.get(_text(found, "palm_oil"), "not known"))
+    if declared := _names(_list(found, "declared")):
+        yield Answer("Allergens declared", ", ".join(declared))
+    if listed := _names(list(_listed_allergens(_list(found, "ingredients"), 0))):
+        yield Answer("Allergens in the list", ", ".join(listed))
     if traces := _names(_list(found, "traces")):
         yield Answer("May contain", f"{', '.join(traces)} (traces)")
     if mentioned := _names(_list(found, "mentioned")):

@@ -20,7 +20,7 @@ def tree(ingredients: tuple[Ingredient, ...], indent: str = "") -> Iterator[str]
 
 def facts(analysis: Analysis) -> Iterator[str]:
     """What the analysis says of the whole."""
-    for label in ("allergens", "traces", "mentioned"):
+    for label in ("allergens", "declared", "traces", "mentioned"):
         yield f"{label}: {', '.join(one.name for one in getattr(analysis, label)) or '–'}"
     yield f"vegan: {analysis.vegan}, vegetarian: {analysis.vegetarian}, palm oil: {analysis.palm_oil}"
     yield from analysis.notes

@@ -27,9 +27,11 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
     read = read_text(text or "")
     listed = read_list(product.get("ingredients"))
     source, ingredients = _better(listed, read.ingredients)
-    told = _allergens(_tags(product, "allergens"))
-    named = [allergen for item in _all(ingredients) for allergen in item.allergens]
-    allergens = _unique([*told, *map(_named, read.beside.declared), *named])
+    declared_allergens = _unique(
+        [*_allergens(_tags(product, "allergens")), *map(_named, read.beside.declared)]
+    )
+    of_list = (allergen for item in _all(ingredients) for allergen in item.allergens)
+    allergens = _unique([*declared_allergens, *of_list])
     traces = _unique([*_allergens(_tags(product, "traces")), *map(_named, read.beside.traces)])
     unrecognised = _unrecognised(ingredients, source)
     known = {one.tag for one in (*allergens, *traces)}
@@ -42,6 +44,7 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
         ingredients=ingredients,
         additives=_additives(ingredients, read.ingredients, _tags(product, "additives")),
         allergens=allergens,
+        declared=declared_allergens,
         traces=traces,
         mentioned=mentioned,
         vegan=verdicts["vegan"],
@@ -55,7 +58,7 @@ def analyse(product: Mapping[str, Any]) -> Analysis:
                 ingredients=list(_all(ingredients)),
                 unrecognised=len(unrecognised),
                 unknown_upstream=product.get("unknown_ingredients_n"),
-                undeclared=[one.name for one in allergens if one not in told],
+                undeclared=[one.name for one in allergens if one not in declared_allergens],
                 mentioned=[one.name for one in mentioned],
                 verdicts=verdicts,
                 depends_on=_depends_on(ingredients, verdicts),

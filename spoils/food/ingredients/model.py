@@ -57,6 +57,8 @@ class Analysis:
     ingredients: tuple[Ingredient, ...]
     additives: tuple[Additive, ...]
     allergens: tuple[Named, ...]
+    #: Those of `allergens` that the maker states: in the product's data, or in a sentence such as "contains milk".
+    declared: tuple[Named, ...]
     traces: tuple[Named, ...]
     #: Named somewhere in the text, where it was not understood as either.
     mentioned: tuple[Named, ...]

@@ -100,11 +100,25 @@ def test_the_text_in_the_products_own_language_stands_in_for_a_missing_one() -> 
     assert analysis.text == "sucre"
 
 
+def test_what_the_maker_declares_the_list_says_and_the_text_only_mentions_stay_apart() -> None:
+    analysis = analyse(
+        {
+            "allergens_tags": ["en:celery"],
+            "ingredients_text": "sugar, wheat flour. Contains: milk. Store at 4 degrees, serve with mustard.",
+        }
+    )
+    assert [one.name for one in analysis.allergens] == ["celery", "milk", "gluten"]
+    assert [one.name for one in analysis.declared] == ["celery", "milk"]
+    assert [one.name for item in analysis.ingredients for one in item.allergens] == ["gluten"]
+    assert [one.name for one in analysis.mentioned] == ["mustard"]
+    assert "Named in the list, but not declared as an allergen: gluten." in analysis.notes
+
+
 def test_an_analysis_is_plain_json_and_comes_back_the_same() -> None:
     told = analyse({"ingredients_text": NOODLES}).as_json()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["ingredients"][0]["children"][0]["name"] == "rice"
     assert set(told) == {
-        "source", "language", "text", "ingredients", "additives", "allergens", "traces", "mentioned", "vegan", "vegetarian",
-        "palm_oil", "unrecognised", "notes",
+        "source", "language", "text", "ingredients", "additives", "allergens", "declared", "traces", "mentioned", "vegan",
+        "vegetarian", "palm_oil", "unrecognised", "notes",
     }  # fmt: skip
