@@ -1,7 +1,7 @@
 """The fourteen allergens that the European Union makes labels declare, and the words they go by."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from spoils.food.ingredients.normalise import fold
 from spoils.food.ingredients.vocabulary import entries, replacements
@@ -67,8 +67,8 @@ def allergens_in(text: str, *, though_free: bool = False) -> tuple[str, ...]:
             absent.add(tag)
             plain = without
     plain = _NAMED_AFTER.sub(_left, plain)
-    tags = (_tag_of(word) for word in plain.replace("'", " ").split())
-    return tuple(dict.fromkeys(tag for tag in tags if tag and (though_free or tag not in absent)))
+    tags = (tag for word in plain.replace("'", " ").split() for tag in _tags_of(word))
+    return tuple(dict.fromkeys(tag for tag in tags if though_free or tag not in absent))
 
 
 def is_only_free_from(text: str) -> bool:
@@ -84,12 +84,10 @@ def _left(found: "re.Match[str]") -> str:
     )
 
 
-def _tag_of(word: str) -> str | None:
+def _tags_of(word: str) -> Iterator[str]:
     if word in _WHOLE:
-        return _WHOLE[word]
+        yield _WHOLE[word]
+        return
     lengths = range(min(_LONGEST, len(word)), _SHORTEST - 1, -1)
-    beginning = next((_BEGINNINGS[word[:n]] for n in lengths if word[:n] in _BEGINNINGS), None)
-    if beginning:
-        return beginning
-    inside = _INSIDE.search(word)
-    return _WITHIN[inside.group()] if inside else None
+    yield from (_BEGINNINGS[word[:n]] for n in lengths if word[:n] in _BEGINNINGS)
+    yield from (_WITHIN[part] for part in _INSIDE.findall(word))
