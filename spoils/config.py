@@ -43,7 +43,7 @@ class Settings(BaseModel):
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
 
-    jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS", min_length=1)
+    jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS")
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
@@ -122,7 +122,7 @@ class Settings(BaseModel):
             raise _wrong("a URL such as https://world.openfoodfacts.org is needed")
         return url.rstrip("/")
 
-    @field_validator("worker_task_types", "api_tokens", "trusted_proxies", "hosts")
+    @field_validator("jobs", "worker_task_types", "api_tokens", "trusted_proxies", "hosts")
     @classmethod
     def _not_only_commas(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
         # An empty list would mean none of them in one setting, and any in another.

@@ -14,7 +14,14 @@ from tests.programs import free_port
 pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils@127.0.0.1:1/nowhere"
-PROGRAMS = [["spoils", "check"], ["spoils", "dev"], ["spoils", "migrate"], ["worker.py"], ["app.py"]]
+PROGRAMS = [
+    ["spoils", "check"],
+    ["spoils", "dev"],
+    ["spoils", "migrate"],
+    ["worker.py"],
+    ["app.py"],
+    ["gunicorn", "app:app"],
+]
 RUN = "    def run(self, queue): ...\n"
 IMPORTED = r"Its traceback is that of: python -c \"import spoils\.jobs\.mistaken\""
 
@@ -78,6 +85,7 @@ def refused(trials: Trials, folder: Path, text: str, sentence: str) -> None:
     for program in PROGRAMS:
         environment = {"DATABASE_URL": NOWHERE, "PORT": str(free_port())}
         code, output = trials.run(*program, jobs=folder, **environment)
+        output = re.sub(r"^\S+ INFO Starting gunicorn .*\n", "", output)
         assert re.fullmatch(sentence, output), (program, output)
         assert code == 2
 

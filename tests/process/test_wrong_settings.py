@@ -100,6 +100,9 @@ WRONG = [
     ("SPOILS_HOSTS", "spoils.example:443", "spoils.example:443 is no name of a host: spoils.example, or .*"),
     ("SPOILS_HOSTS", "*", r"\* is no name of a host: spoils.example, or .example for all below it"),
     ("SPOILS_HOSTS", ",", COMMAS),
+    ("SPOILS_JOBS", ",", COMMAS),
+    ("SPOILS_JOBS", "shop/jobs.py", "shop/jobs.py is no import path of a module: shop.jobs, or several .*"),
+    ("SPOILS_JOBS", "nothere.jobs", "there is no module nothere.jobs. Name the modules or packages of your .*"),
 ]  # fmt: skip
 
 
