@@ -99,7 +99,7 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
         jobs = "1 job" if number == 1 else f"{number:,} jobs"
         if name not in taken and seconds >= UNTAKEN_SECONDS:
             sentence = (
-                f"{jobs} of type {name} wait{'s' if number == 1 else ''} and no live worker takes that type."
+                f"{jobs} of type {name} wait{'s' if number == 1 else ''} and no running worker performs this type."
             )
             found.append(Incident(UNTAKEN + name, sentence))
         elif name in taken and seconds > wait_seconds:

@@ -221,7 +221,7 @@ def test_a_wrong_path_or_method_is_an_error_in_json(
 
 def test_a_get_on_an_open_endpoint_is_a_wrong_method_and_not_a_closed_door(client_with: MakeClient) -> None:
     response = client_with().get(FETCH)
-    assert sentence(response, 405) == "This address does not take that method."
+    assert sentence(response, 405) == "This address does not allow that method."
     assert response.headers["Allow"] == "POST, OPTIONS"
 
 

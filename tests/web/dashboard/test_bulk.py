@@ -125,7 +125,7 @@ def test_a_large_one_is_done_by_a_job_and_shows_its_progress(
     page = admin.see(where)
     assert page.headers["Refresh"] == "2"
     assert "Retrying 201 jobs" in words(page)
-    assert "no live worker takes bulk" in words(page)
+    assert "no running worker performs bulk" in words(page)
     assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 201
     task_id, priority = scenes.all("SELECT id, priority FROM fang_tasks WHERE task_type = 'bulk'")[0]
     assert priority == 2

@@ -103,7 +103,7 @@ def test_see_them_opens_the_list_of_all_that_are_spoken_of(admin: Visitor, scene
     assert listed(admin, see_them(page.text)) == 2
     scenes.at_work("other")
     page = admin.see("/")
-    assert "2 jobs of type mail wait and no live worker takes that type." in words(page)
+    assert "2 jobs of type mail wait and no running worker performs this type." in words(page)
     scenes.task(task_type="other")
     assert listed(admin, see_them(page.text)) == 2
 

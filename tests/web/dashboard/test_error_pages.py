@@ -16,7 +16,7 @@ def test_a_page_is_shown_while_the_database_is_away(make_app: MakeApp) -> None:
         response = client.get(path)
         assert response.status_code == 503, path
         assert "The database does not answer." in words(response)
-        assert "live workers" not in words(response)
+        assert "running workers" not in words(response)
 
 
 def test_logging_in_needs_no_database(make_app: MakeApp) -> None:

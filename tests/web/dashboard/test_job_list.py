@@ -29,7 +29,7 @@ def test_the_status_bar_counts_exactly_and_links_to_each_state(admin: Visitor, s
     response = admin.see("/products")
     page = words(response)
     assert "new 1 in progress 1 retried 1 failed 1 finished 1,234" in page
-    assert "live workers 1 5 threads" in page
+    assert "running workers 1 5 threads" in page
     assert {f"/jobs?state={state}" for state in STATES} <= set(links(response))
 
 
@@ -50,7 +50,7 @@ def test_the_sentence_of_health_is_on_every_page(admin: Visitor, scenes: Scenes)
     for path in ("/jobs", "/products"):
         page = words(admin.see(path))
         assert (
-            "1 job of type mail waits and no live worker takes that type. The oldest has waited 13 min."
+            "1 job of type mail waits and no running worker performs this type. The oldest has waited 13 min."
             in page
         )
     assert "/jobs?state=waiting&type=mail" in links(admin.see("/jobs"))

@@ -96,13 +96,13 @@ def test_why_it_waits_for_its_time(admin: Visitor, scenes: Scenes) -> None:
     page = words(admin.see(f"/jobs/{task_id}"))
     assert "Why it waits Not due until" in page
     assert "in 2 min 28 s. Attempt 1 failed; the delay before the next one is 4 min." in page
-    assert "1 live worker takes sample." in page
+    assert "1 running worker performs sample." in page
 
 
 def test_why_it_waits_if_no_worker_takes_its_type(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("other")
     page = words(admin.see(f"/jobs/{scenes.task()}"))
-    assert "No live worker takes sample." in page
+    assert "No running worker performs sample." in page
 
 
 def test_why_it_waits_if_no_worker_is_running(admin: Visitor, scenes: Scenes) -> None:

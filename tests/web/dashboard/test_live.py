@@ -64,7 +64,7 @@ def test_a_page_refreshes_itself(windows: Windows, scenes: Scenes) -> None:
     scenes.task(state="failed")
     scenes.at_work("fetch_product")
     expect(page.locator(".status-bar .states")).to_contain_text("failed 2", timeout=60_000)
-    expect(page.locator("main")).to_contain_text("1 live process", timeout=60_000)
+    expect(page.locator("main")).to_contain_text("1 running process", timeout=60_000)
 
 
 @pytest.mark.browser

@@ -119,9 +119,9 @@ def _sentence(rows: Sequence[WorkerRow], live: Sequence[Worker]) -> str:
     if not live:
         return "No worker processes running."
     busy = sum(row.busy for row in rows if not row.unresponsive)
-    processes = formats.plural(len(live), "live process", "live processes")
+    processes = formats.plural(len(live), "running process", "running processes")
     threads = formats.plural(sum(worker.threads for worker in live), "thread")
-    rescue = f"The jobs of a worker without a heartbeat for {LIVE_SECONDS:.0f} s go to others."
+    rescue = f"If a worker sends no heartbeat for {LIVE_SECONDS:.0f} s, another one rescues its jobs."
     return f"{processes}, {threads}, {formats.number(busy)} busy. {rescue}"
 
 
