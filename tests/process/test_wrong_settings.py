@@ -42,6 +42,7 @@ OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["worker.py"]]
 FORM = "its form is postgresql://user:password@host:5432/database with one host and a number as the port. In the .*"
 SEVERAL = "it names several hosts. Give one name that always leads to the primary"
 SCHEME = "a URL that starts with postgresql:// or postgres:// is needed"
+HOST = r"is not a host name. Write one such as spoils\.example, or \.example for every name below it"
 COMMAS = "it contains only commas. List names, or unset it"
 WRONG = [
     ("DATABASE_URL", "mysql://root:s3cret@localhost/x", SCHEME),
@@ -96,9 +97,9 @@ WRONG = [
     ("SPOILS_NOTIFY_SECONDS", "soon", "a number from 0 to 3600 is needed"),
     ("SPOILS_ALERT_WAIT_SECONDS", "0", "a number above 0 and up to 31536000 is needed"),
     ("FORWARDED_ALLOW_IPS", ",", COMMAS),
-    ("SPOILS_HOSTS", "https://spoils.example", "https://spoils.example is not a host name. Write one such as spoils.example, .*"),
-    ("SPOILS_HOSTS", "spoils.example:443", "spoils.example:443 is not a host name. Write one such as spoils.example, .*"),
-    ("SPOILS_HOSTS", "*", r"\* is not a host name. Write one such as spoils.example, or .example for every name below it"),
+    ("SPOILS_HOSTS", "https://spoils.example", f"https://spoils.example {HOST}"),
+    ("SPOILS_HOSTS", "spoils.example:443", f"spoils.example:443 {HOST}"),
+    ("SPOILS_HOSTS", "*", rf"\* {HOST}"),
     ("SPOILS_HOSTS", ",", COMMAS),
     ("SPOILS_JOBS", ",", COMMAS),
     ("SPOILS_JOBS", "shop/jobs.py", "shop/jobs.py is not an import path. Write one such as shop.jobs, .*"),
