@@ -5,7 +5,6 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from spoils.cli.port import check_port
@@ -91,17 +90,22 @@ def on_starting(server: Any) -> None:
         check_database(_settings)
         return 0
 
-    if code := _in_a_child(lambda: guarded(lambda: load(_settings.jobs) or 0)) or guarded(check):
+    if code := _check_jobs() or guarded(check):
         sys.exit(code)
 
 
-def _in_a_child(check: Callable[[], int]) -> int:
-    """Run `check` in a process of its own: modules that the master imports would survive a reload (SIGHUP)."""
+def _check_jobs() -> int:
+    """Load the job classes in a process of its own: what the master imports would survive a reload (SIGHUP)."""
+
+    def check() -> int:
+        load(_settings.jobs)
+        return 0
+
     pid = os.fork()
     if not pid:
         code = 1
         try:
-            code = check()
+            code = guarded(check)
         finally:
             sys.stderr.flush()
             os._exit(code)

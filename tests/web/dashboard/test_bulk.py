@@ -146,7 +146,7 @@ def test_a_large_one_that_stopped_says_so(admin: Visitor, scenes: Scenes) -> Non
     scenes.connection.execute(text("UPDATE fang_tasks SET state = 'failed' WHERE id = :id"), {"id": task_id})
     assert "Retry that job to continue." in words(admin.see(where))
     scenes.connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": task_id})
-    assert "is gone. What was done stays done." in words(admin.see(where))
+    assert "was deleted. Completed changes remain." in words(admin.see(where))
 
 
 def test_a_delete_of_some_is_undone_from_the_next_page(admin: Visitor, scenes: Scenes) -> None:

@@ -132,14 +132,6 @@ def test_an_empty_list_leads_to_as_many_as_it_says(admin: Visitor, scenes: Scene
     assert "/jobs?type=mail" in links(page)
 
 
-def test_the_list_of_what_waits_says_that_it_is_one(admin: Visitor, mixed: Scenes) -> None:
-    page = admin.see("/jobs?state=waiting&type=mail")
-    assert 'aria-current="page"><span class="state-waiting">' in page.text
-    assert "waiting 54" in words(page)
-    assert "Make due now" not in words(page)
-    assert 'name="state" value="waiting"' in page.text
-
-
 def test_a_verb_on_all_offers_as_many_as_its_preview_names(admin: Visitor, mixed: Scenes) -> None:
     for path in ("/jobs", "/jobs?state=failed", "/jobs?state=new&type=mail"):
         page = admin.see(path)

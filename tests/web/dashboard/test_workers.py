@@ -42,7 +42,7 @@ def test_a_process_and_its_running_jobs_are_shown(admin: Visitor, scenes: Scenes
     answer = admin.see("/workers")
     page = words(answer)
     assert "1 running process, 5 threads, 2 busy." in page
-    assert "worker.1 pid 4 · takes fetch_product, cleanup v143" in page
+    assert "worker.1 pid 4 · performs fetch_product, cleanup v143" in page
     assert "118 MB" in page
     assert "2 of 5 busy fetch_product barcode 8000500310427" in page
     assert "p95 is 300 ms" in page  # it runs far longer than its like
