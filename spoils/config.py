@@ -23,7 +23,7 @@ ROOT = PACKAGE.parent if (PACKAGE.parent / "worker.py").is_file() else Path.cwd(
 """The clone; where the package is installed, the folder in which a program was started."""
 NOTIFY_PREFIX = "SPOILS_NOTIFY_URL_"
 _OURS = ("SPOILS_", "WORKER_", "WEB_", "DATABASE_", "OPENFOODFACTS_")
-LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server that the internet reaches
+LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server on the internet
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
@@ -43,7 +43,7 @@ class Settings(BaseModel):
     log_level: LogLevel = Field("INFO", alias="LOG_LEVEL")
     secret_key: str | None = Field(None, alias="SECRET_KEY", min_length=16, repr=False)
 
-    jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS", min_length=1)
+    jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS")
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
@@ -122,12 +122,12 @@ class Settings(BaseModel):
             raise _wrong("a URL such as https://world.openfoodfacts.org is needed")
         return url.rstrip("/")
 
-    @field_validator("worker_task_types", "api_tokens", "trusted_proxies", "hosts")
+    @field_validator("jobs", "worker_task_types", "api_tokens", "trusted_proxies", "hosts")
     @classmethod
     def _not_only_commas(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
         # An empty list would mean none of them in one setting, and any in another.
         if given == ():
-            raise _wrong("it holds commas alone. List names, or unset it")
+            raise _wrong("it contains only commas. List names, or unset it")
         return given
 
     @field_validator("api_tokens")
@@ -144,7 +144,7 @@ class Settings(BaseModel):
             try:
                 ip_network("0.0.0.0/0" if one == "*" else one)
             except ValueError as exc:
-                raise _wrong(f"{one} is no address and no network, such as 10.0.0.0/8; * means any") from exc
+                raise _wrong(f"{one} is not an address or a network such as 10.0.0.0/8; * means any") from exc
         return given
 
     @field_validator("jobs")
@@ -153,7 +153,7 @@ class Settings(BaseModel):
         for one in given:
             if not all(part.isidentifier() for part in one.split(".")):
                 raise _wrong(
-                    f"{one} is no import path of a module: shop.jobs, or several with commas between them"
+                    f"{one} is not an import path. Write one such as shop.jobs, or several separated by commas"
                 )
         return given
 
@@ -162,7 +162,9 @@ class Settings(BaseModel):
     def _names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         for one in given:
             if not re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", one):
-                raise _wrong(f"{one} is no name of a host: spoils.example, or .example for all below it")
+                raise _wrong(
+                    f"{one} is not a host name. Write one such as spoils.example, or .example for every name below it"
+                )
         return tuple(one.lower() for one in given)
 
     @field_validator("cron_timezone")
@@ -176,7 +178,7 @@ class Settings(BaseModel):
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Addresses and networks whose word on a client's address and scheme is taken; "*" is any."""
+        """Addresses and networks of trusted proxies, which name the client's address and scheme; "*" is any."""
         if self.trusted_proxies is not None:
             return self.trusted_proxies
         # On Heroku (which sets DYNO) only the router reaches us; elsewhere anybody may write these headers.
@@ -203,12 +205,12 @@ class Settings(BaseModel):
         for name, secret, least in given:
             if why := weakness(secret, least=least):
                 raise SettingError(
-                    f"{name} is too weak for a server that the internet reaches: {why}. "
-                    "Make one: python3 -c 'import secrets; print(secrets.token_hex())'"
+                    f"{name} is too weak for a server on the internet: {why}. "
+                    "Generate one: python3 -c 'import secrets; print(secrets.token_hex())'"
                 )
         twice = {secret for _, secret, _ in given if [one for _, one, _ in given].count(secret) > 1}
         if names := sorted({name for name, secret, _ in given if secret in twice}):
-            raise SettingError(f"{' and '.join(names)} hold the same secret: each needs one of its own.")
+            raise SettingError(f"{' and '.join(names)} have the same value. Use a different secret for each.")
 
 
 def environment_with(**changes: str) -> dict[str, str]:
@@ -243,7 +245,7 @@ def current_settings() -> Settings:
 
 
 def secret_of(token: str) -> str:
-    """An API token may carry a name before a colon, to tell them apart by: `scanner:s3cret`."""
+    """The secret of an API token, which may have a name before a colon: `scanner:s3cret`."""
     name, colon, secret = token.partition(":")
     return (secret if colon else name).strip()
 

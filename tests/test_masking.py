@@ -427,6 +427,8 @@ def test_other_names_are_left_alone(name: str) -> None:
             "me:pw@h:",
             "redis-cli -a ",
             "mongo -p",
+            "docker login -p",
+            "curl -ua",
             "token: not ",
             "Basic aA",
         ),
@@ -459,6 +461,43 @@ def test_json_in_strings_of_json_is_looked_at_once(brackets: int, before: str) -
 )
 def test_what_is_looked_for_once_is_found(text: str, shown: str) -> None:
     assert masked_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["mysql", f"-p{SECRET}"],
+        ["/usr/bin/mysqldump", "-u", "root", f"-p{SECRET}", "db", 3306],
+        ["curl", "-u", f"me:{SECRET}", "https://x.example"],
+        ["curl", f"-ume:{SECRET}", "https://x.example"],
+        ["backup", "--token", SECRET, "all"],
+        ["backup", f"--password={SECRET}", "all"],
+        ["docker", "login", "-u", "me", "-p", SECRET, "registry.example"],
+        ["redis-cli", "-a", SECRET, "ping"],
+        ["curl", "-H", f"Authorization: Bearer {SECRET}", "https://x.example"],
+    ],
+)
+def test_only_the_secret_of_a_command_is_masked_in_a_list_and_in_a_text_of_that_list(
+    arguments: list[Any],
+) -> None:
+    place = next(at for at, argument in enumerate(arguments) if SECRET in str(argument))
+    shown = masked({"command": arguments})["command"]
+    assert shown[place].endswith(MASK)
+    assert SECRET not in shown[place]
+    assert shown[:place] + shown[place + 1 :] == arguments[:place] + arguments[place + 1 :]
+    assert SECRET not in masked_text(f"failed: {arguments!r}")
+    assert SECRET not in masked_text(json.dumps(arguments))
+
+
+def test_an_option_with_a_blank_in_its_secret_is_masked_whole() -> None:
+    assert masked(["backup", "--password=two words"]) == ["backup", f"--password={MASK}"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ssh", "-p", "22"], ["docker", "run", "-p", "80:80"], ["mysql", "-P", "3306", "-p", "db"]]
+)
+def test_a_command_without_a_secret_is_shown_whole(arguments: list[str]) -> None:
+    assert masked(arguments) == arguments
 
 
 @pytest.mark.parametrize(

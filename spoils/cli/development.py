@@ -14,9 +14,10 @@ from spoils.cli.composition import branches
 from spoils.cli.port import check_port
 from spoils.cli.start import begin, starting_engine
 from spoils.cli.web import LOOPBACK
-from spoils.config import ROOT, environment_with
+from spoils.config import PACKAGE, ROOT, environment_with
 from spoils.db.migrate import migrate
 from spoils.db.url import database_url
+from spoils.errors import SpoilsError
 
 LOOK_SECONDS = 0.5
 FOLDERS = ("spoils", "templates", "static")
@@ -28,6 +29,11 @@ def run_development() -> int:
 
     Web and worker restart when a file of Spoils changes. It ends when one of them does, or on a signal.
     """
+    if PACKAGE.parent != ROOT:  # app.py and worker.py, if there are any, are another application's
+        raise SpoilsError(
+            "`spoils dev` works only in a clone of Spoils. In an application run `spoils migrate`, "
+            "then `spoils web` and `spoils worker` in a terminal each."
+        )
     files = _files()
     settings = begin(development=True)
     check_port(LOOPBACK, settings.port)

@@ -11,6 +11,7 @@ from spoils.cli.port import check_port
 from spoils.cli.start import check_database, guarded
 from spoils.config import Settings
 from spoils.errors import SettingError
+from spoils.job.discovery import load
 from spoils.web import body_deadline
 
 try:
@@ -78,7 +79,7 @@ SLOWEST_PIECE_SECONDS = 10
 
 
 def on_starting(server: Any) -> None:
-    """End before a process is made where the port is taken, or where the database would refuse each of them."""
+    """End before a process is made where each would fail: the port is taken, a job class or the database is wrong."""
 
     def check() -> int:
         # A master that replaces another (SIGUSR2), and one that systemd starts, are handed a socket that listens.
@@ -89,8 +90,26 @@ def on_starting(server: Any) -> None:
         check_database(_settings)
         return 0
 
-    if code := guarded(check):
+    if code := _check_jobs() or guarded(check):
         sys.exit(code)
+
+
+def _check_jobs() -> int:
+    """Load the job classes in a process of its own: what the master imports would survive a reload (SIGHUP)."""
+
+    def check() -> int:
+        load(_settings.jobs)
+        return 0
+
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            code = guarded(check)
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def when_ready(server: Any) -> None:

@@ -36,7 +36,7 @@ def begin(*, development: bool = False) -> Settings:
     settings = Settings.from_env(development=development)
     log_format.set_up(settings.log_level, tracebacks=settings.development)
     for name, meant in misspelt().items():
-        log.warning("%s is no setting. Did you mean %s?", name, meant, extra={"action": "start"})
+        log.warning("%s is not a setting. Did you mean %s?", name, meant, extra={"action": "start"})
     load(settings.jobs)
     registry.compares_payloads = settings.development
     return settings

@@ -39,7 +39,7 @@ class Cron:
         try:
             self.next_after(datetime(2024, 1, 1, tzinfo=UTC))
         except (CronSimError, IndexError, ValueError) as exc:
-            raise CronError(f'"{self.expression}" is no cron expression: {exc}.') from exc
+            raise CronError(f'"{self.expression}" is not a cron expression: {exc}.') from exc
         except StopIteration:
             raise CronError(f'"{self.expression}" never comes due.') from None
 

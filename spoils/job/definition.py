@@ -50,7 +50,7 @@ def check_names(cls: type[BaseModel]) -> None:
         suggestion = f" Did you mean {meant[0]}?" if meant else ""
         raise wrong(
             cls,
-            f"{name} is no policy of a job.{suggestion} "
+            f"{name} is not a policy of a job.{suggestion} "
             f"A field needs an annotation ({name}: int = 1), and a constant a ClassVar.",
         )
 

@@ -47,7 +47,7 @@ def check_policies(cls: type[Policies]) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text_of(cls.task_type)):
         raise wrong(cls, "task_type must be 1 to 100 letters, digits, dots, dashes or underscores.")
     if cls.endpoint in RESERVED_ENDPOINTS:
-        raise wrong(cls, f'"{cls.endpoint}" cannot be an endpoint: /api/jobs/{cls.endpoint} is no job\'s.')
+        raise wrong(cls, f'"{cls.endpoint}" cannot be an endpoint: /api/jobs/{cls.endpoint} is reserved.')
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", text_of(cls.endpoint)):
         raise wrong(
             cls, f'"{cls.endpoint}" cannot be an endpoint: lower-case letters, digits and dashes are needed.'

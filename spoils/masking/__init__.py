@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from spoils.masking.names import UNSEEN, plain, secret
-from spoils.masking.texts import MASK, without_secrets
+from spoils.masking.texts import MASK, arguments_without_secrets, without_secrets
 
 __all__ = ["MASK", "masked", "masked_text", "secret"]
 
@@ -39,7 +39,7 @@ def masked(value: Any, depth: int = 0) -> Any:
     """A copy of a JSON value in which the value of each secret name is a mask, whatever it was.
 
     A name may be a key (`{"pin": 1}`), the first of two (`["pin", 1]`), beside its value
-    (`{"name": "pin", "value": 1}`), or part of a text (`"pin=1"`).
+    (`{"name": "pin", "value": 1}`), or part of a text (`"pin=1"`). A list with options is the arguments of a command.
 
         >>> masked({"user": 7, "dbPass": "x", "env": ["TOKEN=x"]})
         {'user': 7, 'dbPass': '••••••', 'env': ['TOKEN=••••••']}
@@ -56,13 +56,22 @@ def masked(value: Any, depth: int = 0) -> Any:
         }
     if isinstance(value, list | tuple):
         # A pair, or an option and its argument: `["--token", "…"]`.
-        return [
+        items = [
             MASK
             if _is_name(before) and (len(value) == 2 or before.startswith("-"))
             else masked(item, depth + 1)
             for before, item in zip(["", *value], value, strict=False)
         ]
+        if any(isinstance(item, str) and item.startswith("-") for item in value):
+            return arguments_without_secrets([_masked_option(item) for item in items])
+        return items
     return _masked_text(value, depth) if isinstance(value, str) else value
+
+
+def _masked_option(item: Any) -> Any:
+    """An argument of a command; of `--password=…` all that follows is the secret, blanks too."""
+    name, sign, _ = item.partition("=") if isinstance(item, str) and item.startswith("-") else ("", "", "")
+    return f"{name}={MASK}" if sign and _is_name(name) else item
 
 
 def masked_text(text: str) -> str:

@@ -10,6 +10,9 @@ def _form(signs: str, *parts: str) -> tuple[tuple[str, ...], re.Pattern[str]]:
     return tuple(signs.split("|")), re.compile("".join(parts))
 
 
+# Between two arguments of a command, as one types it and as a list of Python or JSON.
+_BETWEEN = r"(?: |[\"'],\s{0,20}[\"'])"
+
 # Each is looked for where one of its signs, in small letters, is in the text.
 _FORMS = (
     # A URL's user and password. It begins at "://", not at the scheme, since looking for the scheme's start takes
@@ -61,15 +64,17 @@ _FORMS = (
         r"(?<![\w-])(?:-u|-U|--user|--proxy-user)(?:[ =]|[\"']\s*,\s*)[\"']?(?!\d+:\d+\b)",
         r"[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)",
     ),
+    _form("curl", r"\bcurl\b[^\n|;&]{0,200}?[ \"']-u(?!\d+:\d+\b)[^\s:\"']{1,100}:(?P<secret>[^\s\"']+)"),
     _form(
         "mysql|mariadb|mycli|xtrabackup",
         r"\b(?:mysql|mariadb|mycli|xtrabackup)[\w-]{0,20}+[^\n|;&]{0,200}?[ \"']-p",
         r"(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)",
     ),
     _form(
-        "sshpass|mongo|docker login|podman login|redis-cli",
-        r"\b(?:(?:sshpass|mongo\w{0,20}+|(?:docker|podman) login)\b[^\n|;&]{0,200}? -p ?",
-        r"|redis-cli\b[^\n|;&]{0,200}? -a ?)",
+        "sshpass|mongo|docker|podman|redis-cli",
+        rf"\b(?:(?:sshpass|mongo\w{{0,20}}+|(?:docker|podman){_BETWEEN}login)\b",
+        rf"[^\n|;&]{{0,200}}?[ \"']-p(?:{_BETWEEN})?",
+        rf"|redis-cli\b[^\n|;&]{{0,200}}?[ \"']-a(?:{_BETWEEN})?)",
         r"(?P<secret>\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)",
     ),
     _form(":thin:", r":thin:[^\s/@]{1,100}/(?P<secret>[^\s@]{1,200})@"),

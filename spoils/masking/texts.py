@@ -5,7 +5,10 @@ what it cannot begin at again.
 """
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any
 
 from spoils.masking import columns, forms
 from spoils.masking.names import UNSEEN, plain, secret
@@ -104,14 +107,32 @@ _HIDDEN = re.compile(f"[{UNSEEN}]")
 
 def without_secrets(text: str) -> str:
     """The text with a mask for each secret."""
+    return _with_masks(text, _secrets_in(text))
+
+
+def arguments_without_secrets(arguments: Sequence[Any]) -> list[Any]:
+    """The arguments of a command, with a mask for each secret that the command line shows: `["mysql", "-p…"]`."""
+    words = [argument if isinstance(argument, str) else "" for argument in arguments]
+    starts = list(accumulate((len(word) + 1 for word in words), initial=0))
+    inside: list[list[forms.Span]] = [[] for _ in words]
+    for begin, end in _secrets_in(" ".join(words)):
+        at = bisect_right(starts, begin) - 1
+        inside[at].append((begin - starts[at], min(end, starts[at + 1] - 1) - starts[at]))
+    return [
+        _with_masks(word, spans) if spans else argument
+        for argument, word, spans in zip(arguments, words, inside, strict=True)
+    ]
+
+
+def _secrets_in(text: str) -> list[forms.Span]:
     if len(text) < forms.SHORTEST and _WORD.fullmatch(text):
-        return text  # as nearly every key and value of a payload is
+        return []  # as nearly every key and value of a payload is
     searched = plain(text)
     lowered = searched.lower()
     if not _has_a_sign(lowered) and (text.isascii() or not _HIDDEN.search(searched)):
-        return text  # as nearly every line of a log is
+        return []  # as nearly every line of a log is
     brackets = _Brackets(searched)
-    spans = sorted(
+    return sorted(
         [
             *forms.found(searched, lowered),
             *_by_structure(searched, lowered, brackets),
@@ -119,6 +140,9 @@ def without_secrets(text: str) -> str:
             *(columns.found(searched) if "\n" in searched else ()),
         ]
     )
+
+
+def _with_masks(text: str, spans: Iterable[forms.Span]) -> str:
     parts: list[str] = []
     done = 0
     for begin, end in spans:

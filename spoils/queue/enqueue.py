@@ -170,8 +170,8 @@ def _put_in(values: dict[str, Any], rows_of: Callable[[Statement], list[tuple[An
         if rows_of(_PUT_UNIQUE):
             return Enqueued(values["id"], TaskState.NEW, False)
         # A statement of its own: its snapshot has a duplicate that was committed while we waited for its lock.
-        for standing, state in rows_of(_DUPLICATE):
-            return Enqueued(standing, TaskState(state), True)
+        for key, state in rows_of(_DUPLICATE):
+            return Enqueued(key, TaskState(state), True)
     raise DuplicateVanished()
 
 

@@ -106,10 +106,10 @@ def enqueue_many(
         _PUT.rows(connection, _arrays(part))
     firsts = {one["uniq_hash"]: one for one in reversed(rows) if one["uniq_hash"] is not None}
     others = _put_unique(connection, firsts, dict(zip([one["id"] for one in rows], orders, strict=True)))
-    return [_standing(one["id"], others.get(one["uniq_hash"]), firsts.get(one["uniq_hash"])) for one in rows]
+    return [_enqueued(one["id"], others.get(one["uniq_hash"]), firsts.get(one["uniq_hash"])) for one in rows]
 
 
-def _standing(key: str, other: Enqueued | None, first: dict[str, Any] | None) -> Enqueued:
+def _enqueued(key: str, other: Enqueued | None, first: dict[str, Any] | None) -> Enqueued:
     if other is not None:
         return other._replace(duplicate=other.duplicate or other.key != key)
     if first is not None and first["id"] != key:
@@ -121,23 +121,23 @@ def _put_unique(
     connection: Connection, firsts: dict[str, dict[str, Any]], orders: dict[str, Order]
 ) -> dict[str, Enqueued]:
     """Put in what has no duplicate yet. Returns the tasks of the hashes that had one."""
-    standing: dict[str, Enqueued] = {}
+    existing: dict[str, Enqueued] = {}
     # In one order in every process: two batches with the same unique jobs would otherwise wait for each other.
     for part in _parts([firsts[digest] for digest in sorted(firsts)]):
         new = {task_id for (task_id,) in _PUT_UNIQUE.rows(connection, _arrays(part))}
         refused = [one for one in part if one["id"] not in new]
         if refused:
             duplicates = _DUPLICATES.rows(connection, {"hashes": [one["uniq_hash"] for one in refused]})
-            standing |= {digest: Enqueued(key, TaskState(state), True) for digest, key, state in duplicates}
+            existing |= {digest: Enqueued(key, TaskState(state), True) for digest, key, state in duplicates}
         for one in refused:
             if (
-                one["uniq_hash"] not in standing
+                one["uniq_hash"] not in existing
             ):  # its duplicate has ended in between, or is not committed yet
                 order = orders[one["id"]]
-                standing[one["uniq_hash"]] = enqueue(
+                existing[one["uniq_hash"]] = enqueue(
                     connection, order.job, at=order.at, priority=order.priority, task_id=UUID(one["id"])
                 )
-    return standing
+    return existing
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:

@@ -52,9 +52,7 @@ log = logging.getLogger("spoils.worker")
 KILLED = "killed"
 RESCUE_SECONDS = 10.0
 """For this long after a rescue has ended a worker's row, its tasks are left to the rescue, which counts crashes."""
-CONDEMNED = (
-    "The worker died during three attempts of this task, the last time with nothing else in its hands."
-)
+CONDEMNED = "The worker died during three attempts of this task, the last time while it ran nothing else."
 MOST_CRASHES = 2**15 - 2
 """One more than that is the last number that the column holds: an odd row must not end the statement of all."""
 

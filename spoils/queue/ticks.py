@@ -52,7 +52,7 @@ PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ScheduleProgress:
     """The progress of a schedule: every tick up to `settled_until` is recorded; `now` is the database's clock.
 
     `paused_at` is since when it is paused.
@@ -64,10 +64,12 @@ class Standing:
     paused_at: datetime | None = None
 
 
-def standing(connection: Connection, *, job: str, task_type: str, cron: str, zone: str) -> Standing:
+def schedule_progress(
+    connection: Connection, *, job: str, task_type: str, cron: str, zone: str
+) -> ScheduleProgress:
     """Find the schedule of this class, cron and zone, or begin it now: earlier ticks are not enqueued."""
     row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
-    return Standing(row.id, row.settled_until, row.now, row.paused_at)
+    return ScheduleProgress(row.id, row.settled_until, row.now, row.paused_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ def enqueue_tick(connection: Connection, job: Job, *, schedule_id: int, moment: 
         # The worker that entered it settled it too, unless the schedule has returned from the future since then.
         _settle(connection, schedule_id, moment)
         return None
-    standing_in_the_way = _still_active(connection, schedule_id, moment) if job.overlap is False else None
-    if standing_in_the_way is not None:
-        recorded = Recorded(TickEnding.SKIPPED, standing_in_the_way)
+    active_task = _still_active(connection, schedule_id, moment) if job.overlap is False else None
+    if active_task is not None:
+        recorded = Recorded(TickEnding.SKIPPED, active_task)
     else:
         entered = enqueue(connection, job)
         recorded = Recorded(TickEnding.SKIPPED if entered.duplicate else TickEnding.ENTERED, entered.id)
@@ -102,22 +104,22 @@ def enqueue_tick(connection: Connection, job: Job, *, schedule_id: int, moment: 
     return recorded
 
 
-def return_to_present(connection: Connection, standing: Standing) -> None:
-    """Go on from `standing.now`, since the database's clock was ahead and has been set back.
+def return_to_present(connection: Connection, progress: ScheduleProgress) -> None:
+    """Go on from `progress.now`, since the database's clock was ahead and has been set back.
 
     What was missed or skipped meanwhile is decided anew when its time comes. What was entered stays: no tick is entered
     twice. All in the caller's transaction.
     """
     returned = connection.execute(
         update(Schedule)
-        .where(Schedule.id == standing.schedule_id, Schedule.settled_until == standing.settled_until)
-        .values(settled_until=standing.now)
+        .where(Schedule.id == progress.schedule_id, Schedule.settled_until == progress.settled_until)
+        .values(settled_until=progress.now)
     )
     if returned.rowcount:  # else another worker has done it
         connection.execute(
             delete(Tick).where(
-                Tick.schedule_id == standing.schedule_id,
-                Tick.slot > standing.now,
+                Tick.schedule_id == progress.schedule_id,
+                Tick.slot > progress.now,
                 Tick.outcome != TickEnding.ENTERED.value,
             )
         )

@@ -98,9 +98,8 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
         name, number = one.task_type, waiting[one.task_type]
         jobs = "1 job" if number == 1 else f"{number:,} jobs"
         if name not in taken and seconds >= UNTAKEN_SECONDS:
-            sentence = (
-                f"{jobs} of type {name} wait{'s' if number == 1 else ''} and no live worker takes that type."
-            )
+            wait = "waits" if number == 1 else "wait"
+            sentence = f"{jobs} of type {name} {wait} and no running worker performs this type."
             found.append(Incident(UNTAKEN + name, sentence))
         elif name in taken and seconds > wait_seconds:
             sentence = f"The oldest of {jobs} of type {name} has been due for {_span(seconds)}."

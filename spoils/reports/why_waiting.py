@@ -37,7 +37,7 @@ class Sight:
 
     @property
     def takers(self) -> list[Worker]:
-        """The live workers that take the task's type."""
+        """The running workers that perform the task's type."""
         return [one for one in self.workers if not one.draining and self.task.task_type in one.task_types]
 
 

@@ -26,12 +26,12 @@ def live_workers(session: DbSession) -> Sequence[Worker]:
     return session.scalars(statement).all()
 
 
-def standing_workers(session: DbSession) -> Sequence[Worker]:
+def current_workers(session: DbSession) -> Sequence[Worker]:
     """Workers whose row is not ended, unresponsive ones too, the oldest first."""
     return session.scalars(select(Worker).where(Worker.ended_at.is_(None)).order_by(Worker.started_at)).all()
 
 
-def gone_workers(session: DbSession, *, hours: int = 24, limit: int = 20) -> Sequence[Worker]:
+def stopped_workers(session: DbSession, *, hours: int = 24, limit: int = 20) -> Sequence[Worker]:
     """Workers that ended within the last `hours`, the last one first."""
     since = func.now() - func.make_interval(0, 0, 0, 0, hours)
     statement = select(Worker).where(Worker.ended_at > since).order_by(Worker.ended_at.desc()).limit(limit)

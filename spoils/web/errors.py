@@ -28,7 +28,7 @@ SENTENCES = {
     401: "A token is required. Send it as Authorization: Bearer <token>.",
     403: "This is not allowed.",
     404: "There is nothing at this address.",
-    405: "This address does not take that method.",
+    405: "This address does not allow that method.",
     429: "Too many requests from your address. Try again in a few minutes.",
     500: "Internal error. The server's log has the details.",
     503: "The database does not answer. Try again in a moment.",

@@ -35,18 +35,18 @@ class AlertDelivery:
         with background_transaction(self._engine, self._turn) as connection:
             alerts.look(connection, wait_seconds=self._wait_seconds)
         with background_transaction(self._engine, self._turn) as connection:
-            untold = alerts.claim_unsent(connection)
-        if untold:
-            self._deliver(self._url, dict(untold))
+            unsent = alerts.claim_unsent(connection)
+        if unsent:
+            self._deliver(self._url, dict(unsent))
         return EVERY_SECONDS
 
-    def _deliver(self, url: str, untold: dict[str, str]) -> None:
-        count = "1 incident" if len(untold) == 1 else f"{len(untold)} incidents"
+    def _deliver(self, url: str, unsent: dict[str, str]) -> None:
+        count = "1 incident" if len(unsent) == 1 else f"{len(unsent)} incidents"
         try:
             deliver(
                 url,
                 title=f"Spoils: {count}",
-                body="\n".join(untold.values()),
+                body="\n".join(unsent.values()),
                 deadline_seconds=DEADLINE_SECONDS,
             )
         except NotificationRefused as exc:
@@ -54,5 +54,5 @@ class AlertDelivery:
             log.warning("Failed to deliver alert (%s): %s", count, exc, extra={"action": "alert"})
             return
         with background_transaction(self._engine, self._turn) as connection:
-            alerts.mark_sent(connection, list(untold))
+            alerts.mark_sent(connection, list(unsent))
         log.info("Delivered alert (%s)", count, extra={"action": "alert"})

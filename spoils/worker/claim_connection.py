@@ -20,10 +20,10 @@ class ClaimConnection:
         self._engine = engine
         self._connection: Connection | None = None
         # A pipe, since a thread that waits for a socket hears no event.
-        self._ear, self._mouth = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
         self._interrupted = False
-        os.set_blocking(self._ear, False)
-        os.set_blocking(self._mouth, False)
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
 
     @property
     def connected(self) -> bool:
@@ -50,12 +50,12 @@ class ClaimConnection:
         """Return after `seconds`, or earlier when interrupted or notified."""
         # Not select(), which knows no file descriptor beyond 1023.
         sources = select.poll()
-        sources.register(self._ear, select.POLLIN)
+        sources.register(self._wake_reader, select.POLLIN)
         driver = self._driver
         if driver is not None:
             sources.register(driver.fileno(), select.POLLIN)
         for source, _ in sources.poll(seconds * 1000):
-            if source == self._ear:
+            if source == self._wake_reader:
                 self._empty_pipe()
             else:
                 driver.poll()
@@ -73,14 +73,14 @@ class ClaimConnection:
         """End a wait now. Any thread may call it."""
         if not self._interrupted:  # a write would cost a busy worker more than this check
             self._interrupted = True
-            os.write(self._mouth, b"!")
+            os.write(self._wake_writer, b"!")
 
     def close(self) -> None:
         """End the connection and close the pipe; an interruption after this does nothing."""
         self.disconnect()
         self._interrupted = True
-        os.close(self._ear)
-        os.close(self._mouth)
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
 
     @property
     def _driver(self) -> Any:
@@ -88,7 +88,7 @@ class ClaimConnection:
 
     def _empty_pipe(self) -> None:
         with suppress(BlockingIOError):
-            while os.read(self._ear, 4096):
+            while os.read(self._wake_reader, 4096):
                 pass
         # Last: an interruption before this writes nothing, and its cause is seen after this wait.
         self._interrupted = False

@@ -28,7 +28,7 @@ class WorkerProcesses:
         self._shutdown_seconds = shutdown_seconds
         self._children = [_Child(number) for number in range(1, processes + 1)]
         self._stopping = False
-        self._ear, self._mouth = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
 
     def run(self) -> int:
         """Start the children, start again those that die, stop them all. Returns the exit code."""
@@ -38,9 +38,9 @@ class WorkerProcesses:
         while not self._stopping:
             for child in self._children:
                 self._restart_if_dead(child)
-            heard, _, _ = select.select([self._ear], [], [], CHECK_SECONDS)
+            heard, _, _ = select.select([self._wake_reader], [], [], CHECK_SECONDS)
             if heard:
-                os.read(self._ear, 4096)
+                os.read(self._wake_reader, 4096)
         return self._stop()
 
     def _restart_if_dead(self, child: "_Child") -> None:
@@ -79,10 +79,10 @@ class WorkerProcesses:
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
-        os.write(self._mouth, b"!")
+        os.write(self._wake_writer, b"!")
 
     def _on_child(self, _number: int, _frame: FrameType | None) -> None:
-        os.write(self._mouth, b".")
+        os.write(self._wake_writer, b".")
 
 
 class _Child:

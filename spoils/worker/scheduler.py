@@ -66,53 +66,53 @@ class Scheduler:
 
     def _check(self, job_class: type[Job], cron: Cron) -> float:
         with background_transaction(self._engine, self._turn) as connection:
-            standing = ticks.standing(
+            progress = ticks.schedule_progress(
                 connection,
                 job=job_class.__name__,
                 task_type=job_class.task_type,
                 cron=cron.expression,
                 zone=cron.zone,
             )
-        if cron.next_after(standing.now) < standing.settled_until:
+        if cron.next_after(progress.now) < progress.settled_until:
             with background_transaction(self._engine, self._turn) as connection:
-                ticks.return_to_present(connection, standing)
+                ticks.return_to_present(connection, progress)
             log.warning(
                 "The database's clock was set back: the schedule of %s goes on from %s",
                 job_class.__name__,
-                standing.now.isoformat(),
+                progress.now.isoformat(),
                 extra={"action": "tick"},
             )
-            standing = replace(standing, settled_until=standing.now)
-        for moment in self._due(job_class, cron, standing):
-            self._enter(job_class, moment, standing.schedule_id)
-        left = (cron.next_after(standing.now) - standing.now).total_seconds()
+            progress = replace(progress, settled_until=progress.now)
+        for moment in self._due(job_class, cron, progress):
+            self._enter(job_class, moment, progress.schedule_id)
+        left = (cron.next_after(progress.now) - progress.now).total_seconds()
         return min(left, LOOK_SECONDS)
 
-    def _due(self, job_class: type[Job], cron: Cron, standing: ticks.Standing) -> list[datetime]:
+    def _due(self, job_class: type[Job], cron: Cron, progress: ticks.ScheduleProgress) -> list[datetime]:
         """The ticks to enqueue now; ticks that were missed or paused are recorded on the way."""
-        moments = list(islice(cron.due_between(standing.settled_until, standing.now), MOST_TICKS))
-        moments = self._without_paused(job_class, moments, standing)
-        late = [moment for moment in moments if standing.now - moment > LATE]
+        moments = list(islice(cron.due_between(progress.settled_until, progress.now), MOST_TICKS))
+        moments = self._without_paused(job_class, moments, progress)
+        late = [moment for moment in moments if progress.now - moment > LATE]
         missed = late[: max(0, len(late) - _CAUGHT_UP[job_class.catch_up])]
         if missed:
             with background_transaction(self._engine, self._turn) as connection:
-                recorded = ticks.record_missed(connection, schedule_id=standing.schedule_id, moments=missed)
+                recorded = ticks.record_missed(connection, schedule_id=progress.schedule_id, moments=missed)
             if recorded:
                 log.warning("Missed %d ticks of %s", recorded, job_class.__name__, extra={"action": "tick"})
         return moments[len(missed) :]
 
     def _without_paused(
-        self, job_class: type[Job], moments: list[datetime], standing: ticks.Standing
+        self, job_class: type[Job], moments: list[datetime], progress: ticks.ScheduleProgress
     ) -> list[datetime]:
         """The ticks before the pause; the others are recorded as skipped."""
-        if standing.paused_at is None:
+        if progress.paused_at is None:
             return moments
         # A pause in the future began while the database's clock was ahead.
-        began = standing.paused_at if standing.paused_at <= standing.now else standing.settled_until
+        began = progress.paused_at if progress.paused_at <= progress.now else progress.settled_until
         skipped = [moment for moment in moments if moment >= began]
         if skipped:
             with background_transaction(self._engine, self._turn) as connection:
-                recorded = ticks.record_paused(connection, schedule_id=standing.schedule_id, moments=skipped)
+                recorded = ticks.record_paused(connection, schedule_id=progress.schedule_id, moments=skipped)
             if recorded:
                 log.info(
                     "Skipped %d ticks of %s, which is paused",

@@ -27,9 +27,9 @@ class Supervisor:
         """
         self._shutdown_seconds = settings.shutdown_seconds
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
-        self._ear, self._mouth = os.pipe()
+        self._wake_reader, self._wake_writer = os.pipe()
         self._parent = parent
-        self._until = [self._ear] if parent is None else [self._ear, parent]
+        self._until = [self._wake_reader] if parent is None else [self._wake_reader, parent]
         self._declared_dead = False
         self._threads_lost = False
         self._parts = WorkerParts(
@@ -45,8 +45,8 @@ class Supervisor:
         """Start, work, stop. Returns the process's exit code."""
         # Python runs a handler only once the main thread wakes: a signal that another thread received, or that came
         # just before the select, would be missed. The wake-up descriptor is written at the moment of the signal.
-        os.set_blocking(self._mouth, False)
-        signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
+        os.set_blocking(self._wake_writer, False)
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         # Modules live as long as the process; a garbage collection that walks them stops every thread for 0.1 s.
@@ -86,4 +86,4 @@ class Supervisor:
     def _ask_to_stop(self) -> None:
         # Repeated signals change nothing, and a full pipe wakes as well.
         with suppress(BlockingIOError):
-            os.write(self._mouth, b"!")
+            os.write(self._wake_writer, b"!")

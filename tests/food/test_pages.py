@@ -86,7 +86,7 @@ def test_a_product_of_which_nothing_is_known_is_shown(admin: Visitor, scenes: Sc
     scenes.product("12345678")
     page = words(admin.see("/products/12345678"))
     assert "Not analysed yet." in page
-    assert "Open Food Facts has no text of the label." in page
+    assert "Open Food Facts has no label text." in page
 
 
 @pytest.mark.parametrize("analysis", [{}, [], "text", {"ingredients": [None, {"share": "much"}]}])

@@ -46,7 +46,7 @@ def day_of(cron: Cron, year: int, month: int, day: int) -> list[str]:
     ],
 )  # fmt: skip
 def test_what_is_no_expression_is_refused_with_a_sentence(expression: str) -> None:
-    with pytest.raises(CronError, match="is no cron expression"):
+    with pytest.raises(CronError, match="is not a cron expression"):
         Cron(expression)
 
 

@@ -140,7 +140,7 @@ def test_a_misspelt_policy_is_refused_and_the_right_one_suggested(
 ) -> None:
     with pytest.raises(JobDefinitionError) as refused:
         define("BrokenJob", fields={"given": int}, **{name: value})
-    assert f"): {name} is no policy of a job. " in str(refused.value)
+    assert f"): {name} is not a policy of a job. " in str(refused.value)
     assert suggestion in str(refused.value)
 
 

@@ -67,7 +67,7 @@ def test_a_class_that_is_refused_at_its_definition_is_named_with_its_file(
 ) -> None:
     with pytest.raises(JobDefinitionError) as refused:
         shelf(shelf_a=f"{IMPORT}class ShelfJob(Job):\n    max_retires = 3\n{RUN}")
-    assert str(refused.value).startswith(f"ShelfJob ({tmp_path / 'shelf_a.py'}): max_retires is no policy")
+    assert str(refused.value).startswith(f"ShelfJob ({tmp_path / 'shelf_a.py'}): max_retires is not a policy")
 
 
 @pytest.mark.parametrize(

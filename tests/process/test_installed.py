@@ -144,3 +144,15 @@ def test_without_spoils_jobs_the_error_names_the_setting(programs: Path, shop: P
                 "Name the modules or packages of your job classes, as in SPOILS_JOBS=shop.jobs."
             )
         ]
+
+
+def test_dev_outside_a_clone_starts_no_program_of_the_application(programs: Path, shop: Path) -> None:
+    for name in ("app.py", "worker.py"):
+        (shop / name).write_text("print('started')")
+    settings = {"HOME": str(shop), "SPOILS_JOBS": "shop.jobs", "PORT": str(free_port())}
+    with Program(
+        str(programs / "spoils"), "dev", folder=shop, python=str(programs / "python"), **settings
+    ) as dev:
+        assert dev.ends() == 2
+        assert len(dev.lines) == 1
+        assert "works only in a clone of Spoils" in dev.lines[0]

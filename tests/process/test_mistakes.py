@@ -14,7 +14,14 @@ from tests.programs import free_port
 pytestmark = pytest.mark.process
 
 NOWHERE = "postgresql://spoils@127.0.0.1:1/nowhere"
-PROGRAMS = [["spoils", "check"], ["spoils", "dev"], ["spoils", "migrate"], ["worker.py"], ["app.py"]]
+PROGRAMS = [
+    ["spoils", "check"],
+    ["spoils", "dev"],
+    ["spoils", "migrate"],
+    ["worker.py"],
+    ["app.py"],
+    ["gunicorn", "app:app"],
+]
 RUN = "    def run(self, queue): ...\n"
 IMPORTED = r"Its traceback is that of: python -c \"import spoils\.jobs\.mistaken\""
 
@@ -24,9 +31,9 @@ def job(body: str = "", run: str = RUN, name: str = "MistakenJob") -> str:
 
 
 FILES = {
-    "a misspelt policy": (job("    max_retires = 3\n"), r"max_retires is no policy .* Did you mean max_retries\? .*"),
-    "another library's policy": (job("    unique = True\n"), r"unique is no policy of a job. Did you mean uniq\? .*"),
-    "a field without its type": (job('    name = "Ada"\n'), r"name is no policy of a job. A field needs an annotation \(.*"),
+    "a misspelt policy": (job("    max_retires = 3\n"), r"max_retires is not a policy .* Did you mean max_retries\? .*"),
+    "another library's policy": (job("    unique = True\n"), r"unique is not a policy of a job. Did you mean uniq\? .*"),
+    "a field without its type": (job('    name = "Ada"\n'), r"name is not a policy of a job. A field needs an annotation \(.*"),
     "no run": (job("    uniq = True\n", run=""), r"it has no run\(self, queue\)\. .*"),
     "run misspelt": (job(run=RUN.replace("run", "runn")), r"it has no run\(self, queue\), but a method runn: rename that.*"),
     "no base": ("class MistakenJob:\n" + RUN, r"it does not extend Job: write class MistakenJob\(Job\)."),
@@ -34,8 +41,8 @@ FILES = {
     "run that yields": (job(run="    def run(self, queue): yield\n"), "run yields, so that .*: take the `yield` out, .*"),
     "run without the queue": (job(run="    def run(self): ...\n"), r".*: def run\(self, queue\)\."),
     "run with the payload": (job(run="    def run(self, queue, name): ...\n"), r".*: def run\(self, queue\)\."),
-    "cron in words": (job('    cron = "every 5 minutes"\n'), '"every 5 minutes" is no cron expression: .*'),
-    "a day that never comes": (job('    cron = "0 0 31 2 *"\n'), '"0 0 31 2 .*" is no cron expression: Bad day-of-month.'),
+    "cron in words": (job('    cron = "every 5 minutes"\n'), '"every 5 minutes" is not a cron expression: .*'),
+    "a day that never comes": (job('    cron = "0 0 31 2 *"\n'), '"0 0 31 2 .*" is not a cron expression: Bad day-of-month.'),
     "cron with a payload": (job('    name: str\n    cron = "0 * * * *"\n'), ".* each of its fields needs a default."),
     "cron in no zone": (job('    cron_timezone = "Mars"\n    cron = "0 * * * *"\n'), 'There is no time zone "Mars"; .*'),
     "retries as text": (job('    max_retries = "3"\n'), "max_retries must be a whole number from 0 to 10,000."),
@@ -44,7 +51,7 @@ FILES = {
     "backoff as a number": (job("    backoff = 5\n"), r".*: def backoff\(self, attempt\)\."),
     "a field called type": (job("    type: str\n"), 'a field cannot be called "type", .*'),
     "a float in a unique job": (job("    price: float\n    uniq = True\n"), "price may hold a float, .*: take an int, .*"),
-    "a reserved endpoint": (job('    endpoint = "status"\n'), '"status" cannot be an endpoint: /api/jobs/status is no job.*'),
+    "a reserved endpoint": (job('    endpoint = "status"\n'), '"status" cannot be an endpoint: /api/jobs/status is reserved.'),
     "an endpoint in words": (job('    endpoint = "Greet Me"\n'), '"Greet Me" cannot be an endpoint: lower-case .*'),
     "open as text": (job('    open = "yes"\n'), "open must be True or False."),
     "an unknown field type": (job('    price: "Decimal"\n'), "an annotation cannot be read: name 'Decimal' is not .*"),
@@ -78,6 +85,7 @@ def refused(trials: Trials, folder: Path, text: str, sentence: str) -> None:
     for program in PROGRAMS:
         environment = {"DATABASE_URL": NOWHERE, "PORT": str(free_port())}
         code, output = trials.run(*program, jobs=folder, **environment)
+        output = re.sub(r"^\S+ INFO Starting gunicorn .*\n", "", output)
         assert re.fullmatch(sentence, output), (program, output)
         assert code == 2
 
@@ -131,7 +139,7 @@ CALLS = [
     ("POST /api/jobs/fetch-products", GOOD, JSON, 404, 'Unknown job class "fetch-products". Job classes: .*'),
     ("POST /api/jobs/fetchproduct", GOOD, JSON, 404, 'Unknown job class "fetchproduct". Job classes: .*'),
     ("POST /api/job/fetch-product", GOOD, JSON, 404, "There is nothing at this address."),
-    ("GET /api/jobs/fetch-product", None, JSON, 405, "This address does not take that method."),
+    ("GET /api/jobs/fetch-product", None, JSON, 405, "This address does not allow that method."),
     ("POST /api/jobs/analyze-ingredients", '{"product_id": "one"}', JSON, 422, "product_id: .* valid integer."),
     ("POST /api/jobs/send-notification", "{}", JSON, 401, CLOSED),
     ("POST /api/jobs", '{"type": "FetchProductJob"}', JSON, 401, CLOSED),

@@ -42,7 +42,8 @@ OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["worker.py"]]
 FORM = "its form is postgresql://user:password@host:5432/database with one host and a number as the port. In the .*"
 SEVERAL = "it names several hosts. Give one name that always leads to the primary"
 SCHEME = "a URL that starts with postgresql:// or postgres:// is needed"
-COMMAS = "it holds commas alone. List names, or unset it"
+HOST = r"is not a host name. Write one such as spoils\.example, or \.example for every name below it"
+COMMAS = "it contains only commas. List names, or unset it"
 WRONG = [
     ("DATABASE_URL", "mysql://root:s3cret@localhost/x", SCHEME),
     ("DATABASE_URL", "spoils", SCHEME),
@@ -96,10 +97,13 @@ WRONG = [
     ("SPOILS_NOTIFY_SECONDS", "soon", "a number from 0 to 3600 is needed"),
     ("SPOILS_ALERT_WAIT_SECONDS", "0", "a number above 0 and up to 31536000 is needed"),
     ("FORWARDED_ALLOW_IPS", ",", COMMAS),
-    ("SPOILS_HOSTS", "https://spoils.example", "https://spoils.example is no name of a host: spoils.example, .*"),
-    ("SPOILS_HOSTS", "spoils.example:443", "spoils.example:443 is no name of a host: spoils.example, or .*"),
-    ("SPOILS_HOSTS", "*", r"\* is no name of a host: spoils.example, or .example for all below it"),
+    ("SPOILS_HOSTS", "https://spoils.example", f"https://spoils.example {HOST}"),
+    ("SPOILS_HOSTS", "spoils.example:443", f"spoils.example:443 {HOST}"),
+    ("SPOILS_HOSTS", "*", rf"\* {HOST}"),
     ("SPOILS_HOSTS", ",", COMMAS),
+    ("SPOILS_JOBS", ",", COMMAS),
+    ("SPOILS_JOBS", "shop/jobs.py", "shop/jobs.py is not an import path. Write one such as shop.jobs, .*"),
+    ("SPOILS_JOBS", "nothere.jobs", "there is no module nothere.jobs. Name the modules or packages of your .*"),
 ]  # fmt: skip
 
 
@@ -129,11 +133,11 @@ def test_a_wrong_setting_ends_every_program_with_a_sentence_that_names_it_and_th
         ("WEB_CONCURRENCY", "many", "a whole number from 1 to 64 is needed"),
         ("WEB_CONCURRENCY", "0", "a whole number from 1 to 64 is needed"),
         ("WEB_CONCURRENCY", "2.5", "a whole number from 1 to 64 is needed"),
-        ("FORWARDED_ALLOW_IPS", "router", "router is no address and no network, such as 10.0.0.0/8; .*"),
+        ("FORWARDED_ALLOW_IPS", "router", "router is not an address or a network such as 10.0.0.0/8; .*"),
         (
             "FORWARDED_ALLOW_IPS",
             "10.0.0.1/8",
-            "10.0.0.1/8 is no address and no network, such as 10.0.0.0/8; .*",
+            "10.0.0.1/8 is not an address or a network such as 10.0.0.0/8; .*",
         ),
     ],
 )
@@ -174,10 +178,10 @@ GOOD = {
     ("changed", "sentence"),
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set: attach a PostgreSQL database to the app."),
-        ({"SPOILS_ADMIN_PASSWORD": "s3cret"}, "SPOILS_ADMIN_PASSWORD is too weak .* Make one: .*"),
-        ({"SPOILS_API_TOKEN": "s3cret"}, "SPOILS_API_TOKEN is too weak for a server that the internet reaches: .*"),
-        ({"SECRET_KEY": "1" * 40}, "SECRET_KEY is too weak for a server that the internet reaches: .*"),
-        ({"SPOILS_API_TOKEN": GOOD["SECRET_KEY"]}, "SECRET_KEY and SPOILS_API_TOKEN hold the same secret: each .*"),
+        ({"SPOILS_ADMIN_PASSWORD": "s3cret"}, "SPOILS_ADMIN_PASSWORD is too weak .* Generate one: .*"),
+        ({"SPOILS_API_TOKEN": "s3cret"}, "SPOILS_API_TOKEN is too weak for a server on the internet: .*"),
+        ({"SECRET_KEY": "1" * 40}, "SECRET_KEY is too weak for a server on the internet: .*"),
+        ({"SPOILS_API_TOKEN": GOOD["SECRET_KEY"]}, "SECRET_KEY and SPOILS_API_TOKEN have the same value. Use .*"),
     ],
 )  # fmt: skip
 def test_on_heroku_a_missing_database_or_a_weak_secret_ends_every_program(
@@ -232,7 +236,7 @@ def test_settings_that_are_misspelt_are_named_in_the_log_with_what_was_meant(tri
     assert misspelt({**meant, **others}) == meant
     code, output = trials.run("spoils", "check", DATABASE_URL=NOWHERE, SPOILS_API_TOKENS="s3cret")
     assert code == 0  # it may be a setting of a later release
-    assert "SPOILS_API_TOKENS is no setting. Did you mean SPOILS_API_TOKEN?" in output
+    assert "SPOILS_API_TOKENS is not a setting. Did you mean SPOILS_API_TOKEN?" in output
     assert "s3cret" not in output
 
 

@@ -41,9 +41,9 @@ def test_they_are_answered_in_their_order_however_many_they_are(connection: Conn
 def test_a_twin_is_answered_whether_it_stands_already_or_comes_twice(
     connection: Connection, rows: Rows
 ) -> None:
-    standing = enqueue(connection, UniqueSampleJob(number=1))
+    existing = enqueue(connection, UniqueSampleJob(number=1))
     first, new, again = enqueue_many(connection, [UniqueSampleJob(number=number) for number in (1, 2, 2)])
-    assert (first.id, first.state, first.duplicate) == (standing.id, TaskState.NEW, True)
+    assert (first.id, first.state, first.duplicate) == (existing.id, TaskState.NEW, True)
     assert (new.duplicate, again.duplicate) == (False, True)
     assert new.id == again.id
     assert rows.value("SELECT count(*) FROM fang_tasks") == 2

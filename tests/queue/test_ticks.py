@@ -14,12 +14,12 @@ from spoils.queue.pauses import pause
 from spoils.queue.ticks import (
     PAUSED,
     Recorded,
-    Standing,
+    ScheduleProgress,
     enqueue_tick,
     record_missed,
     record_paused,
     return_to_present,
-    standing,
+    schedule_progress,
 )
 from tests.locks import at_once, held, meanwhile
 from tests.rows import Rows
@@ -28,8 +28,8 @@ from tests.sample_jobs import SampleJob, UniqueSampleJob
 SLOT = datetime(2024, 5, 1, 2, tzinfo=UTC)
 
 
-def stands(connection: Connection, **changed: str) -> Standing:
-    return standing(
+def progress_of(connection: Connection, **changed: str) -> ScheduleProgress:
+    return schedule_progress(
         connection,
         **{"job": "SampleJob", "task_type": "sample", "cron": "0 2 * * *", "zone": "UTC", **changed},
     )
@@ -37,7 +37,7 @@ def stands(connection: Connection, **changed: str) -> Standing:
 
 @pytest.fixture
 def schedule_id(connection: Connection) -> int:
-    return stands(connection).schedule_id
+    return progress_of(connection).schedule_id
 
 
 def database_now(connection: Connection) -> datetime:
@@ -53,9 +53,9 @@ def test_a_schedule_begins_when_it_is_first_seen_and_is_found_again(
     connection: Connection, rows: Rows
 ) -> None:
     before = database_now(connection)
-    first = stands(connection)
+    first = progress_of(connection)
     assert before <= first.settled_until <= first.now <= database_now(connection)
-    again = stands(connection, task_type="renamed")
+    again = progress_of(connection, task_type="renamed")
     assert (again.schedule_id, again.settled_until) == (first.schedule_id, first.settled_until)
     assert again.now > first.now
     assert rows.all("SELECT task_type, seen_at > settled_until FROM spoils_schedules") == [("renamed", True)]
@@ -68,7 +68,7 @@ def test_another_class_cron_or_zone_is_another_schedule(connection: Connection) 
         {"cron": "0 3 * * *"},
         {"zone": "Europe/Berlin"},
     ]
-    assert len({stands(connection, **change).schedule_id for change in changes}) == 4
+    assert len({progress_of(connection, **change).schedule_id for change in changes}) == 4
 
 
 def test_a_slot_is_entered_with_its_task_and_told_for_good(
@@ -148,10 +148,10 @@ def test_what_is_told_moves_the_schedule_on_and_never_back(
 ) -> None:
     ahead = database_now(connection) + timedelta(hours=1)
     enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=ahead)
-    assert stands(connection).settled_until == ahead
+    assert progress_of(connection).settled_until == ahead
     enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
     record_missed(connection, schedule_id=schedule_id, moments=[SLOT - timedelta(days=1)])
-    assert stands(connection).settled_until == ahead
+    assert progress_of(connection).settled_until == ahead
     assert isinstance(rows.value("SELECT task_id FROM spoils_ticks WHERE slot = :slot", slot=ahead), UUID)
 
 
@@ -192,13 +192,13 @@ def test_slots_of_a_pause_are_skipped_with_their_reason(
 
 
 def test_a_schedule_tells_since_when_it_is_paused(connection: Connection) -> None:
-    assert stands(connection).paused_at is None
+    assert progress_of(connection).paused_at is None
     pause(connection, PauseKind.TASK_TYPE, "SampleJob", by="admin")
     pause(connection, PauseKind.SCHEDULE, "OtherJob", by="admin")
-    assert stands(connection).paused_at is None
+    assert progress_of(connection).paused_at is None
     before = database_now(connection)
     pause(connection, PauseKind.SCHEDULE, "SampleJob", by="admin")
-    paused_at = stands(connection).paused_at
+    paused_at = progress_of(connection).paused_at
     assert paused_at is not None
     assert before <= paused_at <= database_now(connection)
 
@@ -217,17 +217,17 @@ def settled(rows: Rows) -> datetime:
 
 
 @pytest.fixture
-def ahead(engine: Engine, connection: Connection, schedule_id: int) -> Standing:
+def ahead(engine: Engine, connection: Connection, schedule_id: int) -> ScheduleProgress:
     """A schedule of which five hours are told, at an hour after the second of them."""
     connection.execute(text("UPDATE spoils_schedules SET settled_until = :slot"), {"slot": HOURS[0]})
     record_missed(connection, schedule_id=schedule_id, moments=[HOURS[0], HOURS[2]])
     record_paused(connection, schedule_id=schedule_id, moments=[HOURS[1], HOURS[3]])
     entered(engine, schedule_id, HOURS[4])
-    return Standing(schedule_id, HOURS[4], HOURS[1] + timedelta(minutes=1))
+    return ScheduleProgress(schedule_id, HOURS[4], HOURS[1] + timedelta(minutes=1))
 
 
 def test_a_schedule_that_returns_from_the_future_keeps_what_was_entered_there(
-    engine: Engine, rows: Rows, ahead: Standing
+    engine: Engine, rows: Rows, ahead: ScheduleProgress
 ) -> None:
     with transaction(engine) as connection:
         return_to_present(connection, ahead)
@@ -243,7 +243,9 @@ def test_a_schedule_that_returns_from_the_future_keeps_what_was_entered_there(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 2
 
 
-def test_of_several_workers_one_lets_a_schedule_return(engine: Engine, rows: Rows, ahead: Standing) -> None:
+def test_of_several_workers_one_lets_a_schedule_return(
+    engine: Engine, rows: Rows, ahead: ScheduleProgress
+) -> None:
     with transaction(engine) as connection:
         return_to_present(connection, ahead)
         record_paused(connection, schedule_id=ahead.schedule_id, moments=[HOURS[2]])

@@ -37,16 +37,16 @@ def test_workers_stand_until_their_row_is_ended_and_the_oldest_comes_first(
         text("UPDATE spoils_workers SET started_at = now() - interval '1 day' WHERE id = :id"), {"id": old}
     )
     rows.worker(ended=True)
-    assert [one.id for one in workers.standing_workers(Session(connection))] == [old, young]
+    assert [one.id for one in workers.current_workers(Session(connection))] == [old, young]
 
 
 def test_the_gone_are_those_of_the_last_hours_the_last_first(connection: Connection, rows: Rows) -> None:
     rows.worker()
     hour, minute, long = ended(rows, 59), ended(rows, 1), ended(rows, 61)
     session = Session(connection)
-    assert [one.id for one in workers.gone_workers(session, hours=1)] == [minute, hour]
-    assert [one.id for one in workers.gone_workers(session, hours=1, limit=1)] == [minute]
-    assert [one.id for one in workers.gone_workers(session)] == [minute, hour, long]
+    assert [one.id for one in workers.stopped_workers(session, hours=1)] == [minute, hour]
+    assert [one.id for one in workers.stopped_workers(session, hours=1, limit=1)] == [minute]
+    assert [one.id for one in workers.stopped_workers(session)] == [minute, hour, long]
 
 
 def test_each_worker_s_tasks_are_its_own_that_it_has_not_settled_the_longest_held_first(
@@ -60,11 +60,11 @@ def test_each_worker_s_tasks_are_its_own_that_it_has_not_settled_the_longest_hel
     rows.task(state="finished", claimed_by=first, claimed_at=now)
     rows.task(state="in_progress")
     session = Session(connection)
-    standing = [one for one in workers.standing_workers(session) if one.id in (first, idle)]
-    assert {key: [task.id for task in held] for key, held in workers.held_by(session, standing).items()} == {
+    current = [one for one in workers.current_workers(session) if one.id in (first, idle)]
+    assert {key: [task.id for task in held] for key, held in workers.held_by(session, current).items()} == {
         first: [early, late]
     }
-    held = workers.held_by(session, workers.standing_workers(session))
+    held = workers.held_by(session, workers.current_workers(session))
     assert [task.id for task in held[second]] == [other]
 
 
@@ -75,5 +75,5 @@ def test_what_was_rescued_is_counted_around_the_worker_s_end(connection: Connect
     crashed(rows, dead, 10, outcome="released")
     crashed(rows, rows.worker(), 10)
     session = Session(connection)
-    assert workers.rescued_from(session, workers.gone_workers(session)) == {dead: 3, clean: 0}
-    assert workers.rescued_from(session, workers.standing_workers(session)) == {}
+    assert workers.rescued_from(session, workers.stopped_workers(session)) == {dead: 3, clean: 0}
+    assert workers.rescued_from(session, workers.current_workers(session)) == {}

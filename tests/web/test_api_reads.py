@@ -25,18 +25,6 @@ def get(client: FlaskClient, path: str) -> dict:
     return response.get_json()
 
 
-def test_the_status_of_an_empty_queue_is_what_the_guide_shows_with_all_counts_at_zero(
-    client: FlaskClient,
-) -> None:
-    answer = get(client, "/api/jobs/status")
-    assert answer["message"] == "Job queue is operational"
-    assert answer["status"] == "running"
-    assert answer["counts"] == dict.fromkeys(STATES, 0)
-    assert answer["counts_by_type"] == {}
-    assert answer["workers"] == []
-    assert answer.keys() == {"message", "status", "counts", "counts_by_type", "workers", "schedules"}
-
-
 def test_the_status_counts_every_state_of_every_type(client: FlaskClient, rows: Rows) -> None:
     for number, state in enumerate(STATES, start=1):
         for _ in range(number):
@@ -45,6 +33,8 @@ def test_the_status_counts_every_state_of_every_type(client: FlaskClient, rows: 
     gone = rows.task(task_type="gone")
     rows.all("DELETE FROM fang_tasks WHERE id = :id RETURNING id", id=gone)
     answer = get(client, "/api/jobs/status")
+    assert answer.keys() == {"message", "status", "counts", "counts_by_type", "workers", "schedules"}
+    assert (answer["message"], answer["status"]) == ("Job queue is operational", "running")
     assert answer["counts"] == {"new": 2, "in_progress": 2, "failed": 3, "finished": 4, "retried": 5}
     assert answer["counts_by_type"] == {
         "common": {**dict.fromkeys(STATES, 0), "new": 1},
@@ -186,16 +176,6 @@ def test_metadata_of_any_form_is_shown_with_its_secrets_masked(
     assert json.dumps(shown) == json.dumps(metadata).replace('"hush-hush"', json.dumps("••••••"))
 
 
-@pytest.mark.parametrize("key", ["password", "access_token", "apiKey"])
-def test_a_value_under_a_secret_key_is_masked_at_any_depth(client: FlaskClient, rows: Rows, key: str) -> None:
-    task_id = rows.task(
-        metadata={"type": "X", "deep": [{"deeper": {key: {"value": "hush-hush"}}}], "barcode": "1"}
-    )
-    response = client.get(f"/api/jobs/{task_id}", headers=DOOR)
-    assert "hush-hush" not in response.get_data(as_text=True)
-    assert response.get_json()["metadata"]["barcode"] == "1"
-
-
 def test_infinite_times_can_be_read(client: FlaskClient, rows: Rows) -> None:
     later, never = rows.task(), rows.task()
     rows.all("UPDATE fang_tasks SET scheduled_at = 'infinity' WHERE id = :id RETURNING id", id=never)
@@ -239,5 +219,7 @@ def test_a_product_has_its_analysis_once_there_is_one(client: FlaskClient, rows:
         "VALUES (:id, 'text', 'yes', 'yes', 'no', '{\"vegan\": \"yes\"}', '2026-11-24T03:00:00Z') RETURNING product_id",
         id=product_id,
     )
+    for spelling in ("0737628064502", "00737628064502"):
+        assert get(client, f"/api/products/{spelling}") == product
     product = get(client, "/api/products/737628064502")
     assert product["analysis"] == {"vegan": "yes", "analysed_at": "2026-11-24T03:00:00Z"}

@@ -14,8 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from spoils.config import ROOT
-from tests.programs import Program, Web, free_port
-from tests.support import eventually
+from tests.programs import Web
 from tests.web.conftest import MakeClient
 
 STYLES = ROOT / "static" / "base.css"
@@ -85,15 +84,12 @@ def test_no_spelling_of_an_address_opens_a_file_outside_the_folder(
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("server", ["gunicorn", "app.py"])
-def test_a_fifo_outside_the_folder_stops_no_real_server(
-    database_url: str, tmp_path: Path, server: str
-) -> None:
+def test_a_fifo_outside_the_folder_stops_no_real_server(database_url: str, tmp_path: Path) -> None:
     # Whoever opens a FIFO waits until somebody writes to it.
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with serving(server, database_url) as (program, url):
-        address = urlsplit(url)
+    with Web(database_url) as web:
+        address = urlsplit(web.url)
         for path in spellings(str(fifo)):
             for query in ("", "?v=0123456789ab"):
                 connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
@@ -102,41 +98,7 @@ def test_a_fifo_outside_the_folder_stops_no_real_server(
                 connection.endheaders()
                 assert connection.getresponse().status in (400, 404), path
                 connection.close()
-        assert "Traceback" not in program.output
-
-
-class serving:  # noqa: N801 - a context
-    """A real server of the web program, once it answers."""
-
-    def __init__(self, server: str, database_url: str) -> None:
-        if server == "gunicorn":
-            web = Web(database_url)
-            self._program: Program = web
-            self._url = web.url
-        else:
-            port = free_port()
-            self._program = Program("app.py", DATABASE_URL=database_url, PORT=str(port))
-            self._url = f"http://127.0.0.1:{port}"
-
-    def __enter__(self) -> tuple[Program, str]:
-        self._program.__enter__()
-        eventually(self._answers, 30)
-        return self._program, self._url
-
-    def _answers(self) -> None:
-        address = urlsplit(self._url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-        try:
-            connection.request("GET", "/static/base.css")
-            answer = connection.getresponse()
-            assert (answer.status, answer.read()) == (200, STYLES.read_bytes())
-        except OSError as exc:
-            raise AssertionError("not yet") from exc
-        finally:
-            connection.close()
-
-    def __exit__(self, *error: object) -> None:
-        self._program.__exit__(*error)  # type: ignore[arg-type]
+        assert "Traceback" not in web.output
 
 
 def test_a_static_file_is_kept_for_ever_under_the_fingerprint_of_the_folder_only(client: FlaskClient) -> None:

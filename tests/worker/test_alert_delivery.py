@@ -108,7 +108,7 @@ def test_a_type_without_a_worker_is_told_of_after_a_minute(engine: Engine, rows:
     rows.task(due_in=-90, task_type="mail")
     rows.task(due_in=3600, task_type="later")
     room(engine, hook.url).tick()
-    assert hook.lines == ["2 jobs of type mail wait and no live worker takes that type."]
+    assert hook.lines == ["2 jobs of type mail wait and no running worker performs this type."]
 
 
 def test_a_job_that_waits_too_long_is_told_of(engine: Engine, rows: Rows, hook: Hook) -> None:

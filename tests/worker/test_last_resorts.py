@@ -110,8 +110,8 @@ def test_a_worker_that_was_declared_dead_stops_before_it_logs(
         supervisor._on_declared_dead()
     assert not supervisor._parts.heartbeat.registered.is_set()
     assert supervisor._declared_dead
-    assert select.select([supervisor._ear], [], [], 0)[0]
-    for end in (supervisor._ear, supervisor._mouth):
+    assert select.select([supervisor._wake_reader], [], [], 0)[0]
+    for end in (supervisor._wake_reader, supervisor._wake_writer):
         os.close(end)
 
 

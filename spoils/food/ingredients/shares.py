@@ -78,33 +78,33 @@ def _grams(found: "re.Match[str]") -> float:
     return float(found[1].replace(",", ".")) * (1000 if found[2].lower() == "kg" else 1)
 
 
-def _estimate(told: list[float | None], total: float) -> list[float | None]:
-    told_from = _sums([share or 0.0 for share in told])
-    if told_from[0] > total + _SLACK:
-        return told
-    most_of = _most(told, total - told_from[0])
-    most_from, next_told = _sums(most_of), _next_told(told)
+def _estimate(stated: list[float | None], total: float) -> list[float | None]:
+    stated_from = _sums([share or 0.0 for share in stated])
+    if stated_from[0] > total + _SLACK:
+        return stated
+    most_of = _most(stated, total - stated_from[0])
+    most_from, next_stated = _sums(most_of), _next_stated(stated)
     result: list[float | None] = []
     left, before = total, total
-    untold = sum(share is None for share in told)
-    for at, share in enumerate(told):
+    unstated = sum(share is None for share in stated)
+    for at, share in enumerate(stated):
         if share is None:
-            free = left - told_from[at + 1]
+            free = left - stated_from[at + 1]
             most = min(before, most_of[at], free)
-            least = max(free / untold, next_told[at], left - most_from[at + 1])
+            least = max(free / unstated, next_stated[at], left - most_from[at + 1])
             if least > most + _SLACK:
-                return told
-            share = most if untold == 1 else (min(least, most) + most) / 2
-            untold -= 1
+                return stated
+            share = most if unstated == 1 else (min(least, most) + most) / 2
+            unstated -= 1
         result.append(share)
         left, before = left - share, share
     return result
 
 
-def _most(told: list[float | None], free: float) -> list[float]:
-    """The most that each can be: what is told, or no more than the one before it."""
+def _most(stated: list[float | None], free: float) -> list[float]:
+    """The most that each can be: what is stated, or no more than the one before it."""
     result, before = [], float("inf")
-    for share in told:
+    for share in stated:
         before = min(before, free) if share is None else share
         result.append(before)
     return result
@@ -118,10 +118,10 @@ def _sums(shares: list[float]) -> list[float]:
     return result
 
 
-def _next_told(told: list[float | None]) -> list[float]:
-    """For each place the largest share that is told behind it."""
-    result, following = [0.0] * len(told), 0.0
-    for at in range(len(told) - 1, -1, -1):
+def _next_stated(stated: list[float | None]) -> list[float]:
+    """For each place the largest share that is stated behind it."""
+    result, following = [0.0] * len(stated), 0.0
+    for at in range(len(stated) - 1, -1, -1):
         result[at] = following
-        following = max(following, told[at] or 0.0)
+        following = max(following, stated[at] or 0.0)
     return result

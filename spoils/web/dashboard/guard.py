@@ -1,4 +1,4 @@
-"""What stands before every page: closed, log in first, read only, and forms that did not come from here."""
+"""What each request of the dashboard must pass: open, logged in, allowed, and a form of its own."""
 
 from flask import Flask, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,10 +16,10 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 FOR_ALL = {f"{bp.name}.{name}" for name in ("login", "log_in", "log_out")}
 FAILED_LOGINS, FAILED_LOGINS_SECONDS = 10, 300
 FORMS = {"", "application/x-www-form-urlencoded", "multipart/form-data"}
-NO_FORM = "This takes a form, and what came was none, so nothing was done."
-FOREIGN = "This came from another site, so nothing was done. Open the page here and press the button there."
-STALE = "This form is too old or not from here, so nothing was done. Reload the page and press again."
-READ_ONLY = "You are logged in as viewer, who only reads. Log in as admin to change something."
+NO_FORM = "This address accepts forms only. Nothing was changed."
+FOREIGN = "This request came from another site. Nothing was changed. Open the page here and use its button."
+STALE = "This form has expired or came from another site. Nothing was changed. Reload the page and try again."
+READ_ONLY = "You are logged in as viewer, which is read-only. Log in as admin to make changes."
 
 
 def init_app(app: Flask) -> None:
@@ -27,9 +27,9 @@ def init_app(app: Flask) -> None:
     app.extensions["spoils_logins"] = RateLimit(FAILED_LOGINS, FAILED_LOGINS_SECONDS)
     # A page may stay open for a whole session: its forms hold as long as that.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
-    # Its look at the Referer is left out: `foreign` looks at the Origin, which is sent where that is not.
+    # Instead of its check of the Referer, `foreign` checks the Origin, which is also sent without a Referer.
     app.config.setdefault("WTF_CSRF_SSL_STRICT", False)
-    # `_guard` checks the token itself, after it has found out whether the dashboard is closed.
+    # `_guard` checks the token itself, after the check that the dashboard is open.
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     app.before_request(_guard)
     csrf.init_app(app)

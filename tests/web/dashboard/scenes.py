@@ -31,7 +31,7 @@ class Scenes(Rows):
     """Rows as before, and whole scenes of them."""
 
     def at_work(self, *task_types: str) -> UUID:
-        """A live worker that takes these types."""
+        """A running worker that performs these types."""
         worker_id = uuid4()
         self.connection.execute(
             text(

@@ -3,7 +3,6 @@
 By default each width goes with one theme; SPOILS_EVERY_BROWSER_COMBINATION=1 tries all of them.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +10,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.dashboard.scenes import NOODLES, STATES, Scenes
+from tests.web.dashboard.scenes import NOODLES, Scenes
 from tests.web.dashboard.test_schedules import stored, ticked
 from tests.web.dashboard.windows import EVERY_COMBINATION, Windows
 
@@ -90,25 +89,6 @@ def test_long_texts_and_markup_fit_and_run_nothing(windows: Windows, scenes: Sce
         assert page.locator("main img").count() == 0
         if EVERY_COMBINATION or at % 4 == 0:
             assert violations(page) == []
-
-
-def test_the_glyphs_are_drawn(windows: Windows, scenes: Scenes) -> None:
-    scenes.full()
-    page = windows.open("/jobs")
-    for state in STATES:
-        box = page.evaluate(f"document.querySelector('.status-bar .state-{state} use').getBBox().width")
-        assert box > 8, state
-
-
-def test_a_verb_is_pressed_by_hand_and_says_what_it_did(windows: Windows, scenes: Scenes) -> None:
-    task_id = scenes.full()["failed"]
-    page = windows.open("/jobs?state=failed")
-    page.get_by_role("button", name=re.compile("^Retry [a-z]")).click()
-    expect(page.get_by_role("status")).to_contain_text("Retried 1 job.")
-    assert page.url.endswith("/jobs?state=failed")
-    page.get_by_role("link", name="Show job").click()
-    expect(page.locator("h1 .pill")).to_have_text("new")
-    assert scenes.state(task_id) == "new"
 
 
 def test_the_menu_of_a_row_opens_and_escape_closes_it(windows: Windows, scenes: Scenes) -> None:
@@ -203,14 +183,6 @@ def test_everything_works_without_scripts(windows: Windows, scenes: Scenes) -> N
     assert scenes.state(task_id) == "new"
 
 
-def test_a_printed_page_leaves_out_what_is_to_be_pressed(windows: Windows, scenes: Scenes) -> None:
-    page = windows.open(f"/jobs/{scenes.full()['failed']}")
-    page.emulate_media(media="print")
-    expect(page.get_by_role("button", name="Retry")).to_be_hidden()
-    expect(page.get_by_role("search")).to_be_hidden()
-    expect(page.get_by_text("Payload")).to_be_visible()
-
-
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_selection_is_previewed_deleted_and_brought_back(
     windows: Windows, scenes: Scenes, scripts: bool
@@ -241,15 +213,3 @@ def test_the_bar_counts_what_is_selected_and_clears_it(windows: Windows, scenes:
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("[data-selected]")).to_be_hidden()
     expect(retry).to_be_disabled()
-
-
-def test_a_form_is_filled_corrected_and_sent_without_scripts(windows: Windows, scenes: Scenes) -> None:
-    page = windows.open("/enqueue/fetch-product", scripts=False)
-    page.get_by_label("Barcode").fill("737628064502Z")
-    page.get_by_role("button", name="Enqueue fetch_product").click()
-    expect(page.locator("#f-barcode-wrong")).to_contain_text("A barcode has digits only.")
-    page.get_by_label("Barcode").fill("737628064502")
-    page.get_by_role("button", name="Enqueue fetch_product").click()
-    expect(page.get_by_role("status")).to_contain_text("Enqueued fetch_product.")
-    assert scenes.value("SELECT count(*) FROM fang_tasks") == 1
-    windows.complaints.clear()  # the browser's console tells of the 422

@@ -125,7 +125,7 @@ def test_a_large_one_is_done_by_a_job_and_shows_its_progress(
     page = admin.see(where)
     assert page.headers["Refresh"] == "2"
     assert "Retrying 201 jobs" in words(page)
-    assert "no live worker takes bulk" in words(page)
+    assert "no running worker performs bulk" in words(page)
     assert scenes.value("SELECT count(*) FROM fang_tasks WHERE state = 'failed'") == 201
     task_id, priority = scenes.all("SELECT id, priority FROM fang_tasks WHERE task_type = 'bulk'")[0]
     assert priority == 2
@@ -146,7 +146,7 @@ def test_a_large_one_that_stopped_says_so(admin: Visitor, scenes: Scenes) -> Non
     scenes.connection.execute(text("UPDATE fang_tasks SET state = 'failed' WHERE id = :id"), {"id": task_id})
     assert "Retry that job to continue." in words(admin.see(where))
     scenes.connection.execute(text("DELETE FROM fang_tasks WHERE id = :id"), {"id": task_id})
-    assert "is gone. What was done stays done." in words(admin.see(where))
+    assert "was deleted. Completed changes remain." in words(admin.see(where))
 
 
 def test_a_delete_of_some_is_undone_from_the_next_page(admin: Visitor, scenes: Scenes) -> None:

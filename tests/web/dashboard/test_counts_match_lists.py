@@ -103,7 +103,7 @@ def test_see_them_opens_the_list_of_all_that_are_spoken_of(admin: Visitor, scene
     assert listed(admin, see_them(page.text)) == 2
     scenes.at_work("other")
     page = admin.see("/")
-    assert "2 jobs of type mail wait and no live worker takes that type." in words(page)
+    assert "2 jobs of type mail wait and no running worker performs this type." in words(page)
     scenes.task(task_type="other")
     assert listed(admin, see_them(page.text)) == 2
 
@@ -130,14 +130,6 @@ def test_an_empty_list_leads_to_as_many_as_it_says(admin: Visitor, scenes: Scene
     assert "Show 1 in other states" in words(page)
     assert listed(admin, "/jobs?type=mail") == 1
     assert "/jobs?type=mail" in links(page)
-
-
-def test_the_list_of_what_waits_says_that_it_is_one(admin: Visitor, mixed: Scenes) -> None:
-    page = admin.see("/jobs?state=waiting&type=mail")
-    assert 'aria-current="page"><span class="state-waiting">' in page.text
-    assert "waiting 54" in words(page)
-    assert "Make due now" not in words(page)
-    assert 'name="state" value="waiting"' in page.text
 
 
 def test_a_verb_on_all_offers_as_many_as_its_preview_names(admin: Visitor, mixed: Scenes) -> None:

@@ -56,13 +56,13 @@ def test_nobody_has_to_act(figures: dict[str, Any], sentence: str) -> None:
         ),
         (
             {"waiting": {"a": 3, "mail": 412}, "due_for": {"a": 9_000, "mail": 780}},
-            "412 jobs of type mail wait and no live worker takes that type. The oldest has waited 13 min.",
+            "412 jobs of type mail wait and no running worker performs this type. The oldest has waited 13 min.",
             "mail",
         ),
         (
             {"waiting": {"x": 1, "y": 2, "z": 1}, "due_for": {"x": 1, "y": 1, "z": 1}},
             (
-                "2 jobs of type y wait and no live worker takes that type. The oldest has waited 1 s. "
+                "2 jobs of type y wait and no running worker performs this type. The oldest has waited 1 s. "
                 "2 other types are affected too."
             ),
             "y",

@@ -64,7 +64,7 @@ def test_a_page_refreshes_itself(windows: Windows, scenes: Scenes) -> None:
     scenes.task(state="failed")
     scenes.at_work("fetch_product")
     expect(page.locator(".status-bar .states")).to_contain_text("failed 2", timeout=60_000)
-    expect(page.locator("main")).to_contain_text("1 live process", timeout=60_000)
+    expect(page.locator("main")).to_contain_text("1 running process", timeout=60_000)
 
 
 @pytest.mark.browser
@@ -105,18 +105,3 @@ def test_keys_move_retry_and_go_to_delete(windows: Windows, scenes: Scenes) -> N
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
-
-
-@pytest.mark.browser
-def test_a_type_is_paused_without_scripts(windows: Windows, scenes: Scenes) -> None:
-    scenes.at_work("fetch_product")
-    scenes.ended(3)
-    page = windows.open("/workers", scripts=False)
-    page.get_by_role("button", name="Pause fetch_product").click()
-    expect(page.get_by_role("status")).to_contain_text("Paused fetch_product.")
-    page.get_by_role("button", name="Resume fetch_product").click()
-    expect(page.get_by_role("status")).to_contain_text("Resumed fetch_product.")
-    page.goto(page.url.replace("/workers", "/"))
-    page.get_by_role("link", name="7 days").click()
-    assert page.url.endswith("range=7d")
-    expect(page.get_by_role("button", name="Show")).to_be_visible()

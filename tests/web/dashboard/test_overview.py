@@ -18,16 +18,6 @@ def row_of(page: str, task_type: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", row.partition("</tr>")[0].partition(">")[2]).split())
 
 
-def test_an_unused_queue_shows_the_first_steps(admin: Visitor, scenes: Scenes) -> None:
-    page = words(admin.see("/"))
-    assert "Nothing has run yet." in page
-    assert "python worker.py" in page
-    assert "fetch_product Fetches a product from Open Food Facts" in page
-    assert "unique, 3 retries" in page
-    scenes.at_work("fetch_product")
-    assert "Start a worker A worker is running." in words(admin.see("/"))
-
-
 def test_the_charts_show_finished_and_failed_attempts(admin: Visitor, scenes: Scenes) -> None:
     scenes.ended(40)
     scenes.ended(20, minutes_ago=5)
@@ -65,8 +55,8 @@ def test_a_row_shows_the_figures_of_its_type(admin: Visitor, scenes: Scenes) -> 
     [
         (["mail"], 10, "1 min"),
         (["mail"], 0, "none ended in 5 min"),
-        ([], 10, "no worker takes it"),
-        (["other"], 10, "no worker takes it"),
+        ([], 10, "no worker performs it"),
+        (["other"], 10, "no worker performs it"),
         ([], 10, "paused"),
     ],
 )
@@ -107,7 +97,7 @@ def test_a_draining_worker_takes_no_type(admin: Visitor, scenes: Scenes) -> None
     scenes.task(task_type="mail", due_in=-5)
     scenes.ended(10, minutes_ago=2, task_type="mail")
     scenes.all("UPDATE spoils_workers SET draining = true WHERE id = :id RETURNING id", id=worker_id)
-    assert row_of(admin.see("/").text, "mail").endswith("no worker takes it")
+    assert row_of(admin.see("/").text, "mail").endswith("no worker performs it")
 
 
 def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> None:

@@ -41,8 +41,8 @@ def test_a_process_and_its_running_jobs_are_shown(admin: Visitor, scenes: Scenes
     scenes.task(state="in_progress", task_type="of_another", claimed_by=uuid4())
     answer = admin.see("/workers")
     page = words(answer)
-    assert "1 live process, 5 threads, 2 busy." in page
-    assert "worker.1 pid 4 · takes fetch_product, cleanup v143" in page
+    assert "1 running process, 5 threads, 2 busy." in page
+    assert "worker.1 pid 4 · performs fetch_product, cleanup v143" in page
     assert "118 MB" in page
     assert "2 of 5 busy fetch_product barcode 8000500310427" in page
     assert "p95 is 300 ms" in page  # it runs far longer than its like
@@ -63,7 +63,7 @@ def test_a_type_that_no_worker_takes_says_what_to_start(admin: Visitor, scenes: 
     scenes.task(task_type="send_notification", due_in=-70)
     page = words(admin.see("/workers"))
     assert (
-        "send_notification 1 1 min 0 no live worker. Start one with WORKER_TASK_TYPES=send_notification"
+        "send_notification 1 1 min 0 no running worker. Start one with WORKER_TASK_TYPES=send_notification"
         in page
     )
 

@@ -95,11 +95,11 @@ def _state(row: Bulk, task: Task | None, bar: StatusBar) -> str:
     if row.ended_at is not None:
         return ""
     if task is None:
-        return "It has stopped: the job that carries it out is gone. What was done stays done."
+        return "It has stopped: the job that runs it was deleted. Completed changes remain."
     if task.state is TaskState.FAILED:
-        return "It has stopped: the job that carries it out failed. Retry that job to continue."
+        return "It has stopped: the job that runs it failed. Retry that job to continue."
     if task.state is not TaskState.IN_PROGRESS and OWN_TYPE not in bar.taken:
-        return f"It is waiting: no live worker takes {OWN_TYPE}."
+        return f"It is waiting: no running worker performs {OWN_TYPE}."
     if row.total is None:
         return "It starts in a moment."
     return "It runs in the background; you can leave this page."

@@ -46,7 +46,7 @@ def policy(job_class: type[Job], bar: StatusBar) -> tuple[tuple[str, str], ...]:
         found.append(("Schedule", f"{describe(job_class.cron)}, in {zone}."))
     found.append(("Waiting", f"{formats.plural(bar.waiting(job_class.task_type), 'job')} of this type."))
     if job_class.task_type not in bar.taken:
-        found.append(("Workers", "No live worker takes this type. The job waits until one does."))
+        found.append(("Workers", "No running worker performs this type. The job waits until one does."))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from spoils.web.dashboard.shared.states import ORDER
 from spoils.web.dashboard.shared.status_bar import StatusBar
 
 CUT_OFF = (
-    f"Searched the last {job_list.FAR:,} jobs of each state. There are older ones: use the button to go on."
+    f"Searched the last {job_list.FAR:,} jobs of each state. The button below continues with older ones."
 )
 JOBS = "the list of jobs"
 EMPTY = job_list.Page((), None, None)

@@ -54,7 +54,7 @@ def _by_words(session: Session, search: Words, filters: Filters, bar: StatusBar)
     if page.cut_off:
         searched = (
             f"Searched the last error of {job_list.FAR:,} {chosen.word} jobs. "
-            "There are more: use the button to go on."
+            "The button below continues with older ones."
         )
     return Results(
         job_rows(session, page.tasks, bar.now),

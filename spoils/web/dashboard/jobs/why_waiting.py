@@ -46,9 +46,9 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
             return Reason(True, "No workers running.", "It starts after a worker does.")
         case "no_taker":
             rest = "Start one that does, or leave WORKER_TASK_TYPES unset."
-            return Reason(True, f"No live worker takes {name}.", rest)
+            return Reason(True, f"No running worker performs {name}.", rest)
         case "taken":
-            workers = formats.plural(facts["workers"], "live worker takes", "live workers take")
+            workers = formats.plural(facts["workers"], "running worker performs", "running workers perform")
             return Reason(False, "", f"{workers} {name}.")
         case "twin_runs":
             rest = "It starts after that one ends."
@@ -89,4 +89,4 @@ def _ahead(reason: why_waiting.Reason) -> Reason:
 
 def _threads(reason: why_waiting.Reason) -> str:
     threads, busy = reason.facts["threads"], reason.facts["busy"]
-    return f"All {threads} threads that take its type are busy." if threads and busy >= threads else ""
+    return f"All {threads} threads that perform its type are busy." if threads and busy >= threads else ""

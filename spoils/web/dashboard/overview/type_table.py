@@ -130,7 +130,7 @@ def _stuck(bar: StatusBar, name: str, figures: Figures) -> str:
     if name in bar.paused:
         return "paused"
     if name not in bar.taken:
-        return "no worker takes it"
+        return "no worker performs it"
     return "" if figures.ended_recently(name) else f"none ended in {RATE_MINUTES} min"
 
 

@@ -196,5 +196,5 @@ def _why(tick: Tick, glyph: str) -> str:
     if glyph == "skipped":
         return "The job of an earlier tick was still waiting or running, and only one is allowed at a time."
     if glyph == "missed":
-        return "No worker was running at that time. Missed ticks are not made up for."
+        return "No worker was running at that time. The tick was not run later."
     return "No worker enqueued it in time: none was running, or the database was slow."

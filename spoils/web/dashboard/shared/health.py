@@ -17,7 +17,7 @@ class Observed:
     due_for: Mapping[str, float]
     live_workers: int
     taken: frozenset[str]
-    """The types that a live worker takes."""
+    """The types that a running worker performs."""
     paused: frozenset[str] = frozenset()
 
 
@@ -105,7 +105,7 @@ def _no_worker_takes(seen: Observed, untaken: Mapping[str, float]) -> Health:
     too = f" {plural(others, 'other type is', 'other types are')} affected too." if others else ""
     return Health(
         f"{plural(waiting, 'job')} of type {worst} {'waits' if waiting == 1 else 'wait'} "
-        "and no live worker takes that type.",
+        "and no running worker performs this type.",
         f"The oldest has waited {coarse(untaken[worst])}.{too}",
         needs_you=True,
         glyph="needs-you",

@@ -45,7 +45,7 @@ class StatusBar:
     now: datetime
     counts: Mapping[str, Mapping[TaskState, int]]
     taken: frozenset[str]
-    """Job types that a live worker takes."""
+    """Job types that a running worker performs."""
     due_for: Mapping[str, float]
     """For each type with a due job: for how many seconds the oldest has been due."""
     paused: Mapping[str, Pause]

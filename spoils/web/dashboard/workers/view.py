@@ -98,14 +98,14 @@ class WorkersPage:
 def show_workers(session: Session, bar: StatusBar) -> WorkersPage:
     """The page."""
     budget = QueryBudget(session)
-    standing = workers.standing_workers(session)
-    held = budget.read("the running jobs", lambda: workers.held_by(session, standing)) or {}
+    current = workers.current_workers(session)
+    held = budget.read("the running jobs", lambda: workers.held_by(session, current)) or {}
     day = budget.read("the run times", lambda: charts.ended_by_type(session, since=bar.now - DAY)) or {}
     p95 = {name: sums.percentile_ms(0.95) for name, sums in day.items()}
-    stopped = workers.gone_workers(session)
+    stopped = workers.stopped_workers(session)
     rescued = budget.read("the rescued jobs", lambda: workers.rescued_from(session, stopped)) or {}
-    rows = tuple(_worker(worker, held.get(worker.id, []), p95, bar.now) for worker in standing)
-    live = [worker for worker in standing if not _is_unresponsive(worker, bar.now)]
+    rows = tuple(_worker(worker, held.get(worker.id, []), p95, bar.now) for worker in current)
+    live = [worker for worker in current if not _is_unresponsive(worker, bar.now)]
     return WorkersPage(
         sentence=_sentence(rows, live),
         workers=rows,
@@ -119,9 +119,9 @@ def _sentence(rows: Sequence[WorkerRow], live: Sequence[Worker]) -> str:
     if not live:
         return "No worker processes running."
     busy = sum(row.busy for row in rows if not row.unresponsive)
-    processes = formats.plural(len(live), "live process", "live processes")
+    processes = formats.plural(len(live), "running process", "running processes")
     threads = formats.plural(sum(worker.threads for worker in live), "thread")
-    rescue = f"The jobs of a worker without a heartbeat for {LIVE_SECONDS:.0f} s go to others."
+    rescue = f"If a worker sends no heartbeat for {LIVE_SECONDS:.0f} s, another one rescues its jobs."
     return f"{processes}, {threads}, {formats.number(busy)} busy. {rescue}"
 
 
