@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
-from spoils.job import Job
+from spoils.job import Job, Queue
+from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
 from spoils.log_format import TRACEBACKS
@@ -46,6 +47,7 @@ class Performer:
         hand_over: Callable[[Settlement], None],
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
+        run: Callable[[Job, Queue], object] = run_with_hooks,
     ) -> None:
         self._app = app
         self._engine = engine
@@ -55,6 +57,7 @@ class Performer:
         self._hand_over = hand_over
         self._drop = drop
         self._on_deadline = on_deadline
+        self._run_job = run
         self._running: dict[Token, Attempt] = {}
 
     @contextmanager
@@ -159,7 +162,7 @@ class Performer:
         try:
             try:
                 attempt.interruption.enter()
-                verdict = outcomes.of_return(job, job.run(attempt), attempt.claim.retries)
+                verdict = outcomes.of_return(job, self._run_job(job, attempt), attempt.claim.retries)
             finally:
                 attempt.interruption.leave()
                 attempt.end_if_forked()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+import spoils
 from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
@@ -533,6 +534,23 @@ def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_t
     hands.perform(DyingAndRaisingJob())
     assert "Database unavailable (performer): " in caplog.text
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_function_around_the_job_runs_within_the_attempt(hands: Hands, rows: Rows) -> None:
+    @spoils.around
+    def tenant(job: Job, queue: Queue, call: Callable[[], Any]) -> Any:
+        queue.session.execute(text("INSERT INTO effects VALUES ('around', :id)"), {"id": queue.task_id})
+        returned = call()
+        if type(job).__name__ == "EffectJob":
+            raise LookupError("after the job")
+        return returned
+
+    finished = hands.perform(ResultJob(value=1))
+    assert (rows.one(finished.id).result, effects(rows)) == (1, 1)
+    hands.perform(EffectJob(name="a"))
+    (settlement,) = hands.settlements
+    assert settlement.verdict.report is not None
+    assert (settlement.verdict.report.error_class, effects(rows)) == ("LookupError", 1)
 
 
 @pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG], ids=logging.getLevelName)
