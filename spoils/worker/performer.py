@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Flask, g
@@ -81,7 +82,7 @@ class Performer:
         try:
             job = self._decode(claim)
         except PayloadError as exc:
-            self._settle_plainly(claim, outcomes.of_misfit(str(exc)), 0)
+            self._settle_plainly(claim, outcomes.of_misfit(exc), 0)
             return
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
@@ -240,7 +241,9 @@ class Performer:
         self._settle(claim, verdict, ran_ms)
 
     def _settle(self, claim: Claim, verdict: Verdict, ran_ms: int) -> None:
-        self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
+        # Without the error: its frames would keep what the job held until the database has answered.
+        kept = replace(verdict, error=None) if verdict.error is not None else verdict
+        self._hand_over(Settlement(claim.key, claim.attempts, kept, claim.claimed_at, ran_ms))
 
 
 def _clear_away() -> None:
@@ -253,12 +256,17 @@ def _clear_away() -> None:
 
 
 def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
-    """Log how an attempt ended, in the words that the guide greps for."""
+    """Log how an attempt ended, in the words that the guide greps for. A failure's record carries its error, for
+    handlers of others; the field `traceback` is what our own log writes of it.
+    """
     fields = {**_fields("settle", claim), "ran_ms": ran_ms}
     report = verdict.report
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
-    if report and TRACEBACKS.isEnabledFor(logging.DEBUG):
-        fields["traceback"] = report.traceback
+    # As a tuple: logging would ask the error itself whether it is true.
+    cause = verdict.error
+    exc_info = None if cause is None else (type(cause), cause, cause.__traceback__)
+    if report:
+        fields["traceback"] = report.traceback if TRACEBACKS.isEnabledFor(logging.DEBUG) else ""
     match verdict.ending:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)
@@ -273,10 +281,11 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
                 "Failed %s, will be retried: %s",
                 name,
                 error[:500],
+                exc_info=exc_info,
                 extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)},
             )
         case _:
-            log.error("Failed %s: %s", name, error[:500], extra=fields)
+            log.error("Failed %s: %s", name, error[:500], exc_info=exc_info, extra=fields)
 
 
 def _fields(action: str, claim: Claim) -> dict[str, object]:

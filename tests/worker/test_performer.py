@@ -22,7 +22,7 @@ from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.outcome import Ending, TimedOut
 from spoils.job.registry import registry
-from spoils.log_format import TRACEBACKS
+from spoils.log_format import TRACEBACKS, LineFormatter
 from spoils.models import Worker, db
 from spoils.queue import finish
 from spoils.queue.claim import Claim
@@ -533,7 +533,9 @@ def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_t
 
     hands.perform(DyingAndRaisingJob())
     assert "Database unavailable (performer): " in caplog.text
-    assert [record for record in caplog.records if record.exc_info] == []
+    assert [record.message for record in caplog.records if record.exc_info] == [
+        "Failed DyingAndRaisingJob, will be retried: ValueError: ValueError"
+    ]
 
 
 def test_a_function_around_the_job_runs_within_the_attempt(hands: Hands, rows: Rows) -> None:
@@ -564,9 +566,32 @@ def test_the_line_of_a_failed_job_has_its_traceback_where_tracebacks_are_logged(
     with caplog.at_level(logging.INFO), caplog.at_level(level, logger=TRACEBACKS.name):
         hands.perform(SpillingJob())
     (record,) = [record for record in caplog.records if record.message.startswith("Failed SpillingJob")]
-    trace = vars(record).get("traceback", "")
-    assert ("LookupError" in trace) is (level == logging.DEBUG)
-    assert "hunter2" not in trace
+    line = LineFormatter().format(record)
+    assert ("\n    | LookupError" in line) is (level == logging.DEBUG)
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("job", "logged"),
+    [
+        (RaisingJob(), ["ValueError"]),
+        (RaisingJob(what="later"), ["RetryLater"]),
+        (RaisingJob(what="cancel"), []),
+        (RaisingJob(what="snooze"), []),
+        (SampleJob(), []),
+    ],
+)
+def test_a_failing_attempt_is_logged_once_with_its_error_and_kept_without_it(
+    hands: Hands, caplog: pytest.LogCaptureFixture, job: Job, logged: list[str]
+) -> None:
+    with caplog.at_level(logging.INFO):
+        hands.perform(job)
+    raised = [record.exc_info for record in caplog.records if record.exc_info]
+    assert [kind.__name__ for kind, _, _ in raised if kind] == logged
+    for _, _, trace in raised:
+        assert trace is not None
+        assert trace.tb_frame.f_code.co_name == "run"
+    assert hands.settlements[0].verdict.error is None
 
 
 def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:
