@@ -6,15 +6,14 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from spoils.job import hooks
 from spoils.job.outcome import Report, RetryLater
 from spoils.masking import masked_text
 
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 50_000
 BEYOND = 2_000
-OURS = (str(Path(__file__).parent), hooks.__file__)
-"""The files that call a job."""
+OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("worker", "testing", "job/hooks.py"))
+"""The files and folders of what calls a job."""
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^']*'|\"[^\"]*\"")
 

@@ -210,8 +210,7 @@ class Performer:
         try:
             db.session.commit()  # ends the savepoint of the job's session
             with finishing():
-                entered = self._finish_with_notes(attempt, settlement)
-                attempt.connection.commit()
+                entered = self._complete(attempt, settlement)
         except ClaimLost as exc:
             log.warning("Result of %s discarded: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
@@ -226,15 +225,17 @@ class Performer:
         self._drop(claim.token)
         return None
 
-    def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
+    def _complete(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         connection = attempt.connection
         # Before the notes: a unique job that enqueues itself must not meet its own row as the duplicate.
         finish_one(connection, settlement, worker_id=self._worker_id)
         # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-        return [
+        entered = [
             (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
             for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
         ]
+        connection.commit()
+        return entered
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
