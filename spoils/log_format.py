@@ -162,8 +162,10 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line; a traceback follows on lines that begin with a bar."""
         line = line_of(record.created, record.levelname, self.message(record)) + _fields_of(record.__dict__)
-        trace = self.formatException(record.exc_info) if record.exc_info else record.__dict__.get("traceback")
-        if trace:  # which others may log as what they like
+        trace = record.__dict__.get("traceback")  # which others may log as what they like
+        if trace is None and record.exc_info:
+            trace = self.formatException(record.exc_info)
+        if trace:
             line += "".join([f"\n    | {one_line(part)}" for part in masked_text(str(trace)).splitlines()])
         return line
 

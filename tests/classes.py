@@ -1,16 +1,19 @@
-"""Job classes that live as long as one test: a class registers itself for good."""
+"""Job classes and around functions that live as long as one test: each registers itself for good."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from spoils.job import hooks
 from spoils.job.registry import registry
 
 
 @contextmanager
 def throw_away_classes() -> Iterator[None]:
-    """Take back out of the registry what is defined meanwhile."""
+    """Remove what is registered meanwhile."""
     names, endpoints = dict(registry._by_name), dict(registry._by_endpoint)
+    functions = list(hooks.functions)
     try:
         yield
     finally:
         registry._by_name, registry._by_endpoint = names, endpoints
+        hooks.functions[:] = functions

@@ -1,6 +1,7 @@
 """The contract of a job: what a class of `spoils/jobs/` is made from."""
 
 from spoils.job.base import Job, Queue
+from spoils.job.hooks import around
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
 
-__all__ = ["Cancel", "Done", "Job", "Outcome", "Queue", "RetryLater", "Snooze"]
+__all__ = ["Cancel", "Done", "Job", "Outcome", "Queue", "RetryLater", "Snooze", "around"]

@@ -1,6 +1,6 @@
 """How an attempt ends, as values: what a job may say, and what the queue writes for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -96,12 +96,13 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What settle has to write: the ending, the seconds until the task is due again, the report of a failure, and the
-    result of a finished job as JSON text."""
+    result of a finished job as JSON text. The `error` of a failure is for the log alone."""
 
     ending: Ending
     delay_seconds: float = 0.0
     report: Report | None = None
     result: str | None = None
+    error: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 FINISHED = Verdict(Ending.FINISHED)

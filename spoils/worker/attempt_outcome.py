@@ -81,26 +81,29 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
     if is_transient(error) and uncounted < MOST_UNCOUNTED:
         return Verdict(Ending.RELEASED, TRANSIENT_SECONDS * random.uniform(0.5, 1.5), report)  # noqa: S311
     if retries >= job.max_retries:
-        return Verdict(Ending.FAILED, report=report)
+        return Verdict(Ending.FAILED, report=report, error=error)
     again = Ending.TIMED_OUT if isinstance(error, TimedOut) else Ending.RETRIED
     if isinstance(error, RetryLater):
-        return Verdict(Ending.RETRIED, backoff.jittered(backoff.clamp(error.seconds), random.random), report)
+        seconds = backoff.jittered(backoff.clamp(error.seconds), random.random)
+        return Verdict(Ending.RETRIED, seconds, report, error=error)
     try:
         seconds = backoff.clamp(job.backoff(retries))
     except BaseException as exc:  # noqa: BLE001 - user code
         seconds = backoff.clamp(None)
         note = f"\n\nIts backoff raised {type(exc).__name__}; the next try is in {seconds:g} s."
         report = replace(report, traceback=(report.traceback or "") + note)
-    return Verdict(again, backoff.jittered(seconds, random.random), report)
+    return Verdict(again, backoff.jittered(seconds, random.random), report, error=error)
 
 
-def of_misfit(sentence: str) -> Verdict:
+def of_misfit(error: PayloadError) -> Verdict:
     """The verdict on a row that no class here can perform: failed at once, since no retry would mend it."""
-    return Verdict(Ending.FAILED, report=Report("", storable(sentence, 10_000)))
+    return Verdict(Ending.FAILED, report=Report("", storable(str(error), 10_000)), error=error)
 
 
 def of_breakdown(error: BaseException) -> Verdict:
-    """The verdict where this worker itself failed at a task: no retry would mend it, unless the database failed it."""
+    """The verdict where this worker itself failed at a task: no retry would mend it, unless the database failed it.
+
+    The error is logged apart."""
     if is_transient(error):
         return Verdict(Ending.RELEASED, TRANSIENT_SECONDS, report_of(error))
     return Verdict(Ending.FAILED, report=report_of(error))
@@ -108,4 +111,4 @@ def of_breakdown(error: BaseException) -> Verdict:
 
 def of_broken_class(error: BaseException) -> Verdict:
     """The verdict on a row whose class raised while it was made from it: failed, as there is no job to ask."""
-    return Verdict(Ending.FAILED, report=report_of(error))
+    return Verdict(Ending.FAILED, report=report_of(error), error=error)

@@ -12,7 +12,8 @@ from spoils.masking import masked_text
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 50_000
 BEYOND = 2_000
-HERE = str(Path(__file__).parent)
+OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("worker", "testing", "job/hooks.py"))
+"""The files and folders of what calls a job."""
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^']*'|\"[^\"]*\"")
 
@@ -52,7 +53,7 @@ def text_of(thing: object) -> str:
 
 def _traceback_of(error: BaseException) -> str:
     try:
-        # The frame of the performer above the job's own says nothing about the job.
+        # The frames of the worker above the job's own say nothing about the job.
         error = error.with_traceback(_ours_cut(error.__traceback__))
         lines = traceback.TracebackException.from_exception(error, limit=-40, max_group_width=5).format(
             chain=True
@@ -64,7 +65,7 @@ def _traceback_of(error: BaseException) -> str:
 
 def _ours_cut(trace: TracebackType | None) -> TracebackType | None:
     while (
-        trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(HERE)
+        trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(OURS)
     ):
         trace = trace.tb_next
     return trace
@@ -73,7 +74,7 @@ def _ours_cut(trace: TracebackType | None) -> TracebackType | None:
 def _fingerprint(name: str, trace: TracebackType | None, message: str) -> str:
     where = ""
     for frame in traceback.extract_tb(trace):
-        if "site-packages" not in frame.filename and not frame.filename.startswith(HERE):
+        if "site-packages" not in frame.filename and not frame.filename.startswith(OURS):
             where = f"{Path(frame.filename).name}:{frame.name}"
     like = _VARIABLE.sub("…", message.splitlines()[0][:500] if message else "")
     return hashlib.sha256(f"{name}|{where}|{like}".encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Flask, g
@@ -13,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
-from spoils.job import Job
+from spoils.job import Job, Queue
+from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
 from spoils.log_format import TRACEBACKS
@@ -46,6 +48,7 @@ class Performer:
         hand_over: Callable[[Settlement], None],
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
+        run: Callable[[Job, Queue], object] = run_with_hooks,
     ) -> None:
         self._app = app
         self._engine = engine
@@ -55,6 +58,7 @@ class Performer:
         self._hand_over = hand_over
         self._drop = drop
         self._on_deadline = on_deadline
+        self._run_job = run
         self._running: dict[Token, Attempt] = {}
 
     @contextmanager
@@ -78,7 +82,7 @@ class Performer:
         try:
             job = self._decode(claim)
         except PayloadError as exc:
-            self._settle_plainly(claim, outcomes.of_misfit(str(exc)), 0)
+            self._settle_plainly(claim, outcomes.of_misfit(exc), 0)
             return
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
@@ -159,7 +163,7 @@ class Performer:
         try:
             try:
                 attempt.interruption.enter()
-                verdict = outcomes.of_return(job, job.run(attempt), attempt.claim.retries)
+                verdict = outcomes.of_return(job, self._run_job(job, attempt), attempt.claim.retries)
             finally:
                 attempt.interruption.leave()
                 attempt.end_if_forked()
@@ -206,8 +210,7 @@ class Performer:
         try:
             db.session.commit()  # ends the savepoint of the job's session
             with finishing():
-                entered = self._finish_with_notes(attempt, settlement)
-                attempt.connection.commit()
+                entered = self._complete(attempt, settlement)
         except ClaimLost as exc:
             log.warning("Result of %s discarded: %s", type(job).__name__, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
@@ -222,22 +225,26 @@ class Performer:
         self._drop(claim.token)
         return None
 
-    def _finish_with_notes(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
+    def _complete(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         connection = attempt.connection
         # Before the notes: a unique job that enqueues itself must not meet its own row as the duplicate.
         finish_one(connection, settlement, worker_id=self._worker_id)
         # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
-        return [
+        entered = [
             (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
             for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
         ]
+        connection.commit()
+        return entered
 
     def _settle_plainly(self, claim: Claim, verdict: Verdict, ran_ms: int, name: str | None = None) -> None:
         log_ending(claim, verdict, ran_ms, name or claim.kind or claim.task_type)
         self._settle(claim, verdict, ran_ms)
 
     def _settle(self, claim: Claim, verdict: Verdict, ran_ms: int) -> None:
-        self._hand_over(Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms))
+        # Without the error: its frames would keep what the job held until the database has answered.
+        kept = replace(verdict, error=None) if verdict.error is not None else verdict
+        self._hand_over(Settlement(claim.key, claim.attempts, kept, claim.claimed_at, ran_ms))
 
 
 def _clear_away() -> None:
@@ -250,12 +257,17 @@ def _clear_away() -> None:
 
 
 def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
-    """Log how an attempt ended, in the words that the guide greps for."""
+    """Log how an attempt ended, in the words that the guide greps for. A failure's record carries its error, for
+    handlers of others; the field `traceback` is what our own log writes of it.
+    """
     fields = {**_fields("settle", claim), "ran_ms": ran_ms}
     report = verdict.report
     error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
-    if report and TRACEBACKS.isEnabledFor(logging.DEBUG):
-        fields["traceback"] = report.traceback
+    # As a tuple: logging would ask the error itself whether it is true.
+    cause = verdict.error
+    exc_info = None if cause is None else (type(cause), cause, cause.__traceback__)
+    if report:
+        fields["traceback"] = report.traceback if TRACEBACKS.isEnabledFor(logging.DEBUG) else ""
     match verdict.ending:
         case Ending.FINISHED:
             log.info("Finished %s", name, extra=fields)
@@ -270,10 +282,11 @@ def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
                 "Failed %s, will be retried: %s",
                 name,
                 error[:500],
+                exc_info=exc_info,
                 extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)},
             )
         case _:
-            log.error("Failed %s: %s", name, error[:500], extra=fields)
+            log.error("Failed %s: %s", name, error[:500], exc_info=exc_info, extra=fields)
 
 
 def _fields(action: str, claim: Claim) -> dict[str, object]:

@@ -11,6 +11,7 @@ import pytest
 import requests
 from sqlalchemy import inspect
 
+from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
 from tests.programs import ROOT, Program, free_port
 
@@ -26,6 +27,16 @@ class ChargeCard(Job):
     def run(self, queue: Queue) -> None:
         print(f"charged {self.order_id}", flush=True)
 '''
+TESTS = """
+import spoils
+from shop.jobs import ChargeCard
+from spoils.testing import drain
+
+
+def test_a_card_is_charged(spoils_database):
+    spoils.enqueue(ChargeCard(order_id=7))
+    assert [done.outcome for done in drain()] == ["finished"]
+"""
 EXAMPLE = """
 import psycopg2, spoils, sys
 from shop.jobs import ChargeCard
@@ -95,6 +106,7 @@ def shop(tmp_path: Path) -> Path:
 def test_the_wheel_holds_templates_and_static_files_and_neither_tests_nor_food(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"spoils/templates/layout.html", "spoils/static/base.css", "spoils/py.typed"} <= set(names)
+    assert {"spoils/testing/__init__.py", "pytest_spoils.py"} <= set(names)
     assert [name for name in names if name.startswith(("tests/", "spoils/food/", "spoils/jobs/"))] == []
 
 
@@ -126,6 +138,19 @@ def test_an_application_of_its_own_enqueues_performs_and_serves(
         assert "/api/jobs/charge-card" in document.json()["paths"]
         assert not [word for word in ("product", "barcode", "ingredient") if word in document.text.lower()]
         assert requests.get(f"{url}/api/products/737628064502", timeout=10).status_code == 404
+
+
+def test_its_tests_have_the_fixture_and_without_database_url_the_embedded_server(
+    programs: Path, shop: Path
+) -> None:
+    (shop / "test_shop.py").write_text(TESTS)
+    tests = ("-m", "pytest", "-q", "--rootdir=.", "test_shop.py")
+    try:
+        with Program(*tests, folder=shop, python=str(programs / "python"), DATABASE_URL="") as pytest_run:
+            assert pytest_run.ends() == 0, pytest_run.output
+            pytest_run.says("1 passed")
+    finally:
+        EmbeddedPostgres(shop / ".spoils" / "postgres").remove()
 
 
 def tables(url: str) -> list[str]:

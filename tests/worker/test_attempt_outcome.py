@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from spoils.errors import PayloadError
 from spoils.job import Cancel, Done, Outcome, RetryLater, Snooze
 from spoils.job.backoff import LONGEST_SECONDS
 from spoils.job.outcome import FINISHED, Ending, GivenBack, Report, Verdict
@@ -182,7 +183,9 @@ def test_a_thousand_failures_do_not_come_back_as_one() -> None:
 
 
 def test_a_misfit_is_failed_at_once() -> None:
-    assert outcomes.of_misfit("No such class.") == Verdict(Ending.FAILED, report=Report("", "No such class."))
+    assert outcomes.of_misfit(PayloadError("No such class.")) == Verdict(
+        Ending.FAILED, report=Report("", "No such class.")
+    )
 
 
 def test_what_the_stopping_worker_asked_for_is_given_back_uncounted() -> None:

@@ -3,11 +3,13 @@
 import importlib.abc
 import sys
 import threading
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from spoils.job import Done, Job, Outcome, Queue, around
+from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Interrupted, TimedOut
 from spoils.worker.interruption import Interruption, may_hold_lock
 from tests.support import eventually
@@ -30,6 +32,21 @@ def test_what_is_sent_to_a_thread_that_has_ended_hits_nobody() -> None:
     assert interruption.interrupt(Interrupted)
     assert interruption.interrupt(Interrupted)  # sent once
     interruption.leave()
+
+
+def test_a_job_may_be_interrupted_also_where_functions_are_around_it() -> None:
+    class FrameJob(Job):
+        def run(self, queue: Queue) -> Outcome:
+            return Done(not may_hold_lock(sys._getframe(), perform.__code__))
+
+    @around
+    def function(job: Job, queue: Queue, call: Any) -> Any:
+        return call()
+
+    def perform() -> object:
+        return run_with_hooks(FrameJob(), SimpleNamespace())
+
+    assert perform() == Done(True)
 
 
 class InAnEvent:

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+import spoils
 from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.outcome import Ending, TimedOut
 from spoils.job.registry import registry
-from spoils.log_format import TRACEBACKS
+from spoils.log_format import TRACEBACKS, LineFormatter
 from spoils.models import Worker, db
 from spoils.queue import finish
 from spoils.queue.claim import Claim
@@ -532,7 +533,26 @@ def test_a_session_that_cannot_be_closed_for_its_connection_is_gone_is_part_of_t
 
     hands.perform(DyingAndRaisingJob())
     assert "Database unavailable (performer): " in caplog.text
-    assert [record for record in caplog.records if record.exc_info] == []
+    assert [record.message for record in caplog.records if record.exc_info] == [
+        "Failed DyingAndRaisingJob, will be retried: ValueError: ValueError"
+    ]
+
+
+def test_a_function_around_the_job_runs_within_the_attempt(hands: Hands, rows: Rows) -> None:
+    @spoils.around
+    def tenant(job: Job, queue: Queue, call: Callable[[], Any]) -> Any:
+        queue.session.execute(text("INSERT INTO effects VALUES ('around', :id)"), {"id": queue.task_id})
+        returned = call()
+        if type(job).__name__ == "EffectJob":
+            raise LookupError("after the job")
+        return returned
+
+    finished = hands.perform(ResultJob(value=1))
+    assert (rows.one(finished.id).result, effects(rows)) == (1, 1)
+    hands.perform(EffectJob(name="a"))
+    (settlement,) = hands.settlements
+    assert settlement.verdict.report is not None
+    assert (settlement.verdict.report.error_class, effects(rows)) == ("LookupError", 1)
 
 
 @pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG], ids=logging.getLevelName)
@@ -546,9 +566,32 @@ def test_the_line_of_a_failed_job_has_its_traceback_where_tracebacks_are_logged(
     with caplog.at_level(logging.INFO), caplog.at_level(level, logger=TRACEBACKS.name):
         hands.perform(SpillingJob())
     (record,) = [record for record in caplog.records if record.message.startswith("Failed SpillingJob")]
-    trace = vars(record).get("traceback", "")
-    assert ("LookupError" in trace) is (level == logging.DEBUG)
-    assert "hunter2" not in trace
+    line = LineFormatter().format(record)
+    assert ("\n    | LookupError" in line) is (level == logging.DEBUG)
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("job", "logged"),
+    [
+        (RaisingJob(), ["ValueError"]),
+        (RaisingJob(what="later"), ["RetryLater"]),
+        (RaisingJob(what="cancel"), []),
+        (RaisingJob(what="snooze"), []),
+        (SampleJob(), []),
+    ],
+)
+def test_a_failing_attempt_is_logged_once_with_its_error_and_kept_without_it(
+    hands: Hands, caplog: pytest.LogCaptureFixture, job: Job, logged: list[str]
+) -> None:
+    with caplog.at_level(logging.INFO):
+        hands.perform(job)
+    raised = [record.exc_info for record in caplog.records if record.exc_info]
+    assert [kind.__name__ for kind, _, _ in raised if kind] == logged
+    for _, _, trace in raised:
+        assert trace is not None
+        assert trace.tb_frame.f_code.co_name == "run"
+    assert hands.settlements[0].verdict.error is None
 
 
 def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:

@@ -1,0 +1,71 @@
+"""Functions of the application that are called around each `run`."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from spoils.errors import JobDefinitionError
+from spoils.job.base import Job, Queue
+
+Call = Callable[[], Any]
+"""Runs the functions registered later, then the job. Returns what they returned, and raises what they raised."""
+Function = TypeVar("Function", bound=Callable[[Any, Any, Call], Any])
+
+functions: list[Callable[[Any, Any, Call], Any]] = []
+_NOT_CALLED = object()
+
+
+def around(function: Function) -> Function:
+    """Register `function(job, queue, call)`, which is called around each `run`; the first one registered is outermost.
+
+    It must return what `call()` returns, or an Outcome of its own. It is part of the attempt: what it raises fails the
+    attempt, and the job's timeout includes it.
+
+    Example:
+        @spoils.around
+        def trace(job, queue, call):
+            with tracer.start_as_current_span(type(job).__name__):
+                return call()
+    """
+    name = _name(function)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise JobDefinitionError(f"{name} is async, which around functions cannot be yet: write `def`.")
+    if inspect.isgeneratorfunction(function):
+        raise JobDefinitionError(f"{name} yields, so that a call would execute none of it: call `call()`.")
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except TypeError as exc:
+        raise JobDefinitionError(f"{name} must take three arguments: job, queue and call.") from exc
+    functions.append(function)
+    return function
+
+
+def run_with_hooks(job: Job, queue: Queue) -> object:
+    """What the job's `run` returns, with the registered functions around it."""
+    call: Call = partial(job.run, queue)
+    for function in reversed(functions):
+        call = partial(_call_around, function, job, queue, call)
+    return call()
+
+
+def _call_around(function: Callable[[Any, Any, Call], Any], job: Job, queue: Queue, call: Call) -> object:
+    returned: object = _NOT_CALLED
+
+    def rest() -> object:
+        nonlocal returned
+        returned = call()
+        return returned
+
+    value = function(job, queue, rest)
+    if value is None and returned is not None:
+        # None finishes the job: one that did not run, or that asked for something else, must not be finished.
+        raise JobDefinitionError(
+            f"{_name(function)} returned None, but the job did not: write `return call()`, "
+            "or return an Outcome such as Snooze(60)."
+        )
+    return value
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
