@@ -96,6 +96,11 @@ class Settings(BaseModel):
             settings._refuse_weak_secrets()
         return settings
 
+    @classmethod
+    def from_env_with(cls, given: Mapping[str, str]) -> "Settings":
+        """Read the environment, and before it what is `given` by the same names. Raises SettingError."""
+        return cls.from_env({**os.environ, **given})
+
     @field_validator("database_url")
     @classmethod
     def _one_spelling(cls, url: str | None) -> str | None:

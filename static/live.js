@@ -76,8 +76,10 @@
       const answer = await fetch(location.href, {
         headers: etag ? { "If-None-Match": etag } : {},
         cache: "no-store",
+        // Nothing of a login page is wanted, and one of another origin could not be read.
+        redirect: "manual",
       });
-      if (answer.redirected || answer.status === 401) loggedOut = true;
+      if (answer.type === "opaqueredirect" || [401, 403].includes(answer.status)) loggedOut = true;
       if (answer.status !== 200 || loggedOut) return;
       const text = await answer.text();
       if (busy()) return;

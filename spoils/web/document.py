@@ -14,7 +14,7 @@ def openapi() -> Response:
     """The OpenAPI 3.1 document, for clients with a token or with a login to the dashboard."""
     if not tokens.caller().known and access.current_role() is None:
         raise tokens.unauthorized()
-    response = jsonify(make_document(current_app))
+    response = jsonify(make_document(current_app, request.script_root))
     response.headers["Cache-Control"] = "private, no-cache"
     response.add_etag()
     response.make_conditional(request)

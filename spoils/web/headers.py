@@ -29,7 +29,9 @@ class SecurityHeaders:
         self._app = app
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        more = [*(SECURE if environ["wsgi.url_scheme"] == "https" else ALWAYS).items()]
+        # Under a prefix the host is another application's, and Strict-Transport-Security would hold for all of it.
+        secure = environ["wsgi.url_scheme"] == "https" and not environ.get("SCRIPT_NAME")
+        more = [*(SECURE if secure else ALWAYS).items()]
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, [*headers, *more], *exc_info)

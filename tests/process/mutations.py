@@ -105,7 +105,7 @@ HEADERS = (
     *((b"Upgrade", value) for value in (b"h2c", b"websocket")),
     *((b"X-Forwarded-For", value) for value in (b"1.2.3.4", b",,", b"\xff", b"[::1]")),
     *((b"X-Forwarded-Proto", value) for value in (b"https", b"https, http", b"x")),
-    *((b"Cookie", value) for value in (b"session=a.b.c", b"=;=", b"\xff=\xff", b"a" * 4_000)),
+    *((b"Cookie", value) for value in (b"spoils_session=a.b.c", b"=;=", b"\xff=\xff", b"a" * 4_000)),
     *((b"Authorization", value) for value in (b"", b"Bearer x", b"Basic \xff", b"Digest a=")),
     *((b"Idempotency-Key", value) for value in (b"", b"a" * 400, b"same")),
     *((b"Range", value) for value in (b"bytes=0-0,1-1", b"bytes=-", b"x")),

@@ -61,7 +61,11 @@ def test_gunicorn_and_its_application_show_it_nowhere(database_url: str) -> None
             answers.append(f"{answer.status_code} {answer.headers} {answer.text}")
 
         bearer = {"Authorization": f"Bearer token-{CANARY}"}
-        for headers in (bearer, {"Authorization": f"Bearer {CANARY}"}, {"Cookie": f"session={CANARY}"}):
+        for headers in (
+            bearer,
+            {"Authorization": f"Bearer {CANARY}"},
+            {"Cookie": f"spoils_session={CANARY}"},
+        ):
             ask("GET", "/api/jobs/status", headers=headers)
             ask("GET", f"/static/nothing?token={CANARY}", headers=headers)
         ask("GET", "/api/jobs/status", headers={"Referer": f"{web.url}/?api_key={CANARY}"})

@@ -20,7 +20,10 @@ ODD = {
     "HTTP_X_FORWARDED_FOR": ("[", ",", "a,,b", "1.2.3.4:80", "\xff", " "),
     "HTTP_X_FORWARDED_PROTO": ("x", "\xff"),
     "HTTP_AUTHORIZATION": ("Basic x", "Bearer", "Bearer \xff", "Digest a=", "Basic \xff", "\x7f", ""),
-    "HTTP_COOKIE": ("session=a.b.c", "a;b;;", "\xff=\xff", 'session="', "=", "session=.", f"session=eyJ.{LONG}"),
+    "HTTP_COOKIE": (
+        *("spoils_session=a.b.c", "a;b;;", "\xff=\xff", 'spoils_session="', "=", "spoils_session=."),
+        f"spoils_session=eyJ.{LONG}",
+    ),
     "HTTP_ACCEPT": ("*", "q=x", ";", "text/html;q=nan"),
     "HTTP_ACCEPT_ENCODING": ("gzip;q=x", "\xff"),
     "HTTP_IF_NONE_MATCH": ("W/", '"', "*", "\xff"),

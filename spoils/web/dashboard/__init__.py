@@ -8,7 +8,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from spoils.errors import UnsuitableDatabase
-from spoils.web.dashboard import access, guard
+from spoils.web.address import path_here
+from spoils.web.dashboard import access, application_users, guard
+from spoils.web.dashboard.application_users import Authorize
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.shared import flashes
 
@@ -26,15 +28,23 @@ PAGES = (
 )
 
 
-def init_app(app: Flask) -> None:
-    """Register the pages on `app`."""
+def init_app(app: Flask, *, authorize: Authorize | None = None, login_url: str | None = None) -> None:
+    """Register the pages on `app`, for the users of the application where it has an `authorize`."""
+    application_users.init_app(app, authorize, login_url)
     for page in PAGES:
         import_module(f"{__name__}.{page}.routes")
     app.config["PERMANENT_SESSION_LIFETIME"] = timedelta(seconds=access.SESSION_SECONDS)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)
     app.jinja_env.globals["flashes"] = flashes.take_flashes
-    app.context_processor(lambda: {"role": _role_shown(), "has_doors": access.has_doors()})
+    app.context_processor(
+        lambda: {
+            "role": _role_shown(),
+            "user_name": access.user_name(),
+            "has_doors": access.has_doors(),
+            "path_here": path_here(),
+        }
+    )
     app.register_blueprint(bp)
 
 

@@ -12,6 +12,7 @@ from spoils.config import Settings, current_settings
 from spoils.models import db
 from spoils.queue import logouts
 from spoils.web.client import from_here
+from spoils.web.dashboard.application_users import application_users
 
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts from its login."""
@@ -32,6 +33,8 @@ def has_doors() -> bool:
 def closed_because() -> str | None:
     """Why nobody at all gets in, as one sentence; None where somebody does."""
     now = current_settings()
+    if application_users() is not None:
+        return None
     if not has_doors():
         return None if now.development and from_here(request) else "No password is set."
     if now.secret_key is None and not now.development:
@@ -43,15 +46,22 @@ def current_role() -> Role | None:
     """What the client of this request is, looked up once: for a login, by one row of the database."""
     if "role" not in g:
         # Where the database does not answer below, the page that says so is rendered for a stranger.
-        g.role = None
-        g.role = _role()
+        g.role = g.user_name = None
+        users = application_users()
+        g.role, g.user_name = (_role(), None) if users is None else _checked(*users.identify())
     found: Role | None = g.role
     return found
 
 
+def user_name() -> str | None:
+    """The name that the application gave its user; None where it gave none."""
+    name: str | None = g.get("user_name")
+    return name
+
+
 def who() -> str:
-    """How the audit trail calls the client of this request."""
-    return str(current_role() or "nobody")
+    """The client of this request in the audit log."""
+    return user_name() or str(current_role() or "nobody")
 
 
 def role_of(password: str) -> Role | None:
@@ -80,6 +90,12 @@ def leave() -> None:
     session.clear()
 
 
+def _checked(role: str | None, name: str | None) -> tuple[Role | None, str | None]:
+    if role not in (None, *Role):
+        raise ValueError(f"authorize returned {role!r}. It may return 'admin', 'viewer' or None.")
+    return (None if role is None else Role(role)), name
+
+
 def _role() -> Role | None:
     if not has_doors():
         return Role.ADMIN if closed_because() is None else None
@@ -100,6 +116,8 @@ def _has_ended(login: str) -> bool:
 
 
 def _passwords(now: Settings) -> dict[Role, str]:
+    if application_users() is not None:
+        return {}
     both = {Role.ADMIN: now.admin_password, Role.VIEWER: now.viewer_password}
     return {role: password for role, password in both.items() if password}
 

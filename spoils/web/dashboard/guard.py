@@ -4,8 +4,10 @@ from flask import Flask, current_app, redirect, render_template, request, url_fo
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
+from spoils.web.address import path_here
 from spoils.web.csrf import csrf, foreign
 from spoils.web.dashboard import access
+from spoils.web.dashboard.application_users import application_users
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.shared.local_path import LONGEST
 from spoils.web.errors import answer
@@ -19,6 +21,7 @@ FORMS = {"", "application/x-www-form-urlencoded", "multipart/form-data"}
 NO_FORM = "This address accepts forms only. Nothing was changed."
 FOREIGN = "This request came from another site. Nothing was changed. Open the page here and use its button."
 STALE = "This form has expired or came from another site. Nothing was changed. Reload the page and try again."
+NOT_AUTHORIZED = "You are not logged in, or your account may not see this page. Nothing was changed."
 READ_ONLY = "You are logged in as viewer, which is read-only. Log in as admin to make changes."
 
 
@@ -61,12 +64,20 @@ def _refusal() -> ResponseReturnValue | None:
     if not reads and request.mimetype not in FORMS:
         return answer(415, NO_FORM)
     if request.endpoint in FOR_ALL:
-        return None
+        # The application's users log in there.
+        return None if application_users() is None else answer(404)
     role = access.current_role()
     if role is None:
-        here = request.full_path.rstrip("?") if reads else None
-        onward = url_for("dashboard.login", next=here)
-        return redirect(onward if len(onward) <= LONGEST else url_for("dashboard.login"), 303)
+        return _log_in_first(path_here() if reads else None)
     if not reads and role is not access.Role.ADMIN:
         return answer(403, READ_ONLY)
     return None
+
+
+def _log_in_first(here: str | None) -> ResponseReturnValue:
+    if (users := application_users()) is not None:
+        # A form is not redirected: the login may be on another origin, to which the browser sends no form of ours.
+        onward = users.login_address(here) if here else None
+        return redirect(onward, 303) if onward else answer(403, NOT_AUTHORIZED)
+    onward = url_for("dashboard.login", next=here)
+    return redirect(onward if len(onward) <= LONGEST else url_for("dashboard.login"), 303)

@@ -78,8 +78,8 @@ class Endpoint:
         return self.method != "get"
 
 
-def make_document(app: Flask) -> Schema:
-    """The OpenAPI 3.1 document of `app`."""
+def make_document(app: Flask, root: str = "") -> Schema:
+    """The OpenAPI 3.1 document of `app`, which is mounted under the prefix `root`."""
     settings: Settings = app.config["SPOILS"]
     endpoints = sorted(_endpoints(app), key=lambda one: one.path)
     components = _Components(endpoints)
@@ -93,7 +93,7 @@ def make_document(app: Flask) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Spoils", "version": __version__, "description": ABOUT},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root or "/"}],
         "paths": paths,
         "components": {
             "schemas": components.schemas,

@@ -15,6 +15,7 @@ from spoils.food.extension import FOOD
 from spoils.job.discovery import load as load_jobs
 from spoils.models import db
 from spoils.web import create_app
+from spoils.web.dashboard.application_users import Authorize
 from tests.web.dashboard.pages import Visitor
 from tests.web.dashboard.scenes import Scenes
 from tests.web.dashboard.windows import Windows
@@ -35,9 +36,15 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
     load_jobs()
     apps: list[Flask] = []
 
-    def make(*, development: bool = False, **environment: str) -> Flask:
+    def make(
+        *,
+        development: bool = False,
+        authorize: Authorize | None = None,
+        login_url: str | None = None,
+        **environment: str,
+    ) -> Flask:
         settings = Settings.from_env({"DATABASE_URL": database_url, **environment}, development=development)
-        apps.append(create_app(settings, extensions=(FOOD,)))
+        apps.append(create_app(settings, authorize=authorize, login_url=login_url, extensions=(FOOD,)))
         return apps[-1]
 
     yield make

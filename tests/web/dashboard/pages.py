@@ -39,25 +39,25 @@ def actions(response: TestResponse) -> list[str]:
 class Visitor:
     """Somebody at the dashboard."""
 
-    def __init__(self, client: FlaskClient) -> None:
-        self.client = client
+    def __init__(self, client: FlaskClient, root: str = "") -> None:
+        self.client, self.root = client, root
 
     def see(self, path: str, status: int = 200) -> TestResponse:
         """Get a page, which answers with `status`."""
-        response = self.client.get(path)
+        response = self.client.get(self.root + path)
         assert response.status_code == status, words(response)
         return response
 
     def token(self) -> str:
         """A form's token of this session."""
         for path in ("/login", "/products", "/jobs"):
-            if found := _TOKEN.search(self.client.get(path, follow_redirects=True).text):
+            if found := _TOKEN.search(self.client.get(self.root + path, follow_redirects=True).text):
                 return found[1]
         raise AssertionError("no page has a form")
 
     def press(self, path: str, **fields: str) -> TestResponse:
         """Send a form with a token, as a button does; redirects are not followed."""
-        return self.client.post(path, data={"csrf_token": self.token(), **fields})
+        return self.client.post(self.root + path, data={"csrf_token": self.token(), **fields})
 
     def log_in(self, password: str, **fields: str) -> "Visitor":
         response = self.press("/login", password=password, **fields)

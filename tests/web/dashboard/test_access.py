@@ -129,10 +129,10 @@ def test_the_session_is_closed_to_scripts_other_sites_and_plain_http(stranger: V
 
 def copy_of(visitor: Visitor, app: Flask | None = None) -> Visitor:
     """Somebody with the same cookie, as it is now; at another application where one is given."""
-    cookie = visitor.client.get_cookie("session")
+    cookie = visitor.client.get_cookie("spoils_session")
     assert cookie is not None
     other = (app or visitor.client.application).test_client()
-    other.set_cookie("session", cookie.value)
+    other.set_cookie("spoils_session", cookie.value)
     return Visitor(other)
 
 
@@ -233,13 +233,13 @@ def test_a_session_ends_12_hours_after_its_login_whatever_was_asked_meanwhile(ad
 
 
 def test_a_session_ends_when_its_password_is_changed(make_app: MakeApp, admin: Visitor) -> None:
-    cookie = admin.client.get_cookie("session")
+    cookie = admin.client.get_cookie("spoils_session")
     assert cookie is not None
     later = make_app(**{**LOCKED, "SPOILS_ADMIN_PASSWORD": "another"}).test_client()
-    later.set_cookie("session", cookie.value)
+    later.set_cookie("spoils_session", cookie.value)
     assert later.get("/jobs").status_code == 303
     same = make_app(**LOCKED).test_client()
-    same.set_cookie("session", cookie.value)
+    same.set_cookie("spoils_session", cookie.value)
     assert same.get("/jobs").status_code == 200
 
 

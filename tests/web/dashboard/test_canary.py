@@ -81,7 +81,7 @@ def test_it_appears_nowhere(make_app: MakeApp, scenes: Scenes, caplog: pytest.Lo
         see(
             stranger.client, "POST", "/login", data={"csrf_token": stranger.token(), "password": f"x{CANARY}"}
         )
-        for headers in ({"Authorization": f"Bearer wrong-{CANARY}"}, {"Cookie": f"session={CANARY}"}):
+        for headers in ({"Authorization": f"Bearer wrong-{CANARY}"}, {"Cookie": f"spoils_session={CANARY}"}):
             see(stranger.client, "GET", "/api/jobs/status", headers=headers)
             see(stranger.client, "GET", "/jobs", headers=headers)
         order = {"type": "FetchProductJob", "payload": {"barcode": "4006381333931", "password": CANARY}}

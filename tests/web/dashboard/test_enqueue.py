@@ -235,7 +235,7 @@ def test_again_of_nothing_is_an_empty_form(admin: Visitor, again: str) -> None:
 
 
 def test_the_command_quotes_what_a_shell_would_read(every_kind: type[Job]) -> None:
-    command = curl(every_kind, {"type": "x", "name": "$(rm) 'x'"}, host_url="http://h/", with_token=True)
+    command = curl(every_kind, {"type": "x", "name": "$(rm) 'x'"}, root_url="http://h/", with_token=True)
     assert command == (
         "curl -X POST http://h/api/jobs/every-kind \\\n  -H 'Content-Type: application/json' \\\n"
         "  -H 'Authorization: Bearer …' \\\n  -d '{\"name\": \"$(rm) '\\''x'\\''\"}'"

@@ -16,6 +16,6 @@ def api_docs() -> ResponseReturnValue:
     return render_template(
         "api_docs/index.html",
         info=document["info"],
-        groups=list_endpoints(document, request.host_url.rstrip("/")),
+        groups=list_endpoints(document, request.url_root.rstrip("/")),
         errors=list_errors(document),
     )
