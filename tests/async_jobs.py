@@ -1,6 +1,7 @@
 """Async job classes for the tests. In a module of their own: a worker with one of them has an event loop."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
-from tests.sample_jobs import SampleJob
+from tests.sample_jobs import SampleJob, claims, leave_effect
 
 
 def writes(name: str, queue: Queue) -> Callable[[Session], None]:
@@ -77,3 +78,63 @@ class AsyncOutcomeJob(Job):
             case "returns a value":
                 return 7  # type: ignore[return-value]
         return None
+
+
+class AsyncSleepJob(Job):
+    """Signals that it has started, takes its time (`once` only when it is claimed first), and writes in its session."""
+
+    seconds: float
+    name: str = "sleep"
+    once: bool = False
+
+    async def run(self, queue: Queue) -> None:
+        await asyncio.to_thread(leave_effect, f"{self.name} started", queue)
+        if not self.once or await asyncio.to_thread(claims, queue) == 1:
+            await asyncio.sleep(self.seconds)
+        await queue.in_session(writes(f"{self.name} ended", queue))
+
+
+class AsyncTimeoutJob(Job):
+    """Takes longer than its timeout; `swallows` its interruption once, or each time."""
+
+    swallows: str = "never"
+    timeout = 0.5
+    number: int = 0
+
+    async def run(self, queue: Queue) -> None:
+        await queue.in_session(writes("timeout", queue))
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if self.swallows == "never":
+                    raise
+
+
+class AsyncCheckpointJob(Job):
+    """Ends at its next checkpoint when the worker stops."""
+
+    async def run(self, queue: Queue) -> None:
+        await asyncio.to_thread(leave_effect, "checkpoint started", queue)
+        while True:
+            await asyncio.sleep(0.05)
+            queue.checkpoint()
+
+
+class AsyncBlockingJob(Job):
+    """Blocks the event loop."""
+
+    seconds: float
+
+    async def run(self, queue: Queue) -> None:
+        threading.Event().wait(self.seconds)
+
+
+class AsyncExitJob(Job):
+    """Starts a task that raises SystemExit, which asyncio lets end its loop."""
+
+    async def run(self, queue: Queue) -> None:
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        await asyncio.wait([asyncio.create_task(leave())])
