@@ -11,9 +11,9 @@ from spoils.job.registry import registry
 def throw_away_classes() -> Iterator[None]:
     """Remove what is registered meanwhile."""
     names, endpoints = dict(registry._by_name), dict(registry._by_endpoint)
-    functions = list(hooks.functions)
+    functions, async_functions = list(hooks.functions), list(hooks.async_functions)
     try:
         yield
     finally:
         registry._by_name, registry._by_endpoint = names, endpoints
-        hooks.functions[:] = functions
+        hooks.functions[:], hooks.async_functions[:] = functions, async_functions

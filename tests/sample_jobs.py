@@ -160,17 +160,17 @@ class SleepJob(Job):
     once: bool = False
 
     def run(self, queue: Queue) -> None:
-        _leave_effect(f"{self.name} started", queue)
+        leave_effect(f"{self.name} started", queue)
         if not self.once or claims(queue) == 1:
             time.sleep(self.seconds)
-        _leave_effect(f"{self.name} ended", queue)
+        leave_effect(f"{self.name} ended", queue)
 
 
 class GateJob(Job):
     """Signals that it has started, and ends once somebody opens its gate: a row of that name in the effects."""
 
     def run(self, queue: Queue) -> None:
-        _leave_effect("gate started", queue)
+        leave_effect("gate started", queue)
         while not _has_effect("open"):
             time.sleep(0.05)
 
@@ -187,7 +187,7 @@ class HoldingJob(Job):
             text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
             {"name": f"{self.name} effect", "id": queue.task_id},
         )
-        _leave_effect(f"{self.name} started", queue)
+        leave_effect(f"{self.name} started", queue)
         if not self.once or claims(queue) == 1:
             time.sleep(self.seconds)
 
@@ -214,7 +214,7 @@ class ForkingJob(Job):
             os.write(writing, self._in_child(queue, session, driver).encode())
             return
         os.close(writing)
-        _leave_effect(f"child {child}", queue)
+        leave_effect(f"child {child}", queue)
         said = ""
         if self.then == "sleep until SIGTERM":
             os.kill(child, signal.SIGTERM)
@@ -265,7 +265,7 @@ class StoppableJob(Job):
     """Runs until it is asked to stop, and then cancels itself."""
 
     def run(self, queue: Queue) -> Outcome | None:
-        _leave_effect("stoppable started", queue)
+        leave_effect("stoppable started", queue)
         for _ in range(600):
             if queue.cancelled:
                 return Cancel("asked to stop")
@@ -296,7 +296,7 @@ def _has_effect(name: str) -> bool:
         return bool(found.scalar_one())
 
 
-def _leave_effect(name: str, queue: Queue) -> None:
+def leave_effect(name: str, queue: Queue) -> None:
     with db.engine.begin() as connection:
         connection.execute(
             text("INSERT INTO effects (name, task_id) VALUES (:name, :id)"),
@@ -311,7 +311,7 @@ class SlowLoopJob(Job):
     max_retries = 3
 
     def run(self, queue: Queue) -> None:
-        _leave_effect("slow loop started", queue)
+        leave_effect("slow loop started", queue)
         while True:
             time.sleep(0.01)
 
@@ -346,7 +346,7 @@ class CheckpointJob(Job):
     """Ends at its next checkpoint when the worker stops."""
 
     def run(self, queue: Queue) -> None:
-        _leave_effect("checkpoint started", queue)
+        leave_effect("checkpoint started", queue)
         while True:
             time.sleep(0.05)
             queue.checkpoint()
@@ -356,7 +356,7 @@ class DeafJob(Job):
     """Never asks whether it was cancelled."""
 
     def run(self, queue: Queue) -> None:
-        _leave_effect("deaf started", queue)
+        leave_effect("deaf started", queue)
         while True:
             time.sleep(0.05)
 
@@ -365,7 +365,7 @@ class BackendKillerJob(Job):
     """Ends its own database connection the first time, as a failover would."""
 
     def run(self, queue: Queue) -> None:
-        _leave_effect("killer started", queue)
+        leave_effect("killer started", queue)
         with db.engine.connect() as connection:
             runs = connection.scalar(
                 text("SELECT count(*) FROM effects WHERE name = 'killer started' AND task_id = :id"),

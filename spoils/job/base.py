@@ -2,9 +2,10 @@
 
 import inspect
 import re
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from logging import LoggerAdapter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import ConfigDict, ValidationError
@@ -25,6 +26,7 @@ from spoils.job.outcome import Outcome
 from spoils.job.policies import COMMON, Policies, check_policies
 
 registry: JobClasses["Job"] = JobClasses()
+Result = TypeVar("Result")
 
 
 class Queue(Protocol):
@@ -42,7 +44,15 @@ class Queue(Protocol):
     def session(self) -> Session:
         """A session whose writes commit together with this task's completion, or not at all.
 
-        Opened at first use. A commit or rollback of the job's own ends only a savepoint.
+        Opened at first use. A commit or rollback of the job's own ends only a savepoint. An `async def run` calls
+        `in_session` instead.
+        """
+
+    def in_session(self, function: Callable[[Session], Result], /) -> Awaitable[Result]:
+        """For an `async def run`: call `function` with the attempt's session, in a thread; one call at a time.
+
+        What it writes commits together with this task's completion, or not at all. Where it raises, its own writes are
+        undone.
         """
 
     @property
@@ -87,9 +97,12 @@ class Job(Policies):
         extra="ignore", frozen=True, validate_default=True, ser_json_inf_nan="constants"
     )
 
-    def run(self, queue: Queue) -> Outcome | None:
+    def run(self, queue: Queue) -> Outcome | Coroutine[Any, Any, Outcome | None] | None:
         """Do the work. Return None when it is done; Snooze, Cancel or RetryLater, returned or raised, end the attempt
-        otherwise, and any other exception fails it. Any other value is a failure."""
+        otherwise, and any other exception fails it. Any other value is a failure.
+
+        An `async def run` is performed by the event loop of the worker.
+        """
         raise NotImplementedError
 
     def backoff(self, attempt: int) -> float:

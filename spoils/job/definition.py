@@ -62,6 +62,11 @@ def check_fields(cls: type[BaseModel], reserved: set[str]) -> None:
             raise wrong(cls, f'a field cannot be called "{name}", which means something else here.')
 
 
+def is_async(cls: type) -> bool:
+    """Whether the event loop performs the class: its `run` is `async def`."""
+    return inspect.iscoroutinefunction(inspect.getattr_static(cls, "run", None))
+
+
 def check_methods(cls: type) -> None:
     """Raise JobDefinitionError where a call of `run` or `backoff` could not do what it is there for."""
     for name, argument in METHODS.items():
@@ -69,11 +74,10 @@ def check_methods(cls: type) -> None:
         method = inspect.getattr_static(cls, name)
         if not isinstance(method, FunctionType):
             raise _no_method(cls, name)
-        if inspect.iscoroutinefunction(method):
+        if name != "run" and inspect.iscoroutinefunction(method):
             raise wrong(
                 cls,
-                f"`async def {name}` is refused for now, since nothing would await it: "
-                f"write `def {name}(self, {argument})`, and call asyncio.run(…) in it for what has to be awaited.",
+                f"`async def {name}` is refused, since nothing would await it: write `def {name}(self, {argument})`.",
             )
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             raise wrong(

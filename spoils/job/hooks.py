@@ -1,7 +1,7 @@
 """Functions of the application that are called around each `run`."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,6 +13,9 @@ Call = Callable[[], Any]
 Function = TypeVar("Function", bound=Callable[[Any, Any, Call], Any])
 
 functions: list[Callable[[Any, Any, Call], Any]] = []
+"""Around each plain `run`, in the order of registration."""
+async_functions: list[Callable[[Any, Any, Call], Awaitable[Any]]] = []
+"""Around each `async def run`."""
 _NOT_CALLED = object()
 
 
@@ -20,7 +23,8 @@ def around(function: Function) -> Function:
     """Register `function(job, queue, call)`, which is called around each `run`; the first one registered is outermost.
 
     It must return what `call()` returns, or an Outcome of its own. It is part of the attempt: what it raises fails the
-    attempt, and the job's timeout includes it.
+    attempt, and the job's timeout includes it. A function that is `async def` and returns `await call()` is called
+    around each `async def run` instead, and a plain one around each plain `run`.
 
     Example:
         @spoils.around
@@ -29,15 +33,13 @@ def around(function: Function) -> Function:
                 return call()
     """
     name = _name(function)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise JobDefinitionError(f"{name} is async, which around functions cannot be yet: write `def`.")
-    if inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise JobDefinitionError(f"{name} yields, so that a call would execute none of it: call `call()`.")
     try:
         inspect.signature(function).bind(None, None, None)
     except TypeError as exc:
         raise JobDefinitionError(f"{name} must take three arguments: job, queue and call.") from exc
-    functions.append(function)
+    (async_functions if inspect.iscoroutinefunction(function) else functions).append(function)
     return function
 
 
@@ -49,6 +51,15 @@ def run_with_hooks(job: Job, queue: Queue) -> object:
     return call()
 
 
+async def await_with_hooks(job: Job, queue: Queue) -> object:
+    """What the job's `async def run` returns, with the registered async functions around it."""
+    call: Call = partial(job.run, queue)
+    for function in reversed(async_functions):
+        call = partial(_await_around, function, job, queue, call)
+    returned: object = await call()
+    return returned
+
+
 def _call_around(function: Callable[[Any, Any, Call], Any], job: Job, queue: Queue, call: Call) -> object:
     returned: object = _NOT_CALLED
 
@@ -57,11 +68,27 @@ def _call_around(function: Callable[[Any, Any, Call], Any], job: Job, queue: Que
         returned = call()
         return returned
 
-    value = function(job, queue, rest)
+    return _checked(function, function(job, queue, rest), returned)
+
+
+async def _await_around(
+    function: Callable[[Any, Any, Call], Awaitable[Any]], job: Job, queue: Queue, call: Call
+) -> object:
+    returned: object = _NOT_CALLED
+
+    async def rest() -> object:
+        nonlocal returned
+        returned = await call()
+        return returned
+
+    return _checked(function, await function(job, queue, rest), returned)
+
+
+def _checked(function: object, value: object, returned: object) -> object:
     if value is None and returned is not None:
         # None finishes the job: one that did not run, or that asked for something else, must not be finished.
         raise JobDefinitionError(
-            f"{_name(function)} returned None, but the job did not: write `return call()`, "
+            f"{_name(function)} returned None, but the job did not: return what `call()` returned, "
             "or return an Outcome such as Snooze(60)."
         )
     return value

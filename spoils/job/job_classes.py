@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from spoils.errors import JobDefinitionError
-from spoils.job.definition import where
+from spoils.job.definition import is_async, where, wrong
 from spoils.job.policies import Policies
 
 JobClass = TypeVar("JobClass", bound=Policies)
@@ -20,12 +20,15 @@ class JobClasses(Generic[JobClass]):
         """Whether each enqueue compares the payload with what a worker will read: in development and in tests."""
 
     def add(self, job_class: type[JobClass]) -> None:
-        """Raises JobDefinitionError where another class has the same name or endpoint."""
+        """Raises JobDefinitionError where another class has the same name or endpoint, or the same task type while only
+        one of the two is async: either threads or the event loop perform a task type.
+        """
         name, endpoint = job_class.__name__, job_class.endpoint
         if other := self._by_name.get(name):
             raise JobDefinitionError(
                 f"{name} is defined twice: in {where(other)} and in {where(job_class)}. Rename one of them."
             )
+        self._check_alike(job_class)
         if job_class.hidden:
             self._by_name[name] = job_class
             return
@@ -36,6 +39,15 @@ class JobClasses(Generic[JobClass]):
                 f'set `endpoint = "…"` on one of them.'
             )
         self._by_name[name] = self._by_endpoint[endpoint] = job_class
+
+    def _check_alike(self, job_class: type[JobClass]) -> None:
+        for other in self:
+            if other.task_type == job_class.task_type and is_async(other) != is_async(job_class):
+                raise wrong(
+                    job_class,
+                    f'it has the task type "{job_class.task_type}", as {other.__name__} ({where(other)}) has, but only '
+                    'one of them has an `async def run`: set `task_type = "…"` on one of them.',
+                )
 
     def get(self, name: str) -> type[JobClass] | None:
         """The class of that name, which is the `type` in a task's metadata."""

@@ -1,7 +1,6 @@
 """Performs jobs in this process, with the code of the worker."""
 
 import asyncio
-import inspect
 import json
 import os
 import socket
@@ -22,8 +21,8 @@ from spoils.client.client import default_client
 from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.errors import SettingError, SpoilsError
-from spoils.job import Job, Queue
-from spoils.job.hooks import run_with_hooks
+from spoils.job import Job
+from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
 from spoils.job.registry import registry
 from spoils.models import WAITING, Task, db
@@ -169,22 +168,27 @@ class _Recorder(Performer):
     def __init__(self, **collaborators: Any) -> None:
         self._settlements: list[Settlement] = []
         self._attempt: Attempt | None = None
-        self._verdict: Verdict | None = None
+        self._settled: Verdict | None = None
         super().__init__(
             registry=registry,
             stopping=threading.Event(),
             hand_over=self._settlements.append,
             drop=lambda _token: None,
-            run=_run,
             **collaborators,
         )
 
     def performed(self, claimed: Claim) -> Performed:
         """Perform it, and say what it did."""
         self._forget()
-        with self.at_work():
-            self.perform(claimed)
-        attempt, verdict = self._attempt, self._verdict
+        job_class = registry.get(claimed.kind or "")
+        if job_class is not None and is_async(job_class):
+            # In a thread of its own: this one may have a running event loop.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(copy_context().run, asyncio.run, self.perform_async(claimed)).result()
+        else:
+            with self.at_work():
+                self.perform(claimed)
+        attempt, verdict = self._attempt, self._settled
         if verdict is None:
             raise SpoilsError(f"Job {claimed.key} was deleted or claimed by a worker while it ran.")
         report = verdict.report
@@ -206,19 +210,19 @@ class _Recorder(Performer):
         return taken
 
     def _forget(self) -> None:
-        self._attempt, self._verdict = None, None
+        self._attempt, self._settled = None, None
 
-    def _run(self, job: Job, attempt: Attempt) -> Verdict:
+    def _begin(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        return super()._run(job, attempt)
+        super()._begin(attempt)
 
     def _complete(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         entered = super()._complete(attempt, settlement)
-        self._verdict = settlement.verdict
+        self._settled = settlement.verdict
         return entered
 
     def _settle(self, claim: Claim, verdict: Verdict, ran_ms: int) -> None:
-        self._verdict = verdict
+        self._settled = verdict
         super()._settle(claim, verdict, ran_ms)
 
 
@@ -230,7 +234,7 @@ class _Rowless(_Recorder):
             row(note.job, at=note.at, priority=note.priority, key=new_key())  # raises what enqueue would
         if attempt.opened:
             attempt.connection.commit()
-        self._verdict = settlement.verdict
+        self._settled = settlement.verdict
         return []
 
     def _uncounted(self, attempt: Attempt) -> int:
@@ -255,16 +259,6 @@ def _performer(
 
 def _refuse(*_: Any) -> NoReturn:
     raise SettingError(f"queue.session needs a database: {NEEDS_DATABASE}.")
-
-
-def _run(job: Job, queue: Queue) -> object:
-    returned: Any = run_with_hooks(job, queue)
-    if not inspect.iscoroutinefunction(type(job).run):
-        return returned
-    # In a thread of its own: this one may have a running event loop.
-    with ThreadPoolExecutor(1) as thread:
-        context = copy_context()
-        return thread.submit(lambda: context.run(asyncio.run, returned)).result()
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from psycopg2 import InterfaceError
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from spoils.db.engine import first_in_transaction
+from spoils.errors import SpoilsError
 from spoils.job import Job
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
@@ -26,6 +28,11 @@ from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
 
 _log = logging.getLogger("spoils.job")
+Result = TypeVar("Result")
+
+
+class NotAsync(SpoilsError):
+    """queue.in_session is for an `async def run`. Use queue.session here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,11 @@ class Attempt:
         return self.claim.retries
 
     @property
+    def ran_ms(self) -> int:
+        """For how long the job has run."""
+        return round((time.monotonic() - self.started_at) * 1000)
+
+    @property
     def session(self) -> Session:
         session: Session = db.session()
         self.connection  # noqa: B018 - a session that was only asked for counts as opened
@@ -87,6 +99,10 @@ class Attempt:
     @property
     def log(self) -> "logging.LoggerAdapter[Any]":
         return logging.LoggerAdapter(_log, {"task_id": self.claim.key, "attempt": self.claim.attempts})
+
+    def in_session(self, _function: Callable[[Session], Result], /) -> Awaitable[Result]:
+        """Only an async job needs it, and only there something awaits it."""
+        raise NotAsync
 
     def checkpoint(self) -> None:
         if self.cancelled:
@@ -138,6 +154,10 @@ class Attempt:
         """Fail whatever the session does from now on, so that nothing is committed. Called from another thread."""
         self.interrupted_at, self.interrupted_by = time.monotonic(), kind
         self.cut()
+
+    def interrupt_code(self, kind: type[Interrupted], *, anywhere: bool) -> bool:
+        """Raise `kind` in the job's code, once that is safe or with `anywhere`; whether that was done."""
+        return self.interruption.interrupt(kind, anywhere=anywhere)
 
     def cut(self) -> None:
         """Close the session's socket, from another thread: the statement that the job waits for fails at once.

@@ -49,7 +49,7 @@ def _done(job: Job, done: Done, retries: int) -> Verdict:
 def _misreturned(job: Job, value: object) -> str:
     run = f"{type(job).__name__}.run"
     if inspect.isawaitable(value):
-        return f"{run} returned a {type(value).__name__} that nothing awaits: take `async` out, or use asyncio.run."
+        return f"{run} returned a {type(value).__name__} that nothing awaits: write `async def run`, or take it out."
     if inspect.isgenerator(value) or inspect.isasyncgen(value):
         return f"{run} returned a generator, of which nothing was executed: take the `yield` out, or loop over it."
     if isinstance(value, type) and issubclass(value, Outcome):

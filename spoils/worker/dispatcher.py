@@ -1,4 +1,4 @@
-"""When to claim, and how much: as much as there are threads that will soon be free."""
+"""When to claim, and how much: as much as there are threads that will soon be free, and async jobs that may begin."""
 
 import logging
 import threading
@@ -13,6 +13,7 @@ from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.release import release, release_strays
 from spoils.worker.claim_connection import ClaimConnection
+from spoils.worker.event_loop import EventLoop
 from spoils.worker.in_flight import InFlight
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
@@ -48,6 +49,15 @@ class Orders(NamedTuple):
     make_room: bool = False  # claim nothing until the jobs in hand have ended, so that the suspect can run
 
 
+class Lane:
+    """What the threads perform, or what the event loop performs. Each lane has claims of its own, by its own room."""
+
+    def __init__(self, *, pool: Pool | EventLoop, task_types: Sequence[str], kinds: Sequence[str]) -> None:
+        self.pool = pool
+        self.kinds = kinds
+        self.scan = ClaimScan(task_types)
+
+
 class Dispatcher:
     """Claims in a thread of its own. Polling is the truth; notifications, the next due moment and freed threads only
     wake it.
@@ -63,7 +73,7 @@ class Dispatcher:
         task_types: Sequence[str],
         kinds: Sequence[str],
         only_known: bool = False,
-        pool: Pool,
+        lanes: Sequence[Lane],
         in_flight: InFlight,
         registered: threading.Event,
         writing: threading.Event,
@@ -74,11 +84,10 @@ class Dispatcher:
         self._task_types = task_types
         self._kinds = kinds
         self._only_known = only_known
-        self._pool = pool
+        self._lanes = lanes
         self._in_flight = in_flight
         self._registered = registered
         self._writing = writing
-        self._scan = ClaimScan(task_types)
         self._claims = ClaimConnection(engine)
         self._orders = Orders()
         self._makes_room_since: float | None = None
@@ -120,7 +129,7 @@ class Dispatcher:
 
     def release_unstarted(self) -> None:
         """Release what no thread has begun. The loop has been stopped."""
-        self._release([*self._pool.take_back(), *self._in_flight.again()])
+        self._release([*self._take_back(), *self._in_flight.again()])
 
     def close(self) -> None:
         """Give the connection back. The loop has been stopped, and nothing wakes it any more."""
@@ -128,31 +137,40 @@ class Dispatcher:
 
     def _claim_once(self) -> float:
         started = time.monotonic()
-        self._pool.submit(self._in_flight.come_free())
-        self._release(self._pool.take_back(waiting_for=STUCK_SECONDS))
+        for one in self._in_flight.come_free():
+            self._lane_of(one).pool.submit([one])
+        self._release(self._take_back(waiting_for=STUCK_SECONDS))
         if started >= self._strays_at or not self._claims.connected:
             self._release_strays()
-        room = min(self._pool.room, MOST_IN_FLIGHT - len(self._in_flight))
-        if self._orders.draining or room <= 0 or self._in_flight.suspect:
+        rooms = [(lane, room) for lane in self._lanes if (room := self._room(lane)) > 0]
+        if self._orders.draining or not rooms or self._in_flight.suspect:
             return POLL_SECONDS
         if self._makes_room() and (len(self._in_flight) or self._claim_suspect()):
             return POLL_SECONDS
-        claims, more = claim(
-            self._claims.get(),
-            worker_id=self._worker_id,
-            scan=self._scan,
-            kinds=self._kinds,
-            only_known=self._only_known,
-            limit=room,
-            paused=self._orders.paused,
-        )
-        self._take_in_hand(claims)
+        more = [self._claim(lane, room) for lane, room in rooms]
         self._hear()
-        if more or self._notified_at >= started:
+        if any(more) or self._notified_at >= started:
             return 0.0
         if self._orders.suspect_due and not len(self._in_flight):
             self._claim_suspect()
         return self._until_next(started)
+
+    def _room(self, lane: Lane) -> int:
+        return min(lane.pool.room, MOST_IN_FLIGHT - len(self._in_flight))
+
+    def _claim(self, lane: Lane, room: int) -> bool:
+        """Claim once; whether there may be more at once."""
+        claims, more = claim(
+            self._claims.get(),
+            worker_id=self._worker_id,
+            scan=lane.scan,
+            kinds=lane.kinds,
+            only_known=self._only_known,
+            limit=room,
+            paused=self._orders.paused,
+        )
+        self._take_in_hand(lane, claims)
+        return more
 
     def _claim_suspect(self) -> bool:
         paused = self._orders.paused
@@ -163,7 +181,8 @@ class Dispatcher:
             kinds=self._kinds,
             only_known=self._only_known,
         )
-        self._take_in_hand(claims)
+        for one in claims:
+            self._take_in_hand(self._lane_of(one), [one])
         if not claims:  # another worker has it, unless the next heartbeat says otherwise
             self._orders = self._orders._replace(suspect_due=False)
         return bool(claims)
@@ -174,8 +193,15 @@ class Dispatcher:
             return False
         return (time.monotonic() - self._makes_room_since) % (2 * MAKE_ROOM_SECONDS) < MAKE_ROOM_SECONDS
 
-    def _take_in_hand(self, claims: list[Claim]) -> None:
-        self._pool.submit(self._in_flight.add(claims))
+    def _take_in_hand(self, lane: Lane, claims: list[Claim]) -> None:
+        lane.pool.submit(self._in_flight.add(claims))
+
+    def _lane_of(self, claim: Claim) -> Lane:
+        """The lane of the claim's class; the first where no class has its name."""
+        return next((lane for lane in self._lanes if claim.kind in lane.kinds), self._lanes[0])
+
+    def _take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
+        return [one for lane in self._lanes for one in lane.pool.take_back(waiting_for=waiting_for)]
 
     def _release(self, claims: Sequence[Claim]) -> None:
         """Return to the table what was prefetched and would wait here."""
@@ -214,7 +240,8 @@ class Dispatcher:
                 continue
             self._notified_at = time.monotonic()
             if seconds < -EARLIER_SECONDS:
-                self._scan.look_back(-seconds)
+                for lane in self._lanes:
+                    lane.scan.look_back(-seconds)
 
     def _until_next(self, claimed_at: float) -> float:
         if self._due_at <= claimed_at:

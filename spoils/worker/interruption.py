@@ -4,7 +4,9 @@ import ctypes
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import CodeType, FrameType
+from typing import TypeVar
 
 from spoils.job.outcome import Interrupted
 
@@ -17,6 +19,8 @@ LOCKING = (
 the `try` that releases it would leave it locked, and every thread of the worker would hang."""
 ACQUIRING = ("acquire", "_acquireLock", "_acquire_restore", "__enter__")
 """Functions of the standard library that have acquired a lock but not yet entered a `try`."""
+
+Result = TypeVar("Result")
 
 
 class Interruption:
@@ -32,6 +36,18 @@ class Interruption:
         self._caller: CodeType | None = None
         self._sent = False
         self._postponed: type[Interrupted] | None = None
+
+    def call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Call user code; only while it runs is this thread interrupted."""
+        try:
+            try:
+                self.enter()
+                return function(*arguments)
+            finally:
+                self.leave()
+        except BaseException:
+            self.leave()
+            raise
 
     def enter(self) -> None:
         """This thread is about to run user code, which the caller of this function calls next."""

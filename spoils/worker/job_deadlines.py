@@ -65,7 +65,7 @@ class JobDeadlines:
             self._give_up(attempt, kind())
             return IDLE_SECONDS
         attempt.cut()  # also a session that it has opened since
-        sent = attempt.interruption.interrupt(kind, anywhere=seconds >= POSTPONED_SECONDS)
+        sent = attempt.interrupt_code(kind, anywhere=seconds >= POSTPONED_SECONDS)
         return OBEDIENCE_SECONDS - seconds if sent else AGAIN_SECONDS
 
 

@@ -1,11 +1,12 @@
 """Performs one claim: decode the job, run it, settle its outcome."""
 
+import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from flask import Flask, g
@@ -14,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.db.trouble import logged_as_outage
 from spoils.errors import PayloadError
-from spoils.job import Job, Queue
+from spoils.job import Job
+from spoils.job.definition import is_async
 from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
@@ -28,6 +30,7 @@ from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
 from spoils.worker import attempt_outcome as outcomes
+from spoils.worker.async_attempt import AsyncAttempt
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
 
@@ -48,8 +51,9 @@ class Performer:
         hand_over: Callable[[Settlement], None],
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
-        run: Callable[[Job, Queue], object] = run_with_hooks,
+        async_sessions: int = 1,
     ) -> None:
+        """Up to `async_sessions` async jobs at a time hold a connection of the engine."""
         self._app = app
         self._engine = engine
         self._registry = registry
@@ -58,7 +62,7 @@ class Performer:
         self._hand_over = hand_over
         self._drop = drop
         self._on_deadline = on_deadline
-        self._run_job = run
+        self._places = asyncio.Semaphore(async_sessions)
         self._running: dict[Token, Attempt] = {}
 
     @contextmanager
@@ -73,29 +77,49 @@ class Performer:
     def perform(self, claim: Claim) -> None:
         """Perform `claim` up to its settlement, whatever is raised. The thread is `at_work`."""
         try:
-            self._perform(claim)
-        except BaseException as exc:
-            log.exception("Internal error while running job", extra=_fields("perform", claim))
-            self._settle_plainly(claim, outcomes.of_breakdown(exc), 0)
+            if job := self._job_of(claim, asynchronous=False):
+                attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
+                with self._registered(attempt):
+                    self._run_and_settle(attempt)
+        except BaseException as exc:  # noqa: BLE001 - it is logged
+            self._broken_down(claim, exc)
 
-    def _perform(self, claim: Claim) -> None:
+    async def perform_async(self, claim: Claim) -> None:
+        """Perform `claim` of an async job likewise, in an application context of its own."""
         try:
-            job = self._decode(claim)
+            if job := self._job_of(claim, asynchronous=True):
+                with self._app.app_context():
+                    attempt = AsyncAttempt(
+                        claim, job, engine=self._engine, stopping=self._stopping, places=self._places
+                    )
+                    with self._registered(attempt):
+                        await self._await_and_settle(attempt)
+        except BaseException as exc:  # noqa: BLE001 - it is logged
+            self._broken_down(claim, exc)
+
+    def _job_of(self, claim: Claim, *, asynchronous: bool) -> Job | None:
+        try:
+            return self._decode(claim, asynchronous=asynchronous)
         except PayloadError as exc:
             self._settle_plainly(claim, outcomes.of_misfit(exc), 0)
-            return
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
-            return
-        attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
-        token = claim.token
+        return None
+
+    @contextmanager
+    def _registered(self, attempt: Attempt) -> Iterator[None]:
+        token = attempt.claim.token
         self._running[token] = attempt
-        if job.timeout is not None:
+        if attempt.job.timeout is not None:
             self._on_deadline()
         try:
-            self._run_and_settle(job, attempt)
+            yield
         finally:
             self._running.pop(token, None)
+
+    def _broken_down(self, claim: Claim, error: BaseException) -> None:
+        log.error("Internal error while running job", exc_info=error, extra=_fields("perform", claim))
+        self._settle_plainly(claim, outcomes.of_breakdown(error), 0)
 
     def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
         """Ask the jobs of these tasks to stop, as an operator wants."""
@@ -119,7 +143,7 @@ class Performer:
         attempt.cut()
         self._running.pop(attempt.claim.token, None)
         job = attempt.job
-        ran_ms = round((time.monotonic() - attempt.started_at) * 1000)
+        ran_ms = attempt.ran_ms
         verdict = outcomes.of_failure(job, error, attempt.claim.retries)
         self._settle(attempt.claim, verdict, ran_ms)  # before it is logged: logging may hang
         log_ending(attempt.claim, verdict, ran_ms, type(job).__name__)
@@ -129,49 +153,82 @@ class Performer:
         if attempt := self._running.get(token):
             attempt.interrupt(GivenBack)
 
-    def _decode(self, claim: Claim) -> Job:
+    def _decode(self, claim: Claim, *, asynchronous: bool) -> Job:
         if claim.kind is None:
             raise PayloadError('The metadata has no "type" that names a job class.')
         job_class = self._registry.get(claim.kind)
         if job_class is None:
             raise PayloadError(f'There is no job class "{claim.kind}" in this release.')
+        if is_async(job_class) != asynchronous:
+            raise PayloadError(
+                f"The task type is {claim.task_type}, and that of {claim.kind} is {job_class.task_type}: "
+                f"only one of them is performed by the event loop."
+            )
         return job_class.from_wire(claim.metadata)
 
-    def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
-        claim, name = attempt.claim, type(job).__name__
-        log.info("Processing %s", name, extra=_fields("perform", claim))
-        started = time.monotonic()
+    def _run_and_settle(self, attempt: Attempt) -> None:
         token = running_unit.set(attempt)
-        attempt.in_job = True
         try:
-            verdict = self._run(job, attempt)
-            ran_ms = round((time.monotonic() - started) * 1000)
-            if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
-                failure = self._finish_in_session(job, attempt, verdict, ran_ms)
-                if failure is None:
-                    return
-                verdict = failure
+            self._begin(attempt)
+            value, error = self._run(attempt)
+            ran_ms = attempt.ran_ms
+            verdict = self._conclude(attempt, value, error, ran_ms)
         finally:
-            self._close(attempt)
             running_unit.reset(token)
             _clear_away()
             attempt.in_job = False
-        if not attempt.given_up:
-            self._settle_plainly(claim, verdict, ran_ms, name)
+        self._settle_attempt(attempt, verdict, ran_ms)
 
-    def _run(self, job: Job, attempt: Attempt) -> Verdict:
+    async def _await_and_settle(self, attempt: AsyncAttempt) -> None:
+        running_unit.set(attempt)  # in the context of this job alone
+        self._begin(attempt)
+        value, error = await attempt.call()
+        ran_ms = attempt.ran_ms
+        verdict = await attempt.conclude(
+            partial(self._conclude, attempt, value, error, ran_ms),
+            in_database=error is not None and is_transient(error),
+        )
+        attempt.in_job = False
+        self._settle_attempt(attempt, verdict, ran_ms)
+
+    def _begin(self, attempt: Attempt) -> None:
+        log.info("Processing %s", type(attempt.job).__name__, extra=_fields("perform", attempt.claim))
+        attempt.in_job = True
+
+    def _run(self, attempt: Attempt) -> tuple[object, BaseException | None]:
+        """What `run` returned, or what it raised."""
         try:
             try:
-                attempt.interruption.enter()
-                verdict = outcomes.of_return(job, self._run_job(job, attempt), attempt.claim.retries)
+                return attempt.interruption.call(run_with_hooks, attempt.job, attempt), None
             finally:
-                attempt.interruption.leave()
                 attempt.end_if_forked()
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code may end its attempt, but not the thread.
-            attempt.interruption.leave()
-            return self._failure(job, exc, attempt)
-        return verdict
+            return None, exc
+
+    def _conclude(
+        self, attempt: Attempt, value: object, error: BaseException | None, ran_ms: int
+    ) -> Verdict | None:
+        """End the transaction of the job; the verdict that is to be settled, if its own transaction has not done so."""
+        try:
+            verdict = self._verdict(attempt, value, error)
+            if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
+                return self._finish_in_session(attempt.job, attempt, verdict, ran_ms)
+            return verdict
+        finally:
+            self._close(attempt)
+
+    def _verdict(self, attempt: Attempt, value: object, error: BaseException | None) -> Verdict:
+        if error is not None:
+            return self._failure(attempt.job, error, attempt)
+        try:
+            return outcomes.of_return(attempt.job, value, attempt.claim.retries)
+        except BaseException as exc:  # noqa: BLE001 - what it returned is user code
+            return self._failure(attempt.job, exc, attempt)
+
+    def _settle_attempt(self, attempt: Attempt, verdict: Verdict | None, ran_ms: int) -> None:
+        if verdict is not None and not attempt.given_up:
+            self._settle_plainly(attempt.claim, verdict, ran_ms, type(attempt.job).__name__)
 
     def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
         cause = attempt.cause_of(error)

@@ -38,7 +38,7 @@ class Pool:
         on_room: Callable[[], None],
         at_work: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._size = threads
+        self.size = threads
         self._perform = perform
         self._on_room = on_room
         self._at_work = at_work
@@ -54,14 +54,14 @@ class Pool:
 
     def start(self) -> None:
         """Start the threads."""
-        for _ in range(self._size):
+        for _ in range(self.size):
             self._start_one()
 
     @property
     def room(self) -> int:
         """How many more claims to take: one for each free thread, and what short jobs allow to prefetch."""
         prefetch = self._prefetch
-        prefetched = self._outstanding - self._size
+        prefetched = self._outstanding - self.size
         if prefetched >= 0 and prefetched * 2 > prefetch:
             return 0  # half of what was prefetched is still there: one larger claim costs less than two small ones
         return max(0, prefetch - prefetched)
@@ -69,7 +69,7 @@ class Pool:
     @property
     def busy(self) -> int:
         """How many threads perform."""
-        return min(self._outstanding, self._size)
+        return min(self._outstanding, self.size)
 
     @property
     def lost(self) -> int:
@@ -81,7 +81,7 @@ class Pool:
         if not claims:
             return
         with self._lock:
-            if self._outstanding < self._size:
+            if self._outstanding < self.size:
                 self.moved_at = time.monotonic()
             self._outstanding += len(claims)
         for one in claims:
@@ -113,7 +113,7 @@ class Pool:
 
     def stop(self) -> None:
         """Let each thread end once it is free and nothing waits. Returns at once."""
-        for _ in range(self._size):
+        for _ in range(self.size):
             self._waiting.put(None)
 
     @property
@@ -121,7 +121,7 @@ class Pool:
         typical = self._performing_seconds / self._performed
         if typical > SLOW_SECONDS:
             return 0
-        return min(int(self._size * PREFETCH_SECONDS / max(typical, 1e-6)), MOST_PREFETCHED)
+        return min(int(self.size * PREFETCH_SECONDS / max(typical, 1e-6)), MOST_PREFETCHED)
 
     def _start_one(self) -> None:
         threading.Thread(target=self._run, name=f"perform-{next(self._numbers)}", daemon=True).start()

@@ -52,7 +52,8 @@ class Shutdown:
             lambda: self._parts.settler.empty and not len(self._parts.in_flight),
             time.monotonic() + SETTLE_SECONDS,
         )
-        self._parts.pool.stop()
+        for pool in self._parts.pools:
+            pool.stop()
         self._parts.job_deadlines.loop.stop(0.2)
         self._parts.settler.loop.stop(0.5)
         if self._parts.heartbeat.loop.stop(0.5):  # 4. the heartbeat goes on until nothing is held

@@ -8,14 +8,17 @@ from uuid import UUID, uuid4
 
 from spoils.config import Settings
 from spoils.db.engine import make_engine
+from spoils.job.definition import is_async
 from spoils.job.outcome import Interrupted
 from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.settlement import Token
 from spoils.worker.alert_delivery import AlertDelivery
+from spoils.worker.async_attempt import AsyncAttempt
 from spoils.worker.attempt import Attempt
-from spoils.worker.dispatcher import Dispatcher
+from spoils.worker.dispatcher import Dispatcher, Lane
+from spoils.worker.event_loop import EventLoop
 from spoils.worker.forks import Forks
 from spoils.worker.heartbeat import Heartbeat
 from spoils.worker.in_flight import InFlight
@@ -62,7 +65,8 @@ class WorkerParts:
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
         self._task_types = task_types = _task_types(settings, registry)
-        kinds = [job_class.__name__ for job_class in registry if job_class.task_type in task_types]
+        classes = [job_class for job_class in registry if job_class.task_type in task_types]
+        kinds = [job_class.__name__ for job_class in classes]
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
         with app.app_context():
             self.sessions = db.engine
@@ -93,6 +97,7 @@ class WorkerParts:
             hand_over=self.settler.hand_over,
             drop=lambda token: self._settled([token]),
             on_deadline=lambda: self.job_deadlines.loop.wake(),
+            async_sessions=settings.worker_connections - OWN_CONNECTIONS,
         )
         self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
@@ -101,6 +106,31 @@ class WorkerParts:
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
         )
+        # Of the type `common`, which other programs use too, each lane claims its own classes.
+        async_classes = [job_class for job_class in classes if is_async(job_class)]
+        async_types = {job_class.task_type for job_class in async_classes}
+        lanes = [
+            Lane(
+                pool=self.pool,
+                task_types=[name for name in task_types if name == COMMON or name not in async_types],
+                kinds=[job_class.__name__ for job_class in classes if job_class not in async_classes],
+            )
+        ]
+        self.event_loop: EventLoop | None = None
+        if async_classes:
+            self.event_loop = EventLoop(
+                places=settings.worker_async_jobs,
+                perform=self.performer.perform_async,
+                on_room=lambda: self.dispatcher.loop.wake(),
+            )
+            lanes.append(
+                Lane(
+                    pool=self.event_loop,
+                    task_types=[name for name in task_types if name == COMMON or name in async_types],
+                    kinds=[job_class.__name__ for job_class in async_classes],
+                )
+            )
+        self.pools = [lane.pool for lane in lanes]
         self.heartbeat = Heartbeat(
             engine=self.engine,
             worker_id=self.worker_id,
@@ -109,7 +139,7 @@ class WorkerParts:
             task_types=task_types,
             kinds=kinds,
             only_known=settings.shared_with_fang,
-            running=lambda: self.pool.busy,
+            running=lambda: sum(pool.busy for pool in self.pools),
             performing=lambda: [attempt.task_id for attempt in self.performer.running()],
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
             on_dead=lambda dead: self.rescuer.found_dead(dead),
@@ -124,7 +154,7 @@ class WorkerParts:
             task_types=task_types,
             kinds=kinds,
             only_known=settings.shared_with_fang,
-            pool=self.pool,
+            lanes=lanes,
             in_flight=self.in_flight,
             registered=self.heartbeat.registered,
             writing=self.settler.writing,
@@ -160,7 +190,8 @@ class WorkerParts:
         )
         self.heartbeat.loop.start()
         self.settler.loop.start()
-        self.pool.start()
+        for pool in self.pools:
+            pool.start()
         for room in (
             self.dispatcher,
             self.scheduler,
@@ -175,9 +206,10 @@ class WorkerParts:
     def _performing(self) -> Performing:
         in_job = self.performer.in_job
         return Performing(
-            moved_at=max(self.pool.moved_at, self._settled_at),
+            moved_at=max(self._settled_at, *(pool.moved_at for pool in self.pools)),
             waiting=len(self.in_flight) - len(self.in_flight.again()) - in_job - self.settler.waiting,
-            free=self._settings.worker_threads - in_job,
+            free=sum(pool.size for pool in self.pools) - in_job,
+            blocked_seconds=self.event_loop.blocked_seconds if self.event_loop else 0.0,
         )
 
     def _settled(self, tokens: Sequence[Token]) -> None:
@@ -188,16 +220,23 @@ class WorkerParts:
 
     def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
         self.performer.give_up(attempt, error)
-        self.pool.replace(attempt.thread)
-        too_few = self.pool.lost * 2 >= self._settings.worker_threads and self.pool.lost > 1
+        pool: Pool | EventLoop
+        if self.event_loop and isinstance(attempt, AsyncAttempt):
+            pool, what = self.event_loop, "async jobs"
+            pool.replace(attempt.claim.token)
+        else:
+            pool, what = self.pool, "threads"
+            pool.replace(attempt.thread)
+        too_few = pool.lost * 2 >= pool.size and pool.lost > 1
         if too_few:
             self._on_threads_lost()  # before logging, which may hang
         log.error(
-            "Abandoning a thread: its job ignores the interruption",
+            "Abandoning one of the %s: its job ignores the interruption",
+            what,
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
         if too_few:
-            log.error("Half of the threads are lost; draining and exiting", extra={"action": "stop"})
+            log.error("Half of the %s are lost; draining and exiting", what, extra={"action": "stop"})
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:

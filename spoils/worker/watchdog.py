@@ -20,14 +20,16 @@ EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Performing(NamedTuple):
-    """The progress of the pool threads."""
+    """The progress of the pool threads and of the event loop."""
 
     moved_at: float
     """When an attempt last began, ended or was settled."""
     waiting: int
     """Claims that wait for a thread."""
     free: int
-    """Threads that run no job."""
+    """Threads that run no job, and async jobs that may begin."""
+    blocked_seconds: float = 0.0
+    """How long the event loop has been blocked: its jobs are not performed."""
 
 
 class Stall:
@@ -73,7 +75,10 @@ class Watchdog:
             return (
                 f"Database calls of the {' and the '.join(hanging)} hang for more than {HANGS_SECONDS:.0f} s"
             )
-        if self._stall.seconds(self._performing(), now, awake=awake) > HANGS_SECONDS:
+        performing = self._performing()
+        if awake and performing.blocked_seconds > HANGS_SECONDS:
+            return f"A job has blocked the event loop for more than {HANGS_SECONDS:.0f} s"
+        if self._stall.seconds(performing, now, awake=awake) > HANGS_SECONDS:
             return f"Claimed jobs have waited beside free threads for more than {HANGS_SECONDS:.0f} s"
         return None
 

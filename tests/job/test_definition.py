@@ -63,10 +63,6 @@ PLAIN = "run must be a plain method that can be called with the queue alone: def
 @pytest.mark.parametrize(
     ("run", "sentence"),
     [
-        (
-            asynchronous,
-            "`async def run` is refused for now, since nothing would await it: write `def run(self, queue)`",
-        ),
         (yielding, "run yields, so that a call would execute none of it: take the `yield` out"),
         (yielding_asynchronously, "run yields"),
         (lambda self: None, PLAIN),
@@ -89,6 +85,15 @@ def test_a_run_that_would_not_run_is_refused(run: object, sentence: str) -> None
         define("BrokenJob", run=run)
     assert sentence in str(refused.value)
     assert registry.get("BrokenJob") is None
+
+
+def test_all_classes_of_a_task_type_are_async_or_none_is() -> None:
+    define("FirstJob", run=asynchronous, task_type="mail")
+    define("SecondJob", run=asynchronous, task_type="mail", endpoint="second")
+    with pytest.raises(JobDefinitionError) as refused:
+        define("ThirdJob", run=whole, task_type="mail")
+    assert 'the task type "mail", as FirstJob' in str(refused.value)
+    assert registry.get("ThirdJob") is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Functions around each `run`: their order, what they may return, and what is refused."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 import spoils
 from spoils.errors import JobDefinitionError
 from spoils.job import Cancel, Done, Job, Outcome, Queue, Snooze
-from spoils.job.hooks import run_with_hooks
+from spoils.job.hooks import await_with_hooks, run_with_hooks
 from tests.sample_jobs import RaisingJob, ResultJob, SampleJob
+from tests.support import in_thread
 
 NO_QUEUE: Any = object()
 
@@ -106,7 +108,37 @@ def test_the_function_stays_what_it_was() -> None:
     assert spoils.around(function) is function
 
 
-async def _asynchronous(job: Job, queue: Queue, call: Any) -> None: ...
+def test_async_functions_are_called_around_async_jobs_and_plain_ones_around_plain_jobs() -> None:
+    steps: list[str] = []
+
+    @spoils.around
+    async def watch(job: Job, queue: Queue, call: Callable[[], Any]) -> Any:
+        steps.append("before")
+        returned = await call()
+        steps.append(f"after {returned}")
+        return returned
+
+    @spoils.around
+    def plain(job: Job, queue: Queue, call: Callable[[], Any]) -> Any:
+        steps.append("plain")
+        return call()
+
+    class AwaitedJob(Job):
+        async def run(self, queue: Queue) -> Outcome:
+            steps.append("run")
+            await asyncio.sleep(0)
+            return Snooze(60)
+
+    async def forgetful(job: Job, queue: Queue, call: Callable[[], Any]) -> None:
+        await call()
+
+    assert in_thread(lambda: asyncio.run(await_with_hooks(AwaitedJob(), NO_QUEUE))) == Snooze(60)
+    assert steps == ["before", "run", f"after {Snooze(60)}"]
+    assert run_with_hooks(SampleJob(), NO_QUEUE) is None
+    assert steps[3:] == ["plain"]
+    spoils.around(forgetful)
+    with pytest.raises(JobDefinitionError, match="forgetful returned None, but the job did not"):
+        in_thread(lambda: asyncio.run(await_with_hooks(AwaitedJob(), NO_QUEUE)))
 
 
 def _yields(job: Job, queue: Queue, call: Any) -> Any:
@@ -116,7 +148,6 @@ def _yields(job: Job, queue: Queue, call: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
-        (_asynchronous, "_asynchronous is async"),
         (_yields, "_yields yields"),
         (lambda job, call: call(), "must take three arguments: job, queue and call"),
     ],

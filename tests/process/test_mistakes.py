@@ -37,7 +37,10 @@ FILES = {
     "no run": (job("    uniq = True\n", run=""), r"it has no run\(self, queue\)\. .*"),
     "run misspelt": (job(run=RUN.replace("run", "runn")), r"it has no run\(self, queue\), but a method runn: rename that.*"),
     "no base": ("class MistakenJob:\n" + RUN, r"it does not extend Job: write class MistakenJob\(Job\)."),
-    "async run": (job(run=RUN.replace("def", "async def")), "`async def run` is refused for now, .*asyncio.run.*"),
+    "async beside sync": (
+        job('    task_type = "cleanup"\n', run=RUN.replace("def", "async def")),
+        'it has the task type "cleanup", as CleanupJob .* has, but only one of them has an `async def run`: .*',
+    ),
     "run that yields": (job(run="    def run(self, queue): yield\n"), "run yields, so that .*: take the `yield` out, .*"),
     "run without the queue": (job(run="    def run(self): ...\n"), r".*: def run\(self, queue\)\."),
     "run with the payload": (job(run="    def run(self, queue, name): ...\n"), r".*: def run\(self, queue\)\."),

@@ -181,12 +181,10 @@ def test_functions_around_the_job_are_called() -> None:
     "call", [lambda test: test(), lambda test: in_thread(lambda: asyncio.run(_in_loop(test)))]
 )
 def test_an_async_job_is_awaited_also_where_a_loop_runs_already(
-    call: Callable[[Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    call: Callable[[Callable[[], None]], None],
 ) -> None:
-    monkeypatch.setattr("spoils.job.base.check_methods", lambda cls: None)  # which refuses async jobs yet
-
     class AsyncJob(Job):
-        async def run(self, queue: Queue) -> Done:  # type: ignore[override]
+        async def run(self, queue: Queue) -> Done:
             await asyncio.sleep(0)
             queue.enqueue(SampleJob())
             return Done(threading.current_thread() is threading.main_thread())

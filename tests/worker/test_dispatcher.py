@@ -13,7 +13,14 @@ from sqlalchemy.exc import DBAPIError
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.worker import dispatcher as dispatching
-from spoils.worker.dispatcher import POLL_SECONDS, RECHECK_SECONDS, RECHECK_UNTIL_SECONDS, Dispatcher, Orders
+from spoils.worker.dispatcher import (
+    POLL_SECONDS,
+    RECHECK_SECONDS,
+    RECHECK_UNTIL_SECONDS,
+    Dispatcher,
+    Lane,
+    Orders,
+)
 from spoils.worker.in_flight import InFlight
 from spoils.worker.pool import Pool
 from tests import locks
@@ -42,7 +49,7 @@ class Bench:
             worker_id=worker_id,
             task_types=TYPES,
             kinds=KINDS,
-            pool=self.pool,
+            lanes=[Lane(pool=self.pool, task_types=TYPES, kinds=KINDS)],
             in_flight=self.in_flight,
             registered=self.registered,
             writing=self.writing,
@@ -131,7 +138,7 @@ def test_a_task_whose_claim_a_crash_of_the_server_has_undone_is_not_performed_tw
 
 
 def test_notified_how_long_ago_something_was_due_it_looks_there_first(bench: Bench, rows: Rows) -> None:
-    scan = bench.dispatcher._scan
+    scan = bench.dispatcher._lanes[0].scan
     bench.dispatcher.tick()
     scan._look_back.learn("infinity", 5.0, filled=False)  # a look back takes long
     rows.task(due_in=-7200)
@@ -292,7 +299,7 @@ def test_a_release_in_between_does_not_make_strays_forgotten(
     (ahead,) = take(rows.connection, bench.worker_id)
     stray = rows.task()
 
-    def lose(_: list[Claim]) -> None:
+    def lose(_: Lane, __: list[Claim]) -> None:
         raise ConnectionResetError("the answer is lost")
 
     monkeypatch.setattr(bench.dispatcher, "_take_in_hand", lose)
@@ -391,8 +398,8 @@ def test_what_is_put_in_while_it_claims_is_claimed_at_once(
     listening.dispatcher.tick()
     take_in_hand = listening.dispatcher._take_in_hand
 
-    def take_and_put(claims: list[Claim]) -> None:
-        take_in_hand(claims)
+    def take_and_put(lane: Lane, claims: list[Claim]) -> None:
+        take_in_hand(lane, claims)
         rows.task()
         listening.dispatcher._claims.wait(60)  # the notification comes
 

@@ -1,0 +1,210 @@
+"""The attempt of an `async def run`: a task of the event loop, whose session is used in threads."""
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import NoReturn, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from spoils.errors import SpoilsError
+from spoils.job import Job
+from spoils.job.hooks import await_with_hooks
+from spoils.job.outcome import Interrupted
+from spoils.queue.claim import Claim
+from spoils.worker.attempt import Attempt
+from spoils.worker.interruption import Interruption
+from spoils.worker.worker_application import SESSION_WAIT_SECONDS
+
+Result = TypeVar("Result")
+
+
+class SessionInEventLoop(SpoilsError):
+    """A statement would block the event loop: an async job uses `await queue.in_session(function)`, which calls
+    function(session) in a thread, in place of queue.session."""
+
+
+class JobEnded(SpoilsError):
+    """queue.in_session was called after the end of its job."""
+
+
+class AsyncAttempt(Attempt):
+    """Made and used by the event loop, except where a method says otherwise.
+
+    `places` bounds how many attempts hold a database connection. One that waits for its place holds no thread.
+    """
+
+    def __init__(
+        self, claim: Claim, job: Job, *, engine: Engine, stopping: threading.Event, places: asyncio.Semaphore
+    ) -> None:
+        super().__init__(claim, job, engine=engine, stopping=stopping)
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[tuple[object, BaseException | None]] | None = None
+        self._places = places
+        self._has_place = False
+        # Held while a thread uses the session, also if the job no longer waits for it.
+        self._turn = asyncio.Lock()
+        self._session_thread: int | None = None
+        self._ended = False
+        self._end: Interrupted | None = None
+
+    async def call(self) -> tuple[object, BaseException | None]:
+        """Perform the job as a task of its own; what it returned, or what it raised."""
+        # A task of its own, since user code may cancel the task that it runs in.
+        self._task = self._loop.create_task(self._call())
+        try:
+            return await self._task
+        except asyncio.CancelledError as exc:
+            return None, exc
+        finally:
+            self._task = None
+            self._ended = True
+
+    async def _call(self) -> tuple[object, BaseException | None]:
+        try:
+            try:
+                return await await_with_hooks(self.job, self), None
+            finally:
+                self.end_if_forked()
+        except BaseException as exc:  # noqa: BLE001 - user code; asyncio would end its loop for a SystemExit
+            return None, exc
+
+    async def conclude(self, function: Callable[[], Result], *, in_database: bool) -> Result:
+        """Call `function`, which ends the attempt, once no thread uses the session; in a thread if it uses the
+        database."""
+        await self._turn.acquire()
+        try:
+            if not (in_database or self.opened or self.notes):
+                return function()
+            if not self._has_place:
+                await self._places.acquire()
+                self._has_place = True
+            return await self._in_thread(function)
+        finally:
+            self._turn.release()
+            if self._has_place:
+                self._places.release()
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction of the job; only a thread of `in_session` or `conclude` gets it."""
+        if threading.get_ident() != self._session_thread:
+            raise SessionInEventLoop
+        return super().connection
+
+    async def in_session(self, function: Callable[[Session], Result]) -> Result:
+        """Implements `Queue.in_session`."""
+        await self._turn.acquire()
+        try:
+            if self._ended:
+                raise JobEnded
+            if self.interrupted_by is not None:
+                raise asyncio.CancelledError
+            await self._take_place()
+            called = self._in_thread(partial(self._in_savepoint, function))
+        except BaseException:
+            self._turn.release()
+            raise
+        called.add_done_callback(lambda _: self._turn.release())
+        try:
+            return await asyncio.shield(called)
+        except Interrupted as exc:
+            self._end_by(exc)
+
+    def checkpoint(self) -> None:
+        """End here, by a CancelledError, which `asyncio.TaskGroup` and the like let through. In `in_session` too."""
+        try:
+            super().checkpoint()
+        except Interrupted as exc:
+            if threading.get_ident() == self._session_thread:
+                raise
+            self._end_by(exc)
+
+    def interrupt(self, kind: type[Interrupted]) -> None:
+        """Fail the session, and cancel the task of the job. Called from another thread."""
+        super().interrupt(kind)
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def interrupt_code(self, kind: type[Interrupted], *, anywhere: bool) -> bool:
+        """Raise `kind` in what a thread does for the job. Called from another thread."""
+        return self._session_thread is None or super().interrupt_code(kind, anywhere=anywhere)
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """A CancelledError is the end of the attempt only where the queue has asked for it."""
+        if (
+            isinstance(error, asyncio.CancelledError)
+            and self.interrupted_by is None
+            and self._end is not None
+        ):
+            return self._end
+        return super().cause_of(error)
+
+    def _end_by(self, cause: Interrupted) -> NoReturn:
+        self._end = cause
+        if asyncio.current_task() is not self._task:
+            self._cancel()  # a task that the job has started
+        raise asyncio.CancelledError from cause
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _take_place(self) -> None:
+        if self._has_place:
+            return
+        try:
+            async with asyncio.timeout(SESSION_WAIT_SECONDS):
+                await self._places.acquire()
+        except TimeoutError as exc:
+            raise PoolTimeout(
+                f"Other async jobs have held all session connections for {SESSION_WAIT_SECONDS:.0f} s."
+            ) from exc
+        self._has_place = True
+
+    def _in_savepoint(self, function: Callable[[Session], Result]) -> Result:
+        session = self.session
+        session.expire_on_commit = False  # or the job could not read the objects that it gets
+        try:
+            self.interruption = Interruption()
+            result = self.interruption.call(function, session)
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()  # or Python warns that nobody awaited it
+                raise TypeError(
+                    "queue.in_session takes a plain function: nothing would await what this one returned."
+                )
+            session.commit()
+        except BaseException:
+            with suppress(SQLAlchemyError):  # the connection may be lost
+                session.rollback()
+            raise
+        return result
+
+    def _in_thread(self, function: Callable[[], Result]) -> "asyncio.Future[Result]":
+        """Call `function` in a thread, which may use the session meanwhile."""
+        # Not by an executor: Python would wait for its threads when it exits.
+        done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        done.set_running_or_notify_cancel()
+        context = contextvars.copy_context()
+
+        def call() -> None:
+            self._session_thread = threading.get_ident()
+            try:
+                result = context.run(function)
+            except BaseException as exc:  # noqa: BLE001 - it is raised in the job
+                self._session_thread = None
+                done.set_exception(exc)
+            else:
+                self._session_thread = None
+                done.set_result(result)
+
+        threading.Thread(target=call, name="session of a job", daemon=True).start()
+        return asyncio.wrap_future(done)
