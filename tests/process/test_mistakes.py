@@ -130,6 +130,7 @@ GOOD = '{"barcode": "737628064502"}'
 CLOSED = "This endpoint requires a token, and the server has none. Set SPOILS_API_TOKEN to open it."
 CALLS = [
     (FETCH, GOOD, FORM, 415, "Send the payload as JSON, with Content-Type: application/json."),
+    (FETCH, GOOD, "", 415, "Send the payload as JSON, with Content-Type: application/json."),
     (FETCH, "{'barcode': '737628064502'}", JSON, 400, "The body is not valid JSON: .* double quotes at line 1, .*"),
     (FETCH, '{"barcode": "737628064502"', JSON, 400, "The body is not valid JSON: .* at line 1, column 27."),
     (FETCH, '["737628064502"]', JSON, 400, 'A JSON object is required, as in {"user_id": 7}.'),

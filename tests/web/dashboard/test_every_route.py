@@ -31,7 +31,7 @@ FOREIGN = (
     {"Sec-Fetch-Site": "same-site"},
 )
 NO_FORMS = ("application/json", "text/plain", "application/xml", "application/octet-stream")
-NO_JSON = (*NO_FORMS[1:], "application/x-www-form-urlencoded", "multipart/form-data", "json", "")
+NO_JSON = (*NO_FORMS[1:], "application/x-www-form-urlencoded", "multipart/form-data", "json")
 
 
 @pytest.fixture

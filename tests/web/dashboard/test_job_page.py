@@ -91,14 +91,11 @@ def test_why_it_waits_for_its_time(admin: Visitor, scenes: Scenes) -> None:
     assert "1 running worker performs sample." in page
 
 
-def test_why_it_waits_if_no_worker_takes_its_type(admin: Visitor, scenes: Scenes) -> None:
+def test_why_it_waits_for_a_worker(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task()
+    assert "No workers running. It starts after a worker does." in words(admin.see(f"/jobs/{task_id}"))
     scenes.at_work("other")
-    page = words(admin.see(f"/jobs/{scenes.task()}"))
-    assert "No running worker performs sample." in page
-
-
-def test_why_it_waits_if_no_worker_is_running(admin: Visitor, scenes: Scenes) -> None:
-    assert "No workers running. It starts after a worker does." in words(admin.see(f"/jobs/{scenes.task()}"))
+    assert "No running worker performs sample." in words(admin.see(f"/jobs/{task_id}"))
 
 
 def test_why_it_waits_for_others(admin: Visitor, scenes: Scenes) -> None:

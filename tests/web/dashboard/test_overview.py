@@ -57,6 +57,7 @@ def test_a_row_shows_the_figures_of_its_type(admin: Visitor, scenes: Scenes) -> 
         (["mail"], 0, "none ended in 5 min"),
         ([], 10, "no worker performs it"),
         (["other"], 10, "no worker performs it"),
+        (["mail", "draining"], 10, "no worker performs it"),
         ([], 10, "paused"),
     ],
 )
@@ -64,6 +65,8 @@ def test_a_type_that_does_not_drain_says_why(
     admin: Visitor, scenes: Scenes, taken: list[str], ended: int, told: str
 ) -> None:
     scenes.at_work(*taken)
+    if "draining" in taken:
+        scenes.all("UPDATE spoils_workers SET draining = true RETURNING id")
     for _ in range(2):
         scenes.task(task_type="mail", due_in=-5)
     scenes.task(task_type="other", state="finished")
@@ -90,14 +93,6 @@ def test_time_to_drain_is_a_maximum_if_not_all_jobs_were_read(
     assert row_of(admin.see("/").text, "mail").endswith("–")  # nothing is due
     scenes.task(task_type="mail", due_in=-5)
     assert row_of(admin.see("/").text, "mail").endswith("at most 5 min 30 s")
-
-
-def test_a_draining_worker_takes_no_type(admin: Visitor, scenes: Scenes) -> None:
-    worker_id = scenes.at_work("mail")
-    scenes.task(task_type="mail", due_in=-5)
-    scenes.ended(10, minutes_ago=2, task_type="mail")
-    scenes.all("UPDATE spoils_workers SET draining = true WHERE id = :id RETURNING id", id=worker_id)
-    assert row_of(admin.see("/").text, "mail").endswith("no worker performs it")
 
 
 def test_a_paused_type_says_so_everywhere(admin: Visitor, scenes: Scenes) -> None:

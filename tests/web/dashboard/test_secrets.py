@@ -16,10 +16,18 @@ from tests.sample_jobs import RaisingJob
 from tests.test_masking import PLACES, SECRET, TEXTS
 from tests.web.dashboard.conftest import ADMIN, LOCKED, VIEWER, MakeApp
 from tests.web.dashboard.pages import Visitor, links, words
+from tests.web.dashboard.routes import routes
 from tests.web.dashboard.scenes import TRACEBACK, Scenes
 
-TOKEN = "shop:t0ken"
-BEARER = {"Authorization": "Bearer t0ken"}
+TOKEN = f"shop:token-{SECRET}"
+BEARER = {"Authorization": f"Bearer token-{SECRET}"}
+SETTINGS = {
+    "SPOILS_ADMIN_PASSWORD": f"admin-{SECRET}",
+    "SPOILS_VIEWER_PASSWORD": f"viewer-{SECRET}",
+    "SECRET_KEY": f"key-{SECRET}-key-key",
+    "SPOILS_API_TOKEN": TOKEN,
+    "SPOILS_NOTIFY_URL_EMAIL": f"mailtos://someone:{SECRET}@mail.example",
+}
 OTHER = "Quarkbrot-0x7y"
 """As long as the secret, and stored nowhere."""
 
@@ -67,11 +75,12 @@ def found(client: FlaskClient, path: str, asked: str) -> str:
 def test_no_page_and_no_answer_has_it(
     make_app: MakeApp, scenes: Scenes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    jobs = place(scenes)
-    viewer = Visitor(make_app(**LOCKED, SPOILS_API_TOKEN=TOKEN).test_client()).log_in(VIEWER).client
+    jobs = [*scenes.full().values(), *place(scenes)]
+    app = make_app(**SETTINGS)
+    viewer = Visitor(app.test_client()).log_in(SETTINGS["SPOILS_VIEWER_PASSWORD"]).client
     pages = [
-        *("/", "/jobs", "/jobs?state=failed", "/errors", "/errors?window=all", "/audit", "/workers", "/schedules"),
-        *("/api/jobs?limit=200", "/api/jobs?state=failed&limit=200", "/api/jobs/status"),
+        *(route.path for route in routes(app, jobs[-1]) if not route.writes),
+        *("/jobs?state=failed", "/errors?window=all", "/api/jobs?limit=200", "/api/jobs?state=failed&limit=200"),
         *(f"/jobs/{one}" for one in jobs),
         *(f"/enqueue/raising?again={one}" for one in jobs[::3]),
         *(f"/api/jobs/{one}" for one in jobs[::3]),
