@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 
 from spoils.db.embedded import EmbeddedPostgres
 from spoils.db.engine import make_engine
-from tests.programs import ROOT, Program, free_port
+from tests.programs import Program, free_port
 
 JOBS = '''
 from spoils import Job, Queue
@@ -53,24 +53,6 @@ print(sorted(name for name in sys.modules if name.startswith(("spoils.food", "sp
 
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(folder),
-        str(ROOT),
-    ]
-    subprocess.run([sys.executable, *build], check=True, timeout=300)
-    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,26 @@ class Windows:
         self.complaints: list[str] = []
 
     def open(
-        self, path: str, *, width: int = 1440, scheme: str = "light", scripts: bool = True, zone: str = "UTC"
+        self,
+        path: str,
+        *,
+        width: int = 1440,
+        scheme: str = "light",
+        scripts: bool = True,
+        zone: str = "UTC",
+        credentials: tuple[str, str] | None = None,
     ) -> Page:
         """The page at `path`; errors, refused loads and policy violations go to `complaints`."""
-        kind = (width, scheme, scripts, zone)
+        kind = (width, scheme, scripts, zone, credentials)
         if kind not in self._contexts:
             self._contexts[kind] = self._browser.new_context(
                 viewport={"width": width, "height": 900},
                 color_scheme="dark" if scheme == "dark" else "light",
                 java_script_enabled=scripts,
                 timezone_id=zone,
+                http_credentials={"username": credentials[0], "password": credentials[1]}
+                if credentials
+                else None,
             )
             self._contexts[kind].set_default_timeout(20_000)
         page = self._contexts[kind].new_page()
@@ -59,4 +69,4 @@ class Windows:
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.location['url']}: {message.text}")
