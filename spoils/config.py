@@ -47,7 +47,7 @@ class Settings(BaseModel):
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
-    worker_async_jobs: int = Field(100, alias="WORKER_ASYNC_JOBS", ge=1, le=10_000)
+    worker_async_jobs: int = Field(100, alias="WORKER_ASYNC_JOBS", ge=1, le=1000)
     worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
     worker_task_types: Names | None = Field(None, alias="WORKER_TASK_TYPES")
 

@@ -31,6 +31,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "jobs": ("spoils.jobs",),
         "openfoodfacts_url": "https://world.openfoodfacts.org",
         "worker_threads": 5,
+        "worker_async_jobs": 100,
         "worker_processes": 1,
         "worker_task_types": None,
         "admin_password": None,

@@ -22,7 +22,9 @@ class Worker(Base):
     pid: Mapped[int] = mapped_column(Integer)
     release: Mapped[str] = mapped_column(String)
     task_types: Mapped[list[str]] = mapped_column(ARRAY(String))
-    threads: Mapped[int] = mapped_column(Integer)
+    threads: Mapped[int] = mapped_column(
+        Integer
+    )  # how many jobs it runs at a time: its threads and async jobs
     lock_key: Mapped[int | None] = mapped_column(
         BigInteger
     )  # NULL where a pooler makes session locks meaningless

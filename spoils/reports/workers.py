@@ -14,7 +14,7 @@ from spoils.reports.brief_tasks import brief_tasks
 
 LIVE_SECONDS = 30.0
 MOST_RUNNING = 200
-"""The most tasks of one worker that are read: it has no more threads."""
+"""The most tasks of one worker that are read: as many as it may have threads."""
 
 
 def live_workers(session: DbSession) -> Sequence[Worker]:

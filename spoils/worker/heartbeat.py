@@ -40,7 +40,7 @@ class Heartbeat:
         engine: Engine,
         worker_id: UUID,
         release: str,
-        threads: int,
+        capacity: int,
         task_types: Sequence[str],
         kinds: Sequence[str],
         only_known: bool = False,
@@ -56,7 +56,7 @@ class Heartbeat:
         self._engine = engine
         self._worker_id = worker_id
         self._release = release
-        self._threads = threads
+        self._capacity = capacity
         self._task_types = task_types
         self._kinds = kinds
         self._only_known = only_known
@@ -160,7 +160,7 @@ class Heartbeat:
             "pid": os.getpid(),
             "release": self._release,
             "task_types": list(self._task_types),
-            "threads": self._threads,
+            "threads": self._capacity,
             "lock_key": worker_rows.lock_key(self._worker_id) if direct else None,
             "rss": _resident_bytes(),
         }

@@ -135,7 +135,7 @@ class WorkerParts:
             engine=self.engine,
             worker_id=self.worker_id,
             release=settings.release,
-            threads=settings.worker_threads,
+            capacity=sum(pool.size for pool in self.pools),
             task_types=task_types,
             kinds=kinds,
             only_known=settings.shared_with_fang,
@@ -182,8 +182,9 @@ class WorkerParts:
     def start(self) -> None:
         """The heartbeat first: nothing is claimed before other workers can see that this one is alive."""
         log.info(
-            "Worker pool started: %d threads, task types %s, %d database connections at most",
+            "Worker pool started: %d threads%s, task types %s, %d database connections at most",
             self._settings.worker_threads,
+            f", {self.event_loop.size} async jobs at a time" if self.event_loop else "",
             ", ".join(self._task_types),
             self._settings.worker_connections,
             extra={"action": "start", "worker_id": self.worker_id},

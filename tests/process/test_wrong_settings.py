@@ -79,6 +79,7 @@ WRONG = [
     ("WORKER_THREADS", "201", "a whole number from 1 to 200 is needed"),
     ("WORKER_THREADS", "five", "a whole number from 1 to 200 is needed"),
     ("WORKER_THREADS", "2.5", "a whole number from 1 to 200 is needed"),
+    ("WORKER_ASYNC_JOBS", "0", "a whole number from 1 to 1000 is needed"),
     ("WORKER_PROCESSES", "0", "a whole number from 1 to 64 is needed"),
     ("WORKER_TASK_TYPES", ",", COMMAS),
     ("SPOILS_API_TOKEN", "name:", "each token needs a secret, after its name and a colon if it has one"),

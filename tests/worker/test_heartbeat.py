@@ -29,7 +29,7 @@ class Ears:
             engine=engine,
             worker_id=self.worker_id,
             release="v1",
-            threads=5,
+            capacity=5,
             task_types=TYPES,
             kinds=KINDS,
             running=lambda: 0,

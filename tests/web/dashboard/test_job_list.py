@@ -21,7 +21,7 @@ def test_the_status_bar_counts_exactly_and_links_to_each_state(admin: Visitor, s
     response = admin.see("/products")
     page = words(response)
     assert "new 1 in progress 1 retried 1 failed 1 finished 1,234" in page
-    assert "running workers 1 5 threads" in page
+    assert "running workers 1 capacity 5" in page
     assert {f"/jobs?state={state}" for state in STATES} <= set(links(response))
 
 

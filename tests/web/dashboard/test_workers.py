@@ -41,7 +41,7 @@ def test_a_process_and_its_running_jobs_are_shown(admin: Visitor, scenes: Scenes
     scenes.task(state="in_progress", task_type="of_another", claimed_by=uuid4())
     answer = admin.see("/workers")
     page = words(answer)
-    assert "1 running process, 5 threads, 2 busy." in page
+    assert "1 running process, capacity 5, 2 busy." in page
     assert "worker.1 pid 4 · performs fetch_product, cleanup v143" in page
     assert "118 MB" in page
     assert "2 of 5 busy fetch_product barcode 8000500310427" in page

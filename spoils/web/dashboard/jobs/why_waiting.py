@@ -62,7 +62,7 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
         case "ahead":
             return _ahead(reason)
         case "next":
-            rest = _threads(reason) or "It starts as soon as a thread is free."
+            rest = _full(reason) or "It starts as soon as a worker has capacity for it."
             return Reason(True, "It is next of its type.", rest)
         case _:
             return Reason(reason.holds, reason.kind.replace("_", " ").capitalize() + ".")
@@ -84,9 +84,13 @@ def _ahead(reason: why_waiting.Reason) -> Reason:
     ahead = reason.facts["ahead"]
     number = f"{ahead:,}{'+' if reason.facts['more'] else ''}"
     strong = f"{number} {'job' if ahead == 1 else 'jobs'} of its type {'is' if ahead == 1 else 'are'} ahead."
-    return Reason(True, strong, _threads(reason))
+    return Reason(True, strong, _full(reason))
 
 
-def _threads(reason: why_waiting.Reason) -> str:
-    threads, busy = reason.facts["threads"], reason.facts["busy"]
-    return f"All {threads} threads that perform its type are busy." if threads and busy >= threads else ""
+def _full(reason: why_waiting.Reason) -> str:
+    capacity, busy = reason.facts["threads"], reason.facts["busy"]
+    return (
+        f"The workers that perform its type are busy: they run {capacity} jobs at a time."
+        if 0 < capacity <= busy
+        else ""
+    )

@@ -39,7 +39,7 @@ class StatusBar:
     oldest_since: formats.Moment | None
     per_minute: str
     workers: int
-    threads: str
+    capacity: str
     health: Health
     seen_at: formats.Moment
     now: datetime
@@ -97,7 +97,7 @@ def read_status_bar(session: Session) -> StatusBar:
         oldest_since=formats.moment(min(each.oldest_due_at for each in oldest), now) if oldest else None,
         per_minute="–" if ended is None else formats.per_minute(ended, RATE_MINUTES),
         workers=len(workers),
-        threads=formats.plural(sum(worker.threads for worker in workers), "thread"),
+        capacity=f"capacity {formats.number(sum(worker.threads for worker in workers))}",
         health=INCOMPLETE if budget.missing else judge(observed),
         seen_at=formats.moment(now, now),
         now=now,

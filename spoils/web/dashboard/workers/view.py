@@ -51,7 +51,7 @@ class WorkerRow:
     busy: int
     threads: int
     bars: tuple[bool, ...]
-    """Whether each thread is busy; empty if there are too many to draw."""
+    """Its capacity, and how much of it is busy; empty if there is too much to draw."""
     running: tuple[Running, ...]
     more: int
 
@@ -120,9 +120,9 @@ def _sentence(rows: Sequence[WorkerRow], live: Sequence[Worker]) -> str:
         return "No worker processes running."
     busy = sum(row.busy for row in rows if not row.unresponsive)
     processes = formats.plural(len(live), "running process", "running processes")
-    threads = formats.plural(sum(worker.threads for worker in live), "thread")
+    capacity = formats.number(sum(worker.threads for worker in live))
     rescue = f"If a worker sends no heartbeat for {LIVE_SECONDS:.0f} s, another one rescues its jobs."
-    return f"{processes}, {threads}, {formats.number(busy)} busy. {rescue}"
+    return f"{processes}, capacity {capacity}, {formats.number(busy)} busy. {rescue}"
 
 
 def _is_unresponsive(worker: Worker, now: datetime) -> bool:
