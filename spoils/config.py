@@ -98,9 +98,15 @@ class Settings(BaseModel):
         return settings
 
     @classmethod
-    def from_env_with(cls, given: Mapping[str, str]) -> "Settings":
-        """Read the environment, and before it what is `given` by the same names. Raises SettingError."""
-        return cls.from_env({**os.environ, **given})
+    def from_env_with(cls, given: Mapping[str, object]) -> "Settings":
+        """Read the environment, and before it what is `given` by the same names; None is not given.
+
+        Raises SettingError, for a misspelt name too.
+        """
+        own = {name: str(value) for name, value in given.items() if value is not None}
+        for name, meant in misspelt(own).items():
+            raise SettingError(f"{name} is no setting. Did you mean {meant}?")
+        return cls.from_env({**os.environ, **own})
 
     @field_validator("database_url")
     @classmethod

@@ -37,7 +37,7 @@ api.api.register_blueprint(document.routes)
 
 
 def create_app(
-    settings: Settings | Mapping[str, str] | None = None,
+    settings: Settings | Mapping[str, object] | None = None,
     *,
     database_url: str | None = None,
     authorize: Authorize | None = None,

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from flask import Flask
@@ -86,16 +87,25 @@ def scenes(connection: Connection) -> Scenes:
     return Scenes(connection)
 
 
-@pytest.fixture
-def served(make_app: MakeApp) -> Iterator[str]:
-    """The URL of a dashboard that is open, as in development, served to a browser on this machine."""
-    server = make_server("127.0.0.1", 0, make_app(development=True), threaded=True)
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """Serve an application to a browser on this machine; its URL."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def served(make_app: MakeApp) -> Iterator[str]:
+    """The URL of a dashboard that is open, as in development."""
+    with serving(make_app(development=True)) as url:
+        yield url
 
 
 @pytest.fixture

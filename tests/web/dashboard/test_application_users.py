@@ -5,14 +5,17 @@ from uuid import uuid4
 import pytest
 from flask import Request
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser, expect
 from werkzeug.exceptions import Forbidden
 
 import spoils.web
 from spoils.errors import SettingError
-from tests.web.dashboard.conftest import ADMIN, LOCKED, MakeApp
+from tests.web.dashboard.conftest import ADMIN, LOCKED, MakeApp, serving
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import Scenes
+from tests.web.dashboard.windows import Windows
 
+REFRESH = "document.dispatchEvent(new Event('visibilitychange'))"
 KEY = {"SECRET_KEY": LOCKED["SECRET_KEY"]}
 ANSWERS: dict[str, str | tuple[str, str] | None] = {
     "ann": ("admin", "ann@shop.example"),
@@ -160,3 +163,27 @@ def test_without_a_key_for_its_forms_it_is_not_made() -> None:
     settings = {"DATABASE_URL": "postgresql://127.0.0.1:1/shop", "SPOILS_JOBS": "tests.sample_jobs"}
     with pytest.raises(SettingError, match="SECRET_KEY is not set"):
         spoils.web.create_app(settings, authorize=by_cookie)
+
+
+@pytest.mark.browser
+def test_an_open_page_stops_refreshing_when_its_user_has_logged_out(
+    make_app: MakeApp, browser: Browser
+) -> None:
+    asked: list[str] = []
+
+    def until_the_first_refresh(request: Request) -> str | None:
+        asked.append(request.path)
+        return "admin" if len(asked) == 1 else None
+
+    # The login is on another origin, of which the page may load nothing.
+    app = make_app(**KEY, authorize=until_the_first_refresh, login_url="http://login.example:1/")
+    with serving(app) as url:
+        windows = Windows(browser, url)
+        page = windows.open("/jobs")
+        with page.expect_response("**/jobs"):
+            page.evaluate(REFRESH)
+        page.evaluate(REFRESH)
+        assert page.evaluate("fetch('/health').then((answer) => answer.status)") == 200
+        expect(page.locator("h1")).to_have_text("Jobs")
+        windows.close()
+    assert (asked, windows.complaints) == (["/jobs", "/jobs"], [])

@@ -144,11 +144,20 @@ def test_it_is_made_from_the_environment_and_what_the_call_adds(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     monkeypatch.setenv("SPOILS_API_TOKEN", TOKEN)
-    app = spoils.web.create_app({"DATABASE_URL": database_url, "SPOILS_JOBS": "tests.sample_jobs"})
+    app = spoils.web.create_app(
+        {
+            "DATABASE_URL": database_url,
+            "SPOILS_JOBS": "tests.sample_jobs",
+            "SPOILS_DB_CONNECTIONS": 5,
+            "SPOILS_ADMIN_PASSWORD": None,  # not given
+        }
+    )
     client = app.test_client()
     assert client.get("/health").status_code == 200
     assert client.get("/api/jobs/status", headers=BEARER).status_code == 200
+    assert client.get("/login").status_code == 503
     with app.app_context():
+        assert spoils.models.db.engine.pool.size() == 5
         spoils.models.db.engine.dispose()
 
 
@@ -156,6 +165,7 @@ def test_it_is_made_from_the_environment_and_what_the_call_adds(
     ("wrong", "error", "sentence"),
     [
         ({"SECRET_KEY": "short"}, SettingError, "SECRET_KEY is wrong"),
+        ({"SPOILS_JOB": "shop.jobs"}, SettingError, "Did you mean SPOILS_JOBS"),
         ({"DATABASE_URL": "mysql://localhost/shop"}, SettingError, "DATABASE_URL is wrong"),
         ({"SPOILS_JOBS": "no.such.module"}, JobDefinitionError, "there is no module no.such.module"),
     ],
