@@ -25,7 +25,7 @@ from spoils.worker.supervisor import Supervisor
 @click.option(PARENT_OPTION, "parent", type=int, hidden=True)
 @lifeline.option
 def worker_program(parent: int | None, descriptor: int | None) -> int:
-    """Perform jobs until told to stop: one worker process, or a parent and its children."""
+    """Perform jobs until a signal stops it: one worker process, or a parent and its children."""
     if descriptor is not None and parent is None:  # the children of a family end with their own parent
         lifeline.watch(descriptor)
     settings = begin(development=descriptor is not None)

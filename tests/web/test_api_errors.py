@@ -57,22 +57,8 @@ UNREADABLE: dict[str, bytes] = {
     "true": b"true",
 }
 NOTE = {"user_id": 1, "notification_type": "email", "message": "hello"}
-# tests/clients/test_hostile_barcodes.py tries thousands.
-HOSTILE_BARCODES: list[Any] = [
-    *("", "1234567", "123456789012345", "0" * 60_000, "737628064502\n", " 737628064502", "٣٠١٧٦٢٠٤٢٢٠٠٣"),
-    *(
-        "../../../etc/passwd",
-        "@evil.example",
-        "12345678?fields=",
-        "12345678\0",
-        "\ud800",
-        "-12345678",
-        "1e8000000",
-    ),
-    *("' OR 1=1 --", "<script>alert(1)</script>", 737628064502, True, None, [], {}, {"$gt": ""}),
-]
 MISFITS: list[tuple[str, Any]] = [
-    *((FETCH, {"barcode": barcode}) for barcode in HOSTILE_BARCODES),
+    *((FETCH, {"barcode": barcode}) for barcode in ("../1", "\ud800", "0" * 60_000, None, {"$gt": ""})),
     *((FETCH, given) for given in ({}, {"barcodes": "737628064502"}, {"Barcode": "737628064502"})),
     *((FETCH, {"barcode": "737628064502", more: 1}) for more in ("type", "uniq", "priority", "", "\0", "\ud800")),
     *(
@@ -191,14 +177,6 @@ def test_an_unknown_job_is_answered_with_those_there_are_the_most_similar_first(
 ) -> None:
     error = sentence(client.post(f"/api/jobs/<b>{name}", json={}, headers=DOOR), 404)
     assert error.startswith(f'Unknown job class "<b>{name}". Job classes: {name}, ')
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["1234567", "123456789012345", "abc", "12345678%0A", "%D9%A3" * 8, "12345678%00", "..%2F12345678", "%ff"],
-)
-def test_a_product_of_no_barcode_is_refused(client: FlaskClient, code: str) -> None:
-    sentence(client.get(f"/api/products/{code}", headers=DOOR), 400, 404)
 
 
 # The examples share one database: nothing that they send may change it.

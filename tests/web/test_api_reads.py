@@ -223,3 +223,15 @@ def test_a_product_has_its_analysis_once_there_is_one(client: FlaskClient, rows:
     assert product["analysis"] == {"vegan": "yes", "analysed_at": "2026-11-24T03:00:00Z"}
     for spelling in ("0737628064502", "00737628064502"):
         assert get(client, f"/api/products/{spelling}") == product
+
+
+def test_the_reasons_why_a_job_waits_are_listed(client: FlaskClient, rows: Rows) -> None:
+    task_id = rows.task(due_in=3600)
+    answer = get(client, f"/api/jobs/{task_id}/why")
+    assert (answer["id"], answer["state"], answer["waits"]) == (str(task_id), "new", True)
+    assert [one["kind"] for one in answer["reasons"]] == ["not_due", "no_worker"]
+    assert answer["reasons"][0]["due_at"].endswith("Z")
+    running = rows.task(state="in_progress")
+    answer = get(client, f"/api/jobs/{running}/why")
+    assert (answer["waits"], answer["reasons"]) == (False, [])
+    assert client.get("/api/jobs/nonsense/why", headers=DOOR).status_code == 404

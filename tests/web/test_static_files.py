@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from spoils.config import ROOT
@@ -131,8 +130,3 @@ def test_a_static_file_has_the_security_headers_of_a_page(
             "Strict-Transport-Security",
         ):
             assert answer.headers.getlist(name) == [page[name]]
-
-
-def test_under_a_prefix_pages_name_static_files_below_it(app: Flask) -> None:
-    page = app.test_client().get("/nothing", environ_overrides={"SCRIPT_NAME": "/queue"}).text
-    assert re.search('href="/queue/static/[0-9a-f]{12}/base.css"', page)

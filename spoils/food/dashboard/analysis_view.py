@@ -49,7 +49,7 @@ class AnalysisView:
     parsed: int
     known: int
     estimates: str
-    """What to say of shares that the label does not tell; nothing where it tells them all."""
+    """The note about shares that the label does not state; nothing where it states them all."""
     additives: tuple[str, ...]
     allergens: tuple[str, ...]
     answers: tuple[Answer, ...]
@@ -86,10 +86,10 @@ def printed(text: str | None, words: tuple[str, ...]) -> tuple[Printed, ...]:
 
 
 def _estimates(rows: tuple[IngredientRow, ...]) -> str:
-    told = [row.estimate for row in rows if row.share is not None]
-    if not any(told):
+    estimated = [row.estimate for row in rows if row.share is not None]
+    if not any(estimated):
         return ""
-    return f"{'Shares' if all(told) else 'Other shares'} are estimates from the order on the label"
+    return f"{'Shares' if all(estimated) else 'Other shares'} are estimates from the order on the label"
 
 
 def _rows(ingredients: list[Any], depth: int) -> Iterator[IngredientRow]:

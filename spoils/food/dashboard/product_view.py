@@ -45,7 +45,7 @@ class ProductRow:
 
 @dataclass(frozen=True, slots=True)
 class ProductPage:
-    """A page of products, the last fetched first, and the keys to go on from."""
+    """A page of products, latest fetch first, and its cursors."""
 
     rows: tuple[ProductRow, ...]
     newer: tuple[datetime, int] | None
@@ -131,8 +131,8 @@ def _subtitle(product: Product) -> str:
     document: object = product.document
     inner = document.get("product", document) if isinstance(document, dict) else None
     generic = inner.get("generic_name") if isinstance(inner, dict) else None
-    told = [generic if isinstance(generic, str) else None, product.brands, product.quantity]
-    return " · ".join(text for text in told if text and text != product.name)
+    parts = [generic if isinstance(generic, str) else None, product.brands, product.quantity]
+    return " · ".join(text for text in parts if text and text != product.name)
 
 
 def _tags(tags: Any) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from spoils.web.csrf import foreign
 log = logging.getLogger("spoils.web")
 
 OPEN = (
-    "No SPOILS_API_TOKEN is set: every client can enqueue the jobs whose class says `open`, and read the status and "
-    "what else the API's document marks as open."
+    "No SPOILS_API_TOKEN is set: any client can read the status, enqueue jobs of classes with `open = True`, "
+    "and call whatever else the API's document marks as open."
 )
-FOREIGN = "The request comes from a page of another site, so nothing was changed."
+FOREIGN = "The request came from a page of another site. Nothing was changed."
 
 api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)

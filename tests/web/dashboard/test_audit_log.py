@@ -7,10 +7,6 @@ from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import Scenes
 
 
-def test_an_empty_log_says_so(admin: Visitor) -> None:
-    assert "No actions yet." in words(admin.see("/audit"))
-
-
 def test_actions_on_jobs_types_schedules_and_workers_are_listed(admin: Visitor, scenes: Scenes) -> None:
     task_id = scenes.task(state="failed")
     worker_id = scenes.at_work("sample")

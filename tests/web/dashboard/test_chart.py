@@ -1,12 +1,12 @@
 """The geometry of charts: what is drawn is as high as the figures say, and axes hold them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spoils.web.dashboard.overview.ranges import HOUR, RANGES
+from spoils.web.dashboard.overview.ranges import RANGES
 from spoils.web.dashboard.shared import chart
 
 AT = datetime(2026, 11, 24, 14, 32, 9, tzinfo=UTC)
@@ -27,12 +27,6 @@ def test_failed_stands_on_the_line_and_finished_on_top_of_it() -> None:
     assert drawn.upper.startswith("M200 300V0h1600V300z")
     assert drawn.caps == "M200 0h1600M2200 200h1600"
     assert drawn.running == "M4200 400V300h1600V400"
-
-
-def test_a_small_chart_has_a_scale_of_its_own() -> None:
-    drawn = chart.spark([1, 0], [0, 2])
-    assert (drawn.lower, drawn.upper, drawn.caps) == ("M5 100V52", "M15 100V4", "M11 4h8")
-    assert chart.spark([0, 0], [0, 0]).upper == ""
 
 
 @given(st.floats(0.5, 1e7), st.floats(1, 1e4))
@@ -62,8 +56,3 @@ def test_a_range_ends_with_the_step_that_runs(name: str) -> None:
     assert moments[-1] <= AT < moments[-1] + shown.step
     assert shown.marks(AT)
     assert all(0 < mark.at < 100 for mark in shown.marks(AT))
-
-
-def test_an_hour_is_marked_every_ten_minutes() -> None:
-    assert [mark.text for mark in HOUR.marks(AT)] == ["13:40", "13:50", "14:00", "14:10", "14:20", "14:30"]
-    assert HOUR.since(AT) == AT.replace(second=0) - timedelta(minutes=59)

@@ -3,19 +3,9 @@
 import pytest
 
 from tests.web.dashboard.pages import Visitor, links, words
-from tests.web.dashboard.scenes import STATES, Scenes
+from tests.web.dashboard.scenes import Scenes
 
 NOBODY = "7b0cf0f6-3b5c-4c0e-9a51-0a6b1b1f7c11"
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_a_job_in_any_state_is_shown(admin: Visitor, scenes: Scenes, state: str) -> None:
-    task_id = scenes.full()[state]
-    page = words(admin.see(f"/jobs/{task_id}"))
-    assert str(task_id) in page
-    assert "Payload" in page
-    assert '"type": "FetchProductJob"' in page
-    assert state.replace("_", " ") in page
 
 
 @pytest.mark.parametrize("task_id", [NOBODY, "nope", "1", "%00", "a" * 36, NOBODY + "0"])

@@ -143,11 +143,6 @@ def test_an_invalid_argument_is_refused(admin: Visitor, query: str) -> None:
     admin.see(f"/?{query}", 400)
 
 
-def test_a_type_that_is_unknown_is_no_error(admin: Visitor, scenes: Scenes) -> None:
-    scenes.full()
-    assert "no jobs of this type ran in this time range" in words(admin.see("/?type=nonsense"))
-
-
 @pytest.fixture
 def slow(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
     """A client of an application whose statements may not take long."""

@@ -90,19 +90,6 @@ def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
     draw_timeline(task(TaskState.FINISHED, created_at=datetime.min.replace(tzinfo=UTC)), (), NOW)
 
 
-def test_a_run_time_that_is_unknown_is_not_told() -> None:
-    unknown = attempt(2, 200, 10)
-    unknown.ran_ms = None
-    timeline = drawn(task(), unknown)
-    assert timeline.spans[0].words == ""
-    assert "attempt 2 failed; due in" in timeline.sentence
-
-
-def test_what_another_system_runs_is_drawn_from_its_last_change() -> None:
-    timeline = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80)))
-    assert timeline.spans[0].words == "ran 1 min"
-
-
 @pytest.mark.parametrize("column", ["claimed_at", "updated_at"])
 def test_a_run_that_begins_after_now_does_not_leave_the_drawing(column: str) -> None:
     timeline = drawn(task(TaskState.IN_PROGRESS, scheduled_at=ago(80), **{column: NOW.replace(year=9999)}))

@@ -1,14 +1,14 @@
 """The next 24 hours are drawn in full, however many ticks and jobs there are."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from spoils.job.cron import Cron
 from spoils.models import Schedule
 from spoils.reports.upcoming import STEPS
-from spoils.web.dashboard.overview.upcoming import DAY, STEP, show_upcoming
+from spoils.web.dashboard.overview.upcoming import DAY, show_upcoming
 from spoils.web.dashboard.shared import chart
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import Scenes
@@ -42,20 +42,8 @@ def test_ticks_that_are_a_step_apart_stand_each_at_its_place(now: datetime, cron
     assert drawn(now, cron) == [round(after / DAY * chart.WIDTH) for after in each]
 
 
-def test_many_schedules_are_one_lane() -> None:
-    now = MOMENTS[0]
-    crons = [f"{minute} * * * *" for minute in range(60)]
-    marks = drawn(now, *crons, "0 2 * * *")
-    assert len(marks) == STEPS
-    assert marks == sorted(marks)
-
-
 def test_a_schedule_with_an_unknown_zone_is_left_out() -> None:
     assert drawn(MOMENTS[0], "* * * * *", zone="Mars/Olympus") == []
-
-
-def test_a_step_is_a_part_of_the_day() -> None:
-    assert STEP * STEPS == DAY == timedelta(hours=24)
 
 
 def test_a_lane_that_is_cut_says_so(admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:

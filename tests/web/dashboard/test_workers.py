@@ -17,13 +17,6 @@ def changed(connection: Connection, worker_id: object, **columns: object) -> Non
     )
 
 
-def test_without_workers_the_page_says_how_to_start_one(admin: Visitor) -> None:
-    page = words(admin.see("/workers"))
-    assert "No worker processes running." in page
-    assert "python worker.py" in page
-    assert "No workers stopped in the last 24 hours." in page
-
-
 def test_a_process_and_its_running_jobs_are_shown(admin: Visitor, scenes: Scenes) -> None:
     worker_id = scenes.at_work("fetch_product", "cleanup")
     changed(scenes.connection, worker_id, running=2, rss=118_000_000)

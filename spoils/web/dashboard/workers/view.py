@@ -1,4 +1,4 @@
-"""The workers, the types that they take, and the workers that stopped recently."""
+"""The workers, the types that they perform, and the workers that stopped recently."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class StoppedRow:
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
-    """A type, and the workers that take it."""
+    """A type, and the workers that perform it."""
 
     name: str
     filter: str
@@ -197,7 +197,7 @@ def _types(live: Sequence[Worker], bar: StatusBar) -> tuple[TypeRow, ...]:
             hosts.setdefault(name, set()).add(worker.host)
     names = sorted(
         {*bar.counts, *hosts, *bar.paused},
-        # Paused types come first, so that they are found and resumed, then types that nobody takes.
+        # Paused types come first, so that they are found and resumed, then types that no worker performs.
         key=lambda name: (
             name not in bar.paused,
             name in hosts or not bar.waiting(name),
