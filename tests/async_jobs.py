@@ -1,7 +1,9 @@
 """Async job classes for the tests. In a module of their own: a worker with one of them has an event loop."""
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -138,3 +140,36 @@ class AsyncExitJob(Job):
             raise SystemExit(3)
 
         await asyncio.wait([asyncio.create_task(leave())])
+
+
+class AsyncStuckSessionJob(Job):
+    """Its session's code does not end when it is interrupted."""
+
+    timeout = 0.5
+
+    async def run(self, queue: Queue) -> None:
+        await queue.in_session(lambda _: time.sleep(600))
+
+
+class AsyncForkingJob(Job):
+    """Forks a process that returns or awaits, and writes how that ended."""
+
+    then: str
+
+    async def run(self, queue: Queue) -> None:
+        child = os.fork()
+        if not child:
+            if self.then == "await":
+                await asyncio.sleep(0)
+                os._exit(5)
+            return
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        await queue.in_session(writes(f"child {os.waitstatus_to_exitcode(status)}", queue))
+
+
+class AsyncProgramJob(Job):
+    """Runs a program."""
+
+    async def run(self, queue: Queue) -> None:
+        process = await asyncio.create_subprocess_exec("true")
+        await queue.in_session(writes(f"program {await process.wait()}", queue))

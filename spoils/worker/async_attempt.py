@@ -94,6 +94,11 @@ class AsyncAttempt(Attempt):
                 self._places.release()
 
     @property
+    def in_thread(self) -> bool:
+        """Whether a thread uses the session now."""
+        return self._session_thread is not None
+
+    @property
     def connection(self) -> Connection:
         """The transaction of the job; only a thread of `in_session` or `conclude` gets it."""
         if threading.get_ident() != self._session_thread:

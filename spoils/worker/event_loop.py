@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 import time
@@ -14,14 +15,16 @@ from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
 from spoils.queue.settlement import Token
 from spoils.worker.attempt import Attempt
+from spoils.worker.forks import end_forked_process
 from spoils.worker.loop import Loop
 
 log = logging.getLogger("spoils.worker")
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.1
+WATCH_SECONDS = 0.25
 BLOCKED_SECONDS = 1.0 + TICK_SECONDS
 """A loop that has not ticked for this long has been blocked for over a second."""
-BUSY_SECONDS = 2 * TICK_SECONDS
+BUSY_SECONDS = 0.5
 """A loop that has not ticked for this long gets no claims."""
 LONGEST_STACK = 5_000
 
@@ -48,7 +51,9 @@ class EventLoop:
         self._loop.set_task_factory(_job_task)
         self._thread = threading.Thread(target=self._run, name="event loop", daemon=True)
         self._stopping = False
+        self._process = os.getpid()
         self._ticked_at = self._watched_at = time.monotonic()
+        self._used_seconds = 0.0
         self._named_at = 0.0
         self.moved_at = 0.0
         """When a job last began or ended."""
@@ -112,6 +117,11 @@ class EventLoop:
         self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def leave_to_parent(self) -> None:
+        """In a process that a job has forked: end it when the job awaits, instead of going on with all other jobs."""
+        self._loop._ready.clear()  # type: ignore[attr-defined]
+        self._loop.stop()
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         while not self._stopping:
@@ -119,7 +129,12 @@ class EventLoop:
                 self._loop.run_forever()
             except BaseException:
                 # asyncio lets SystemExit and KeyboardInterrupt of a task that a job has started end the loop.
-                log.exception("A job has interrupted the event loop", extra={"action": "perform"})
+                if os.getpid() == self._process:
+                    log.exception("A job has interrupted the event loop", extra={"action": "perform"})
+            if os.getpid() != self._process:
+                end_forked_process(None)
+        if not self._tasks:  # those of jobs that do not end would complain
+            self._loop.close()
 
     def _tick(self) -> None:
         self._ticked_at = time.monotonic()
@@ -151,14 +166,23 @@ class EventLoop:
             self._on_room()
 
     def _watch(self) -> float:
-        now = time.monotonic()
-        # If this thread is late too, the process was frozen, or another thread held the interpreter.
-        awake, self._watched_at = now - self._watched_at < 2 * TICK_SECONDS, now
+        now, used = time.monotonic(), self._processor_seconds()
+        # If this thread is late too, the process was frozen, or a thread held the interpreter: that of the loop, if it
+        # used the processor meanwhile.
+        awake = now - self._watched_at < 2 * WATCH_SECONDS or used - self._used_seconds > 1.0
+        self._watched_at, self._used_seconds = now, used
         ticked_at = self._ticked_at
         if awake and now - ticked_at > BLOCKED_SECONDS and ticked_at != self._named_at:
             self._named_at = ticked_at
             self._name_what_blocks()
-        return TICK_SECONDS
+        return WATCH_SECONDS
+
+    def _processor_seconds(self) -> float:
+        """How long the loop's thread has used the processor; 0 where the system does not say."""
+        try:
+            return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident or 0))
+        except (AttributeError, OSError):
+            return 0.0
 
     def _name_what_blocks(self) -> None:
         task = asyncio.current_task(self._loop)

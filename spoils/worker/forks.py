@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import traceback
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 from weakref import WeakSet
 
@@ -28,8 +29,10 @@ class Forks:
     whatever it sends there mixes with the statements of the worker.
     """
 
-    def __init__(self, *engines: Engine) -> None:
+    def __init__(self, *engines: Engine, in_child: Sequence[Callable[[], None]] = ()) -> None:
+        """Each of `in_child` is called first in each forked process."""
         self._engines = engines
+        self._also_in_child = in_child
         self._connections: WeakSet[extensions.connection] = WeakSet()
         self._of_thread = threading.local()
         for engine in engines:
@@ -53,6 +56,8 @@ class Forks:
         self._connections.add(connection)
 
     def _in_child(self) -> None:
+        for function in self._also_in_child:
+            function()
         # Each socket is replaced by one whose other end is closed. If it were only closed, the next file that the job
         # opens would get its number, and code that still uses the connection would write there. The session itself
         # goes on: closing a copy of its socket sends nothing to the server.

@@ -64,6 +64,8 @@ class WorkerParts:
         self._settings = settings
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
+        self._session_connections = settings.worker_connections - OWN_CONNECTIONS
+        self._stuck: list[AsyncAttempt] = []
         self._task_types = task_types = _task_types(settings, registry)
         classes = [job_class for job_class in registry if job_class.task_type in task_types]
         kinds = [job_class.__name__ for job_class in classes]
@@ -80,7 +82,6 @@ class WorkerParts:
             ping=False,
             lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
-        self.forks = Forks(self.engine, self.sessions)
 
         self.settler = Settler(
             engine=self.engine,
@@ -97,7 +98,7 @@ class WorkerParts:
             hand_over=self.settler.hand_over,
             drop=lambda token: self._settled([token]),
             on_deadline=lambda: self.job_deadlines.loop.wake(),
-            async_sessions=settings.worker_connections - OWN_CONNECTIONS,
+            async_sessions=self._session_connections,
         )
         self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
@@ -131,6 +132,8 @@ class WorkerParts:
                 )
             )
         self.pools = [lane.pool for lane in lanes]
+        in_child = [self.event_loop.leave_to_parent] if self.event_loop else []
+        self.forks = Forks(self.engine, self.sessions, in_child=in_child)
         self.heartbeat = Heartbeat(
             engine=self.engine,
             worker_id=self.worker_id,
@@ -228,7 +231,12 @@ class WorkerParts:
         else:
             pool, what = self.pool, "threads"
             pool.replace(attempt.thread)
-        too_few = pool.lost * 2 >= pool.size and pool.lost > 1
+        self._stuck = [
+            one for one in (*self._stuck, attempt) if isinstance(one, AsyncAttempt) and one.in_thread
+        ]
+        too_few = (pool.lost * 2 >= pool.size and pool.lost > 1) or len(
+            self._stuck
+        ) >= self._session_connections
         if too_few:
             self._on_threads_lost()  # before logging, which may hang
         log.error(

@@ -12,7 +12,10 @@ from tests.async_jobs import (
     AsyncBlockingJob,
     AsyncCheckpointJob,
     AsyncExitJob,
+    AsyncForkingJob,
+    AsyncProgramJob,
     AsyncSleepJob,
+    AsyncStuckSessionJob,
     AsyncTimeoutJob,
     AsyncWaitJob,
 )
@@ -124,6 +127,35 @@ def test_a_process_that_has_lost_half_of_its_async_places_drains_and_ends(
     with async_worker(database_url, WORKER_ASYNC_JOBS="4", SPOILS_SHUTDOWN_SECONDS="1") as program:
         assert program.ends(timeout=30) == 1
         assert "Half of the async jobs are lost" in program.output
+
+
+def test_a_process_whose_session_connections_are_all_lost_to_async_jobs_drains_and_ends(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    enqueue(connection, AsyncStuckSessionJob())
+    with async_worker(database_url, SPOILS_DB_CONNECTIONS="4", SPOILS_SHUTDOWN_SECONDS="1") as program:
+        assert program.ends(timeout=30) == 1
+        assert "Half of the async jobs are lost" in program.output
+
+
+@pytest.mark.parametrize("then", ["return", "await"])
+def test_a_forked_process_goes_on_with_no_other_job(
+    database_url: str, connection: Connection, rows: Rows, then: str
+) -> None:
+    """If it did, both processes would write each effect."""
+    enqueue_all(connection, [AsyncSleepJob(seconds=3, name=f"job {number}") for number in range(10)])
+    with async_worker(database_url):
+        eventually(lambda: rows.value("SELECT count(*) FROM effects WHERE name LIKE '%started'") == 10)
+        rows.becomes(enqueue(connection, AsyncForkingJob(then=then)).id, "finished")
+        all_end(rows, "async_sleep", 10)
+    assert rows.effects("child 0") == 1
+
+
+def test_an_async_job_can_run_a_program(database_url: str, connection: Connection, rows: Rows) -> None:
+    task_id = enqueue(connection, AsyncProgramJob()).id
+    with async_worker(database_url):
+        rows.becomes(task_id, "finished")
+    assert rows.effects("program 0") == 1
 
 
 def test_a_cancel_reaches_an_async_job(database_url: str, connection: Connection, rows: Rows) -> None:

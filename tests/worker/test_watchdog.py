@@ -116,3 +116,12 @@ def test_a_claim_that_has_just_come_to_a_worker_with_a_long_job_waits_since_then
 
 def test_a_process_that_was_frozen_has_not_stalled() -> None:
     assert stalled_at(*[STUCK] * MINUTE, awake=False) == 0
+
+
+def test_a_blocked_event_loop_ends_the_process_after_a_minute_unless_the_process_was_frozen() -> None:
+    blocked = WELL._replace(blocked_seconds=HANGS_SECONDS + 1)
+    watching = Watchdog(loops=[], performing=lambda: blocked)
+    assert watching.complaint(0.0, awake=False) is None
+    assert watching.complaint(0.0, awake=True) == "A job has blocked the event loop for more than 60 s"
+    blocked = WELL._replace(blocked_seconds=HANGS_SECONDS - 1)
+    assert watching.complaint(0.0, awake=True) is None
