@@ -82,8 +82,7 @@ class Client:
     ) -> list[Enqueued]:
         """Enqueue all, in their order and in one transaction. Returns and raises what `enqueue` does for each."""
         if connection is not None:
-            given = _rows(jobs, at, priority)
-            return _enqueued(given, put(connection, json.dumps(given)))
+            return enqueue_on(connection, jobs, at=at, priority=priority)
         with self._engine.begin() as own:
             return put_many(own, [Order(job, at, priority) for job in jobs])
 
@@ -140,6 +139,14 @@ class Client:
     def close(self) -> None:
         """Close its connections."""
         self._engine.dispose()
+
+
+def enqueue_on(
+    connection: Any, jobs: Sequence[Job], *, at: datetime | None = None, priority: int = 0
+) -> list[Enqueued]:
+    """Enqueue all as part of the transaction of `connection`, which needs no client."""
+    given = _rows(jobs, at, priority)
+    return _enqueued(given, put(connection, json.dumps(given)))
 
 
 @cache

@@ -1,0 +1,38 @@
+"""Performs one job that is in no queue."""
+
+from uuid import uuid4
+
+from spoils.client import Client
+from spoils.config import Settings
+from spoils.job import Job
+from spoils.queue.claim import Claim
+from spoils.queue.enqueue import row
+from spoils.queue.ids import new_key
+from spoils.testing.recorder import Performed, RowlessRecorder, recording
+
+
+def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Performed:
+    """Perform one attempt of `job`, which is in no database, as a worker would.
+
+    `queue.session` opens a transaction in the database of `client` or DATABASE_URL. It is committed if the job
+    finishes, else rolled back. What the job enqueues is checked and returned, but not put into a queue. `attempt` is
+    the number of failures before. Raises PayloadError where the job could not be enqueued.
+    """
+    settings = Settings.from_env()
+    values = row(job, at=None, priority=0, key=new_key())
+    job.check_round_trip(values["metadata"])
+    alone = Claim(
+        key=values["id"],
+        task_type=job.task_type,
+        kind=type(job).__name__,
+        metadata=values["metadata"],
+        retries=attempt,
+        attempts=attempt + 1,
+        crashes=0,
+        priority=0,
+        scheduled_at="",
+        claimed_at="",
+    )
+    url = client._url if client else settings.database_url
+    with recording(RowlessRecorder, settings, url, uuid4()) as performer:
+        return performer.performed(alone)

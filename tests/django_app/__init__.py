@@ -1,0 +1,1 @@
+"""A Django application whose tasks the tests enqueue and perform."""
