@@ -62,7 +62,6 @@ class Dispatcher:
         worker_id: UUID,
         task_types: Sequence[str],
         kinds: Sequence[str],
-        only_known: bool = False,
         pool: Pool,
         in_flight: InFlight,
         registered: threading.Event,
@@ -73,7 +72,6 @@ class Dispatcher:
         self._worker_id = worker_id
         self._task_types = task_types
         self._kinds = kinds
-        self._only_known = only_known
         self._pool = pool
         self._in_flight = in_flight
         self._registered = registered
@@ -142,7 +140,6 @@ class Dispatcher:
             worker_id=self._worker_id,
             scan=self._scan,
             kinds=self._kinds,
-            only_known=self._only_known,
             limit=room,
             paused=self._orders.paused,
         )
@@ -161,7 +158,6 @@ class Dispatcher:
             worker_id=self._worker_id,
             task_types=[name for name in self._task_types if name not in paused],
             kinds=self._kinds,
-            only_known=self._only_known,
         )
         self._take_in_hand(claims)
         if not claims:  # another worker has it, unless the next heartbeat says otherwise

@@ -11,11 +11,12 @@ from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoils.db.trouble import logged_as_outage
+from spoils.db.trouble import Trouble, logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
+from spoils.job.schema import ignored_fields, schema_digest
 from spoils.log_format import TRACEBACKS
 from spoils.masking import masked_text
 from spoils.models import db
@@ -25,6 +26,7 @@ from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
+from spoils.queue.worker_rows import has_other_schema
 from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
@@ -46,7 +48,9 @@ class Performer:
         hand_over: Callable[[Settlement], None],
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
+        others_differ: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`others_differ`: whether a live worker has other job classes, or other fields of one."""
         self._app = app
         self._engine = engine
         self._registry = registry
@@ -55,7 +59,9 @@ class Performer:
         self._hand_over = hand_over
         self._drop = drop
         self._on_deadline = on_deadline
+        self._others_differ = others_differ
         self._running: dict[Token, Attempt] = {}
+        self._misfits = Trouble("misfits")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -77,11 +83,20 @@ class Performer:
     def _perform(self, claim: Claim) -> None:
         try:
             job = self._decode(claim)
-        except PayloadError as exc:
-            self._settle_plainly(claim, outcomes.of_misfit(str(exc)), 0)
-            return
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
-            self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
+            failure = outcomes.of_misfit(exc)
+            if self._may_fit_elsewhere(claim):
+                self._leave_to_others(claim, failure)
+            else:
+                self._settle_plainly(claim, failure, 0)
+            return
+        if (
+            self._others_differ()  # otherwise reading each payload twice would cost a tenth of a small job
+            and (ignored := ignored_fields(type(job), claim.metadata))
+            and self._may_fit_elsewhere(claim)
+        ):
+            sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
+            self._leave_to_others(claim, outcomes.of_misfit(PayloadError(sentence)))
             return
         attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
         token = claim.token
@@ -126,12 +141,35 @@ class Performer:
             attempt.interrupt(GivenBack)
 
     def _decode(self, claim: Claim) -> Job:
-        if claim.kind is None:
+        job_class = self._registry.get(claim.kind or "")
+        if job_class is None:  # only rows that name no class are claimed without a class that is known here
             raise PayloadError('The metadata has no "type" that names a job class.')
-        job_class = self._registry.get(claim.kind)
-        if job_class is None:
-            raise PayloadError(f'There is no job class "{claim.kind}" in this release.')
         return job_class.from_wire(claim.metadata)
+
+    def _leave_to_others(self, claim: Claim, failure: Verdict) -> None:
+        """Release a row that does not fit this release, for the workers of another one."""
+        if (note := self._misfits.met(time.monotonic(), claim.kind)) is not None:
+            log.warning(
+                "Released %s, whose payload may fit another release that is running%s",
+                claim.kind,
+                note,
+                extra=_fields("settle", claim),
+            )
+        self._settle(claim, outcomes.left_to_others(failure, claim.attempts), 0)
+
+    def _may_fit_elsewhere(self, claim: Claim) -> bool:
+        """Whether a live worker has other fields of the row's class."""
+        job_class = self._registry.get(claim.kind or "")
+        if job_class is None:
+            return False
+        digest = schema_digest(job_class)
+        try:
+            with self._engine.connect() as connection:
+                return has_other_schema(
+                    connection, worker_id=self._worker_id, job=job_class.__name__, digest=digest
+                )
+        except SQLAlchemyError:
+            return True  # asked again at the next claim
 
     def _run_and_settle(self, job: Job, attempt: Attempt) -> None:
         claim, name = attempt.claim, type(job).__name__

@@ -10,6 +10,7 @@ from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.job.outcome import Interrupted
 from spoils.job.registry import Registry
+from spoils.job.schema import schema_digest
 from spoils.models import db
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.settlement import Token
@@ -62,7 +63,7 @@ class WorkerParts:
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
         self._task_types = task_types = _task_types(settings, registry)
-        kinds = [job_class.__name__ for job_class in registry if job_class.task_type in task_types]
+        job_classes = {job_class.__name__: schema_digest(job_class) for job_class in registry}
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
         with app.app_context():
             self.sessions = db.engine
@@ -93,6 +94,7 @@ class WorkerParts:
             hand_over=self.settler.hand_over,
             drop=lambda token: self._settled([token]),
             on_deadline=lambda: self.job_deadlines.loop.wake(),
+            others_differ=lambda: self.heartbeat.others_differ,
         )
         self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
@@ -107,8 +109,7 @@ class WorkerParts:
             release=settings.release,
             threads=settings.worker_threads,
             task_types=task_types,
-            kinds=kinds,
-            only_known=settings.shared_with_fang,
+            job_classes=job_classes,
             running=lambda: self.pool.busy,
             performing=lambda: [attempt.task_id for attempt in self.performer.running()],
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
@@ -122,8 +123,7 @@ class WorkerParts:
             engine=self.engine,
             worker_id=self.worker_id,
             task_types=task_types,
-            kinds=kinds,
-            only_known=settings.shared_with_fang,
+            kinds=list(job_classes),
             pool=self.pool,
             in_flight=self.in_flight,
             registered=self.heartbeat.registered,
@@ -137,7 +137,12 @@ class WorkerParts:
             engine=self.engine, jobs=list(registry), default_zone=settings.cron_timezone, turn=turn
         )
         self.maintenance = Maintenance(
-            engine=self.engine, foreign_claim_timeout=settings.foreign_claim_timeout, turn=turn
+            engine=self.engine,
+            worker_id=self.worker_id,
+            task_types=task_types,
+            shared_with_fang=settings.shared_with_fang,
+            foreign_claim_timeout=settings.foreign_claim_timeout,
+            turn=turn,
         )
         self.alerts = AlertDelivery(
             engine=self.engine,

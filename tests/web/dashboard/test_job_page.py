@@ -105,6 +105,15 @@ def test_why_it_waits_if_no_worker_takes_its_type(admin: Visitor, scenes: Scenes
     assert "No live worker takes sample." in page
 
 
+def test_why_it_waits_if_no_worker_knows_its_class_and_what_the_bar_says(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    scenes.worker(job_classes={"SampleJob": "1"})
+    page = words(admin.see(f"/jobs/{scenes.task(metadata={'type': 'ChargeCard'}, due_in=-400)}"))
+    assert "It waits for a worker that knows ChargeCard. No live worker that takes its type has this" in page
+    assert "No live worker knows ChargeCard. Its oldest job has waited 6 min." in page
+
+
 def test_why_it_waits_if_no_worker_is_running(admin: Visitor, scenes: Scenes) -> None:
     assert "No workers running. It starts after a worker does." in words(admin.see(f"/jobs/{scenes.task()}"))
 
