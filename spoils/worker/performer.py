@@ -81,22 +81,10 @@ class Performer:
             self._settle_plainly(claim, outcomes.of_breakdown(exc), 0)
 
     def _perform(self, claim: Claim) -> None:
-        try:
-            job = self._decode(claim)
-        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
-            failure = outcomes.of_misfit(exc)
-            if self._may_fit_elsewhere(claim):
-                self._leave_to_others(claim, failure)
-            else:
-                self._settle_plainly(claim, failure, 0)
-            return
-        if (
-            self._others_differ()  # otherwise reading each payload twice would cost a tenth of a small job
-            and (ignored := ignored_fields(type(job), claim.metadata))
-            and self._may_fit_elsewhere(claim)
-        ):
-            sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
-            self._leave_to_others(claim, outcomes.of_misfit(PayloadError(sentence)))
+        job, misfit = self._read(claim)
+        if misfit is not None:
+            job = self._settle_misfit(claim, job, misfit)
+        if job is None:
             return
         attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
         token = claim.token
@@ -140,14 +128,36 @@ class Performer:
         if attempt := self._running.get(token):
             attempt.interrupt(GivenBack)
 
+    def _read(self, claim: Claim) -> tuple[Job | None, Verdict | None]:
+        """The job, and what does not fit: the row cannot be read, or this release would ignore some of its fields."""
+        try:
+            job = self._decode(claim)
+        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
+            return None, outcomes.of_misfit(exc)
+        # Only then: reading each payload twice would cost a tenth of a small job.
+        if self._others_differ() and (ignored := ignored_fields(type(job), claim.metadata)):
+            sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
+            return job, outcomes.of_misfit(PayloadError(sentence))
+        return job, None
+
+    def _settle_misfit(self, claim: Claim, job: Job | None, misfit: Verdict) -> Job | None:
+        """Leave the row to a live worker of another release that may read it. If there is none, returns the job, or
+        fails the row that no job could be made from. Asks the database.
+        """
+        if self._may_fit_elsewhere(claim):
+            self._leave_to_others(claim, misfit)
+            return None
+        if job is None:
+            self._settle_plainly(claim, misfit, 0)
+        return job
+
     def _decode(self, claim: Claim) -> Job:
         job_class = self._registry.get(claim.kind or "")
         if job_class is None:  # only rows that name no class are claimed without a class that is known here
             raise PayloadError('The metadata has no "type" that names a job class.')
         return job_class.from_wire(claim.metadata)
 
-    def _leave_to_others(self, claim: Claim, failure: Verdict) -> None:
-        """Release a row that does not fit this release, for the workers of another one."""
+    def _leave_to_others(self, claim: Claim, misfit: Verdict) -> None:
         if (note := self._misfits.met(time.monotonic(), claim.kind)) is not None:
             log.warning(
                 "Released %s, whose payload may fit another release that is running%s",
@@ -155,7 +165,7 @@ class Performer:
                 note,
                 extra=_fields("settle", claim),
             )
-        self._settle(claim, outcomes.left_to_others(failure, claim.attempts), 0)
+        self._settle(claim, outcomes.left_to_others(misfit, claim.attempts), 0)
 
     def _may_fit_elsewhere(self, claim: Claim) -> bool:
         """Whether a live worker has other fields of the row's class."""

@@ -72,7 +72,7 @@ OF_THE_NEW_RELEASE = {
     "Kept": EITHER,
     "Fewer": {"new"},
 }
-WITH_A_FIELD_MORE = {"Optional": {"new"}, "Required": {"new"}, "Fewer": {"old"}}
+WITH_A_FIELD_MORE = {"Charge": EITHER, "Optional": {"new"}, "Required": {"new"}, "Fewer": {"old"}}
 
 
 def release(folder: Path, name: str, classes: str, database_url: str) -> Program:
