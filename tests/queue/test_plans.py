@@ -14,7 +14,7 @@ from spoils.db.statements import Statement
 from spoils.job.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
-from spoils.queue import worker_rows
+from spoils.queue import unknown_classes, worker_rows
 from spoils.queue.claim import claim
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
@@ -113,6 +113,17 @@ def test_ten_thousand_tasks_of_an_unknown_class_cost_the_next_claims_nothing(
             assert passed_over(scan) == []
         assert passed_over(ClaimScan(["sample"])) != []  # from the head, as a worker that has just started
     assert rows.value("SELECT sum(attempts) FROM fang_tasks WHERE state = 'new'") == 0
+
+
+@pytest.mark.usefixtures("many")
+def test_tasks_of_unknown_classes_are_looked_for_by_index(by_index: Engine, me: UUID) -> None:
+    with by_index.connect() as connection:
+        compiled = unknown_classes._FAIL.compile(dialect=connection.dialect)
+        values = {**compiled.params, "worker_id": me, "types": ["sample", "unique_sample"]}
+        found = "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}", values).scalars())
+    assert "Seq Scan on fang_tasks" not in found, found
+    condition = next(line for line in found.splitlines() if "Index Cond: ((" in line and "priority" in line)
+    assert "scheduled_at < " in condition, found
 
 
 @pytest.mark.usefixtures("many")
