@@ -45,19 +45,34 @@ class Rows:
         )
         return values["id"]
 
-    def worker(self, *, silent_for: float = 0, ended: bool = False, locked: bool = False) -> UUID:
-        """Insert a worker whose last heartbeat was `silent_for` seconds ago; `locked` takes its lock."""
+    def worker(
+        self,
+        *,
+        silent_for: float = 0,
+        ended: bool = False,
+        locked: bool = False,
+        job_classes: dict[str, str] | None = None,
+        started_ago: float = 0,
+    ) -> UUID:
+        """Insert a worker whose last heartbeat was `silent_for` seconds ago; `locked` takes its lock.
+
+        Without `job_classes` it is one of a release that does not publish them.
+        """
         worker_id = uuid4()
         self.connection.execute(
             text(
-                "INSERT INTO spoils_workers (id, host, pid, release, task_types, threads, lock_key, beat_at, ended_at) "
-                "VALUES (:id, 'test', 1, 'dev', '{sample}', 5, :key, now() - make_interval(secs => :silent), :ended)"
+                "INSERT INTO spoils_workers (id, host, pid, release, task_types, threads, lock_key, beat_at, ended_at, "
+                "job_classes, started_at) "
+                "VALUES (:id, 'test', 1, 'dev', '{sample}', 5, :key, now() - make_interval(secs => :silent), :ended, "
+                "CAST(:job_classes AS jsonb), now() - make_interval(secs => :started_ago))"
             ),
             {
                 "id": worker_id,
                 "key": worker_rows.lock_key(worker_id),
                 "silent": silent_for,
                 "ended": datetime.now().astimezone() if ended else None,
+                "job_classes": None if job_classes is None else json.dumps(job_classes),
+                "started_ago": started_ago,
             },
         )
         if locked:

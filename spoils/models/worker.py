@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Index, Integer, String, Uuid, func, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from spoils.models.base import Base
@@ -35,6 +35,8 @@ class Worker(Base):
     draining: Mapped[bool] = mapped_column(Boolean, server_default="false")
     ended_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     ended_how: Mapped[str | None] = mapped_column(String)  # clean, killed
+    # The job classes that it knows, each with the digest of its fields; NULL: a release that did not publish them.
+    job_classes: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
         # Not on beat_at: a heartbeat that changes no indexed column costs no index write.

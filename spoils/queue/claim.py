@@ -197,16 +197,15 @@ def claim(
     worker_id: UUID,
     scan: ClaimScan,
     kinds: Sequence[str],
-    only_known: bool = False,
     limit: int,
     paused: frozenset[str] = frozenset(),
 ) -> tuple[list[Claim], bool]:
     """Take up to `limit` due tasks of the scan's types, those of the highest priority first; and whether there may be
     more at once.
 
-    In each type the oldest come first; types of equal priority take turns. Of type `common`, and with `only_known` of
-    all types, only those whose class is among `kinds`. Types that are `paused` are left out, and so are suspects; see
-    `claim_suspect`.
+    In each type the oldest come first; types of equal priority take turns. Tasks of a class that is not among `kinds`
+    are left to other workers; those that name no class are taken. Types that are `paused` are left out, and so are
+    suspects; see `claim_suspect`.
     """
     started = time.monotonic()
     probe = scan.probe(started, limit, paused)
@@ -217,7 +216,6 @@ def claim(
         {
             "worker_id": str(worker_id),
             "kinds": list(kinds),
-            "only_known": only_known,
             "most_of_all": limit,
             **_arrays(probe),
         },
@@ -234,14 +232,12 @@ def claim_suspect(
     worker_id: UUID,
     task_types: Sequence[str],
     kinds: Sequence[str],
-    only_known: bool = False,
 ) -> list[Claim]:
     """Take the one oldest due task that was running at two deaths. The caller must have nothing else in flight."""
     values = {
         "worker_id": str(worker_id),
         "types": list(task_types),
         "kinds": list(kinds),
-        "only_known": only_known,
     }
     return _claims(_CLAIM_SUSPECT.rows(connection, values))
 

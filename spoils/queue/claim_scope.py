@@ -1,25 +1,22 @@
-"""What a worker reaches for: the pieces that claim and beat share.
+"""Which tasks a worker may claim: the pieces that the claim and the heartbeat share.
 
 One probe of the claim index for each type and priority: `task_type = ANY(…)` would sort all that waits.
-The statements take `types` (task types) and `kinds` (class names) as arrays of strings, and the boolean `only_known`.
+The statements take `types` (task types) and `kinds` (names of job classes) as arrays of strings.
 No name of a parameter may be that of a column: SQLAlchemy would then write it to the column in every UPDATE of the
 statement.
 """
 
 from sqlalchemy import (
     ARRAY,
-    Boolean,
     Integer,
     SmallInteger,
     String,
-    and_,
     any_,
     bindparam,
     cast,
     func,
     literal,
     literal_column,
-    not_,
     or_,
 )
 
@@ -41,9 +38,9 @@ level = (
 # As literals: the predicates of indexes, in statements whose text never changes.
 waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
 active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])
-# fang's own workers take `common` tasks too, so of those only the classes known here are ours; and of all types while
-# they share the table.
+# A row of another class is left to the workers that know it: those of another release, or fang's. A row that names no
+# class is nobody's, so whoever claims it fails it.
 known_here = or_(
-    and_(not_(bindparam("only_known", type_=Boolean)), Task.task_type != COMMON),
     Task.payload["type"].astext == any_(bindparam("kinds", type_=ARRAY(String))),
+    func.jsonb_typeof(Task.payload["type"]).is_distinct_from("string"),
 )

@@ -95,6 +95,7 @@ class HeartbeatResult:
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
     paused: frozenset[str] = frozenset()  # task types
     others: tuple[OtherWorker, ...] = ()
+    others_differ: bool = False  # whether one of them publishes other job classes, or other fields of one
     server: str = ""  # which start of which server answered, to be compared for equality only
 
 
@@ -109,7 +110,7 @@ _beat = (
         # An operator's request stays; the worker itself only sets it.
         draining=or_(Worker.draining, bindparam("stopping")),
     )
-    .returning(Worker.id, Worker.draining)
+    .returning(Worker.id, Worker.draining, Worker.job_classes)
     .cte("beat")
 )
 _soonest = (
@@ -129,7 +130,7 @@ _soonest = (
 )
 _next_due = select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery()
 _suspect = (
-    select(Task.task_type)
+    select(Task.task_type, Task.payload["type"].astext.label("kind"))
     .where(
         Task.crashes >= SUSPECT_CRASHES,
         waits,
@@ -169,13 +170,21 @@ _others = (
                 case((_other.c.lock_key.is_(None), null()), else_=_lock_held),
                 and_(
                     ~_other.c.draining,
-                    exists(select(_suspect).where(_suspect.c.task_type == any_(_other.c.task_types))),
+                    exists(
+                        select(_suspect).where(
+                            _suspect.c.task_type == any_(_other.c.task_types),
+                            func.coalesce(_other.c.job_classes.has_key(_suspect.c.kind), true()),
+                        )
+                    ),
                 ),
             )
         )
     )
     .where(_other.c.ended_at.is_(None), _other.c.id != _me)
     .scalar_subquery()
+)
+_others_differ = exists(
+    select(_other.c.id).where(_other.c.ended_at.is_(None), _other.c.job_classes != _beat.c.job_classes)
 )
 _HEARTBEAT = Statement(
     select(
@@ -185,6 +194,7 @@ _HEARTBEAT = Statement(
         exists(select(_suspect)).label("suspect_due"),
         _cancelled.label("cancelled"),
         _others.label("others"),
+        _others_differ.label("others_differ"),
         # As an identity: a server clock that is set back or ahead falsifies how long ago that was.
         cast(func.extract("epoch", func.pg_postmaster_start_time()), Text).label("server"),
     ),
@@ -202,7 +212,6 @@ def heartbeat(
     draining: bool,
     task_types: Sequence[str],
     kinds: Sequence[str],
-    only_known: bool = False,
 ) -> HeartbeatResult:
     """Write a heartbeat, and learn in the same statement what concerns the worker.
 
@@ -218,12 +227,11 @@ def heartbeat(
             "stopping": draining,
             "types": list(task_types),
             "kinds": list(kinds),
-            "only_known": only_known,
         },
     )
     if not rows:
         return HeartbeatResult(alive=False)
-    stays_draining, paused, next_due_seconds, suspect_due, cancelled, others, server = rows[0]
+    stays_draining, paused, next_due_seconds, suspect_due, cancelled, others, others_differ, server = rows[0]
     return HeartbeatResult(
         alive=True,
         next_due_seconds=next_due_seconds,
@@ -232,8 +240,19 @@ def heartbeat(
         draining=stays_draining,
         paused=frozenset(paused or ()),
         others=tuple(OtherWorker(UUID(id_), *found) for id_, *found in others or ()),
+        others_differ=others_differ,
         server=server,
     )
+
+
+def has_other_schema(connection: Connection, *, worker_id: UUID, job: str, digest: str) -> bool:
+    """Whether another worker, whose row has not ended, has another schema of that job class than this digest's."""
+    statement = select(
+        exists().where(
+            Worker.id != worker_id, Worker.ended_at.is_(None), Worker.job_classes[job].astext != digest
+        )
+    )
+    return bool(connection.scalar(statement))
 
 
 def leave(connection: Connection, worker_id: UUID) -> None:

@@ -16,11 +16,13 @@ from spoils.queue.counts import count_tasks
 from spoils.queue.pauses import paused
 from spoils.queue.rollup import ALERTS_LOCK
 from spoils.reports.backlog import oldest_waiting
-from spoils.reports.workers import live_workers
+from spoils.reports.workers import live_workers, takers_of, unknown_to
 
-UNTAKEN, BEHIND, GROUP = "untaken:", "behind:", "group:"
+UNTAKEN, UNKNOWN, BEHIND, GROUP = "untaken:", "unknown:", "behind:", "group:"
 UNTAKEN_SECONDS = 60.0
 """A type without a worker for this time is an incident: a restart takes less."""
+UNKNOWN_SECONDS = 600.0
+"""A job class that no worker knows for this time is an incident: a rolling release takes less."""
 CALM_SECONDS = 600.0
 """An incident that was not seen for this time is over; when it comes again it is another one."""
 LATELY_SECONDS = 600.0
@@ -53,7 +55,7 @@ def look(connection: Connection, *, wait_seconds: float) -> list[Incident]:
             .on_conflict_do_update(index_elements=["key"], set_={"seen_at": func.now()})
         )
     over = Alert.seen_at < func.now() - _seconds(CALM_SECONDS)
-    passing = or_(Alert.key.startswith(UNTAKEN), Alert.key.startswith(BEHIND))
+    passing = or_(*(Alert.key.startswith(kind) for kind in (UNTAKEN, UNKNOWN, BEHIND)))
     connection.execute(delete(Alert).where(over, passing))
     return found
 
@@ -88,7 +90,7 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
     session = Session(connection)
     counts = count_tasks(connection)
     waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
-    taken = {name for one in live_workers(session) if not one.draining for name in one.task_types}
+    workers = live_workers(session)
     now = tasks.server_now(connection)
     found = []
     held = paused(connection, PauseKind.TASK_TYPE)  # by an operator, who knows that they wait
@@ -97,11 +99,18 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
         seconds = (now - one.oldest_due_at).total_seconds()
         name, number = one.task_type, waiting[one.task_type]
         jobs = "1 job" if number == 1 else f"{number:,} jobs"
-        if name not in taken and seconds >= UNTAKEN_SECONDS:
+        takers = takers_of(workers, name)
+        if not takers and seconds >= UNTAKEN_SECONDS:
             wait = "waits" if number == 1 else "wait"
             sentence = f"{jobs} of type {name} {wait} and no running worker performs this type."
             found.append(Incident(UNTAKEN + name, sentence))
-        elif name in taken and seconds > wait_seconds:
+        if seconds >= UNKNOWN_SECONDS and unknown_to(takers, one.job):
+            job = " ".join((one.job or "").split())[:LONGEST_MESSAGE]
+            sentence = (
+                f"A job has been due for {_span(seconds)} and no running worker knows its class, {job}."
+            )
+            found.append(Incident(UNKNOWN + job, sentence))
+        if takers and seconds > wait_seconds:
             sentence = f"The oldest of {jobs} of type {name} has been due for {_span(seconds)}."
             found.append(Incident(BEHIND + name, sentence))
     return found

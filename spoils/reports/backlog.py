@@ -1,10 +1,11 @@
-"""How long the oldest due job of each type has been waiting."""
+"""How long the oldest due job of each type has been waiting, and which class it has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select, true
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from spoils.models import WAITING, DbSession, Task
 from spoils.queue.claim_scope import level, wanted
@@ -12,14 +13,15 @@ from spoils.queue.claim_scope import level, wanted
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Of one type: since when its oldest due task waits."""
+    """Of one type: since when its oldest due task waits, and the job class that it names."""
 
     task_type: str
     oldest_due_at: datetime
+    job: str | None
 
 
 _first_due = (
-    select(Task.scheduled_at)
+    select(Task.scheduled_at, Task.payload["type"].astext.label("job"))
     .where(
         Task.task_type == wanted.c.task_type,
         Task.state.in_(WAITING),
@@ -33,13 +35,14 @@ _first_due = (
 )
 # One probe of the claim index for each type and priority: its cost does not grow with what waits.
 _OLDEST = (
-    select(wanted.c.task_type, func.min(_first_due.c.scheduled_at))
+    select(wanted.c.task_type, _first_due.c.scheduled_at, _first_due.c.job)
+    .ext(distinct_on(wanted.c.task_type))
     .select_from(wanted.join(level, true()).join(_first_due, true()))
-    .group_by(wanted.c.task_type)
+    .order_by(wanted.c.task_type, _first_due.c.scheduled_at)
 )
 
 
 def oldest_waiting(session: DbSession, task_types: Sequence[str]) -> list[Waiting]:
-    """For each type with a due task that waits: since when the oldest one is due."""
+    """For each type with a due task that waits: the oldest one."""
     rows = session.execute(_OLDEST, {"types": list(task_types)})
-    return [Waiting(task_type, moment) for task_type, moment in rows]
+    return [Waiting(*row) for row in rows]

@@ -12,7 +12,7 @@ from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.enqueue import PRIORITIES
 from spoils.queue.pauses import paused
-from spoils.reports.workers import live_workers
+from spoils.reports.workers import live_workers, takers_of, unknown_to
 
 COUNTED_AHEAD = 1_000
 
@@ -38,7 +38,7 @@ class Sight:
     @property
     def takers(self) -> list[Worker]:
         """The running workers that perform the task's type."""
-        return [one for one in self.workers if not one.draining and self.task.task_type in one.task_types]
+        return takers_of(self.workers, self.task.task_type)
 
 
 def find(session: DbSession, task: Task) -> tuple[Reason, ...]:
@@ -81,6 +81,14 @@ def _worker(sight: Sight) -> Reason:
     return Reason("taken", False, {"task_type": task_type, "workers": len(sight.takers)})
 
 
+def _unknown_class(sight: Sight) -> Reason | None:
+    payload = sight.task.payload
+    job = payload.get("type") if isinstance(payload, dict) else None
+    if not isinstance(job, str) or not unknown_to(sight.takers, job):
+        return None
+    return Reason("unknown_class", True, {"job": job})
+
+
 def _duplicate(sight: Sight) -> Reason | None:
     """Only beside Rust workers may an equal unique task come to wait while one runs."""
     duplicate = tasks.active_duplicate(sight.session, sight.task)
@@ -96,7 +104,7 @@ def _suspect(sight: Sight) -> Reason | None:
 
 
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _duplicate, _suspect)
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect)
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 
 

@@ -26,6 +26,20 @@ def live_workers(session: DbSession) -> Sequence[Worker]:
     return session.scalars(statement).all()
 
 
+def takers_of(workers: Sequence[Worker], task_type: str) -> list[Worker]:
+    """Those of the workers that perform tasks of that type."""
+    return [one for one in workers if not one.draining and task_type in one.task_types]
+
+
+def unknown_to(takers: Sequence[Worker], job: str | None) -> bool:
+    """Whether there are workers that perform the type of a task, but none knows its job class.
+
+    A worker of a release that published no classes may know any.
+    """
+    known = (one.job_classes is None or job in one.job_classes for one in takers)
+    return bool(takers) and job is not None and not any(known)
+
+
 def current_workers(session: DbSession) -> Sequence[Worker]:
     """Workers whose row is not ended, unresponsive ones too, the oldest first."""
     return session.scalars(select(Worker).where(Worker.ended_at.is_(None)).order_by(Worker.started_at)).all()

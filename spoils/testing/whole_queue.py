@@ -147,7 +147,7 @@ def _bring_forward(connection: Connection, client: Client) -> str | None:
 
 
 def _known() -> dict[str, Any]:
-    return {"types": _task_types(), "kinds": _kinds(), "only_known": False}
+    return {"types": _task_types(), "kinds": _kinds()}
 
 
 def _task_types() -> list[str]:

@@ -195,21 +195,31 @@ class AsyncAttempt(Attempt):
 
     def _in_thread(self, function: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Call `function` in a thread, which may use the session meanwhile."""
-        # Not by an executor: Python would wait for its threads when it exits.
-        done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        done.set_running_or_notify_cancel()
-        context = contextvars.copy_context()
 
-        def call() -> None:
+        def call() -> Result:
             self._session_thread = threading.get_ident()
             try:
-                result = context.run(function)
-            except BaseException as exc:  # noqa: BLE001 - it is raised in the job
+                return function()
+            finally:
                 self._session_thread = None
-                done.set_exception(exc)
-            else:
-                self._session_thread = None
-                done.set_result(result)
 
-        threading.Thread(target=call, name="session of a job", daemon=True).start()
-        return asyncio.wrap_future(done)
+        return in_thread(call)
+
+
+def in_thread(function: Callable[[], Result]) -> "asyncio.Future[Result]":
+    """Call `function` in a thread of its own."""
+    # Not by an executor: Python would wait for its threads when it exits.
+    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as exc:  # noqa: BLE001 - it is raised in the job
+            done.set_exception(exc)
+        else:
+            done.set_result(result)
+
+    threading.Thread(target=call, name="session of a job", daemon=True).start()
+    return asyncio.wrap_future(done)

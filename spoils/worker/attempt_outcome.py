@@ -13,6 +13,7 @@ from spoils.worker.transient import is_transient
 MOST_UNCOUNTED = 5
 """How often an error of the database releases a task before it counts as the job's own."""
 TRANSIENT_SECONDS = 1.0
+LONGEST_LEFT_SECONDS = 20.0
 LARGEST_RESULT = 64 * 1024
 """Bytes of a result as JSON text."""
 _EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
@@ -95,9 +96,24 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
     return Verdict(again, backoff.jittered(seconds, random.random), report, error=error)
 
 
-def of_misfit(error: PayloadError) -> Verdict:
-    """The verdict on a row that no class here can perform: failed at once, since no retry would mend it."""
-    return Verdict(Ending.FAILED, report=Report("", storable(str(error), 10_000)), error=error)
+def of_misfit(error: BaseException) -> Verdict:
+    """The verdict on a row that no job could be made from: failed at once, since no retry would mend it.
+
+    `error` is a PayloadError, or what the class itself raised.
+    """
+    plain = isinstance(error, PayloadError)
+    report = Report("", storable(str(error), 10_000)) if plain else report_of(error)
+    return Verdict(Ending.FAILED, report=report, error=error)
+
+
+def left_to_others(failure: Verdict, attempts: int) -> Verdict:
+    """The verdict on such a row where workers of another release may read it: released uncounted, first for a few
+    seconds, at most for 30.
+    """
+    seconds = min(2.0 * attempts, LONGEST_LEFT_SECONDS) * random.uniform(0.5, 1.5)  # noqa: S311
+    # Without an error class, which would count it as a failure of the database.
+    report = Report("", failure.report.message) if failure.report else None
+    return Verdict(Ending.RELEASED, seconds, report)
 
 
 def of_breakdown(error: BaseException) -> Verdict:
@@ -107,8 +123,3 @@ def of_breakdown(error: BaseException) -> Verdict:
     if is_transient(error):
         return Verdict(Ending.RELEASED, TRANSIENT_SECONDS, report_of(error))
     return Verdict(Ending.FAILED, report=report_of(error))
-
-
-def of_broken_class(error: BaseException) -> Verdict:
-    """The verdict on a row whose class raised while it was made from it: failed, as there is no job to ask."""
-    return Verdict(Ending.FAILED, report=report_of(error), error=error)

@@ -97,7 +97,7 @@ class ClaimConnection:
 def _seconds(payload: str) -> float:
     """The seconds until a task is due; see the trigger `spoils_tasks_inserted`. Anything else means now."""
     try:
-        seconds = float(payload.partition(" ")[0])
+        seconds = float(payload)
     except ValueError:
         return 0.0
     return seconds if math.isfinite(seconds) else 0.0

@@ -52,9 +52,9 @@ class Orders(NamedTuple):
 class Lane:
     """What the threads perform, or what the event loop performs. Each lane has claims of its own, by its own room."""
 
-    def __init__(self, *, pool: Pool | EventLoop, task_types: Sequence[str], kinds: Sequence[str]) -> None:
+    def __init__(self, *, pool: Pool | EventLoop, task_types: Sequence[str]) -> None:
         self.pool = pool
-        self.kinds = kinds
+        self.task_types = frozenset(task_types)
         self.scan = ClaimScan(task_types)
 
 
@@ -72,7 +72,6 @@ class Dispatcher:
         worker_id: UUID,
         task_types: Sequence[str],
         kinds: Sequence[str],
-        only_known: bool = False,
         lanes: Sequence[Lane],
         in_flight: InFlight,
         registered: threading.Event,
@@ -83,7 +82,6 @@ class Dispatcher:
         self._worker_id = worker_id
         self._task_types = task_types
         self._kinds = kinds
-        self._only_known = only_known
         self._lanes = lanes
         self._in_flight = in_flight
         self._registered = registered
@@ -164,8 +162,7 @@ class Dispatcher:
             self._claims.get(),
             worker_id=self._worker_id,
             scan=lane.scan,
-            kinds=lane.kinds,
-            only_known=self._only_known,
+            kinds=self._kinds,
             limit=room,
             paused=self._orders.paused,
         )
@@ -179,7 +176,6 @@ class Dispatcher:
             worker_id=self._worker_id,
             task_types=[name for name in self._task_types if name not in paused],
             kinds=self._kinds,
-            only_known=self._only_known,
         )
         for one in claims:
             self._take_in_hand(self._lane_of(one), [one])
@@ -197,8 +193,7 @@ class Dispatcher:
         lane.pool.submit(self._in_flight.add(claims))
 
     def _lane_of(self, claim: Claim) -> Lane:
-        """The lane of the claim's class; the first where no class has its name."""
-        return next((lane for lane in self._lanes if claim.kind in lane.kinds), self._lanes[0])
+        return next(lane for lane in self._lanes if claim.task_type in lane.task_types)
 
     def _take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         return [one for lane in self._lanes for one in lane.pool.take_back(waiting_for=waiting_for)]

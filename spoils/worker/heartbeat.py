@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -42,8 +42,7 @@ class Heartbeat:
         release: str,
         capacity: int,
         task_types: Sequence[str],
-        kinds: Sequence[str],
-        only_known: bool = False,
+        job_classes: Mapping[str, str],
         running: Callable[[], int],
         performing: Callable[[], Sequence[UUID]],
         on_due: Callable[[float], None],
@@ -58,8 +57,7 @@ class Heartbeat:
         self._release = release
         self._capacity = capacity
         self._task_types = task_types
-        self._kinds = kinds
-        self._only_known = only_known
+        self._job_classes = job_classes
         self._running = running
         self._performing = performing
         self._on_due = on_due
@@ -75,6 +73,7 @@ class Heartbeat:
         self._sent_at = 0.0
         self.registered = threading.Event()
         self.draining = False
+        self.others_differ = False  # whether a live worker of another release has other job classes
         self.loop = Loop(name="heartbeat", tick=self.tick, longest_error_seconds=LONGEST_ERROR_SECONDS)
 
     def tick(self) -> float:
@@ -134,8 +133,7 @@ class Heartbeat:
             draining=self.draining,
             # Jobs of a paused type fall due for nobody, and a suspect of it must not delay the others.
             task_types=[name for name in self._task_types if name not in self._paused],
-            kinds=self._kinds,
-            only_known=self._only_known,
+            kinds=list(self._job_classes),
         )
         self._sent_at = time.monotonic()
         database_answers()
@@ -143,6 +141,7 @@ class Heartbeat:
             self._on_ended()
             return
         self._paused = result.paused
+        self.others_differ = result.others_differ
         rivals = [one.id for one in result.others if one.claims_suspect]
         make_room = result.suspect_due and is_chosen(self._worker_id, rivals, time.time())
         self._on_orders(Orders(result.draining, result.paused, result.suspect_due, make_room))
@@ -160,6 +159,7 @@ class Heartbeat:
             "pid": os.getpid(),
             "release": self._release,
             "task_types": list(self._task_types),
+            "job_classes": dict(self._job_classes),
             "threads": self._capacity,
             "lock_key": worker_rows.lock_key(self._worker_id) if direct else None,
             "rss": _resident_bytes(),

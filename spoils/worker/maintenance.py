@@ -1,14 +1,18 @@
-"""Maintenance that any worker does for all: rollups, and tasks without an owner."""
+"""Maintenance that any worker does for all: rollups, tasks without an owner, and tasks of classes that nobody knows."""
 
 import logging
 import threading
+from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy import Engine
 
+from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.queue.unknown_classes import fail_unknown
 from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
 
@@ -18,12 +22,24 @@ EVERY_SECONDS = 10.0
 
 
 class Maintenance:
-    """Rolls up delta rows, and releases tasks that nobody owns."""
+    """Rolls up delta rows, releases tasks that nobody owns, and fails tasks whose class nobody knows."""
 
-    def __init__(self, *, engine: Engine, foreign_claim_timeout: float | None, turn: threading.Lock) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        worker_id: UUID,
+        task_types: Sequence[str],
+        shared_with_fang: bool,
+        foreign_claim_timeout: float | None,
+        turn: threading.Lock,
+    ) -> None:
         """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
+        self._worker_id = worker_id
         self._turn = turn
+        # fang's workers publish no classes: what they may know is left to them.
+        self._task_types = [] if shared_with_fang else [name for name in task_types if name != COMMON]
         self._foreign_claim_timeout = foreign_claim_timeout
         self.loop = Loop(name="maintenance", tick=self.tick)
 
@@ -36,6 +52,13 @@ class Maintenance:
             if orphans := rescue_orphans(connection):
                 log.warning(
                     "Released %d jobs of workers that have ended", len(orphans), extra={"action": "rescue"}
+                )
+            unknown = fail_unknown(connection, worker_id=self._worker_id, task_types=self._task_types)
+            if unknown:
+                log.error(
+                    "Failed %d jobs whose class no worker has known for a day",
+                    unknown,
+                    extra={"action": "fail_unknown"},
                 )
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,13 +14,14 @@ from flask import Flask, g
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoils.db.trouble import logged_as_outage
+from spoils.db.trouble import Trouble, logged_as_outage
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.definition import is_async
 from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
+from spoils.job.schema import ignored_fields, schema_digest
 from spoils.log_format import TRACEBACKS
 from spoils.masking import masked_text
 from spoils.models import db
@@ -29,8 +31,9 @@ from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
+from spoils.queue.worker_rows import has_other_schema
 from spoils.worker import attempt_outcome as outcomes
-from spoils.worker.async_attempt import AsyncAttempt
+from spoils.worker.async_attempt import AsyncAttempt, in_thread
 from spoils.worker.attempt import Attempt
 from spoils.worker.transient import is_transient
 
@@ -52,8 +55,11 @@ class Performer:
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
         async_sessions: int = 1,
+        others_differ: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Up to `async_sessions` async jobs at a time hold a connection of the engine."""
+        """Up to `async_sessions` async jobs at a time hold a connection of the engine. `others_differ`: whether a live
+        worker has other job classes, or other fields of one.
+        """
         self._app = app
         self._engine = engine
         self._registry = registry
@@ -63,7 +69,9 @@ class Performer:
         self._drop = drop
         self._on_deadline = on_deadline
         self._places = asyncio.Semaphore(async_sessions)
+        self._others_differ = others_differ
         self._running: dict[Token, Attempt] = {}
+        self._misfits = Trouble("misfits")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -77,7 +85,10 @@ class Performer:
     def perform(self, claim: Claim) -> None:
         """Perform `claim` up to its settlement, whatever is raised. The thread is `at_work`."""
         try:
-            if job := self._job_of(claim, asynchronous=False):
+            job, misfit = self._read(claim, asynchronous=False)
+            if misfit is not None:
+                job = self._settle_misfit(claim, job, misfit)
+            if job is not None:
                 attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
                 with self._registered(attempt):
                     self._run_and_settle(attempt)
@@ -87,7 +98,10 @@ class Performer:
     async def perform_async(self, claim: Claim) -> None:
         """Perform `claim` of an async job likewise, in an application context of its own."""
         try:
-            if job := self._job_of(claim, asynchronous=True):
+            job, misfit = self._read(claim, asynchronous=True)
+            if misfit is not None:
+                job = await in_thread(partial(self._settle_misfit, claim, job, misfit))
+            if job is not None:
                 with self._app.app_context():
                     attempt = AsyncAttempt(
                         claim, job, engine=self._engine, stopping=self._stopping, places=self._places
@@ -96,15 +110,6 @@ class Performer:
                         await self._await_and_settle(attempt)
         except BaseException as exc:  # noqa: BLE001 - it is logged
             self._broken_down(claim, exc)
-
-    def _job_of(self, claim: Claim, *, asynchronous: bool) -> Job | None:
-        try:
-            return self._decode(claim, asynchronous=asynchronous)
-        except PayloadError as exc:
-            self._settle_plainly(claim, outcomes.of_misfit(exc), 0)
-        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
-            self._settle_plainly(claim, outcomes.of_broken_class(exc), 0)
-        return None
 
     @contextmanager
     def _registered(self, attempt: Attempt) -> Iterator[None]:
@@ -153,18 +158,63 @@ class Performer:
         if attempt := self._running.get(token):
             attempt.interrupt(GivenBack)
 
+    def _read(self, claim: Claim, *, asynchronous: bool) -> tuple[Job | None, Verdict | None]:
+        """The job, and what does not fit: the row cannot be read, or this release would ignore some of its fields."""
+        try:
+            job = self._decode(claim, asynchronous=asynchronous)
+        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
+            return None, outcomes.of_misfit(exc)
+        # Only then: reading each payload twice would cost a tenth of a small job.
+        if self._others_differ() and (ignored := ignored_fields(type(job), claim.metadata)):
+            sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
+            return job, outcomes.of_misfit(PayloadError(sentence))
+        return job, None
+
+    def _settle_misfit(self, claim: Claim, job: Job | None, misfit: Verdict) -> Job | None:
+        """Leave the row to a live worker of another release that may read it. If there is none, returns the job, or
+        fails the row that no job could be made from. Asks the database.
+        """
+        if self._may_fit_elsewhere(claim):
+            self._leave_to_others(claim, misfit)
+            return None
+        if job is None:
+            self._settle_plainly(claim, misfit, 0)
+        return job
+
     def _decode(self, claim: Claim, *, asynchronous: bool) -> Job:
-        if claim.kind is None:
+        job_class = self._registry.get(claim.kind or "")
+        if job_class is None:  # only rows that name no class are claimed without a class that is known here
             raise PayloadError('The metadata has no "type" that names a job class.')
-        job_class = self._registry.get(claim.kind)
-        if job_class is None:
-            raise PayloadError(f'There is no job class "{claim.kind}" in this release.')
         if is_async(job_class) != asynchronous:
             raise PayloadError(
                 f"The task type is {claim.task_type}, and that of {claim.kind} is {job_class.task_type}: "
                 f"only one of them is performed by the event loop."
             )
         return job_class.from_wire(claim.metadata)
+
+    def _leave_to_others(self, claim: Claim, misfit: Verdict) -> None:
+        if (note := self._misfits.met(time.monotonic(), claim.kind)) is not None:
+            log.warning(
+                "Released %s, whose payload may fit another release that is running%s",
+                claim.kind,
+                note,
+                extra=_fields("settle", claim),
+            )
+        self._settle(claim, outcomes.left_to_others(misfit, claim.attempts), 0)
+
+    def _may_fit_elsewhere(self, claim: Claim) -> bool:
+        """Whether a live worker has other fields of the row's class."""
+        job_class = self._registry.get(claim.kind or "")
+        if job_class is None:
+            return False
+        digest = schema_digest(job_class)
+        try:
+            with self._engine.connect() as connection:
+                return has_other_schema(
+                    connection, worker_id=self._worker_id, job=job_class.__name__, digest=digest
+                )
+        except SQLAlchemyError:
+            return True  # asked again at the next claim
 
     def _run_and_settle(self, attempt: Attempt) -> None:
         token = running_unit.set(attempt)

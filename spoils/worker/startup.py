@@ -11,6 +11,7 @@ from spoils.db.engine import make_engine
 from spoils.job.definition import is_async
 from spoils.job.outcome import Interrupted
 from spoils.job.registry import Registry
+from spoils.job.schema import schema_digest
 from spoils.models import db
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.settlement import Token
@@ -67,8 +68,7 @@ class WorkerParts:
         self._session_connections = settings.worker_connections - OWN_CONNECTIONS
         self._stuck: list[AsyncAttempt] = []
         self._task_types = task_types = _task_types(settings, registry)
-        classes = [job_class for job_class in registry if job_class.task_type in task_types]
-        kinds = [job_class.__name__ for job_class in classes]
+        job_classes = {job_class.__name__: schema_digest(job_class) for job_class in registry}
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
         with app.app_context():
             self.sessions = db.engine
@@ -99,6 +99,7 @@ class WorkerParts:
             drop=lambda token: self._settled([token]),
             on_deadline=lambda: self.job_deadlines.loop.wake(),
             async_sessions=self._session_connections,
+            others_differ=lambda: self.heartbeat.others_differ,
         )
         self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
         self.pool = Pool(
@@ -107,29 +108,17 @@ class WorkerParts:
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
         )
-        # Of the type `common`, which other programs use too, each lane claims its own classes.
-        async_classes = [job_class for job_class in classes if is_async(job_class)]
-        async_types = {job_class.task_type for job_class in async_classes}
-        lanes = [
-            Lane(
-                pool=self.pool,
-                task_types=[name for name in task_types if name == COMMON or name not in async_types],
-                kinds=[job_class.__name__ for job_class in classes if job_class not in async_classes],
-            )
-        ]
+        async_types = {job_class.task_type for job_class in registry if is_async(job_class)}
+        lanes = [Lane(pool=self.pool, task_types=[name for name in task_types if name not in async_types])]
         self.event_loop: EventLoop | None = None
-        if async_classes:
+        if async_types.intersection(task_types):
             self.event_loop = EventLoop(
                 places=settings.worker_async_jobs,
                 perform=self.performer.perform_async,
                 on_room=lambda: self.dispatcher.loop.wake(),
             )
             lanes.append(
-                Lane(
-                    pool=self.event_loop,
-                    task_types=[name for name in task_types if name == COMMON or name in async_types],
-                    kinds=[job_class.__name__ for job_class in async_classes],
-                )
+                Lane(pool=self.event_loop, task_types=[name for name in task_types if name in async_types])
             )
         self.pools = [lane.pool for lane in lanes]
         in_child = [self.event_loop.leave_to_parent] if self.event_loop else []
@@ -140,8 +129,7 @@ class WorkerParts:
             release=settings.release,
             capacity=sum(pool.size for pool in self.pools),
             task_types=task_types,
-            kinds=kinds,
-            only_known=settings.shared_with_fang,
+            job_classes=job_classes,
             running=lambda: sum(pool.busy for pool in self.pools),
             performing=lambda: [attempt.task_id for attempt in self.performer.running()],
             on_due=lambda seconds: self.dispatcher.due_in(seconds),
@@ -155,8 +143,7 @@ class WorkerParts:
             engine=self.engine,
             worker_id=self.worker_id,
             task_types=task_types,
-            kinds=kinds,
-            only_known=settings.shared_with_fang,
+            kinds=list(job_classes),
             lanes=lanes,
             in_flight=self.in_flight,
             registered=self.heartbeat.registered,
@@ -170,7 +157,12 @@ class WorkerParts:
             engine=self.engine, jobs=list(registry), default_zone=settings.cron_timezone, turn=turn
         )
         self.maintenance = Maintenance(
-            engine=self.engine, foreign_claim_timeout=settings.foreign_claim_timeout, turn=turn
+            engine=self.engine,
+            worker_id=self.worker_id,
+            task_types=task_types,
+            shared_with_fang=settings.shared_with_fang,
+            foreign_claim_timeout=settings.foreign_claim_timeout,
+            turn=turn,
         )
         self.alerts = AlertDelivery(
             engine=self.engine,

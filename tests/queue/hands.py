@@ -24,14 +24,12 @@ def take(
     *,
     task_types: Sequence[str] = TYPES,
     kinds: Sequence[str] = KINDS,
-    only_known: bool = False,
 ) -> list[Claim]:
     claims, _ = claim(
         connection,
         worker_id=worker_id,
         scan=ClaimScan(task_types),
         kinds=kinds,
-        only_known=only_known,
         limit=limit,
     )
     return claims

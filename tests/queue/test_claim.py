@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from spoils.models import TaskState
+from spoils.queue.worker_rows import HeartbeatResult, heartbeat
 from tests.locks import held
-from tests.queue.hands import KINDS, end, explaining, moment, take, take_suspect
+from tests.queue.hands import KINDS, TYPES, end, explaining, moment, take, take_suspect
 from tests.rows import Rows
 
 
@@ -125,23 +127,48 @@ def test_only_the_types_that_are_asked_for_are_taken(connection: Connection, row
     assert take(connection, me, 10, task_types=[]) == []
 
 
-def test_of_the_type_common_only_classes_that_are_known_here_are_taken(
-    connection: Connection, rows: Rows, me: UUID
+@pytest.mark.parametrize("task_type", ["sample", "common"])
+def test_a_task_of_a_class_that_is_not_known_here_is_left_alone(
+    connection: Connection, rows: Rows, me: UUID, task_type: str
 ) -> None:
-    known = rows.task(task_type="common", metadata={"type": "SampleJob"})
-    for metadata in ({"type": "RustTask"}, {"type": None}, {}, [], ["SampleJob"], "SampleJob", 5):
-        rows.task(task_type="common", metadata=metadata)
+    metadata = {"type": "OfAnotherRelease"}
+    rows.task(task_type=task_type, metadata=metadata)
+    rows.task(task_type=task_type, metadata=metadata, crashes=2)
+    soon = rows.task(task_type=task_type, metadata=metadata, due_in=2)
+    known = rows.task(task_type=task_type, metadata={"type": "SampleJob"})
+
+    def beat(kinds: Sequence[str]) -> HeartbeatResult:
+        return heartbeat(
+            connection,
+            worker_id=me,
+            rss=None,
+            running=0,
+            performing=[],
+            draining=False,
+            task_types=TYPES,
+            kinds=kinds,
+        )
+
+    heard = beat(KINDS)
+    assert (heard.suspect_due, heard.next_due_seconds) == (False, None)
     assert [claim.id for claim in take(connection, me, 10)] == [known]
+    assert take_suspect(connection, me) == []
     assert take(connection, me, 10, kinds=[]) == []
+    heard = beat(["OfAnotherRelease"])
+    assert heard.suspect_due
+    assert heard.next_due_seconds is not None
+    assert len(take(connection, me, 10, kinds=["OfAnotherRelease"])) == 1
+    assert rows.state(soon) == "new"
 
 
+@pytest.mark.parametrize("task_type", ["sample", "common"])
 @pytest.mark.parametrize("metadata", [[], ["type"], "text", 5, {}, {"type": None}, {"type": ["x"]}])
-def test_a_known_type_is_taken_whatever_its_metadata_is(
-    connection: Connection, rows: Rows, me: UUID, metadata: object
+def test_a_task_that_names_no_class_is_taken_by_anybody(
+    connection: Connection, rows: Rows, me: UUID, task_type: str, metadata: object
 ) -> None:
-    rows.task(metadata=metadata)
-    rows.task(metadata=metadata, retries=-1)
-    assert len(take(connection, me, 10)) == 2
+    rows.task(task_type=task_type, metadata=metadata)
+    rows.task(task_type=task_type, metadata=metadata, retries=-1)
+    assert len(take(connection, me, 10, kinds=[])) == 2
 
 
 def test_a_row_that_another_holds_locked_is_passed_over(engine: Engine, rows: Rows, me: UUID) -> None:

@@ -14,7 +14,7 @@ from spoils.db.statements import Statement
 from spoils.job.outcome import FINISHED
 from spoils.queue import claim as claiming
 from spoils.queue import finish as finishing
-from spoils.queue import worker_rows
+from spoils.queue import unknown_classes, worker_rows
 from spoils.queue.claim import claim
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.enqueue import enqueue
@@ -73,7 +73,6 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
         values = {
             "worker_id": str(me),
             "kinds": list(KINDS),
-            "only_known": False,
             "most_of_all": 100,
             **claiming._arrays(scan.probe(0, 100)),
         }
@@ -84,6 +83,47 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
     assert "ROW(scheduled_at, id) > ROW(" in condition, found
     assert condition.count("scheduled_at <= ") == 2, found  # now, and the end of a slice
     assert "Index Scan using fang_tasks_pkey" in found
+
+
+def test_ten_thousand_tasks_of_an_unknown_class_cost_the_next_claims_nothing(
+    by_index: Engine, me: UUID, rows: Rows
+) -> None:
+    put = text(
+        "INSERT INTO fang_tasks (metadata, task_type, scheduled_at) SELECT jsonb_build_object('type', "
+        "CAST(:job AS text)), 'sample', now() - make_interval(secs => :ago) FROM generate_series(1, :number)"
+    )
+    rows.connection.execute(put, {"job": "OfAnotherRelease", "ago": 3600, "number": 10_000})
+    rows.connection.execute(put, {"job": "SampleJob", "ago": 60, "number": 30})
+    with by_index.connect() as connection:
+
+        def passed_over(scan: ClaimScan) -> list[str]:
+            """What the next claim reads and does not take."""
+            arrays = claiming._arrays(scan.probe(0, 10))
+            values = {"worker_id": str(me), "kinds": list(KINDS), "most_of_all": 10, **arrays}
+            connection.exec_driver_sql("BEGIN")
+            found = connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {claiming._CLAIM.executing}", values).all()
+            connection.exec_driver_sql("ROLLBACK")
+            return [line.strip() for (line,) in found if "Rows Removed by Filter" in line]
+
+        scan = ClaimScan(["sample"])
+        for left in (20, 10, 0):
+            claims, _ = claim(connection, worker_id=me, scan=scan, kinds=KINDS, limit=10)
+            assert {one.kind for one in claims} == {"SampleJob"}
+            assert rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'new'") == 10_000 + left
+            assert passed_over(scan) == []
+        assert passed_over(ClaimScan(["sample"])) != []  # from the head, as a worker that has just started
+    assert rows.value("SELECT sum(attempts) FROM fang_tasks WHERE state = 'new'") == 0
+
+
+@pytest.mark.usefixtures("many")
+def test_tasks_of_unknown_classes_are_looked_for_by_index(by_index: Engine, me: UUID) -> None:
+    with by_index.connect() as connection:
+        compiled = unknown_classes._FAIL.compile(dialect=connection.dialect)
+        values = {**compiled.params, "worker_id": me, "types": ["sample", "unique_sample"]}
+        found = "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}", values).scalars())
+    assert "Seq Scan on fang_tasks" not in found, found
+    condition = next(line for line in found.splitlines() if "Index Cond: ((" in line and "priority" in line)
+    assert "scheduled_at < " in condition, found
 
 
 @pytest.mark.usefixtures("many")
@@ -131,7 +171,6 @@ def test_a_heartbeat_asks_for_what_is_performed_by_its_key(by_index: Engine, me:
         "performing": arrays.plain([uuid4()]),
         "types": ["sample"],
         "kinds": list(KINDS),
-        "only_known": False,
     }
     with by_index.connect() as connection:
         found = plan(connection, worker_rows._HEARTBEAT, values)

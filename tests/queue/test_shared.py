@@ -14,15 +14,14 @@ from spoils.db import sharing
 from spoils.db.engine import transaction
 from spoils.job.outcome import Ending, Verdict
 from spoils.queue.actions import act
-from spoils.queue.claim import Claim, claim_suspect
+from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.fence import DuplicateInserted, still_ours
 from spoils.queue.release import release, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
-from spoils.queue.worker_rows import heartbeat
 from tests.locks import at_once, held, meanwhile
 from tests.migrations.old_tables import FANG_CLAIM, FANG_FINISH, FANG_RETRY, FANG_SELECT
-from tests.queue.hands import KINDS, TYPES, end, take
+from tests.queue.hands import end, take
 from tests.rows import Rows
 from tests.sample_jobs import UniqueSampleJob
 
@@ -234,23 +233,6 @@ def test_a_rescue_leaves_what_an_open_insert_of_a_duplicate_blocks_and_condemns_
         assert rescue_rest(rows.connection, worker_id=me) == Rescue(False, 0, left=1)
     assert rescue_rest(rows.connection, worker_id=me) == Rescue(False, 1)
     assert [rows.state(task_id) for task_id in (blocked, *others)] == ["new"] * 3
-
-
-def test_a_class_that_is_not_known_here_is_left_to_fang(rows: Rows, me: UUID) -> None:
-    connection = rows.connection
-    strange = rows.task(metadata={"type": "OfRust"})
-    suspect = rows.task(metadata={"type": "OfRust"}, crashes=2)
-    mine = {"worker_id": me, "task_types": TYPES, "kinds": KINDS}
-    heart = {"rss": None, "running": 0, "performing": [], "draining": False}
-    assert take(connection, me, 10, only_known=True) == []
-    assert claim_suspect(connection, **mine, only_known=True) == []
-    assert not heartbeat(connection, **mine, **heart, only_known=True).suspect_due
-    known = rows.task()
-    assert [claim.id for claim in take(connection, me, 10, only_known=True)] == [known]
-    # Elsewhere it is claimed, and failed with a sentence.
-    assert heartbeat(connection, **mine, **heart).suspect_due
-    assert [claim.id for claim in claim_suspect(connection, **mine)] == [suspect]
-    assert [claim.id for claim in take(connection, me, 10)] == [strange]
 
 
 def test_four_workers_of_fang_and_four_of_ours_run_each_task_once(engine: Engine, rows: Rows) -> None:

@@ -136,23 +136,45 @@ def test_the_pulse_tells_of_a_suspect_that_is_due_and_ours(
     assert beat(connection, me).suspect_due is due
 
 
-def test_the_pulse_tells_which_neighbours_claim_the_type_of_the_suspect(
+def test_the_heartbeat_learns_which_other_workers_claim_the_suspect(
     connection: Connection, rows: Rows, me: UUID
 ) -> None:
     task_type = TYPES[0]
     able, elsewhere, draining = rows.worker(), rows.worker(), rows.worker()
+    knows = rows.worker(job_classes={"SampleJob": "1"})
+    rows.worker(job_classes={"OtherJob": "1"})
     for worker_id, types in ((able, ["x", task_type]), (elsewhere, ["x"]), (draining, [task_type])):
         connection.execute(
             text("UPDATE spoils_workers SET task_types = :types, draining = :draining WHERE id = :id"),
             {"id": worker_id, "types": types, "draining": worker_id == draining},
         )
 
-    def claiming() -> list[UUID]:
-        return [one.id for one in beat(connection, me).others if one.claims_suspect]
+    def claiming() -> set[UUID]:
+        return {one.id for one in beat(connection, me).others if one.claims_suspect}
 
-    assert claiming() == []
+    assert claiming() == set()
     rows.task(crashes=2, task_type=task_type)
-    assert claiming() == [able]
+    assert claiming() == {able, knows}
+
+
+def test_another_schema_of_a_class_is_that_of_another_worker_that_has_not_ended(
+    connection: Connection, rows: Rows
+) -> None:
+    me = rows.worker(job_classes={"SampleJob": "1"})
+
+    def found() -> tuple[bool, bool]:
+        other = worker_rows.has_other_schema(connection, worker_id=me, job="SampleJob", digest="1")
+        return beat(connection, me).others_differ, other
+
+    assert not worker_rows.has_other_schema(connection, worker_id=me, job="SampleJob", digest="2")
+    rows.worker()
+    rows.worker(job_classes={"SampleJob": "2"}, ended=True)
+    rows.worker(job_classes={"SampleJob": "1"})
+    assert found() == (False, False)
+    rows.worker(job_classes={"OtherJob": "2", "SampleJob": "1"})
+    assert found() == (True, False)
+    rows.worker(job_classes={"SampleJob": "2"})
+    assert found() == (True, True)
 
 
 def test_the_pulse_tells_which_of_our_running_tasks_are_to_stop(

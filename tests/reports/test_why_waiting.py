@@ -49,6 +49,25 @@ def test_its_time_and_its_worker_are_told_apart(ask: Any, rows: Rows) -> None:
     assert worker_id
 
 
+def test_a_task_of_a_class_that_no_worker_of_its_type_knows_waits_for_one_that_does(
+    engine: Engine, ask: Any, rows: Rows
+) -> None:
+    task_id = rows.task(metadata={"type": "ChargeCard"})
+    rows.worker(job_classes={"SampleJob": "1"})
+    assert ask(task_id) == [("unknown_class", True), ("due", False), ("taken", False)]
+    assert facts(engine, task_id, "unknown_class") == {"job": "ChargeCard"}
+    for metadata in ({"type": "SampleJob"}, {}, [], {"type": None}, {"type": 5}):
+        assert "unknown_class" not in dict(ask(rows.task(metadata=metadata)))
+    rows.worker(job_classes={"ChargeCard": "1"}, ended=True)
+    elsewhere = rows.worker(job_classes={"ChargeCard": "1"})
+    rows.connection.execute(
+        text("UPDATE spoils_workers SET task_types = '{other}' WHERE id = :id"), {"id": elsewhere}
+    )
+    assert dict(ask(task_id))["unknown_class"] is True
+    rows.worker()  # of a release that publishes no classes
+    assert "unknown_class" not in dict(ask(task_id))
+
+
 def test_a_pause_of_its_type_holds_it(engine: Engine, ask: Any, rows: Rows) -> None:
     task_id = rows.task()
     pauses.pause(rows.connection, PauseKind.TASK_TYPE, "other", by="admin")

@@ -122,6 +122,27 @@ def test_a_job_that_waits_too_long_is_told_of(engine: Engine, rows: Rows, hook: 
     assert len(hook.bodies) == 1
 
 
+def test_a_job_of_a_class_that_no_worker_knows_is_reported_after_ten_minutes(
+    engine: Engine, rows: Rows, hook: Hook
+) -> None:
+    rows.worker(job_classes={"SampleJob": "1"})
+    task_id = rows.task(metadata={"type": "ChargeCard"}, due_in=-595)
+    rows.task(metadata={"type": "SampleJob"}, due_in=-10)
+    alerts = room(engine, hook.url)
+    alerts.tick()
+    assert hook.lines == []
+    rows.connection.execute(text("UPDATE fang_tasks SET scheduled_at = now() - interval '601 s'"))
+    rows.connection.execute(text("DELETE FROM fang_tasks WHERE id <> :id"), {"id": task_id})
+    for _ in range(2):
+        alerts.tick()
+    assert hook.lines == ["A job has been due for 10 min and no running worker knows its class, ChargeCard."]
+    # Over once a worker knows it; then it is another incident.
+    rows.worker(job_classes={"ChargeCard": "1"})
+    later(rows)
+    alerts.tick()
+    assert rows.all("SELECT * FROM spoils_alerts") == []
+
+
 def test_several_incidents_are_one_message(engine: Engine, rows: Rows, hook: Hook) -> None:
     failure(rows)
     rows.task(due_in=-90)

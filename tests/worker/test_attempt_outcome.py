@@ -182,10 +182,18 @@ def test_a_thousand_failures_do_not_come_back_as_one() -> None:
     assert len(delays) > 90
 
 
-def test_a_misfit_is_failed_at_once() -> None:
-    assert outcomes.of_misfit(PayloadError("No such class.")) == Verdict(
-        Ending.FAILED, report=Report("", "No such class.")
-    )
+def test_a_misfit_is_failed_at_once_and_may_be_left_to_others_instead() -> None:
+    failure = outcomes.of_misfit(PayloadError("No such field."))
+    assert failure == Verdict(Ending.FAILED, report=Report("", "No such field."))
+    for attempts, least, most in ((1, 1, 3), (5, 5, 15), (1_000_000, 10, 30)):
+        left = outcomes.left_to_others(failure, attempts)
+        assert (left.ending, left.report) == (Ending.RELEASED, failure.report)
+        assert least <= left.delay_seconds <= most
+    broken = outcomes.of_misfit(KeyError("x"))
+    assert broken.report is not None
+    assert broken.report.error_class == "KeyError"
+    left = outcomes.left_to_others(broken, 1)
+    assert left.report == Report("", broken.report.message)  # which counts as no failure of the database
 
 
 def test_what_the_stopping_worker_asked_for_is_given_back_uncounted() -> None:

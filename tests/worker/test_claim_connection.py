@@ -45,7 +45,7 @@ def test_a_notification_ends_the_wait(claims: ClaimConnection, connection: Conne
 @pytest.mark.parametrize(
     ("payload", "seconds"),
     [
-        ("-0.001 01a2286b-0000-0000-0000-000000000000", -0.001), ("-60", -60.0), ("7", 7.0),
+        ("-0.001", -0.001), ("-60", -60.0), ("7", 7.0),
         ("", 0.0), ("soon", 0.0), ("nan", 0.0), ("inf", 0.0), ("{}", 0.0), (" ", 0.0), ("0; --", 0.0),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ class Ears:
             release="v1",
             capacity=5,
             task_types=TYPES,
-            kinds=KINDS,
+            job_classes=dict.fromkeys(KINDS, "1"),
             running=lambda: 0,
             performing=lambda: self.performing,
             on_due=lambda seconds: self.heard.append(("due", seconds)),

@@ -1,6 +1,7 @@
 """The housework: orphans go back, foreign tasks only when told so, and deltas are folded."""
 
 import threading
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,6 +9,11 @@ from sqlalchemy import Engine, text
 
 from spoils.worker.maintenance import EVERY_SECONDS, Maintenance
 from tests.rows import Rows
+
+
+def maintenance(engine: Engine, **options: Any) -> Maintenance:
+    given = {"worker_id": uuid4(), "shared_with_fang": False, "foreign_claim_timeout": None, **options}
+    return Maintenance(engine=engine, task_types=["sample", "common"], turn=threading.Lock(), **given)
 
 
 @pytest.mark.parametrize(
@@ -22,10 +28,19 @@ def test_one_round_of_it(engine: Engine, rows: Rows, timeout: float | None, stat
             "SELECT date_trunc('minute', now()) - interval '5 min', 't', 'finished', 1, 1, 1 FROM generate_series(1, 3)"
         )
     )
-    assert (
-        Maintenance(engine=engine, foreign_claim_timeout=timeout, turn=threading.Lock()).tick()
-        == EVERY_SECONDS
-    )
+    assert maintenance(engine, foreign_claim_timeout=timeout).tick() == EVERY_SECONDS
     assert rows.state(orphan) == "new"
     assert rows.state(foreign) == state
     assert rows.all("SELECT count, ran_ms FROM spoils_minutes") == [(3, 3)]
+
+
+@pytest.mark.parametrize(("shared", "state"), [(False, "failed"), (True, "new")])
+def test_tasks_of_a_class_that_no_worker_knows_are_failed_unless_a_rust_worker_may_know_it(
+    *, engine: Engine, rows: Rows, shared: bool, state: str
+) -> None:
+    me = rows.worker(job_classes={"SampleJob": "1"}, started_ago=700)
+    gone = rows.task(metadata={"type": "GoneJob"}, due_in=-25 * 3600)
+    common = rows.task(metadata={"type": "GoneJob"}, due_in=-25 * 3600, task_type="common")
+    maintenance(engine, worker_id=me, shared_with_fang=shared).tick()
+    assert rows.state(gone) == state
+    assert rows.state(common) == "new"

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ import pytest
 from flask import Flask, current_app, g
 from flask.ctx import AppContext
 from pydantic import field_validator
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, Row, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -29,8 +30,10 @@ from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement, Token
+from spoils.queue.tasks import uncounted_failures
 from spoils.worker.performer import Performer
 from spoils.worker.worker_application import application_name, create_worker_app
+from tests.faults.jobs import PickyJob
 from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
@@ -61,7 +64,9 @@ class Hands:
 
     def take(self, job: Job) -> Claim:
         task_id = enqueue(self.connection, job).id
-        (claim,) = take(self.connection, self.worker_id, task_types=[job.task_type])
+        (claim,) = take(
+            self.connection, self.worker_id, task_types=[job.task_type], kinds=[type(job).__name__]
+        )
         assert claim.id == task_id
         return claim
 
@@ -344,11 +349,10 @@ def _with_metadata(claim: Claim, metadata: str, kind: str | None = None) -> Clai
 @pytest.mark.parametrize(
     ("metadata", "sentence"),
     [
-        ({"type": "NoSuchJob"}, 'There is no job class "NoSuchJob" in this release.'),
         ({"type": "SampleJob", "number": "5"}, "The payload does not fit SampleJob: number: "),
         ({"type": "SampleJob", "number": True}, "The payload does not fit SampleJob: number: "),
-        ({"type": {"a": 1}}, "There is no job class "),
-        ({"type": 5}, "There is no job class "),
+        ({"type": {"a": 1}}, 'The metadata has no "type"'),
+        ({"type": 5}, 'The metadata has no "type"'),
         ({"type": None}, 'The metadata has no "type"'),
         ({"number": 1}, 'The metadata has no "type"'),
         ([], 'The metadata has no "type"'),
@@ -369,6 +373,39 @@ def test_a_row_that_no_class_can_perform_is_failed_in_a_sentence(
     assert row.error_message.startswith(sentence)
 
 
+@pytest.mark.parametrize("metadata", [{"type": "EffectJob"}, {"type": PickyJob.__name__, "how": "raise"}])
+def test_a_row_that_cannot_be_read_here_is_released_while_another_release_runs_that_may_read_it(
+    hands: Hands, rows: Rows, metadata: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = metadata["type"]
+    sentence = "KeyError" if kind == "PickyJob" else "The payload does not fit EffectJob: name: "
+    task_id = rows.task(metadata=metadata, retries=1, state="retried")
+    other = rows.worker(job_classes={kind: "another"})
+
+    def perform() -> Row[Any]:
+        rows.connection.execute(text("UPDATE fang_tasks SET scheduled_at = now()"))
+        (claim,) = take(hands.connection, hands.worker_id, kinds=[kind])
+        hands.perform_claim(claim)
+        assert hands.settle() == {task_id}
+        hands.settlements.clear()
+        return rows.one(task_id)
+
+    before = rows.value("SELECT now()")
+    for attempts in (1, 2):
+        row = perform()
+        assert (row.state, row.retries, row.attempts, row.claimed_by) == ("retried", 1, attempts, None)
+        assert row.scheduled_at - before > timedelta(seconds=0.9)
+    # It is no failure of the database's, of which only some are uncounted.
+    assert uncounted_failures(rows.connection, task_id) == 0
+    released = [record for record in caplog.records if "Released" in record.message]
+    assert [record.message for record in released] == [
+        f"Released {kind}, whose payload may fit another release that is running"
+    ]
+    rows.connection.execute(text("UPDATE spoils_workers SET ended_at = now() WHERE id = :id"), {"id": other})
+    row = perform()
+    assert (row.state, row.error_message[: len(sentence)]) == ("failed", sentence)
+
+
 def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -> None:
     seen: dict[str, Any] = {}
 
@@ -384,7 +421,7 @@ def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -
             return Cancel("asked") if queue.cancelled else None
 
     rows.task(metadata={"type": "LookingJob"}, task_type="looking", retries=2)
-    (claim,) = take(hands.connection, hands.worker_id, task_types=["looking"])
+    (claim,) = take(hands.connection, hands.worker_id, task_types=["looking"], kinds=["LookingJob"])
     hands.perform_claim(claim)
     assert seen == {"id": claim.id, "attempt": 2, "stopping": False, "cancelled": False}
     assert hands.settlements[0].verdict.ending is Ending.CANCELLED

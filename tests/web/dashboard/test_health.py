@@ -16,6 +16,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             live_workers=workers,
             taken=frozenset(taken.split() if workers else ()),
             paused=frozenset(paused.split()),
+            unknown=figures.get("unknown", {}),
         )
     )
 
@@ -53,6 +54,16 @@ def test_nobody_has_to_act(figures: dict[str, Any], sentence: str) -> None:
             {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 7}},
             "Falling behind. The oldest due job, of type a, has waited 5 min.",
             "a",
+        ),
+        (
+            {"waiting": {"a": 3}, "due_for": {"a": 301}, "unknown": {"a": "ChargeCard"}},
+            "No running worker knows ChargeCard. Its oldest job has waited 5 min.",
+            "a",
+        ),
+        (
+            {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 900}, "unknown": {"a": "ChargeCard"}},
+            "Falling behind. The oldest due job, of type b, has waited 15 min.",
+            "b",
         ),
         (
             {"waiting": {"a": 3, "mail": 412}, "due_for": {"a": 9_000, "mail": 780}},

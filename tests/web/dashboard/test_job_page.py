@@ -88,6 +88,15 @@ def test_why_it_waits_for_a_worker(admin: Visitor, scenes: Scenes) -> None:
     assert "No running worker performs sample." in words(admin.see(f"/jobs/{task_id}"))
 
 
+def test_why_it_waits_if_no_worker_knows_its_class_and_what_the_bar_says(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    scenes.worker(job_classes={"SampleJob": "1"})
+    page = words(admin.see(f"/jobs/{scenes.task(metadata={'type': 'ChargeCard'}, due_in=-400)}"))
+    assert "It waits for a worker that knows ChargeCard. No running worker of its type has this" in page
+    assert "No running worker knows ChargeCard. Its oldest job has waited 6 min." in page
+
+
 def test_why_it_waits_for_others(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("sample")
     first = scenes.task(due_in=-9)

@@ -50,6 +50,9 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
         case "taken":
             workers = formats.plural(facts["workers"], "running worker performs", "running workers perform")
             return Reason(False, "", f"{workers} {name}.")
+        case "unknown_class":
+            strong = f"It waits for a worker that knows {formats.one_line(facts['job'])}."
+            return Reason(True, strong, "No running worker of its type has this job class.")
         case "twin_runs":
             rest = "It starts after that one ends."
             return Reason(True, "The same unique job is running.", rest, task=str(facts["task_id"]))

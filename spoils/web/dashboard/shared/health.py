@@ -1,9 +1,9 @@
 """The sentence of health at the top of every page. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from spoils.web.dashboard.shared.formats import coarse, plural, span
+from spoils.web.dashboard.shared.formats import coarse, one_line, plural, span
 
 CALM_SECONDS = 5
 BEHIND_SECONDS = 300
@@ -19,6 +19,8 @@ class Observed:
     taken: frozenset[str]
     """The types that a running worker performs."""
     paused: frozenset[str] = frozenset()
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """The types whose oldest due job has a class that no running worker knows, and that class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,14 @@ def _judge(seen: Observed) -> Health:
     if oldest < BEHIND_SECONDS:
         return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
     slowest = max(seen.due_for, key=lambda name: seen.due_for[name])
+    if job := seen.unknown.get(slowest):
+        return Health(
+            f"No running worker knows {one_line(job)}.",
+            f"Its oldest job has waited {coarse(oldest)}.",
+            needs_you=True,
+            glyph="needs-you",
+            task_type=slowest,
+        )
     return Health(
         "Falling behind.",
         f"The oldest due job, of type {slowest}, has waited {coarse(oldest)}.",

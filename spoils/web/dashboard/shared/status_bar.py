@@ -10,7 +10,7 @@ from spoils.models import WAITING, Pause, PauseKind, TaskState
 from spoils.queue import counts, pauses, tasks
 from spoils.reports.backlog import oldest_waiting
 from spoils.reports.charts import ended_recently
-from spoils.reports.workers import live_workers
+from spoils.reports.workers import live_workers, takers_of, unknown_to
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.health import INCOMPLETE, Health, Observed, judge
 from spoils.web.dashboard.shared.query_budget import QueryBudget
@@ -90,7 +90,12 @@ def read_status_bar(session: Session) -> StatusBar:
     paused = pauses.paused(session.connection(), PauseKind.TASK_TYPE)
     due_for = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest or ()}
     taken = frozenset(name for worker in workers if not worker.draining for name in worker.task_types)
-    observed = Observed(waiting, due_for, len(workers), taken, frozenset(paused))
+    unknown = {
+        each.task_type: each.job
+        for each in oldest or ()
+        if each.job is not None and unknown_to(takers_of(workers, each.task_type), each.job)
+    }
+    observed = Observed(waiting, due_for, len(workers), taken, frozenset(paused), unknown)
     return StatusBar(
         states=tuple(_state_count(by_type, state, uncounted=COUNTS in budget.missing) for state in ORDER),
         oldest=formats.coarse(max(due_for.values())) if due_for else "",
