@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -65,6 +66,16 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node) -> None:
     node.workerinput["spoils_servers"] = str(node.config.stash[SERVERS])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[Any]:
+    """The log of a job that raised odd text may hold what no process can send to another."""
+    report = yield
+    report.sections = [
+        (name, content.encode("utf-8", "backslashreplace").decode()) for name, content in report.sections
+    ]
+    return report
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

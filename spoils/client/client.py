@@ -99,10 +99,9 @@ class Client:
         self, jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
     ) -> list[Enqueued]:
         """`enqueue_many` for asynchronous applications."""
-        if connection is None:
-            return await asyncio.to_thread(self.enqueue_many, jobs, at=at, priority=priority)
-        given = _rows(jobs, at, priority)
-        return _enqueued(given, await aput(connection, json.dumps(given)))
+        if connection is not None:
+            return await aenqueue_on(connection, jobs, at=at, priority=priority)
+        return await asyncio.to_thread(self.enqueue_many, jobs, at=at, priority=priority)
 
     def get(self, job_id: UUID) -> JobStatus | None:
         """The status of a job; None where there is none of this id, or it was removed."""
@@ -149,6 +148,14 @@ def enqueue_on(
     return _enqueued(given, put(connection, json.dumps(given)))
 
 
+async def aenqueue_on(
+    connection: Any, jobs: Sequence[Job], *, at: datetime | None = None, priority: int = 0
+) -> list[Enqueued]:
+    """`enqueue_on` for asynchronous applications."""
+    given = _rows(jobs, at, priority)
+    return _enqueued(given, await aput(connection, json.dumps(given)))
+
+
 @cache
 def default_client() -> Client:
     """The client of DATABASE_URL, which the functions of this module use."""
@@ -164,30 +171,36 @@ def enqueue(
     on_duplicate: Literal["skip"] = "skip",
 ) -> Enqueued:
     """`Client.enqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
-    return default_client().enqueue(
-        job, connection=connection, at=at, priority=priority, on_duplicate=on_duplicate
-    )
+    if connection is None:
+        return default_client().enqueue(job, at=at, priority=priority, on_duplicate=on_duplicate)
+    (enqueued,) = enqueue_on(connection, [job], at=at, priority=priority)
+    return enqueued
 
 
 def enqueue_many(
     jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
 ) -> list[Enqueued]:
     """`Client.enqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
-    return default_client().enqueue_many(jobs, connection=connection, at=at, priority=priority)
+    if connection is None:
+        return default_client().enqueue_many(jobs, at=at, priority=priority)
+    return enqueue_on(connection, jobs, at=at, priority=priority)
 
 
 async def aenqueue(
     job: Job, *, connection: Any = None, at: datetime | None = None, priority: int = 0
 ) -> Enqueued:
     """`Client.aenqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
-    return await default_client().aenqueue(job, connection=connection, at=at, priority=priority)
+    (enqueued,) = await aenqueue_many([job], connection=connection, at=at, priority=priority)
+    return enqueued
 
 
 async def aenqueue_many(
     jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
 ) -> list[Enqueued]:
     """`Client.aenqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
-    return await default_client().aenqueue_many(jobs, connection=connection, at=at, priority=priority)
+    if connection is None:
+        return await default_client().aenqueue_many(jobs, at=at, priority=priority)
+    return await aenqueue_on(connection, jobs, at=at, priority=priority)
 
 
 def _rows(jobs: Sequence[Job], at: datetime | None, priority: int) -> list[dict[str, Any]]:
