@@ -441,7 +441,7 @@ def test_a_long_text_is_masked_in_linear_time(piece: str) -> None:
 
 @pytest.mark.parametrize("brackets", [2, 4, 8, 40])
 @pytest.mark.parametrize("before", ["", "x "])
-def test_json_in_strings_of_json_is_looked_at_once(brackets: int, before: str) -> None:
+def test_json_in_strings_of_json_is_searched_once(brackets: int, before: str) -> None:
     text = "word"
     for _ in range(13):
         text = before + "[" * brackets + json.dumps(text) + "]" * brackets
@@ -459,7 +459,7 @@ def test_json_in_strings_of_json_is_looked_at_once(brackets: int, before: str) -
         ('cookies: sugar, cookie: "abc"', f"cookies: sugar, cookie: {MASK}"),
     ],
 )
-def test_what_is_looked_for_once_is_found(text: str, shown: str) -> None:
+def test_what_is_searched_once_is_found(text: str, shown: str) -> None:
     assert masked_text(text) == shown
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 from spoils.cli import lifeline
 from spoils.cli.composition import branches
 from spoils.cli.port import check_port
-from spoils.cli.start import begin, starting_engine
+from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import LOOPBACK
 from spoils.config import PACKAGE, ROOT, environment_with
 from spoils.db.migrate import migrate
@@ -36,6 +36,7 @@ def run_development() -> int:
         )
     files = _files()
     settings = begin(development=True)
+    check_worker_settings(settings)
     check_port(LOOPBACK, settings.port)
     programs = _Programs(settings.port)
     # From here on, so that in no moment a signal ends this process and not what it has started.

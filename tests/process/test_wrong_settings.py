@@ -37,7 +37,7 @@ CONNECTING = [
     ["app.py"],
     ["gunicorn", "app:app"],
 ]
-OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["worker.py"]]
+OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["spoils", "dev"], ["worker.py"]]
 
 FORM = "its form is postgresql://user:password@host:5432/database with one host and a number as the port. In the .*"
 SEVERAL = "it names several hosts. Give one name that always leads to the primary"

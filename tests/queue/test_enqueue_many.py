@@ -38,7 +38,7 @@ def test_they_are_answered_in_their_order_however_many_they_are(connection: Conn
     assert rows.value("SELECT count(*) FROM fang_tasks") == AT_ONCE + 3
 
 
-def test_a_twin_is_answered_whether_it_stands_already_or_comes_twice(
+def test_a_duplicate_is_returned_whether_it_exists_or_comes_twice_in_the_list(
     connection: Connection, rows: Rows
 ) -> None:
     existing = enqueue(connection, UniqueSampleJob(number=1))

@@ -71,9 +71,7 @@ def test_another_class_cron_or_zone_is_another_schedule(connection: Connection) 
     assert len({progress_of(connection, **change).schedule_id for change in changes}) == 4
 
 
-def test_a_slot_is_entered_with_its_task_and_told_for_good(
-    engine: Engine, rows: Rows, schedule_id: int
-) -> None:
+def test_a_tick_is_recorded_with_its_task_for_good(engine: Engine, rows: Rows, schedule_id: int) -> None:
     with transaction(engine) as connection:
         told = enqueue_tick(connection, SampleJob(), schedule_id=schedule_id, moment=SLOT)
     assert told is not None
@@ -85,7 +83,7 @@ def test_a_slot_is_entered_with_its_task_and_told_for_good(
     assert rows.value("SELECT count(*) FROM fang_tasks") == 1
 
 
-def test_a_slot_whose_unique_twin_is_active_is_skipped_and_names_it(
+def test_a_tick_is_skipped_with_the_id_of_its_active_duplicate(
     engine: Engine, rows: Rows, schedule_id: int
 ) -> None:
     twin = enqueue(rows.connection, UniqueSampleJob()).id
@@ -127,7 +125,7 @@ def test_a_second_scheduler_waits_for_the_first_and_takes_over_only_where_that_f
     )
 
 
-def test_missed_slots_are_recorded_without_a_task_and_told_ones_stay(
+def test_missed_ticks_are_recorded_without_a_task_and_recorded_ones_stay(
     engine: Engine, connection: Connection, rows: Rows, schedule_id: int
 ) -> None:
     with transaction(engine) as inside:
@@ -143,7 +141,7 @@ def test_missed_slots_are_recorded_without_a_task_and_told_ones_stay(
     assert record_missed(connection, schedule_id=schedule_id, moments=slots) == 0
 
 
-def test_what_is_told_moves_the_schedule_on_and_never_back(
+def test_recording_a_tick_moves_the_schedule_forward_and_never_back(
     connection: Connection, rows: Rows, schedule_id: int
 ) -> None:
     ahead = database_now(connection) + timedelta(hours=1)
@@ -164,7 +162,7 @@ class LonelyJob(Job):
 @pytest.mark.parametrize(
     ("state", "enters"), [("new", False), ("retried", False), ("in_progress", False), ("failed", True)]
 )
-def test_a_slot_waits_for_no_end_of_the_last_one_it_is_skipped_where_that_still_stands(
+def test_a_tick_is_skipped_while_the_task_of_the_previous_one_is_active(
     engine: Engine, rows: Rows, schedule_id: int, state: str, enters: bool
 ) -> None:
     with transaction(engine) as connection:
@@ -191,7 +189,7 @@ def test_slots_of_a_pause_are_skipped_with_their_reason(
     assert rows.all("SELECT outcome, reason, task_id FROM spoils_ticks") == [("skipped", PAUSED, None)] * 2
 
 
-def test_a_schedule_tells_since_when_it_is_paused(connection: Connection) -> None:
+def test_a_schedule_knows_when_it_was_paused(connection: Connection) -> None:
     assert progress_of(connection).paused_at is None
     pause(connection, PauseKind.TASK_TYPE, "SampleJob", by="admin")
     pause(connection, PauseKind.SCHEDULE, "OtherJob", by="admin")

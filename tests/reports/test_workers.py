@@ -40,7 +40,7 @@ def test_workers_stand_until_their_row_is_ended_and_the_oldest_comes_first(
     assert [one.id for one in workers.current_workers(Session(connection))] == [old, young]
 
 
-def test_the_gone_are_those_of_the_last_hours_the_last_first(connection: Connection, rows: Rows) -> None:
+def test_stopped_workers_are_those_of_the_last_hours_latest_first(connection: Connection, rows: Rows) -> None:
     rows.worker()
     hour, minute, long = ended(rows, 59), ended(rows, 1), ended(rows, 61)
     session = Session(connection)

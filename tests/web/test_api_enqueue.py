@@ -24,7 +24,7 @@ BARCODE = "737628064502"
         ("AnalyzeIngredientsJob", {"product_id": 1}, "Analysis job enqueued successfully"),
     ],
 )
-def test_the_response_is_the_guide_s_with_the_task_beside_it(
+def test_the_response_is_that_of_the_guide_with_id_state_and_duplicate(
     client: FlaskClient, rows: Rows, class_name: str, payload: dict, message: str
 ) -> None:
     answer = client.post(FETCH if "barcode" in payload else ANALYZE, json=payload).get_json()

@@ -96,7 +96,7 @@ def post(client: FlaskClient, path: str, body: bytes, content_type: str = "appli
 
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_a_body_that_is_no_plain_json_object_is_refused(client: FlaskClient, rows: Rows, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(client: FlaskClient, rows: Rows, body: bytes) -> None:
     for path in (FETCH, ANALYZE):
         sentence(post(client, path, body), 400)
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0

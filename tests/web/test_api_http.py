@@ -114,7 +114,7 @@ def still_well(web: Web, rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("trailer", [b"", b"X-Checksum: 1\r\n"], ids=["plain", "with a trailer"])
-def test_a_chunked_request_is_answered_and_so_is_the_one_behind_it(web: Web, trailer: bytes) -> None:
+def test_a_chunked_request_and_the_next_one_on_its_connection_are_answered(web: Web, trailer: bytes) -> None:
     chunked = b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(GOOD), GOOD, trailer)
     kept = f"{FETCH}\r\nHost: spoils\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     answers = raw(web, kept.encode() + chunked, request(STATUS, b"\r\n"))

@@ -88,7 +88,9 @@ def later(rows: Rows, seconds: float = 7200) -> None:
     )
 
 
-def test_a_new_group_of_failures_is_told_of_once(engine: Engine, rows: Rows, hook: Hook) -> None:
+def test_operators_are_notified_of_a_new_group_of_failures_once(
+    engine: Engine, rows: Rows, hook: Hook
+) -> None:
     failure(rows, message="no answer\nfrom db password=hunter2")
     failure(rows)
     failure(rows, "known", minutes_ago=11)
@@ -102,7 +104,9 @@ def test_a_new_group_of_failures_is_told_of_once(engine: Engine, rows: Rows, hoo
     assert hook.bodies[0]["title"] == "Spoils: 1 incident"
 
 
-def test_a_type_without_a_worker_is_told_of_after_a_minute(engine: Engine, rows: Rows, hook: Hook) -> None:
+def test_operators_are_notified_of_a_type_without_a_worker_after_a_minute(
+    engine: Engine, rows: Rows, hook: Hook
+) -> None:
     rows.task(due_in=-30)
     rows.task(due_in=-90, task_type="mail")
     rows.task(due_in=-90, task_type="mail")
@@ -111,7 +115,7 @@ def test_a_type_without_a_worker_is_told_of_after_a_minute(engine: Engine, rows:
     assert hook.lines == ["2 jobs of type mail wait and no running worker performs this type."]
 
 
-def test_a_job_that_waits_too_long_is_told_of(engine: Engine, rows: Rows, hook: Hook) -> None:
+def test_operators_are_notified_of_a_job_that_waits_too_long(engine: Engine, rows: Rows, hook: Hook) -> None:
     rows.worker()
     rows.task(due_in=-901)
     room(engine, hook.url).tick()
@@ -151,7 +155,7 @@ def test_several_incidents_are_one_message(engine: Engine, rows: Rows, hook: Hoo
     assert len(hook.lines) == 2
 
 
-def test_any_number_of_workers_tells_once(engine: Engine, rows: Rows, hook: Hook) -> None:
+def test_any_number_of_workers_notifies_once(engine: Engine, rows: Rows, hook: Hook) -> None:
     for number in range(5):
         failure(rows, f"group{number}", message=f"boom {number}")
     rooms = [room(engine, hook.url) for _ in range(6)]
@@ -190,7 +194,7 @@ def test_pauses_double_up_to_an_hour(engine: Engine, rows: Rows, hook: Hook) -> 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_an_incident_that_is_over_and_comes_back_is_told_of_again(
+def test_operators_are_notified_again_of_an_incident_that_recurs(
     engine: Engine, rows: Rows, hook: Hook
 ) -> None:
     alerts = room(engine, hook.url)
@@ -210,7 +214,7 @@ def test_an_incident_that_is_over_and_comes_back_is_told_of_again(
     assert len(hook.bodies) == 2
 
 
-def test_without_a_url_nothing_is_looked_for(engine: Engine, rows: Rows) -> None:
+def test_without_a_url_no_incidents_are_detected(engine: Engine, rows: Rows) -> None:
     failure(rows)
     room(engine, None).tick()
     assert rows.value("SELECT count(*) FROM spoils_alerts") == 0

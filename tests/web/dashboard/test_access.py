@@ -102,7 +102,7 @@ def test_after_ten_wrong_passwords_the_right_one_waits_too(stranger: Visitor) ->
     assert "Too many failed logins" in words(response)
 
 
-def test_a_client_of_ipv6_has_its_tries_for_the_whole_of_its_network(stranger: Visitor) -> None:
+def test_failed_logins_are_limited_per_64_bit_network_of_ipv6(stranger: Visitor) -> None:
     def attempt(address: str) -> int:
         fields = {"csrf_token": stranger.token(), "password": "wrong"}
         return stranger.client.post("/login", data=fields, environ_base={"REMOTE_ADDR": address}).status_code

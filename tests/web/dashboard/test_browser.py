@@ -127,7 +127,7 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_where_it_is(
     assert any(name.startswith("More for fetch_product") for name in seen)
 
 
-def test_a_slash_goes_to_the_search(windows: Windows, scenes: Scenes) -> None:
+def test_the_slash_key_focuses_the_search(windows: Windows, scenes: Scenes) -> None:
     task_id = scenes.full()["failed"]
     page = windows.open("/jobs")
     page.keyboard.press("/")

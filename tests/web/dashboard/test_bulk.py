@@ -114,7 +114,7 @@ def test_the_list_is_fixed_at_the_time_of_the_preview(admin: Visitor, scenes: Sc
     assert (scenes.state(early), scenes.state(late)) == ("new", "failed")
 
 
-def test_a_large_one_is_done_by_a_job_and_shows_its_progress(
+def test_a_large_action_is_run_by_a_job_and_shows_its_progress(
     admin: Visitor, scenes: Scenes, engine: Engine
 ) -> None:
     many(scenes)
@@ -137,7 +137,9 @@ def test_a_large_one_is_done_by_a_job_and_shows_its_progress(
     assert scenes.value("SELECT count(*) FROM spoils_audit WHERE done AND task_id IS NOT NULL") == 201
 
 
-def test_a_large_one_that_stopped_says_so(admin: Visitor, scenes: Scenes) -> None:
+def test_the_page_of_a_large_action_says_that_its_job_failed_or_was_deleted(
+    admin: Visitor, scenes: Scenes
+) -> None:
     many(scenes)
     where = press_through(admin, "/bulks/new?verb=retry&all=1&state=failed")
     (task_id,) = scenes.all("SELECT id FROM fang_tasks WHERE task_type = 'bulk'")[0]
@@ -189,7 +191,9 @@ def test_refusals_are_paged_by_a_hundred(admin: Visitor, scenes: Scenes) -> None
     assert words(admin.see(more)).count("The job is finished.") == 3
 
 
-def test_nothing_selected_goes_back_and_says_so(admin: Visitor, scenes: Scenes) -> None:
+def test_an_action_without_a_selection_returns_to_the_list_with_a_message(
+    admin: Visitor, scenes: Scenes
+) -> None:
     response = admin.client.get("/bulks/new?verb=retry&back=/jobs?state=failed")
     assert (response.status_code, response.location) == (303, "/jobs?state=failed")
     assert "No jobs are selected" in words(admin.see("/jobs"))

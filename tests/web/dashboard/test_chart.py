@@ -20,7 +20,7 @@ def test_an_axis_holds_the_largest_value_in_at_most_four_steps(largest: float) -
     assert 1 <= round(top / step) <= 4
 
 
-def test_failed_stands_on_the_line_and_finished_on_top_of_it() -> None:
+def test_failed_is_drawn_from_the_base_line_and_finished_above_it() -> None:
     drawn = chart.bars([10, 0, 5], [30, 20, 5], 40)
     # A height of 400 for 40: failed reaches from 400 up to 300, finished from there to 0.
     assert drawn.lower == "M200 400V300h1600V400z"

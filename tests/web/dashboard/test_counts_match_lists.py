@@ -95,28 +95,32 @@ def test_every_count_that_leads_to_a_list_is_that_of_the_list(
     assert {target: listed(admin, target) for target in counts} == counts
 
 
-def test_see_them_opens_the_list_of_all_that_are_spoken_of(admin: Visitor, scenes: Scenes) -> None:
+def test_show_jobs_opens_the_list_of_all_jobs_that_the_health_sentence_counts(
+    admin: Visitor, scenes: Scenes
+) -> None:
     scenes.task(task_type="mail", due_in=-60)
     scenes.task(task_type="mail", state="retried", due_in=-60)
     scenes.task(task_type="held", due_in=-60)
     scenes.paused("held")
     page = admin.see("/")
     assert "3 jobs wait and no workers are running." in words(page)
-    assert listed(admin, see_them(page.text)) == 3
+    assert listed(admin, show_jobs_link(page.text)) == 3
     scenes.at_work("other")
     page = admin.see("/")
     assert "2 jobs of type mail wait and no running worker performs this type." in words(page)
     scenes.task(task_type="other")
-    assert listed(admin, see_them(page.text)) == 2
+    assert listed(admin, show_jobs_link(page.text)) == 2
 
 
-def see_them(page: str) -> str:
+def show_jobs_link(page: str) -> str:
     found = re.search(r'<a href="([^"]*)">Show jobs</a>', page)
     assert found
     return unescape(found[1])
 
 
-def test_an_empty_list_leads_to_as_many_as_it_says(admin: Visitor, scenes: Scenes) -> None:
+def test_an_empty_list_links_to_the_jobs_in_other_states_that_it_counts(
+    admin: Visitor, scenes: Scenes
+) -> None:
     scenes.task(task_type="mail")
     scenes.task(task_type="other", state="failed")
     page = admin.see("/jobs?state=failed&type=mail")
@@ -125,7 +129,9 @@ def test_an_empty_list_leads_to_as_many_as_it_says(admin: Visitor, scenes: Scene
     assert "/jobs?type=mail" in links(page)
 
 
-def test_a_verb_on_all_offers_as_many_as_its_preview_names(admin: Visitor, mixed: Scenes) -> None:
+def test_an_action_on_all_jobs_offers_the_number_that_its_preview_shows(
+    admin: Visitor, mixed: Scenes
+) -> None:
     for path in ("/jobs", "/jobs?state=failed", "/jobs?state=new&type=mail"):
         page = admin.see(path)
         offered = re.findall(r'<a href="(/bulks/new[^"]*)">[^<]*? all ([\d,]+)', page.text)
@@ -153,7 +159,7 @@ def test_a_group_has_on_its_page_as_many_as_in_the_list_of_groups(
     assert "Last failed jobs the last 3 of 4" in words(admin.see("/errors/like"))
 
 
-def test_a_group_among_more_failures_than_are_looked_at_has_at_least_its_count(
+def test_a_group_among_more_failures_than_are_read_shows_a_lower_bound(
     admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed(scenes, "like")

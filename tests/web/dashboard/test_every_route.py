@@ -1,4 +1,4 @@
-"""What holds forevery route there is: closed doors, headers, and nothing changed by who may not.
+"""What holds for every route: authentication, headers, and no change without permission.
 
 The routes come from the application itself, so that one that is added tomorrow is tried too.
 """

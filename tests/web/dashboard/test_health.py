@@ -41,7 +41,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ),
     ],
 )
-def test_nobody_has_to_act(figures: dict[str, Any], sentence: str) -> None:
+def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> None:
     health = judged(**figures)
     assert f"{health.strong} {health.rest}" == sentence
     assert not health.needs_you
@@ -99,7 +99,7 @@ def test_nobody_has_to_act(figures: dict[str, Any], sentence: str) -> None:
         ),
     ],
 )
-def test_somebody_has_to_act(figures: dict[str, Any], sentence: str, task_type: str | None) -> None:
+def test_health_that_needs_action(figures: dict[str, Any], sentence: str, task_type: str | None) -> None:
     health = judged(**figures)
     assert f"{health.strong} {health.rest}" == sentence
     assert (health.needs_you, health.task_type) == (True, task_type)

@@ -133,7 +133,7 @@ def test_failed_jobs_are_found_by_words_of_their_error(admin: Visitor, scenes: S
     assert f'href="/jobs/{others[2]}"' in admin.see("/jobs?state=retried&q=timeout").text
 
 
-def test_a_sign_in_a_word_of_an_error_stands_for_itself(admin: Visitor, scenes: Scenes) -> None:
+def test_a_wildcard_in_a_search_is_taken_literally(admin: Visitor, scenes: Scenes) -> None:
     scenes.task(state="failed", error_message="100 of them")
     assert "No jobs found." in words(admin.see("/jobs?q=" + quote("10% of")))
 
@@ -193,7 +193,7 @@ def test_a_field_is_found_behind_many_that_do_not_show_it(admin: Visitor, scenes
     assert re.findall(r'href="/jobs/([0-9a-f-]{36})"', response.text) == [str(task_id)]
 
 
-def test_a_list_that_takes_too_long_is_a_page_that_says_so(
+def test_a_list_that_times_out_is_left_out_with_a_message(
     make_app: MakeApp, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(application, "STATEMENT_TIMEOUT_MS", 100)

@@ -45,7 +45,7 @@ def test_the_finishing_and_the_running_attempt_come_from_the_row_of_the_job(
     assert "a worker of another system" in page
 
 
-def test_the_traceback_stands_in_its_box(admin: Visitor, scenes: Scenes) -> None:
+def test_the_traceback_of_the_last_error_is_shown(admin: Visitor, scenes: Scenes) -> None:
     page = words(admin.see(f"/jobs/{scenes.full()['failed']}"))
     assert "spoils/jobs/fetch_product.py :41 in run" in page
     assert "2 frames of requests and urllib3" in page

@@ -47,7 +47,7 @@ def test_any_other_text_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs?state=failed&type=a%20b", "/jobs/7#x", "/a:b"])
-def test_a_path_of_this_site_is_gone_on_to(path: str) -> None:
+def test_a_path_of_this_site_is_followed(path: str) -> None:
     assert local_path(path, "/home") == path
 
 
@@ -67,5 +67,5 @@ def test_a_path_of_this_site_is_gone_on_to(path: str) -> None:
         "/jobs\r\nSet-Cookie: a=b",
     ],
 )
-def test_every_other_address_is_not(path: str | None) -> None:
+def test_every_other_address_is_refused(path: str | None) -> None:
     assert local_path(path, "/home") == "/home"

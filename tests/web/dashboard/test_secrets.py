@@ -72,7 +72,7 @@ def found(client: FlaskClient, path: str, asked: str) -> str:
     return re.sub(r"[0-9.:]+( ms)?", "", told.replace(asked, "?"))
 
 
-def test_no_page_and_no_answer_has_it(
+def test_no_page_and_no_response_of_the_api_contains_a_secret(
     make_app: MakeApp, scenes: Scenes, caplog: pytest.LogCaptureFixture
 ) -> None:
     jobs = [*scenes.full().values(), *place(scenes)]
@@ -94,7 +94,7 @@ def test_no_page_and_no_answer_has_it(
     assert len(groups) > 10
 
 
-def test_a_viewer_finds_it_by_no_search(make_app: MakeApp, scenes: Scenes) -> None:
+def test_a_viewer_cannot_find_a_secret_by_search(make_app: MakeApp, scenes: Scenes) -> None:
     place(scenes)
     viewer = Visitor(make_app(**LOCKED).test_client()).log_in(VIEWER).client
     pieces = [
@@ -181,7 +181,7 @@ def setting_job() -> Iterator[type[Job]]:
         yield SettingJob
 
 
-def test_the_defaults_of_secret_fields_are_told_nowhere(make_app: MakeApp, setting_job: type[Job]) -> None:
+def test_the_defaults_of_secret_fields_are_shown_nowhere(make_app: MakeApp, setting_job: type[Job]) -> None:
     admin = Visitor(make_app(**LOCKED, SPOILS_API_TOKEN=TOKEN).test_client()).log_in(ADMIN).client
     for path in ("/openapi.json", "/api/docs", f"/enqueue/{setting_job.endpoint}"):
         page = told(admin, path)
