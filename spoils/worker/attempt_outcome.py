@@ -14,6 +14,7 @@ MOST_UNCOUNTED = 5
 """How often an error of the database releases a task before it counts as the job's own."""
 TRANSIENT_SECONDS = 1.0
 LONGEST_LEFT_SECONDS = 20.0
+"""The longest time for which a row is left to workers of another release, without the jitter."""
 LARGEST_RESULT = 64 * 1024
 """Bytes of a result as JSON text."""
 _EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
