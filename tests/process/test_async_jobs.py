@@ -63,6 +63,19 @@ def test_sync_jobs_are_picked_up_while_all_async_places_are_taken_and_the_other_
         eventually(lambda: rows.value("SELECT running FROM spoils_workers") == 100)
 
 
+def test_common_tasks_are_performed_by_their_class_in_a_thread_or_in_the_loop(
+    database_url: str, rows: Rows
+) -> None:
+    """As fang's are, whose type says nothing of the class."""
+    kinds = ["SampleJob", "AsyncOutcomeJob"]
+    task_ids = [rows.task(task_type="common", metadata={"type": kind, "how": ""}) for kind in kinds]
+    unknown = rows.task(task_type="common", metadata={"type": "UnknownJob"})
+    with async_worker(database_url):
+        for task_id in task_ids:
+            rows.becomes(task_id, "finished")
+    assert rows.state(unknown) == "new"
+
+
 def test_after_a_kill_async_jobs_are_rescued_and_no_effect_is_repeated(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:

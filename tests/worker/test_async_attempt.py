@@ -127,6 +127,17 @@ def test_queue_session_names_what_to_await_instead(hands: Hands) -> None:
     assert "await queue.in_session(function)" in hands.error
 
 
+def test_a_sync_job_has_no_in_session(hands: Hands) -> None:
+    class SyncJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.in_session(writes("sync", queue))
+
+    claim = hands.take(SyncJob())
+    with hands.performer.at_work():
+        hands.performer.perform(claim)
+    assert "Use queue.session here" in hands.error
+
+
 def test_what_it_enqueues_goes_in_with_its_completion(hands: Hands, rows: Rows) -> None:
     hands.perform(AsyncOutcomeJob(how="enqueue"))
     assert hands.settlements == []
