@@ -65,7 +65,7 @@ class WorkerParts:
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
         self._session_connections = settings.worker_connections - OWN_CONNECTIONS
-        self._stuck: list[AsyncAttempt] = []
+        self._stuck: list[AsyncAttempt] = []  # given up, and still in a thread with their session
         self._task_types = task_types = _task_types(settings, registry)
         classes = [job_class for job_class in registry if job_class.task_type in task_types]
         kinds = [job_class.__name__ for job_class in classes]
@@ -228,15 +228,12 @@ class WorkerParts:
         if self.event_loop and isinstance(attempt, AsyncAttempt):
             pool, what = self.event_loop, "async jobs"
             pool.replace(attempt.claim.token)
+            self._stuck = [one for one in (*self._stuck, attempt) if one.in_thread]
         else:
             pool, what = self.pool, "threads"
             pool.replace(attempt.thread)
-        self._stuck = [
-            one for one in (*self._stuck, attempt) if isinstance(one, AsyncAttempt) and one.in_thread
-        ]
-        too_few = (pool.lost * 2 >= pool.size and pool.lost > 1) or len(
-            self._stuck
-        ) >= self._session_connections
+        half = pool.lost * 2 >= pool.size and pool.lost > 1
+        too_few = half or len(self._stuck) >= self._session_connections
         if too_few:
             self._on_threads_lost()  # before logging, which may hang
         log.error(
@@ -245,7 +242,8 @@ class WorkerParts:
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
         if too_few:
-            log.error("Half of the %s are lost; draining and exiting", what, extra={"action": "stop"})
+            lost = f"Half of the {what}" if half else "All sessions of async jobs"
+            log.error("%s are lost; draining and exiting", lost, extra={"action": "stop"})
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:

@@ -148,7 +148,7 @@ def test_a_process_whose_session_connections_are_all_lost_to_async_jobs_drains_a
     enqueue(connection, AsyncStuckSessionJob())
     with async_worker(database_url, SPOILS_DB_CONNECTIONS="4", SPOILS_SHUTDOWN_SECONDS="1") as program:
         assert program.ends(timeout=30) == 1
-        assert "Half of the async jobs are lost" in program.output
+        assert "All sessions of async jobs are lost" in program.output
 
 
 @pytest.mark.parametrize("then", ["return", "await"])
