@@ -44,8 +44,9 @@ def test_hundreds_of_async_jobs_wait_at_once_in_one_process(
     enqueue_all(connection, [AsyncWaitJob(seconds=1, number=number) for number in range(500)])
     with async_worker(database_url, WORKER_ASYNC_JOBS="250") as program:
         all_end(rows, "async_wait", 500)
-        at_once = [int(number) for number in re.findall(r"(\d+) wait", program.output)]
-        assert 200 <= max(at_once) <= 250
+        said = re.findall(r"(\d+) wait .*task_id=(\S+)", program.output)
+        assert 200 <= max(int(waiting) for waiting, _ in said) <= 250
+        assert len({task_id for _, task_id in said}) == 500  # each line carries the id of its job
         program.stop()
 
 
