@@ -64,7 +64,7 @@ def check_fields(cls: type[BaseModel], reserved: set[str]) -> None:
 
 def is_async(cls: type) -> bool:
     """Whether the event loop performs the class: its `run` is `async def`."""
-    return inspect.iscoroutinefunction(inspect.getattr_static(cls, "run", None))
+    return inspect.iscoroutinefunction(getattr(cls, "run", None))
 
 
 def check_methods(cls: type) -> None:

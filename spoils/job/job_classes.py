@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from spoils.errors import JobDefinitionError
 from spoils.job.definition import is_async, where, wrong
-from spoils.job.policies import COMMON, Policies
+from spoils.job.policies import Policies
 
 JobClass = TypeVar("JobClass", bound=Policies)
 
@@ -41,11 +41,6 @@ class JobClasses(Generic[JobClass]):
         self._by_name[name] = self._by_endpoint[endpoint] = job_class
 
     def _check_alike(self, job_class: type[JobClass]) -> None:
-        if is_async(job_class) and job_class.task_type == COMMON:
-            sentence = (
-                f'it has an `async def run`, and threads perform the task type "{COMMON}": set another one.'
-            )
-            raise wrong(job_class, sentence)
         for other in self:
             if other.task_type == job_class.task_type and is_async(other) != is_async(job_class):
                 raise wrong(

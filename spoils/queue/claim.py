@@ -21,6 +21,7 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    or_,
     select,
     true,
     tuple_,
@@ -32,7 +33,7 @@ from spoils.db import arrays
 from spoils.db.statements import Statement
 from spoils.models import Task, TaskState, Worker
 from spoils.queue.claim_scan import HEAD_ID, ClaimScan, Found, Probe
-from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, types, waits
+from spoils.queue.claim_scope import COMMON, SUSPECT_CRASHES, known_here, of_class_among, types, waits
 from spoils.queue.settlement import Token
 
 MOST_ATTEMPTS = 2**31 - 1
@@ -118,6 +119,7 @@ _probe = (
         tuple_(Task.scheduled_at, Task.id) > tuple_(_probed.c.moment, _probed.c.id),
         Task.scheduled_at <= cast(bindparam("until", type_=Text), DateTime(timezone=True)),
         _due(Task.crashes < SUSPECT_CRASHES),
+        or_(_probed.c.task_type != COMMON, of_class_among("common_kinds")),
     )
     .order_by(Task.scheduled_at, Task.id)
     .limit(bindparam("most"))
@@ -197,6 +199,7 @@ def claim(
     worker_id: UUID,
     scan: ClaimScan,
     kinds: Sequence[str],
+    common_kinds: Sequence[str] | None = None,
     limit: int,
     paused: frozenset[str] = frozenset(),
 ) -> tuple[list[Claim], bool]:
@@ -204,8 +207,8 @@ def claim(
     more at once.
 
     In each type the oldest come first; types of equal priority take turns. Tasks of a class that is not among `kinds`
-    are left to other workers; those that name no class are taken. Types that are `paused` are left out, and so are
-    suspects; see `claim_suspect`.
+    are left to other workers, and of type `common` those that are not among `common_kinds`; those that name no class
+    are taken. Types that are `paused` are left out, and so are suspects; see `claim_suspect`.
     """
     started = time.monotonic()
     probe = scan.probe(started, limit, paused)
@@ -216,6 +219,7 @@ def claim(
         {
             "worker_id": str(worker_id),
             "kinds": list(kinds),
+            "common_kinds": list(kinds if common_kinds is None else common_kinds),
             "most_of_all": limit,
             **_arrays(probe),
         },

@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
 from spoils.models import ACTIVE, WAITING, Task
 
@@ -38,9 +39,17 @@ level = (
 # As literals: the predicates of indexes, in statements whose text never changes.
 waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
 active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])
-# A row of another class is left to the workers that know it: those of another release, or fang's. A row that names no
-# class is nobody's, so whoever claims it fails it.
-known_here = or_(
-    Task.payload["type"].astext == any_(bindparam("kinds", type_=ARRAY(String))),
-    func.jsonb_typeof(Task.payload["type"]).is_distinct_from("string"),
-)
+
+
+def of_class_among(kinds: str) -> ColumnElement[bool]:
+    """Whether the class of a row is in the array of that name. A row that names no class is nobody's, so it is in every
+    one, and whoever claims it fails it.
+    """
+    return or_(
+        Task.payload["type"].astext == any_(bindparam(kinds, type_=ARRAY(String))),
+        func.jsonb_typeof(Task.payload["type"]).is_distinct_from("string"),
+    )
+
+
+# A row of another class is left to the workers that know it: those of another release, or fang's.
+known_here = of_class_among("kinds")

@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session
 from spoils.errors import SpoilsError
 from spoils.job import Job
 from spoils.job.hooks import await_with_hooks
-from spoils.job.outcome import Interrupted
+from spoils.job.outcome import Interrupted, Verdict
 from spoils.queue.claim import Claim
 from spoils.worker.attempt import Attempt
+from spoils.worker.attempt_outcome import of_return
 from spoils.worker.interruption import Interruption
 from spoils.worker.worker_application import SESSION_WAIT_SECONDS
 
@@ -47,7 +48,7 @@ class AsyncAttempt(Attempt):
     ) -> None:
         super().__init__(claim, job, engine=engine, stopping=stopping)
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[tuple[object, BaseException | None]] | None = None
+        self._task: asyncio.Task[Verdict | BaseException] | None = None
         self._places = places
         self._has_place = False
         # Held while a thread uses the session, also if the job no longer waits for it.
@@ -56,33 +57,33 @@ class AsyncAttempt(Attempt):
         self._ended = False
         self._end: Interrupted | None = None
 
-    async def call(self) -> tuple[object, BaseException | None]:
-        """Perform the job as a task of its own; what it returned, or what it raised."""
+    async def call(self) -> Verdict | BaseException:
+        """Perform the job; the verdict on what `run` returned, or what it raised."""
         # A task of its own, since user code may cancel the task that it runs in.
         self._task = self._loop.create_task(self._call())
         try:
             return await self._task
         except asyncio.CancelledError as exc:
-            return None, exc
+            return exc
         finally:
             self._task = None
             self._ended = True
 
-    async def _call(self) -> tuple[object, BaseException | None]:
+    async def _call(self) -> Verdict | BaseException:
         try:
             try:
-                return await await_with_hooks(self.job, self), None
+                returned = await await_with_hooks(self.job, self)
             finally:
                 self.end_if_forked()
+            return of_return(self.job, returned, self.claim.retries)
         except BaseException as exc:  # noqa: BLE001 - user code; asyncio would end its loop for a SystemExit
-            return None, exc
+            return exc
 
     async def conclude(self, function: Callable[[], Result], *, in_database: bool) -> Result:
-        """Call `function`, which ends the attempt, once no thread uses the session; in a thread if it uses the
-        database."""
+        """Call `function`, which ends the attempt, once no thread uses the session; in a thread if it may block."""
         await self._turn.acquire()
         try:
-            if not (in_database or self.opened or self.notes):
+            if not (in_database or self.opened):
                 return function()
             if not self._has_place:
                 await self._places.acquire()

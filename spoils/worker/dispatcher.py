@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from spoils.queue.claim import Claim, claim, claim_suspect
 from spoils.queue.claim_scan import ClaimScan
+from spoils.queue.claim_scope import COMMON
 from spoils.queue.release import release, release_strays
 from spoils.worker.claim_connection import ClaimConnection
 from spoils.worker.event_loop import EventLoop
@@ -50,11 +51,16 @@ class Orders(NamedTuple):
 
 
 class Lane:
-    """What the threads perform, or what the event loop performs. Each lane has claims of its own, by its own room."""
+    """What the threads perform, or what the event loop performs. Each lane has claims of its own, by its own room.
 
-    def __init__(self, *, pool: Pool | EventLoop, task_types: Sequence[str]) -> None:
+    A task type belongs to one lane. But rows of any class may have the type `common`, as fang's have: each lane claims
+    those of its own classes, `kinds`.
+    """
+
+    def __init__(self, *, pool: Pool | EventLoop, task_types: Sequence[str], kinds: Sequence[str]) -> None:
         self.pool = pool
         self.task_types = frozenset(task_types)
+        self.kinds = kinds
         self.scan = ClaimScan(task_types)
 
 
@@ -163,6 +169,7 @@ class Dispatcher:
             worker_id=self._worker_id,
             scan=lane.scan,
             kinds=self._kinds,
+            common_kinds=lane.kinds,
             limit=room,
             paused=self._orders.paused,
         )
@@ -193,7 +200,9 @@ class Dispatcher:
         lane.pool.submit(self._in_flight.add(claims))
 
     def _lane_of(self, claim: Claim) -> Lane:
-        return next(lane for lane in self._lanes if claim.task_type in lane.task_types)
+        if claim.task_type != COMMON:
+            return next(lane for lane in self._lanes if claim.task_type in lane.task_types)
+        return next((lane for lane in self._lanes if claim.kind in lane.kinds), self._lanes[0])
 
     def _take_back(self, *, waiting_for: float = 0.0) -> list[Claim]:
         return [one for lane in self._lanes for one in lane.pool.take_back(waiting_for=waiting_for)]

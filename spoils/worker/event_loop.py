@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 from spoils.models.base import running_unit
@@ -53,7 +54,7 @@ class EventLoop:
         self._stopping = False
         self._process = os.getpid()
         self._ticked_at = self._watched_at = time.monotonic()
-        self._used_seconds = 0.0
+        self._used_seconds = 0.0  # of the processor, by the loop's thread, at its last tick
         self._named_at = 0.0
         self.moved_at = 0.0
         """When a job last began or ended."""
@@ -137,7 +138,7 @@ class EventLoop:
             self._loop.close()
 
     def _tick(self) -> None:
-        self._ticked_at = time.monotonic()
+        self._ticked_at, self._used_seconds = time.monotonic(), time.thread_time()
         self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _next(self) -> Claim | None:
@@ -166,23 +167,15 @@ class EventLoop:
             self._on_room()
 
     def _watch(self) -> float:
-        now, used = time.monotonic(), self._processor_seconds()
+        now, ticked_at = time.monotonic(), self._ticked_at
+        awake, self._watched_at = now - self._watched_at < 2 * WATCH_SECONDS, now
+        blocked = now - ticked_at > BLOCKED_SECONDS and ticked_at != self._named_at
         # If this thread is late too, the process was frozen, or a thread held the interpreter: that of the loop, if it
         # used the processor meanwhile.
-        awake = now - self._watched_at < 2 * WATCH_SECONDS or used - self._used_seconds > 1.0
-        self._watched_at, self._used_seconds = now, used
-        ticked_at = self._ticked_at
-        if awake and now - ticked_at > BLOCKED_SECONDS and ticked_at != self._named_at:
+        if blocked and (awake or _processor_seconds(self._thread.native_id) - self._used_seconds > 1.0):
             self._named_at = ticked_at
             self._name_what_blocks()
         return WATCH_SECONDS
-
-    def _processor_seconds(self) -> float:
-        """How long the loop's thread has used the processor; 0 where the system does not say."""
-        try:
-            return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident or 0))
-        except (AttributeError, OSError):
-            return 0.0
 
     def _name_what_blocks(self) -> None:
         task = asyncio.current_task(self._loop)
@@ -194,6 +187,15 @@ class EventLoop:
             "".join(traceback.format_stack(frame))[-LONGEST_STACK:],
             extra={"action": "perform"} | ({"task_id": attempt.claim.key} if attempt else {}),
         )
+
+
+def _processor_seconds(thread: int | None) -> float:
+    """How long a thread has used the processor; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class _JobTask(asyncio.Task[Any]):

@@ -220,9 +220,9 @@ class Performer:
         token = running_unit.set(attempt)
         try:
             self._begin(attempt)
-            value, error = self._run(attempt)
+            result = self._run(attempt)
             ran_ms = attempt.ran_ms
-            verdict = self._conclude(attempt, value, error, ran_ms)
+            verdict = self._conclude(attempt, result, ran_ms)
         finally:
             running_unit.reset(token)
             _clear_away()
@@ -232,11 +232,11 @@ class Performer:
     async def _await_and_settle(self, attempt: AsyncAttempt) -> None:
         running_unit.set(attempt)  # in the context of this job alone
         self._begin(attempt)
-        value, error = await attempt.call()
+        result = await attempt.call()
         ran_ms = attempt.ran_ms
         verdict = await attempt.conclude(
-            partial(self._conclude, attempt, value, error, ran_ms),
-            in_database=error is not None and is_transient(error),
+            partial(self._conclude, attempt, result, ran_ms),
+            in_database=is_transient(result) if isinstance(result, BaseException) else bool(attempt.notes),
         )
         attempt.in_job = False
         self._settle_attempt(attempt, verdict, ran_ms)
@@ -245,45 +245,37 @@ class Performer:
         log.info("Processing %s", type(attempt.job).__name__, extra=_fields("perform", attempt.claim))
         attempt.in_job = True
 
-    def _run(self, attempt: Attempt) -> tuple[object, BaseException | None]:
-        """What `run` returned, or what it raised."""
+    def _run(self, attempt: Attempt) -> Verdict | BaseException:
+        """The verdict on what `run` returned, or what it raised."""
+        job = attempt.job
         try:
             try:
-                return attempt.interruption.call(run_with_hooks, attempt.job, attempt), None
+                returned = attempt.interruption.call(run_with_hooks, job, attempt)
             finally:
                 attempt.end_if_forked()
+            return outcomes.of_return(job, returned, attempt.claim.retries)
         except BaseException as exc:  # noqa: BLE001 - user code
             # SystemExit and KeyboardInterrupt too: user code may end its attempt, but not the thread.
-            return None, exc
+            return exc
 
-    def _conclude(
-        self, attempt: Attempt, value: object, error: BaseException | None, ran_ms: int
-    ) -> Verdict | None:
-        """End the transaction of the job; the verdict that is to be settled, if its own transaction has not done so."""
+    def _conclude(self, attempt: Attempt, result: Verdict | BaseException, ran_ms: int) -> Verdict | None:
+        """End the transaction of the job; the verdict that is to be settled, if that transaction has not done so."""
         try:
-            verdict = self._verdict(attempt, value, error)
+            verdict = self._failure(attempt, result) if isinstance(result, BaseException) else result
             if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
-                return self._finish_in_session(attempt.job, attempt, verdict, ran_ms)
+                return self._finish_in_session(attempt, verdict, ran_ms)
             return verdict
         finally:
             self._close(attempt)
-
-    def _verdict(self, attempt: Attempt, value: object, error: BaseException | None) -> Verdict:
-        if error is not None:
-            return self._failure(attempt.job, error, attempt)
-        try:
-            return outcomes.of_return(attempt.job, value, attempt.claim.retries)
-        except BaseException as exc:  # noqa: BLE001 - what it returned is user code
-            return self._failure(attempt.job, exc, attempt)
 
     def _settle_attempt(self, attempt: Attempt, verdict: Verdict | None, ran_ms: int) -> None:
         if verdict is not None and not attempt.given_up:
             self._settle_plainly(attempt.claim, verdict, ran_ms, type(attempt.job).__name__)
 
-    def _failure(self, job: Job, error: BaseException, attempt: Attempt) -> Verdict:
+    def _failure(self, attempt: Attempt, error: BaseException) -> Verdict:
         cause = attempt.cause_of(error)
         uncounted = self._uncounted(attempt) if is_transient(cause) else 0
-        return outcomes.of_failure(job, cause, attempt.claim.retries, uncounted)
+        return outcomes.of_failure(attempt.job, cause, attempt.claim.retries, uncounted)
 
     def _close(self, attempt: Attempt) -> None:
         try:
@@ -307,28 +299,28 @@ class Performer:
         except SQLAlchemyError:
             return 0  # the database that failed the job is not back yet
 
-    def _finish_in_session(self, job: Job, attempt: Attempt, verdict: Verdict, ran_ms: int) -> Verdict | None:
+    def _finish_in_session(self, attempt: Attempt, verdict: Verdict, ran_ms: int) -> Verdict | None:
         """Commit the job's writes, the jobs it enqueued and its completion in one transaction.
 
         Returns None if that is done, or if the task belongs to another attempt; otherwise the failure.
         """
-        claim = attempt.claim
+        claim, name = attempt.claim, type(attempt.job).__name__
         settlement = Settlement(claim.key, claim.attempts, verdict, claim.claimed_at, ran_ms)
         try:
             db.session.commit()  # ends the savepoint of the job's session
             with finishing():
                 entered = self._complete(attempt, settlement)
         except ClaimLost as exc:
-            log.warning("Result of %s discarded: %s", type(job).__name__, exc, extra=_fields("lost", claim))
+            log.warning("Result of %s discarded: %s", name, exc, extra=_fields("lost", claim))
             self._drop(claim.token)
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
             # If the commit succeeded but its answer was lost, the fence rejects this failure.
-            return self._failure(job, exc, attempt)
+            return self._failure(attempt, exc)
         attempt.in_job = False
         for noted, enqueued in entered:
             log_enqueued(noted, enqueued)
-        log_ending(claim, verdict, ran_ms, type(job).__name__)
+        log_ending(claim, verdict, ran_ms, name)
         self._drop(claim.token)
         return None
 

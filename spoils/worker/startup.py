@@ -66,7 +66,7 @@ class WorkerParts:
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
         self._session_connections = settings.worker_connections - OWN_CONNECTIONS
-        self._stuck: list[AsyncAttempt] = []
+        self._stuck: list[AsyncAttempt] = []  # given up, and still in a thread with their session
         self._task_types = task_types = _task_types(settings, registry)
         job_classes = {job_class.__name__: schema_digest(job_class) for job_class in registry}
         app = create_worker_app(settings, database_url=database_url, worker_id=self.worker_id)
@@ -108,18 +108,25 @@ class WorkerParts:
             on_room=lambda: self.dispatcher.loop.wake(),
             at_work=self.performer.at_work,
         )
-        async_types = {job_class.task_type for job_class in registry if is_async(job_class)}
-        lanes = [Lane(pool=self.pool, task_types=[name for name in task_types if name not in async_types])]
+        async_classes = [job_class for job_class in registry if is_async(job_class)]
+        async_types = {job_class.task_type for job_class in async_classes} - {COMMON}
+        async_kinds = [job_class.__name__ for job_class in async_classes]
+        lanes = [
+            Lane(
+                pool=self.pool,
+                task_types=[name for name in task_types if name not in async_types],
+                kinds=[name for name in job_classes if name not in async_kinds],
+            )
+        ]
         self.event_loop: EventLoop | None = None
-        if async_types.intersection(task_types):
+        own_types = [name for name in task_types if name == COMMON or name in async_types]
+        if async_classes and own_types:
             self.event_loop = EventLoop(
                 places=settings.worker_async_jobs,
                 perform=self.performer.perform_async,
                 on_room=lambda: self.dispatcher.loop.wake(),
             )
-            lanes.append(
-                Lane(pool=self.event_loop, task_types=[name for name in task_types if name in async_types])
-            )
+            lanes.append(Lane(pool=self.event_loop, task_types=own_types, kinds=async_kinds))
         self.pools = [lane.pool for lane in lanes]
         in_child = [self.event_loop.leave_to_parent] if self.event_loop else []
         self.forks = Forks(self.engine, self.sessions, in_child=in_child)
@@ -220,15 +227,12 @@ class WorkerParts:
         if self.event_loop and isinstance(attempt, AsyncAttempt):
             pool, what = self.event_loop, "async jobs"
             pool.replace(attempt.claim.token)
+            self._stuck = [one for one in (*self._stuck, attempt) if one.in_thread]
         else:
             pool, what = self.pool, "threads"
             pool.replace(attempt.thread)
-        self._stuck = [
-            one for one in (*self._stuck, attempt) if isinstance(one, AsyncAttempt) and one.in_thread
-        ]
-        too_few = (pool.lost * 2 >= pool.size and pool.lost > 1) or len(
-            self._stuck
-        ) >= self._session_connections
+        half = pool.lost * 2 >= pool.size and pool.lost > 1
+        too_few = half or len(self._stuck) >= self._session_connections
         if too_few:
             self._on_threads_lost()  # before logging, which may hang
         log.error(
@@ -237,7 +241,8 @@ class WorkerParts:
             extra={"action": "interrupt", "task_id": attempt.task_id},
         )
         if too_few:
-            log.error("Half of the %s are lost; draining and exiting", what, extra={"action": "stop"})
+            lost = f"Half of the {what}" if half else "All sessions of async jobs"
+            log.error("%s are lost; draining and exiting", lost, extra={"action": "stop"})
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:

@@ -44,8 +44,9 @@ def test_hundreds_of_async_jobs_wait_at_once_in_one_process(
     enqueue_all(connection, [AsyncWaitJob(seconds=1, number=number) for number in range(500)])
     with async_worker(database_url, WORKER_ASYNC_JOBS="250") as program:
         all_end(rows, "async_wait", 500)
-        at_once = [int(number) for number in re.findall(r"(\d+) wait", program.output)]
-        assert 200 <= max(at_once) <= 250
+        said = re.findall(r"(\d+) wait .*task_id=(\S+)", program.output)
+        assert 200 <= max(int(waiting) for waiting, _ in said) <= 250
+        assert len({task_id for _, task_id in said}) == 500  # each line carries the id of its job
         program.stop()
 
 
@@ -61,6 +62,19 @@ def test_sync_jobs_are_picked_up_while_all_async_places_are_taken_and_the_other_
         assert rows.value(running) == 100
         # What the database says of the worker.
         eventually(lambda: rows.value("SELECT running FROM spoils_workers") == 100)
+
+
+def test_common_tasks_are_performed_by_their_class_in_a_thread_or_in_the_loop(
+    database_url: str, rows: Rows
+) -> None:
+    """As fang's are, whose type says nothing of the class."""
+    kinds = ["SampleJob", "AsyncOutcomeJob"]
+    task_ids = [rows.task(task_type="common", metadata={"type": kind, "how": ""}) for kind in kinds]
+    unknown = rows.task(task_type="common", metadata={"type": "UnknownJob"})
+    with async_worker(database_url):
+        for task_id in task_ids:
+            rows.becomes(task_id, "finished")
+    assert rows.state(unknown) == "new"
 
 
 def test_after_a_kill_async_jobs_are_rescued_and_no_effect_is_repeated(
@@ -135,7 +149,7 @@ def test_a_process_whose_session_connections_are_all_lost_to_async_jobs_drains_a
     enqueue(connection, AsyncStuckSessionJob())
     with async_worker(database_url, SPOILS_DB_CONNECTIONS="4", SPOILS_SHUTDOWN_SECONDS="1") as program:
         assert program.ends(timeout=30) == 1
-        assert "Half of the async jobs are lost" in program.output
+        assert "All sessions of async jobs are lost" in program.output
 
 
 @pytest.mark.parametrize("then", ["return", "await"])

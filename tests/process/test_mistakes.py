@@ -41,10 +41,6 @@ FILES = {
         job('    task_type = "cleanup"\n', run=RUN.replace("def", "async def")),
         'it has the task type "cleanup", as CleanupJob .* has, but only one of them has an `async def run`: .*',
     ),
-    "async of the common type": (
-        job('    task_type = "common"\n', run=RUN.replace("def", "async def")),
-        'it has an `async def run`, and threads perform the task type "common": set another one.',
-    ),
     "run that yields": (job(run="    def run(self, queue): yield\n"), "run yields, so that .*: take the `yield` out, .*"),
     "run without the queue": (job(run="    def run(self): ...\n"), r".*: def run\(self, queue\)\."),
     "run with the payload": (job(run="    def run(self, queue, name): ...\n"), r".*: def run\(self, queue\)\."),

@@ -73,6 +73,7 @@ def test_a_claim_probes_the_claim_index_from_its_cursor(
         values = {
             "worker_id": str(me),
             "kinds": list(KINDS),
+            "common_kinds": list(KINDS),
             "most_of_all": 100,
             **claiming._arrays(scan.probe(0, 100)),
         }
@@ -99,7 +100,13 @@ def test_ten_thousand_tasks_of_an_unknown_class_cost_the_next_claims_nothing(
         def passed_over(scan: ClaimScan) -> list[str]:
             """What the next claim reads and does not take."""
             arrays = claiming._arrays(scan.probe(0, 10))
-            values = {"worker_id": str(me), "kinds": list(KINDS), "most_of_all": 10, **arrays}
+            values = {
+                "worker_id": str(me),
+                "kinds": list(KINDS),
+                "common_kinds": list(KINDS),
+                "most_of_all": 10,
+                **arrays,
+            }
             connection.exec_driver_sql("BEGIN")
             found = connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {claiming._CLAIM.executing}", values).all()
             connection.exec_driver_sql("ROLLBACK")
@@ -171,6 +178,7 @@ def test_a_heartbeat_asks_for_what_is_performed_by_its_key(by_index: Engine, me:
         "performing": arrays.plain([uuid4()]),
         "types": ["sample"],
         "kinds": list(KINDS),
+        "common_kinds": list(KINDS),
     }
     with by_index.connect() as connection:
         found = plan(connection, worker_rows._HEARTBEAT, values)

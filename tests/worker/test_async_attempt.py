@@ -55,7 +55,9 @@ class Hands:
 
     def take(self, job: Job) -> Claim:
         enqueue(self.connection, job)
-        (claim,) = take(self.connection, self.worker_id, task_types=[job.task_type])
+        (claim,) = take(
+            self.connection, self.worker_id, task_types=[job.task_type], kinds=[type(job).__name__]
+        )
         return claim
 
     def perform(self, *jobs: Job) -> None:
@@ -125,6 +127,17 @@ def test_an_async_job_ends_as_a_sync_one_does(hands: Hands, how: str, ending: En
 def test_queue_session_names_what_to_await_instead(hands: Hands) -> None:
     hands.perform(AsyncOutcomeJob(how="session"))
     assert "await queue.in_session(function)" in hands.error
+
+
+def test_a_sync_job_has_no_in_session(hands: Hands) -> None:
+    class SyncJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.in_session(writes("sync", queue))
+
+    claim = hands.take(SyncJob())
+    with hands.performer.at_work():
+        hands.performer.perform(claim)
+    assert "Use queue.session here" in hands.error
 
 
 def test_what_it_enqueues_goes_in_with_its_completion(hands: Hands, rows: Rows) -> None:

@@ -49,7 +49,7 @@ class Bench:
             worker_id=worker_id,
             task_types=TYPES,
             kinds=KINDS,
-            lanes=[Lane(pool=self.pool, task_types=TYPES)],
+            lanes=[Lane(pool=self.pool, task_types=TYPES, kinds=KINDS)],
             in_flight=self.in_flight,
             registered=self.registered,
             writing=self.writing,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -106,8 +107,16 @@ def test_code_that_holds_the_interpreter_is_named_afterwards_but_not_a_process_t
     bench.takes(1)
     eventually(lambda: bench.loop.blocked_seconds > event_loop.BLOCKED_SECONDS)
     monkeypatch.setattr(bench.loop, "_watched_at", 0.0)
-    monkeypatch.setattr(bench.loop, "_used_seconds", 0.0)
-    monkeypatch.setattr(bench.loop, "_processor_seconds", lambda: used_seconds)
+    monkeypatch.setattr(event_loop, "_processor_seconds", lambda _: bench.loop._used_seconds + used_seconds)
     with caplog.at_level(logging.WARNING, "spoils.worker"):
         bench.loop._watch()
     assert len(caplog.records) == named
+
+
+def test_the_system_says_how_long_a_thread_has_used_the_processor() -> None:
+    before = event_loop._processor_seconds(threading.get_native_id())
+    used = time.thread_time()
+    while time.thread_time() < used + 0.2:
+        pass
+    assert event_loop._processor_seconds(threading.get_native_id()) - before >= 0.1
+    assert event_loop._processor_seconds(0) == 0.0
