@@ -83,7 +83,10 @@ class AsyncOutcomeJob(Job):
 
 
 class AsyncSleepJob(Job):
-    """Signals that it has started, takes its time (`once` only when it is claimed first), and writes in its session."""
+    """Signals that it has started, takes its time (`once` only when it is claimed first), and writes in its session.
+
+    Where it is interrupted, it leaves another sign.
+    """
 
     seconds: float
     name: str = "sleep"
@@ -92,7 +95,11 @@ class AsyncSleepJob(Job):
     async def run(self, queue: Queue) -> None:
         await asyncio.to_thread(leave_effect, f"{self.name} started", queue)
         if not self.once or await asyncio.to_thread(claims, queue) == 1:
-            await asyncio.sleep(self.seconds)
+            try:
+                await asyncio.sleep(self.seconds)
+            except asyncio.CancelledError:
+                await asyncio.to_thread(leave_effect, f"{self.name} interrupted", queue)
+                raise
         await queue.in_session(writes(f"{self.name} ended", queue))
 
 

@@ -119,7 +119,7 @@ class AsyncAttempt(Attempt):
         except BaseException:
             self._turn.release()
             raise
-        called.add_done_callback(lambda _: self._turn.release())
+        called.add_done_callback(self._call_ended)
         try:
             return await asyncio.shield(called)
         except Interrupted as exc:
@@ -152,6 +152,11 @@ class AsyncAttempt(Attempt):
         ):
             return self._end
         return super().cause_of(error)
+
+    def _call_ended(self, called: "asyncio.Future[Any]") -> None:
+        self._turn.release()
+        if not called.cancelled():
+            called.exception()  # or asyncio logs it if the job no longer waits, as after an interruption
 
     def _end_by(self, cause: Interrupted) -> NoReturn:
         self._end = cause

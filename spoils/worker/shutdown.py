@@ -15,7 +15,7 @@ from spoils.worker.startup import WorkerParts
 log = logging.getLogger("spoils.worker")
 
 SETTLE_SECONDS = 1.5
-"""How long to wait for the last outcomes to be written after the jobs have ended."""
+"""How long to wait for the last outcomes to be written, and for released async jobs to clean up."""
 FORCE_SECONDS = 2.0
 """How long beyond the grace period the process may take to exit."""
 LAST_WORDS_SECONDS = 0.3
@@ -49,7 +49,7 @@ class Shutdown:
         self._drain(deadline)  # 2. jobs finish if they can
         self._release()  # 3. the rest is released
         self._wait_for(
-            lambda: self._parts.settler.empty and not len(self._parts.in_flight),
+            lambda: self._parts.settler.empty and not len(self._parts.in_flight) and not self._cleaning_up,
             time.monotonic() + SETTLE_SECONDS,
         )
         for pool in self._parts.pools:
@@ -99,6 +99,12 @@ class Shutdown:
                 "Released job: it did not end within the shutdown time",
                 extra={"action": "release", "task_id": claim.key, "task_type": claim.task_type},
             )
+
+    @property
+    def _cleaning_up(self) -> bool:
+        """Whether released async jobs still run: their `finally` may await something."""
+        loop = self._parts.event_loop
+        return loop is not None and loop.busy > 0
 
     def _leave(self) -> None:
         try:

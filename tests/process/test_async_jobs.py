@@ -107,7 +107,7 @@ def test_sigterm_lets_short_async_jobs_end_and_releases_long_ones(
         assert "Task was destroyed" not in program.output
     assert rows.one(short).state == "finished"
     assert [(row.state, row.retries) for row in map(rows.one, (long, checks))] == [("new", 0)] * 2
-    assert rows.effects("short ended") == 1
+    assert (rows.effects("short ended"), rows.effects("long interrupted")) == (1, 1)
     assert rows.value("SELECT ended_how FROM spoils_workers") == "clean"
 
 
@@ -179,6 +179,7 @@ def test_a_cancel_reaches_an_async_job(database_url: str, connection: Connection
         connection.execute(text("UPDATE fang_tasks SET cancel_requested_at = now()"))
         rows.becomes(task_id, "failed", timeout=20)
     assert rows.one(task_id).error_message == "It was cancelled by an operator."
+    assert rows.effects("sleep interrupted") == 1
 
 
 def test_a_job_that_blocks_the_event_loop_is_named_with_its_stack_while_it_does(

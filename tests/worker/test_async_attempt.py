@@ -1,9 +1,11 @@
 """Async attempts in process, against a real database: their outcomes, and what `in_session` commits."""
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -414,3 +416,54 @@ def test_jobs_have_a_flask_context_each(hands: Hands) -> None:
     tried = type(job(run))
     hands.perform(tried(), tried())
     assert seen == [False, False, True, True]
+
+
+def test_whenever_jobs_are_interrupted_each_has_one_outcome_and_no_connection_is_kept(
+    hands: Hands, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    dice = random.Random(2026)
+    ended = threading.Event()
+
+    def sleep(session: Session) -> None:
+        session.execute(text("SELECT pg_sleep(0.005)"))
+
+    async def run(queue: Queue) -> None:
+        for _ in range(dice.randint(1, 4)):
+            match dice.randint(0, 4):
+                case 0:
+                    await asyncio.sleep(dice.random() / 10)
+                case 1:
+                    await queue.in_session(sleep)
+                case 2:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.004):
+                            await queue.in_session(sleep)
+                case 3:
+                    await asyncio.gather(*(queue.in_session(sleep) for _ in range(3)))
+                case _ if dice.random() < 0.2:
+                    raise ValueError("its own")
+        await queue.in_session(writes("end", queue))
+
+    def disturb() -> None:
+        while not ended.wait(0.02):
+            for attempt in hands.performer.running():
+                if attempt.interrupted_by is not None:
+                    attempt.cut()
+                    attempt.interrupt_code(attempt.interrupted_by, anywhere=True)
+                elif dice.random() < 0.02:
+                    attempt.interrupt(TimedOut)
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    tried = type(job(run))
+    try:
+        hands.perform(*(tried() for _ in range(150)))
+    finally:
+        ended.set()
+        disturbing.join()
+    endings = {settlement.verdict.ending for settlement in hands.settlements}
+    assert {Ending.TIMED_OUT} <= endings <= {Ending.TIMED_OUT, Ending.RETRIED}
+    assert len(hands.settlements) + len(hands.dropped) == 150
+    assert rows.effects("end") == len(hands.dropped) > 0
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    assert hands.performer.running() == []
