@@ -222,7 +222,7 @@ def test_of_two_outcomes_of_one_attempt_the_first_counts(
 ) -> None:
     owner = rows.worker()
     tasks = enqueue_all(connection, [SampleJob(number=number) for number in range(200)])
-    held, _ = claim(connection, worker_id=owner, scan=ClaimScan(["sample"]), kinds=[], limit=200)
+    held, _ = claim(connection, worker_id=owner, scan=ClaimScan(["sample"]), kinds=["SampleJob"], limit=200)
     settler = Settler(engine=engine, worker_id=owner, release="dev", on_settled=lambda tokens: None)
     for verdict in said:
         for one in held:

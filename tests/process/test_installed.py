@@ -106,14 +106,16 @@ def test_an_application_of_its_own_enqueues_performs_and_serves(
         assert (migrate.ends(), migrate.lines) == (0, ["The schema is up to date."])
     assert not {"products", "ingredient_analyses"} & set(tables(empty_database_url))
     web = program(spoils, "web", PORT=str(port), WEB_CONCURRENCY="1", SPOILS_API_TOKEN="a-token-of-the-tests")
-    with program(spoils, "worker") as worker, web:
-        worker.says("Worker pool started", timeout=40)
-        with program("-c", EXAMPLE, empty_database_url) as example:
-            assert (example.ends(), example.lines) == (0, ["finished", "[]"])
-        worker.says("charged 7")
-        assert "charged 8" not in worker.output
+    with web:
         web.says("Booting worker", timeout=40)
         url = f"http://127.0.0.1:{port}"
+        assert '<pre class="code">spoils worker</pre>' in requests.get(f"{url}/workers", timeout=10).text
+        with program(spoils, "worker") as worker:
+            worker.says("Worker pool started", timeout=40)
+            with program("-c", EXAMPLE, empty_database_url) as example:
+                assert (example.ends(), example.lines) == (0, ["finished", "[]"])
+            worker.says("charged 7")
+            assert "charged 8" not in worker.output
         document = requests.get(
             f"{url}/openapi.json", headers={"Authorization": "Bearer a-token-of-the-tests"}, timeout=10
         )

@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from spoils.config import PACKAGE, ROOT
 from spoils.errors import UnsuitableDatabase
 from spoils.web.address import path_here
 from spoils.web.dashboard import access, application_users, guard
@@ -37,6 +38,10 @@ def init_app(app: Flask, *, authorize: Authorize | None = None, login_url: str |
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.init_app(app)
     app.jinja_env.globals["flashes"] = flashes.take_flashes
+    # A clone has a worker.py; the installed package has the command.
+    app.jinja_env.globals["worker_command"] = (
+        "python worker.py" if PACKAGE.parent == ROOT else "spoils worker"
+    )
     app.context_processor(
         lambda: {
             "role": _role_shown(),
