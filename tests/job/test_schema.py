@@ -102,9 +102,9 @@ def test_the_fields_of_a_row_that_its_class_does_not_have_are_named() -> None:
 
     with throw_away_classes():
 
-        class AnyJob(Job):
+        class OpenFieldsJob(Job):
             model_config = ConfigDict(extra="allow")
 
             def run(self, queue: Queue) -> None: ...
 
-    assert ignored_fields(AnyJob, '{"type": "AnyJob", "a": 1}') == []
+    assert ignored_fields(OpenFieldsJob, '{"type": "OpenFieldsJob", "a": 1}') == []

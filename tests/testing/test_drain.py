@@ -111,11 +111,11 @@ def test_each_kind_of_outcome_is_written_as_by_a_worker(client: Client, rows: Ro
 
 
 def test_a_job_that_enqueues_itself_without_end_is_stopped(client: Client) -> None:
-    class EndlessJob(Job):
+    class EnqueuesItselfJob(Job):
         def run(self, queue: Queue) -> None:
-            queue.enqueue(EndlessJob())
+            queue.enqueue(EnqueuesItselfJob())
 
-    client.enqueue(EndlessJob())
+    client.enqueue(EnqueuesItselfJob())
     with pytest.raises(SpoilsError, match="drain performed 5 attempts: does a job enqueue itself"):
         drain(client, limit=5)
 

@@ -27,6 +27,7 @@ from tests.async_jobs import AsyncOutcomeJob, writes
 from tests.queue.hands import take
 from tests.rows import Rows
 from tests.sample_jobs import EFFECTS
+from tests.support import in_thread
 
 Run = Callable[[Queue], Awaitable[Outcome | None]]
 
@@ -68,7 +69,7 @@ class Hands:
         async def together() -> None:
             await asyncio.gather(*map(self.performer.perform_async, claims))
 
-        asyncio.run(together())
+        in_thread(lambda: asyncio.run(together()))
 
     @property
     def ending(self) -> Ending:
@@ -391,7 +392,7 @@ def test_in_session_after_the_end_of_the_job_is_refused(hands: Hands) -> None:
         await asyncio.wait(tasks)
         late.append(tasks[0].exception())
 
-    asyncio.run(together())
+    in_thread(lambda: asyncio.run(together()))
     assert type(late[0]).__name__ == "JobEnded"
     assert hands.ending is Ending.FINISHED
 
