@@ -18,7 +18,7 @@ from spoils.queue import worker_rows
 from spoils.worker.dispatcher import Orders
 from spoils.worker.liveness import Liveness
 from spoils.worker.loop import Loop
-from spoils.worker.rendezvous import is_chosen
+from spoils.worker.rendezvous import rank
 
 log = logging.getLogger("spoils.worker")
 
@@ -143,8 +143,10 @@ class Heartbeat:
         self._paused = result.paused
         self.others_differ = result.others_differ
         rivals = [one.id for one in result.others if one.claims_suspect]
-        make_room = result.suspect_due and is_chosen(self._worker_id, rivals, time.time())
-        self._on_orders(Orders(result.draining, result.paused, result.suspect_due, make_room))
+        place = rank(self._worker_id, rivals, time.time())
+        # Half of the workers at most: if all ran suspects, each alone, every other job would wait for them.
+        suspect_due = result.suspect_due and place <= len(rivals) // 2
+        self._on_orders(Orders(result.draining, result.paused, suspect_due, suspect_due and place == 0))
         if result.next_due_seconds is not None:
             self._on_due(result.next_due_seconds)
         if result.cancelled:

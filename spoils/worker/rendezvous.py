@@ -1,4 +1,4 @@
-"""Chooses one of several workers by rendezvous hashing. Pure: time comes in as an argument."""
+"""Ranks workers by rendezvous hashing. Pure: time comes in as an argument."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -7,10 +7,14 @@ from uuid import UUID
 TURN_SECONDS = 300.0
 
 
-def is_chosen(me: UUID, others: Iterable[UUID], now: float) -> bool:
-    """Whether this worker is the chosen one at `now` (epoch seconds). The choice changes every five minutes.
+def rank(me: UUID, others: Iterable[UUID], now: float) -> int:
+    """How many of the others come before this worker at `now` (epoch seconds). The order changes every five minutes.
 
-    A worker that starts or stops changes the choice only if it is the chosen one itself.
+    A worker that starts or stops changes the order of no others.
     """
     turn = int(now // TURN_SECONDS)
-    return min([me, *others], key=lambda one: sha256(b"%d %b" % (turn, one.bytes)).digest()) == me
+
+    def weight(one: UUID) -> bytes:
+        return sha256(b"%d %b" % (turn, one.bytes)).digest()
+
+    return sum(weight(one) < weight(me) for one in others)

@@ -141,3 +141,19 @@ def test_a_worker_takes_turns_at_a_suspect_only_with_those_that_claim_its_type(
     ears.heartbeat._sent_at = 0.0
     ears.heartbeat.tick()
     assert [(one.suspect_due, one.make_room) for one in ears.of("orders")] == [(False, False), (True, True)]
+
+
+def test_half_of_the_workers_at_most_perform_suspects_so_that_the_others_go_on(
+    ears: Ears, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        rows.worker()
+    ears.heartbeat.tick()
+    rows.task(crashes=2)
+    ears.heard.clear()
+    for place in range(6):
+        monkeypatch.setattr("spoils.worker.heartbeat.rank", lambda me, others, now, place=place: place)
+        ears.heartbeat._sent_at = 0.0
+        ears.heartbeat.tick()
+    orders = [(one.suspect_due, one.make_room) for one in ears.of("orders")]
+    assert orders == [(True, True), (True, False), (True, False), *[(False, False)] * 3]

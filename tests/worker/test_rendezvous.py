@@ -3,14 +3,15 @@
 from collections import Counter
 from uuid import UUID, uuid4
 
-from spoils.worker.rendezvous import TURN_SECONDS, is_chosen
+from spoils.worker.rendezvous import TURN_SECONDS, rank
 
 TURNS = [(number + 0.5) * TURN_SECONDS for number in range(200)]
 
 
 def chosen(crew: list[UUID], now: float) -> UUID:
-    (one,) = [me for me in crew if is_chosen(me, [other for other in crew if other != me], now)]
-    return one
+    ranks = {rank(me, [other for other in crew if other != me], now): me for me in crew}
+    assert sorted(ranks) == list(range(len(crew)))
+    return ranks[0]
 
 
 def test_exactly_one_of_a_crew_has_each_turn_and_all_have_some() -> None:
@@ -31,4 +32,4 @@ def test_a_worker_that_comes_takes_a_turn_from_nobody_but_for_itself() -> None:
 
 
 def test_a_worker_that_is_alone_always_has_the_turn() -> None:
-    assert all(is_chosen(uuid4(), [], now) for now in (0.0, 9.9, 10.0, 1e9))
+    assert all(rank(uuid4(), [], now) == 0 for now in (0.0, 9.9, 10.0, 1e9))
