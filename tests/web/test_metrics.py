@@ -18,6 +18,7 @@ from spoils.queue import pauses
 from spoils.queue.minute_stats import bucket
 from spoils.queue.prune import prune_minutes
 from spoils.queue.total_rollups import roll_up_totals
+from spoils.reports import attempt_stats
 from tests.programs import Web
 from tests.roles import a_role, as_role
 from tests.rows import Rows
@@ -180,6 +181,14 @@ def test_no_counter_decreases_when_statistics_are_rolled_up_and_pruned_or_types_
     for key, value in before.items():
         # One that is now summed up with the others is gone, which is no decrease.
         assert after.get(key, value) >= value, key
+
+
+def test_the_minutes_that_are_in_the_totals_are_not_read(client: FlaskClient) -> None:
+    with client.application.app_context():
+        connection = db.session.connection()
+        compiled = attempt_stats._EVER.compile(dialect=connection.dialect)
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}", compiled.params).scalars())
+    assert "Index Cond: (minute >= " in plan, plan
 
 
 def counters(found: Samples) -> Samples:
