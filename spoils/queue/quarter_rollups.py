@@ -21,11 +21,6 @@ def quarter_of(moment: Any) -> ColumnElement[Any]:
     return func.date_bin(_minutes(QUARTER_MINUTES), moment, _EPOCH)
 
 
-def quarters_end() -> ColumnElement[Any]:
-    """The end of the last quarter that is over and to which no settlement adds any more."""
-    return quarter_of(func.now() - _minutes(MARGIN_MINUTES))
-
-
 def rolled_up_until() -> ColumnElement[Any]:
     """The end of the last quarter that is rolled up: later minutes are in `spoils_minutes` alone. A scalar subquery."""
     # Ordered and limited, not max(): the planner takes that from the index whatever the statement around it.
@@ -48,7 +43,7 @@ _over = (
     )
     .where(
         Minute.minute >= rolled_up_until(),
-        Minute.minute < quarters_end(),
+        Minute.minute < quarter_of(func.now() - _minutes(MARGIN_MINUTES)),
     )
     .group_by(quarter_of(Minute.minute), Minute.task_type, Minute.outcome, Minute.bucket)
     .subquery("over")

@@ -7,8 +7,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from spoils.models import Minute, Total
 from spoils.queue import rollup
-from spoils.queue.quarter_rollups import quarters_end
+from spoils.queue.quarter_rollups import MARGIN_MINUTES
 
+_END = func.date_trunc("minute", func.now() - func.make_interval(0, 0, 0, 0, 0, MARGIN_MINUTES))
 _NONE_YET = literal("-infinity").cast(DateTime(timezone=True))
 
 
@@ -25,9 +26,9 @@ _new = insert(Total).from_select(
         Minute.bucket,
         func.sum(Minute.count),
         func.sum(Minute.ran_ms),
-        quarters_end(),
+        _END,
     )
-    .where(Minute.minute >= totalled_until(), Minute.minute < quarters_end())
+    .where(Minute.minute >= totalled_until(), Minute.minute < _END)
     .group_by(Minute.task_type, Minute.outcome, Minute.bucket),
 )
 _ROLL_UP = _new.on_conflict_do_update(
@@ -41,5 +42,5 @@ _ROLL_UP = _new.on_conflict_do_update(
 
 
 def roll_up_totals(connection: Connection) -> None:
-    """Add the quarters of an hour that are over; skipped where another process does it now."""
+    """Add the minutes that are over; skipped where another process does it now."""
     rollup.under_lock(connection, rollup.TOTALS_LOCK, _ROLL_UP)

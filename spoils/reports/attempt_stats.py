@@ -1,11 +1,9 @@
 """How attempts ended and how long they took, by task type: those of the last minutes, and those of all time."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, union_all
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, union_all
 
 from spoils.models import Minute, Total
 from spoils.queue.minute_stats import percentile
@@ -22,9 +20,25 @@ _rows = union_all(
         Minute.minute >= totalled_until()
     ),
 ).subquery("rows")
+_sums = (
+    select(
+        _rows.c.task_type,
+        _rows.c.outcome,
+        _rows.c.bucket,
+        func.sum(_rows.c.count).cast(BigInteger).label("count"),
+        func.sum(_rows.c.ran_ms).label("ran_ms"),
+    )
+    .group_by(_rows.c.task_type, _rows.c.outcome, _rows.c.bucket)
+    .subquery("sums")
+).c
+# The buckets in arrays: with a hundred types a row for each would be thousands.
 _EVER = select(
-    _rows.c.task_type, _rows.c.outcome, _rows.c.bucket, func.sum(_rows.c.count), func.sum(_rows.c.ran_ms)
-).group_by(_rows.c.task_type, _rows.c.outcome, _rows.c.bucket)
+    _sums.task_type,
+    _sums.outcome,
+    func.sum(_sums.ran_ms),
+    func.array_agg(_sums.bucket),
+    func.array_agg(_sums.count),
+).group_by(_sums.task_type, _sums.outcome)
 
 
 @dataclass(slots=True)
@@ -53,19 +67,21 @@ class AttemptStats:
 
 def recent_stats(connection: Connection, *, minutes: int) -> dict[str, AttemptStats]:
     """The attempts that ended within the last `minutes`, by task type."""
-    return _by_type(connection.execute(_LATELY, {"minutes": minutes}))
+    found: dict[str, AttemptStats] = {}
+    for task_type, outcome, bucket, count, ran_ms in connection.execute(_LATELY, {"minutes": minutes}):
+        of_type = found.setdefault(task_type, AttemptStats())
+        of_type.outcomes[outcome] += int(count)
+        of_type.buckets[bucket] += int(count)
+        of_type.ran_ms += int(ran_ms)
+    return found
 
 
 def total_stats(connection: Connection) -> dict[str, AttemptStats]:
     """The attempts of all time, by task type: no figure decreases, whatever is pruned."""
-    return _by_type(connection.execute(_EVER))
-
-
-def _by_type(rows: Iterable[Any]) -> dict[str, AttemptStats]:
     found: dict[str, AttemptStats] = {}
-    for task_type, outcome, bucket, count, ran_ms in rows:
+    for task_type, outcome, ran_ms, buckets, counts in connection.execute(_EVER):
         of_type = found.setdefault(task_type, AttemptStats())
-        of_type.outcomes[outcome] += int(count)
-        of_type.buckets[bucket] += int(count)
+        of_type.outcomes[outcome] += sum(counts)
+        of_type.buckets.update(dict(zip(buckets, counts, strict=True)))
         of_type.ran_ms += int(ran_ms)
     return found

@@ -27,7 +27,7 @@ INSERT INTO {schema}.spoils_totals (task_type, outcome, bucket, count, ran_ms, u
 SELECT task_type, outcome, bucket, sum(count), sum(ran_ms), passed.until
 FROM
     {schema}.spoils_minutes,
-    date_bin('15 minutes', now() - interval '2 minutes', timestamptz '2000-01-01 00:00+00') AS passed (until)
+    date_trunc('minute', now() - interval '2 minutes') AS passed (until)
 WHERE minute < passed.until
 GROUP BY task_type, outcome, bucket, passed.until;
 """
