@@ -1,5 +1,7 @@
 """`GET /metrics`, read as Prometheus reads it: every figure is that of the reports, and labels are bounded."""
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from uuid import uuid4
@@ -19,12 +21,22 @@ from spoils.queue.minute_stats import bucket
 from spoils.queue.prune import prune_minutes
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.reports import attempt_stats
-from tests.programs import Web
+from tests.programs import ROOT, Web
 from tests.roles import a_role, as_role
 from tests.rows import Rows
+from tests.support import PATIENCE
 from tests.web.conftest import MakeClient
 
 DOOR = {"Authorization": "Bearer t0ken"}
+WITHOUT = """
+import json, sys
+sys.modules["prometheus_client"] = None
+from spoils.web import create_app
+client = create_app({"SPOILS_API_TOKEN": "t0ken"}, database_url=sys.argv[1]).test_client()
+door = {"Authorization": "Bearer t0ken"}
+answers = [client.get("/health"), client.get("/metrics"), client.get("/metrics", headers=door)]
+print(json.dumps([(one.status_code, one.get_json()) for one in answers]))
+"""
 Samples = dict[tuple[str, ...], float]
 
 
@@ -236,19 +248,24 @@ def test_connections_are_counted_by_program_whatever_their_role(
     assert found == {("client",): 1, ("start",): 0, ("web",): 1, ("worker",): 2, ("other",): 1}
 
 
-def test_the_token_comes_before_everything_else(
-    client_with: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    client = client_with(SPOILS_API_TOKEN="t0ken")
-    refused = client.get("/metrics")
-    assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
-    missing = client.get("/metrics", headers=DOOR)
-    assert missing.status_code == 501
-    assert missing.get_json() == {
-        "error": "Metrics need the package prometheus-client, which is not installed: "
-        "pip install 'spoils[metrics]'."
-    }
+def test_without_the_package_the_program_starts_and_says_what_to_install(database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, database_url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60 * PATIENCE,
+    )
+    sentence = (
+        "Metrics need the package prometheus-client, which is not installed: pip install 'spoils[metrics]'."
+    )
+    token = "A token is required. Send it as Authorization: Bearer <token>."
+    assert json.loads(done.stdout) == [
+        [200, {"status": "ok"}],
+        [401, {"error": token}],
+        [501, {"error": sentence}],
+    ]
 
 
 def test_it_is_served_under_a_prefix(client: FlaskClient) -> None:
