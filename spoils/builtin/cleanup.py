@@ -10,6 +10,8 @@ from spoils.queue import prune
 from spoils.queue.counts import recount
 
 KEYS_KEPT_DAYS = 1.0
+MINUTES_KEPT_DAYS = 1.0
+"""The least, so that none goes before it is in the totals."""
 Batch = Callable[[], int]
 TRASH_DAYS = 1.0
 """How long the delete of a task can surely be undone."""
@@ -37,7 +39,7 @@ class CleanupJob(Job):
                 "finished": partial(prune.prune_tasks, connection, TaskState.FINISHED, days=kept),
                 "failed": partial(prune.prune_tasks, connection, TaskState.FAILED, days=kept_failed),
                 "attempts": partial(prune.prune_attempts, connection, days=kept),
-                "minutes": partial(prune.prune_minutes, connection, days=longest),
+                "minutes": partial(prune.prune_minutes, connection, days=max(longest, MINUTES_KEPT_DAYS)),
                 "quarters": partial(prune.prune_quarters, connection, days=longest),
                 "workers": partial(prune.prune_workers, connection, days=longest),
                 "ticks": partial(prune.prune_ticks, connection, days=longest),

@@ -89,6 +89,19 @@ class Quarter(Base):
     counts: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))  # how many each of them holds
 
 
+class Total(Base):
+    """All attempts that ended before `until`, which outlive their minutes (see `spoils.queue.total_rollups`)."""
+
+    __tablename__ = "spoils_totals"
+
+    task_type: Mapped[str] = mapped_column(String, primary_key=True)
+    outcome: Mapped[str] = mapped_column(String, primary_key=True)
+    bucket: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    ran_ms: Mapped[int] = mapped_column(BigInteger)
+    until: Mapped[datetime] = mapped_column(_MOMENT)  # the last of all rows holds for the table
+
+
 class Count(Base):
     """Delta rows from the table's triggers: their sum by type and state is the exact number of tasks."""
 

@@ -6,6 +6,7 @@ COUNTS_LOCK = 0x5B012
 MINUTES_LOCK = 0x5B013
 ALERTS_LOCK = 0x5B014
 QUARTERS_LOCK = 0x5B0A4
+TOTALS_LOCK = 0x5B0A5
 
 
 def under_lock(connection: Connection, key: int, statement: Executable) -> None:

@@ -59,6 +59,7 @@ def wants_json() -> bool:
     """Whether the client of this request is a program."""
     return (request.path.startswith("/api/") and request.path != DOCS) or request.path in (
         "/health",
+        "/metrics",
         "/openapi.json",
     )
 

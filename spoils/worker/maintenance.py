@@ -12,6 +12,7 @@ from spoils.queue.counts import roll_up_counts
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.queue.total_rollups import roll_up_totals
 from spoils.queue.unknown_classes import fail_unknown
 from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
@@ -45,7 +46,7 @@ class Maintenance:
 
     def tick(self) -> float:
         """Do it once. The rollups come first, so that they go on whatever hinders the rest."""
-        for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters):
+        for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters, roll_up_totals):
             with background_transaction(self._engine, self._turn) as connection:
                 roll_up(connection)
         with self._turn, self._engine.connect() as connection:

@@ -71,7 +71,8 @@ class Visitor:
     def _ask(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        self._connection.request(method, path, body, {**(headers or {}), "Cookie": self._cookie})
+        given = {**(headers or {}), "Cookie": self._cookie, "Authorization": f"Bearer {PASSWORD}"}
+        self._connection.request(method, path, body, given)
         answer = self._connection.getresponse()
         for one in answer.headers.get_all("Set-Cookie", []):
             self._cookie = one.partition(";")[0]
@@ -116,7 +117,7 @@ class Dashboard:
 @contextmanager
 def dashboard(url: str) -> Iterator[Dashboard]:
     """The dashboard under gunicorn, with one process, as an admin sees it."""
-    with Web(url, SPOILS_ADMIN_PASSWORD=PASSWORD, SECRET_KEY=PASSWORD) as web:
+    with Web(url, SPOILS_ADMIN_PASSWORD=PASSWORD, SECRET_KEY=PASSWORD, SPOILS_API_TOKEN=PASSWORD) as web:
         yield Dashboard(url, web)
         web.stop()
 
@@ -176,6 +177,7 @@ def addresses(url: str) -> dict[str, str]:
     pages |= {path: path for path in OTHERS}
     pages["products, end"] = f"/products?older={quote(_last_product(url))}"
     pages["a product"] = "/products/2000000000100"
+    pages["metrics"] = "/metrics"
     return pages
 
 

@@ -69,15 +69,18 @@ def test_a_page_behind_a_pooler_keeps_its_statement_timeout_and_leaves_none_behi
     pooler: Pooler, rows: Rows
 ) -> None:
     load_jobs()
-    app = create_app(Settings.from_env({"DATABASE_URL": pooler.url}))
-    client = app.test_client()
-    assert client.post("/api/jobs/fetch-product", json={"barcode": "737628064502"}).status_code == 200
-    assert client.get("/api/jobs/status").status_code == 200
+    app = create_app(Settings.from_env({"DATABASE_URL": pooler.url, "SPOILS_API_TOKEN": "t0ken"}))
+    client, door = app.test_client(), {"Authorization": "Bearer t0ken"}
+    fetch = {"barcode": "737628064502"}
+    assert client.post("/api/jobs/fetch-product", json=fetch, headers=door).status_code == 200
+    for path in ("/api/jobs/status", "/metrics"):
+        assert client.get(path, headers=door).status_code == 200
     with app.app_context():
         assert db.session.scalar(text("SHOW statement_timeout")) == "5s"
         db.session.remove()
         db.engine.dispose()
     other = make_engine(pooler.url, connections=1, application_name="tests")
     with other.connect() as connection:
+        assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
         assert connection.scalar(text("SHOW statement_timeout")) == "0"
     other.dispose()

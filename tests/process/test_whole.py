@@ -249,6 +249,22 @@ def test_the_cleanup_deletes_what_is_older_than_its_retention_and_nothing_else(
     assert not left & gone
 
 
+def test_the_cleanup_keeps_minutes_for_a_day_whatever_the_retention_so_that_all_get_into_the_totals(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    connection.execute(
+        text(
+            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) "
+            "SELECT now() - make_interval(hours => ago), 'sample', 'failed', 1, ago, 1 "
+            "FROM unnest(ARRAY[1, 23, 25]) AS ago"
+        )
+    )
+    job = enqueue(connection, CleanupJob()).id
+    with the_worker(database_url, SPOILS_RETENTION_DAYS="0.01", SPOILS_FAILED_RETENTION_DAYS="0.01"):
+        rows.becomes(job, "finished")
+    assert rows.all("SELECT count FROM spoils_minutes WHERE task_type = 'sample' ORDER BY 1") == [(1,), (23,)]
+
+
 def test_the_cleanup_corrects_counts_that_differ_from_the_table(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:

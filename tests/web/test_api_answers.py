@@ -22,7 +22,7 @@ SECRETS = {
     "SPOILS_NOTIFY_URL_EMAIL": "mailtos://user:m4il-s3cret@example.com",
 }
 DOOR = {"Authorization": "Bearer t0ken-s3cret"}
-READS = ["/health", "/api/jobs/status", TASK, "/api/products/737628064502"]
+READS = ["/health", "/metrics", "/api/jobs/status", TASK, "/api/products/737628064502"]
 
 
 def is_away(client: FlaskClient) -> None:

@@ -24,6 +24,7 @@ CLOSED: list[Case] = [
     ("POST", "/api/jobs/send-notification", NOTE, 200),
     ("POST", "/api/jobs/send_notification", NOTE, 200),
     ("POST", "/api/jobs/CleanupJob", {}, 200),
+    ("GET", "/metrics", None, 200),
 ]
 
 

@@ -1,8 +1,10 @@
 """Each documented error of each operation is provoked, and answered as documented."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -72,6 +74,11 @@ def too_large(asking: Asking) -> TestResponse:
     return asking.ask(json=None, data=b" " * (size + 1), content_type="application/json")
 
 
+def not_installed(asking: Asking) -> TestResponse:
+    with patch.dict(sys.modules, {"prometheus_client": None}):
+        return asking.ask()
+
+
 PROVOKED: dict[str, Callable[[Asking], TestResponse]] = {
     "304": not_changed,
     "400": lambda asking: asking.ask(headers={**DOOR, "Host": ".."}),
@@ -83,6 +90,7 @@ PROVOKED: dict[str, Callable[[Asking], TestResponse]] = {
     "415": lambda asking: asking.ask(json=None, data="x", content_type="text/plain"),
     "422": lambda asking: asking.ask(json=[{"type": "x"}] if asking.path.endswith("batch") else {"x": 1}),
     "429": lambda asking: asking.ask("who asked too often", headers={}),
+    "501": not_installed,
     "503": lambda asking: asking.ask("without a database"),
 }
 

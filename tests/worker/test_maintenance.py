@@ -25,13 +25,14 @@ def test_one_round_of_it(engine: Engine, rows: Rows, timeout: float | None, stat
     rows.connection.execute(
         text(
             "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) "
-            "SELECT date_trunc('minute', now()) - interval '5 min', 't', 'finished', 1, 1, 1 FROM generate_series(1, 3)"
+            "SELECT date_trunc('minute', now()) - interval '40 min', 't', 'failed', 1, 1, 1 FROM generate_series(1, 3)"
         )
     )
     assert maintenance(engine, foreign_claim_timeout=timeout).tick() == EVERY_SECONDS
     assert rows.state(orphan) == "new"
     assert rows.state(foreign) == state
     assert rows.all("SELECT count, ran_ms FROM spoils_minutes") == [(3, 3)]
+    assert rows.all("SELECT count, ran_ms FROM spoils_totals") == [(3, 3)]
 
 
 @pytest.mark.parametrize(("shared", "state"), [(False, "failed"), (True, "new")])

@@ -11,6 +11,7 @@ from spoils.web.api import (  # noqa: F401 - the routes register themselves
     enqueue,
     health,
     limits,
+    metrics,
     read,
     status,
     tokens,
@@ -30,6 +31,7 @@ api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(why.routes)
 api.register_blueprint(health.routes)
+api.register_blueprint(metrics.routes)
 api.before_request(tokens.identify)
 api.before_request(limits.check_rate)
 api.before_request(tokens.check)

@@ -14,8 +14,8 @@ from spoils.job.registry import registry
 from spoils.models import WAITING, TaskState, db
 from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
+from spoils.reports.attempt_stats import AttemptStats, recent_stats
 from spoils.reports.backlog import oldest_waiting
-from spoils.reports.recent_stats import RecentStats, recent_stats
 from spoils.reports.schedules import all_schedules
 from spoils.reports.workers import live_workers
 from spoils.web.api import responses
@@ -71,7 +71,7 @@ def stats() -> Response:
     oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
     types = {}
     for name in sorted({*counts, *recent}):
-        tally = recent.get(name, RecentStats())
+        tally = recent.get(name, AttemptStats())
         types[name] = responses.TypeStats(
             waiting=waiting.get(name, 0),
             running=counts[name][TaskState.IN_PROGRESS] if name in counts else 0,

@@ -41,6 +41,7 @@ ERRORS = {
     415: "Unsupported content type.",
     422: "The body is invalid, or the Idempotency-Key was used with another request. Nothing was changed.",
     429: "A client without a token exceeded the rate limit, or the queue is full.",
+    501: "An optional package is not installed; the error names it.",
     503: "The database does not answer, or the query took too long.",
 }
 LOCATION = {
@@ -182,7 +183,7 @@ def _described(endpoint: Endpoint, components: _Components, *, is_open: bool) ->
         if endpoint.job_class
         else components.ref(operation.response, "serialization")
     )
-    responses = {"200": _response(operation.description, response)}
+    responses = {"200": _response(operation.description, response, operation.media_type)}
     if operation.location:
         responses["200"]["headers"] = LOCATION
     for status in sorted(_errors(operation, writes=endpoint.writes, is_open=is_open)):
@@ -214,8 +215,8 @@ def _errors(operation: Operation, *, writes: bool, is_open: bool) -> set[int]:
     return found | (set() if operation.public else {429})
 
 
-def _response(description: str, schema: Schema | None) -> Schema:
-    content = {} if schema is None else {"content": {"application/json": {"schema": schema}}}
+def _response(description: str, schema: Schema | None, media_type: str = "application/json") -> Schema:
+    content = {} if schema is None else {"content": {media_type: {"schema": schema}}}
     return {"description": description, **content}
 
 

@@ -19,6 +19,8 @@ class Operation:
     """The body of status 200."""
     description: str = "OK"
     """When the response is sent."""
+    media_type: str = "application/json"
+    """That of the response of status 200."""
     tag: str = "Jobs"
     arguments: type[BaseModel] | None = None
     """The query string."""

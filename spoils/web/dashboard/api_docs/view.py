@@ -134,8 +134,10 @@ def _type(document: Document, schema: Document) -> str:
 
 
 def _response_type(answer: Document) -> str:
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    return str(schema.get("$ref", "")).rpartition("/")[2]
+    ((media_type, body),) = answer["content"].items()
+    if media_type != "application/json":
+        return str(media_type)
+    return str(body["schema"].get("$ref", "")).rpartition("/")[2]
 
 
 def _curl(document: Document, url: str, method: str, operation: Document, schema: Document) -> str:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
+from spoils.reports.attempt_stats import AttemptStats, recent_stats
 from spoils.reports.charts import ended_by_type
-from spoils.reports.recent_stats import RecentStats, recent_stats
 
 
 def entered(
@@ -46,5 +46,5 @@ def test_the_api_and_the_pages_tell_the_same_percentiles(connection: Connection)
 
 
 def test_where_nothing_ran_there_is_no_figure() -> None:
-    assert RecentStats().average_ms is None
-    assert RecentStats().percentile_ms(0.5) is None
+    assert AttemptStats().average_ms is None
+    assert AttemptStats().percentile_ms(0.5) is None
