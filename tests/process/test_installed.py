@@ -50,7 +50,12 @@ client = spoils.Client(sys.argv[1])
 print(client.wait(kept.id, timeout=60).state)
 print(sorted(name for name in sys.modules if name.startswith(("spoils.food", "spoils.jobs", "tests"))))
 """
+WORKERS_PAGE = """
+import re, spoils.web
 
+app = spoils.web.create_app({"SECRET_KEY": "a-key-of-the-tests"}, authorize=lambda request: "admin")
+print(*re.findall('<pre class="code">(.*?)</pre>', app.test_client().get("/workers").text))
+"""
 
 pytestmark = pytest.mark.process
 
@@ -105,11 +110,12 @@ def test_an_application_of_its_own_enqueues_performs_and_serves(
     with program(spoils, "migrate") as migrate:
         assert (migrate.ends(), migrate.lines) == (0, ["The schema is up to date."])
     assert not {"products", "ingredient_analyses"} & set(tables(empty_database_url))
+    with program("-c", WORKERS_PAGE) as workers_page:
+        assert (workers_page.ends(), workers_page.lines) == (0, ["spoils worker"])
     web = program(spoils, "web", PORT=str(port), WEB_CONCURRENCY="1", SPOILS_API_TOKEN="a-token-of-the-tests")
     with web:
         web.says("Booting worker", timeout=40)
         url = f"http://127.0.0.1:{port}"
-        assert '<pre class="code">spoils worker</pre>' in requests.get(f"{url}/workers", timeout=10).text
         with program(spoils, "worker") as worker:
             worker.says("Worker pool started", timeout=40)
             with program("-c", EXAMPLE, empty_database_url) as example:
