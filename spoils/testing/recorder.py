@@ -47,7 +47,7 @@ class Performed:
     """What one attempt did."""
 
     job: Job | None
-    """The job as it was read from its payload; None where that did not fit."""
+    """The job, decoded from its payload; None if the payload is invalid."""
     outcome: str
     """finished, failed, retried, snoozed, cancelled or released."""
     result: Any = None

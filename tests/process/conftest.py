@@ -1,4 +1,4 @@
-"""Programs that are tried many times, the table in which jobs leave a sign, and the package as it is installed."""
+"""Fixtures of the process tests: programs, the table of jobs' effects, and the built wheel."""
 
 import subprocess
 import sys

@@ -167,7 +167,7 @@ def test_an_example_enqueues_with_its_order_and_shows_the_queue(
         page.get_by_role("link", name=link, exact=True).first.click()
         page.wait_for_load_state()
         assert page.url.startswith(f"{url}/queue/")
-    # A job that the list is open on: the page offers it as soon as it is there.
+    # The open list refreshes itself and shows the new job.
     page.goto(f"{url}/queue/jobs")
     rows.value(NO_ORDER)
     expect(page.locator("[data-newer]")).to_be_visible(timeout=REFRESHED)
