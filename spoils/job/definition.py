@@ -4,6 +4,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -62,6 +63,7 @@ def check_fields(cls: type[BaseModel], reserved: set[str]) -> None:
             raise wrong(cls, f'a field cannot be called "{name}", which means something else here.')
 
 
+@cache  # asked at each claim
 def is_async(cls: type) -> bool:
     """Whether the event loop performs the class: its `run` is `async def`."""
     return inspect.iscoroutinefunction(getattr(cls, "run", None))

@@ -1,9 +1,9 @@
 """Functions of the application that are called around each `run`."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from spoils.errors import JobDefinitionError
 from spoils.job.base import Job, Queue
@@ -43,21 +43,25 @@ def around(function: Function) -> Function:
     return function
 
 
-def run_with_hooks(job: Job, queue: Queue) -> object:
-    """What the job's `run` returns, with the registered functions around it."""
-    call: Call = partial(job.run, queue)
-    for function in reversed(functions):
-        call = partial(_call_around, function, job, queue, call)
-    return call()
+def run_with_hooks(
+    job: Job, queue: Queue, around: Sequence[Callable[[Any, Any, Call], Any]] = functions
+) -> object:
+    """What the job's `run` returns, with these functions around it."""
+    if not around:
+        return job.run(queue)
+    function, *others = around
+    return _call_around(function, job, queue, partial(run_with_hooks, job, queue, others))
 
 
-async def await_with_hooks(job: Job, queue: Queue) -> object:
-    """What the job's `async def run` returns, with the registered async functions around it."""
-    call: Call = partial(job.run, queue)
-    for function in reversed(async_functions):
-        call = partial(_await_around, function, job, queue, call)
-    returned: object = await call()
-    return returned
+async def await_with_hooks(
+    job: Job, queue: Queue, around: Sequence[Callable[[Any, Any, Call], Awaitable[Any]]] = async_functions
+) -> object:
+    """What the job's `async def run` returns, with these async functions around it."""
+    if not around:
+        returned: object = await cast(Awaitable[object], job.run(queue))
+        return returned
+    function, *others = around
+    return await _await_around(function, job, queue, partial(await_with_hooks, job, queue, others))
 
 
 def _call_around(function: Callable[[Any, Any, Call], Any], job: Job, queue: Queue, call: Call) -> object:

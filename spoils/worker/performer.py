@@ -90,8 +90,11 @@ class Performer:
                 job = self._settle_misfit(claim, job, misfit)
             if job is not None:
                 attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
-                with self._registered(attempt):
+                self._register(attempt)
+                try:
                     self._run_and_settle(attempt)
+                finally:
+                    self._running.pop(claim.token, None)
         except BaseException as exc:  # noqa: BLE001 - it is logged
             self._broken_down(claim, exc)
 
@@ -106,21 +109,18 @@ class Performer:
                     attempt = AsyncAttempt(
                         claim, job, engine=self._engine, stopping=self._stopping, places=self._places
                     )
-                    with self._registered(attempt):
+                    self._register(attempt)
+                    try:
                         await self._await_and_settle(attempt)
+                    finally:
+                        self._running.pop(claim.token, None)
         except BaseException as exc:  # noqa: BLE001 - it is logged
             self._broken_down(claim, exc)
 
-    @contextmanager
-    def _registered(self, attempt: Attempt) -> Iterator[None]:
-        token = attempt.claim.token
-        self._running[token] = attempt
+    def _register(self, attempt: Attempt) -> None:
+        self._running[attempt.claim.token] = attempt
         if attempt.job.timeout is not None:
             self._on_deadline()
-        try:
-            yield
-        finally:
-            self._running.pop(token, None)
 
     def _broken_down(self, claim: Claim, error: BaseException) -> None:
         log.error("Internal error while running job", exc_info=error, extra=_fields("perform", claim))
