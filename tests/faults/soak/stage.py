@@ -33,7 +33,7 @@ GRACE_SECONDS = 4.0
 """How long a stopping worker lets its jobs go on."""
 LONG_JOB_SECONDS = 8.0
 WORK_SHARE = 0.5
-DRAIN_SECONDS = 240.0
+DRAIN_SECONDS = 600.0
 SETTLED_SECONDS = 3.0
 """By then each worker has seen the heartbeats of the others move."""
 
