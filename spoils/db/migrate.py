@@ -48,11 +48,14 @@ class Branch:
 QUEUE = Branch("spoils.migrations", "spoils_version")
 
 
-def migrate(engine: Engine, *, branches: Sequence[Branch] = (), shared_with_fang: bool = False) -> str | None:
+def migrate(
+    engine: Engine, *, branches: Sequence[Branch] = (), shared_with_fang: bool = False, until: str = "head"
+) -> str | None:
     """Bring the queue's schema to this release, then that of `branches`, all in one transaction.
 
     Several processes may do it at once. A table that is `shared_with_fang` gets its guard, until `sharing.end`. A
-    schema that is newer than this release stays as it is: its revision is returned. Raises TableBusy and ForeignTable,
+    schema that is newer than this release stays as it is: its revision is returned. `until` names an earlier revision of
+    all branches, for the tests of what comes after it. Raises TableBusy and ForeignTable,
     with nothing changed.
     """
     newer: str | None = None
@@ -62,13 +65,15 @@ def migrate(engine: Engine, *, branches: Sequence[Branch] = (), shared_with_fang
             if _is_newer(branch, current):
                 newer = newer or current
             else:
-                _upgrade(connection, branch, current, shared_with_fang)
+                _upgrade(connection, branch, current, shared_with_fang, until)
         if shared_with_fang and not newer:
             sharing.begin(connection)
     return newer
 
 
-def _upgrade(connection: Connection, branch: Branch, current: str | None, shared_with_fang: bool) -> None:
+def _upgrade(
+    connection: Connection, branch: Branch, current: str | None, shared_with_fang: bool, until: str
+) -> None:
     # Imported here: a worker only reads the schema's revision, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -84,7 +89,7 @@ def _upgrade(connection: Connection, branch: Branch, current: str | None, shared
     config.attributes.update(
         connection=connection, version_table=branch.version_table, shared_with_fang=shared_with_fang
     )
-    command.upgrade(config, "head")
+    command.upgrade(config, until)
 
 
 @contextmanager

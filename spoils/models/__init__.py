@@ -1,7 +1,7 @@
 """The rows, and the one `db` that web and worker share."""
 
 from spoils.models.base import DbSession, db
-from spoils.models.history import Attempt, Count, Minute, Quarter, Total
+from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
@@ -14,6 +14,7 @@ __all__ = [
     "Alert",
     "Attempt",
     "Audit",
+    "BacklogSample",
     "Bulk",
     "BulkItem",
     "Count",

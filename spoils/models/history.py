@@ -102,6 +102,17 @@ class Total(Base):
     until: Mapped[datetime] = mapped_column(_MOMENT)  # the last of all rows holds for the table
 
 
+class BacklogSample(Base):
+    """How many tasks of a type waited in a minute, for an hour (see `spoils.queue.backlog_samples`)."""
+
+    __tablename__ = "spoils_backlog"
+
+    minute: Mapped[datetime] = mapped_column(_MOMENT, primary_key=True)
+    task_type: Mapped[str] = mapped_column(String, primary_key=True)
+    waiting: Mapped[int] = mapped_column(BigInteger)
+    counted_at: Mapped[datetime] = mapped_column(_MOMENT)
+
+
 class Count(Base):
     """Delta rows from the table's triggers: their sum by type and state is the exact number of tasks."""
 

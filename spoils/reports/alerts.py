@@ -16,6 +16,7 @@ from spoils.queue.counts import count_tasks
 from spoils.queue.pauses import paused
 from spoils.queue.rollup import ALERTS_LOCK
 from spoils.reports.backlog import oldest_waiting
+from spoils.reports.forecast import forecast, waiting_before
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 
 UNTAKEN, UNKNOWN, BEHIND, GROUP = "untaken:", "unknown:", "behind:", "group:"
@@ -92,6 +93,7 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
     waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
     workers = live_workers(session)
     now = tasks.server_now(connection)
+    before = waiting_before(session)
     found = []
     held = paused(connection, PauseKind.TASK_TYPE)  # by an operator, who knows that they wait
     names = [name for name, number in waiting.items() if number > 0 and name not in held]
@@ -111,7 +113,8 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
             )
             found.append(Incident(UNKNOWN + job, sentence))
         if takers and seconds > wait_seconds:
-            sentence = f"The oldest of {jobs} of type {name} has been due for {_span(seconds)}."
+            outlook = f": {forecast(number, before[name]).sentence}" if name in before else ""
+            sentence = f"The oldest of {jobs} of type {name} has been due for {_span(seconds)}{outlook}."
             found.append(Incident(BEHIND + name, sentence))
     return found
 

@@ -15,6 +15,7 @@ from spoils.queue.quarter_rollups import quarter_of, rolled_up_until
 
 FINISHED = Ending.FINISHED.value
 _SETTLED = tuple(each.value for each in Ending if each not in (Ending.RELEASED, Ending.SNOOZED))
+_JUDGED = tuple(each for each in _SETTLED if each != Ending.CANCELLED.value)
 QUARTER = timedelta(minutes=15)
 
 
@@ -78,15 +79,37 @@ def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, Sums]:
     return found
 
 
-def ended_recently(session: DbSession, *, minutes: int) -> int:
-    """How many attempts ended in the last whole `minutes`, in whichever way."""
+@dataclass(slots=True)
+class Recent:
+    """Of one type: how many attempts ended in the last whole minutes, and with those of this minute, how many of all
+    failed.
+    """
+
+    ended_in_whole_minutes: int = 0
+    ended: int = 0
+    failed: int = 0
+
+
+def ended_recently(session: DbSession, *, minutes: int) -> dict[str, Recent]:
+    """By task type, what ended in the last whole `minutes` and in the one that is not over.
+
+    A rate is taken from whole minutes; failures are to be seen at once. What an operator cancelled has not failed.
+    """
     this_minute = func.date_trunc("minute", func.now())
-    statement = select(func.coalesce(func.sum(Minute.count), 0)).where(
-        # The minute that is not over would make every rate too low.
-        Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, minutes),
-        Minute.minute < this_minute,
+    whole = (Minute.minute < this_minute).label("whole")
+    statement = (
+        select(Minute.task_type, Minute.outcome, whole, func.sum(Minute.count))
+        .where(Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, minutes))
+        .group_by(Minute.task_type, Minute.outcome, whole)
     )
-    return int(session.scalar(statement) or 0)
+    found: dict[str, Recent] = defaultdict(Recent)
+    for task_type, outcome, is_whole, count in session.execute(statement):
+        of = found[task_type]
+        of.ended_in_whole_minutes += int(count) if is_whole else 0
+        if outcome in _JUDGED:
+            of.ended += int(count)
+            of.failed += int(count) if outcome != FINISHED else 0
+    return found
 
 
 _SINCE = bindparam("since", type_=DateTime(timezone=True))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from spoils.queue.backlog_samples import sample_backlog
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
 from spoils.queue.minute_stats import roll_up_minutes
@@ -46,7 +47,7 @@ class Maintenance:
 
     def tick(self) -> float:
         """Do it once. The rollups come first, so that they go on whatever hinders the rest."""
-        for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters, roll_up_totals):
+        for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters, roll_up_totals, sample_backlog):
             with background_transaction(self._engine, self._turn) as connection:
                 roll_up(connection)
         with self._turn, self._engine.connect() as connection:

@@ -194,6 +194,8 @@ class TypeStats(Response):
     waiting: int
     running: int
     oldest_due_at: Instant | None
+    growth_per_second: Tenths | None
+    clears_in_seconds: Tenths | None
     outcomes: dict[str, int]
     average_ms: Tenths | None
     p50_ms: Tenths | None

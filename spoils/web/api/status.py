@@ -16,6 +16,7 @@ from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
 from spoils.reports.attempt_stats import AttemptStats, recent_stats
 from spoils.reports.backlog import oldest_waiting
+from spoils.reports.forecast import forecast, waiting_before
 from spoils.reports.schedules import all_schedules
 from spoils.reports.workers import live_workers
 from spoils.web.api import responses
@@ -69,13 +70,17 @@ def stats() -> Response:
     waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
     oldest = oldest_waiting(db.session, [name for name, number in waiting.items() if number])
     oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
+    before = waiting_before(db.session)
     types = {}
     for name in sorted({*counts, *recent}):
         tally = recent.get(name, AttemptStats())
+        outlook = forecast(waiting.get(name, 0), before[name]) if name in before else None
         types[name] = responses.TypeStats(
             waiting=waiting.get(name, 0),
             running=counts[name][TaskState.IN_PROGRESS] if name in counts else 0,
             oldest_due_at=oldest_due_at.get(name),
+            growth_per_second=outlook and outlook.growth_per_second,
+            clears_in_seconds=outlook and outlook.clears_in_seconds,
             outcomes={ending.value: tally.outcomes[ending.value] for ending in Ending},
             average_ms=tally.average_ms,
             p50_ms=tally.percentile_ms(0.5),

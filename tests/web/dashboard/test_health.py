@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
+from spoils.reports.charts import Recent
+from spoils.reports.forecast import Forecast
 from spoils.web.dashboard.shared.health import Health, Observed, judge
+
+GROWING = Forecast(12.0, None)
 
 
 def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures: Any) -> Health:
@@ -17,6 +21,8 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             taken=frozenset(taken.split() if workers else ()),
             paused=frozenset(paused.split()),
             unknown=figures.get("unknown", {}),
+            recent=figures.get("recent", {}),
+            forecasts=figures.get("forecasts", {}),
         )
     )
 
@@ -29,6 +35,12 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ({"waiting": {"a": 3}, "due_for": {"a": 4.9}}, "Healthy. No job has been due for more than 5 s."),
         ({"waiting": {"a": 3}, "due_for": {"a": 61}}, "Healthy. The oldest due job has waited 1 min 1 s."),
         ({"workers": 0}, "No workers running. No jobs are waiting either."),
+        # Four failures, and 5 of 26, are no incident; nor is a backlog that has just come.
+        ({"recent": {"a": Recent(4, 4, 4), "b": Recent(26, 26, 5)}}, "Healthy. No jobs are due."),
+        (
+            {"waiting": {"a": 900}, "due_for": {"a": 119}, "forecasts": {"a": GROWING}},
+            "Healthy. The oldest due job has waited 1 min 59 s.",
+        ),
         ({"workers": 0, "waiting": {"a": 1}}, "No workers running. 1 job waits, none of them due."),
         (
             {"waiting": {"a": 3, "mail": 40}, "due_for": {"mail": 9_000, "a": 1}, "paused": "mail"},
@@ -52,8 +64,27 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
     [
         (
             {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 7}},
-            "Falling behind. The oldest due job, of type a, has waited 5 min.",
+            "Falling behind. The oldest due job of type a has waited 5 min.",
             "a",
+        ),
+        (
+            {"waiting": {"a": 900, "b": 2}, "due_for": {"a": 121, "b": 200}, "forecasts": {"a": GROWING}},
+            "Falling behind: growing 12/s, will not drain. The oldest due job of type a has waited 2 min.",
+            "a",
+        ),
+        (
+            {"waiting": {"a": 900}, "due_for": {"a": 400}, "forecasts": {"a": Forecast(-0.4, 2_100)}},
+            "Falling behind: clears in about 35 min. The oldest due job of type a has waited 6 min.",
+            "a",
+        ),
+        (
+            {
+                "recent": {"a": Recent(20, 25, 5), "b": Recent(0, 10, 3), "c": Recent(9, 9, 9)},
+                "waiting": {"a": 3},
+                "due_for": {"a": 301},
+            },
+            "c: 100.0 % of attempts failed in the last 5 min. 9 attempts of 9. 1 other type is failing too.",
+            "c",
         ),
         (
             {"waiting": {"a": 3}, "due_for": {"a": 301}, "unknown": {"a": "ChargeCard"}},
@@ -62,7 +93,7 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
         ),
         (
             {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 900}, "unknown": {"a": "ChargeCard"}},
-            "Falling behind. The oldest due job, of type b, has waited 15 min.",
+            "Falling behind. The oldest due job of type b has waited 15 min.",
             "b",
         ),
         (
@@ -85,7 +116,7 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
         ),
         (
             {"waiting": {"a": 3, "b": 40}, "due_for": {"a": 301, "b": 9_000}, "paused": "b"},
-            "Falling behind. The oldest due job, of type a, has waited 5 min. b is paused with 40 jobs waiting.",
+            "Falling behind. The oldest due job of type a has waited 5 min. b is paused with 40 jobs waiting.",
             "a",
         ),
         # The link leads to all waiting jobs, so the paused ones are counted.

@@ -120,6 +120,8 @@ def _drain(bar: StatusBar, names: Sequence[str], figures: Figures) -> str:
         return formats.plural(len(stuck), "type does not drain", "types do not drain")
     if not due:
         return "–"
+    if len(names) == 1 and (judged := bar.outlook(names[0])):
+        return judged.sentence
     ended = sum(figures.ended_recently(name) for name in due)
     # Of a type that is cut, more jobs may be not due than is known.
     at_most = "at most " if any(figures.is_cut(name) for name in due) else ""

@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from spoils.web.dashboard.shared.formats import coarse, one_line, plural, span
+from spoils.reports.charts import Recent
+from spoils.reports.forecast import SETTLED_SECONDS, Forecast
+from spoils.web.dashboard.shared.formats import coarse, one_line, percent, plural, span
 
 CALM_SECONDS = 5
 BEHIND_SECONDS = 300
+FAILING_SHARE = 0.2
+FAILING_ATTEMPTS = 5
+"""Attempts of a type fail if so many did, and so large a share: one unlucky job is no incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,11 @@ class Observed:
     paused: frozenset[str] = frozenset()
     unknown: Mapping[str, str] = field(default_factory=dict)
     """The types whose oldest due job has a class that no running worker knows, and that class."""
+    recent: Mapping[str, Recent] = field(default_factory=dict)
+    """The attempts of the last minutes."""
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    minutes: int = 5
+    """How many minutes `recent` covers, and the one that is not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,8 @@ class Health:
     glyph: str = "well"
     task_type: str | None = None
     """The type whose waiting jobs the link leads to; all types without one."""
+    failing: bool = False
+    """Whether the link leads to the errors instead."""
 
 
 INCOMPLETE = Health(
@@ -69,14 +81,17 @@ def _judge(seen: Observed) -> Health:
         return _no_workers(seen)
     if untaken := {name: age for name, age in seen.due_for.items() if name not in seen.taken}:
         return _no_worker_takes(seen, untaken)
+    if failing := {name: of for name, of in seen.recent.items() if _is_failing(of)}:
+        return _attempts_fail(failing, seen.minutes)
     oldest = max(seen.due_for.values(), default=None)
     if oldest is None:
         return Health("Healthy.", "No jobs are due.")
     if oldest <= CALM_SECONDS:
         return Health("Healthy.", f"No job has been due for more than {CALM_SECONDS} s.")
-    if oldest < BEHIND_SECONDS:
+    growing = [name for name in seen.due_for if _is_growing(seen, name)]
+    if oldest < BEHIND_SECONDS and not growing:
         return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
-    slowest = max(seen.due_for, key=lambda name: seen.due_for[name])
+    slowest = max(growing or seen.due_for, key=lambda name: seen.due_for[name])
     if job := seen.unknown.get(slowest):
         return Health(
             f"No running worker knows {one_line(job)}.",
@@ -85,12 +100,39 @@ def _judge(seen: Observed) -> Health:
             glyph="needs-you",
             task_type=slowest,
         )
+    outlook = f": {seen.forecasts[slowest].sentence}" if slowest in seen.forecasts else ""
     return Health(
-        "Falling behind.",
-        f"The oldest due job, of type {slowest}, has waited {coarse(oldest)}.",
+        f"Falling behind{outlook}.",
+        f"The oldest due job of type {slowest} has waited {coarse(seen.due_for[slowest])}.",
         needs_you=True,
         glyph="needs-you",
         task_type=slowest,
+    )
+
+
+def _is_failing(of: Recent) -> bool:
+    return of.failed >= FAILING_ATTEMPTS and of.failed >= of.ended * FAILING_SHARE
+
+
+def _attempts_fail(failing: Mapping[str, Recent], minutes: int) -> Health:
+    worst = max(failing, key=lambda name: failing[name].failed)
+    of, others = failing[worst], len(failing) - 1
+    too = f" {plural(others, 'other type is', 'other types are')} failing too." if others else ""
+    return Health(
+        f"{worst}: {percent(of.failed, of.ended)} of attempts failed in the last {minutes} min.",
+        f"{plural(of.failed, 'attempt')} of {of.ended:,}.{too}",
+        needs_you=True,
+        glyph="needs-you",
+        task_type=worst,
+        failing=True,
+    )
+
+
+def _is_growing(seen: Observed, name: str) -> bool:
+    return (
+        name in seen.forecasts
+        and seen.due_for[name] > SETTLED_SECONDS
+        and seen.forecasts[name].growth_per_second > 0
     )
 
 

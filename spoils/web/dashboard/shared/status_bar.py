@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from spoils.models import WAITING, Pause, PauseKind, TaskState
 from spoils.queue import counts, pauses, tasks
 from spoils.reports.backlog import oldest_waiting
-from spoils.reports.charts import ended_recently
+from spoils.reports.charts import Recent, ended_recently
+from spoils.reports.forecast import SETTLED_SECONDS, Forecast, forecast, waiting_before
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.health import INCOMPLETE, Health, Observed, judge
@@ -48,6 +49,8 @@ class StatusBar:
     """Job types that a running worker performs."""
     due_for: Mapping[str, float]
     """For each type with a due job: for how many seconds the oldest has been due."""
+    forecasts: Mapping[str, Forecast]
+    """For each type with a due job, if it is known how many waited some minutes ago."""
     paused: Mapping[str, Pause]
     missing: tuple[str, ...]
     """The parts that took the database too long."""
@@ -70,6 +73,10 @@ class StatusBar:
         """How many jobs of these types wait."""
         return self.count(names, *WAITING)
 
+    def outlook(self, name: str) -> Forecast | None:
+        """What the backlog of a type will do; None while its oldest job has not been due for long."""
+        return self.forecasts.get(name) if self.due_for.get(name, 0) > SETTLED_SECONDS else None
+
     def oldest_of(self, *names: str) -> str:
         """For how long the oldest job of these types has been due; a dash if none is."""
         ages = [self.due_for[name] for name in names if name in self.due_for]
@@ -85,7 +92,8 @@ def read_status_bar(session: Session) -> StatusBar:
     oldest = budget.read(
         OLDEST, lambda: oldest_waiting(session, [name for name in waiting if waiting[name] > 0])
     )
-    ended = budget.read(RATE, lambda: ended_recently(session, minutes=RATE_MINUTES))
+    recent = budget.read(RATE, lambda: ended_recently(session, minutes=RATE_MINUTES))
+    before = waiting_before(session)
     workers = live_workers(session)
     paused = pauses.paused(session.connection(), PauseKind.TASK_TYPE)
     due_for = {each.task_type: (now - each.oldest_due_at).total_seconds() for each in oldest or ()}
@@ -95,12 +103,23 @@ def read_status_bar(session: Session) -> StatusBar:
         for each in oldest or ()
         if each.job is not None and unknown_to(takers_of(workers, each.task_type), each.job)
     }
-    observed = Observed(waiting, due_for, len(workers), taken, frozenset(paused), unknown)
+    forecasts = {name: forecast(waiting[name], before[name]) for name in due_for if name in before}
+    observed = Observed(
+        waiting,
+        due_for,
+        len(workers),
+        taken,
+        frozenset(paused),
+        unknown,
+        recent or {},
+        forecasts,
+        RATE_MINUTES,
+    )
     return StatusBar(
         states=tuple(_state_count(by_type, state, uncounted=COUNTS in budget.missing) for state in ORDER),
         oldest=formats.coarse(max(due_for.values())) if due_for else "",
         oldest_since=formats.moment(min(each.oldest_due_at for each in oldest), now) if oldest else None,
-        per_minute="–" if ended is None else formats.per_minute(ended, RATE_MINUTES),
+        per_minute="–" if recent is None else formats.per_minute(_ended(recent), RATE_MINUTES),
         workers=len(workers),
         capacity=f"capacity {formats.number(sum(worker.threads for worker in workers))}",
         health=INCOMPLETE if budget.missing else judge(observed),
@@ -109,9 +128,14 @@ def read_status_bar(session: Session) -> StatusBar:
         counts=by_type,
         taken=taken,
         due_for=due_for,
+        forecasts=forecasts,
         paused=paused,
         missing=tuple(budget.missing),
     )
+
+
+def _ended(recent: Mapping[str, Recent]) -> int:
+    return sum(of.ended_in_whole_minutes for of in recent.values())
 
 
 def _state_count(
