@@ -54,9 +54,8 @@ def migrate(
     """Bring the queue's schema to this release, then that of `branches`, all in one transaction.
 
     Several processes may do it at once. A table that is `shared_with_fang` gets its guard, until `sharing.end`. A
-    schema that is newer than this release stays as it is: its revision is returned. `until` names an earlier revision of
-    all branches, for the tests of what comes after it. Raises TableBusy and ForeignTable,
-    with nothing changed.
+    schema that is newer than this release stays as it is: its revision is returned. `until` names a revision to stop
+    at, for the tests of what comes after it. Raises TableBusy and ForeignTable, with nothing changed.
     """
     newer: str | None = None
     with changing(engine) as connection:

@@ -1,8 +1,8 @@
-"""Failed tasks in groups: as far back as takes milliseconds, with how far that is."""
+"""Failed tasks in groups, and those that wait for a retry: as far back as takes milliseconds, with how far that is."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.reports.brief_tasks import brief_tasks
 
 FAR = 3_000
-"""This many of the tasks that failed last are scanned."""
+"""This many of the tasks that failed last are scanned in each state."""
 BINS = 48
 
 
@@ -30,6 +30,8 @@ class Group:
     first_at: datetime
     last_at: datetime
     count: int = 0
+    retrying: int = 0
+    """How many more wait for their next attempt."""
     types: set[str] = field(default_factory=set)
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
 
@@ -68,35 +70,57 @@ _SINCE = bindparam("since", type_=DateTime(timezone=True))
 
 
 def look(
-    session: DbSession, *, now: datetime, since: datetime | None, task_type: str | None = None, far: int = FAR
+    session: DbSession,
+    *,
+    now: datetime,
+    since: datetime | None,
+    task_type: str | None = None,
+    state: TaskState = TaskState.FAILED,
+    far: int = FAR,
 ) -> Look:
-    """The failed tasks that changed last, not before `since`, in groups; of `task_type` those that are among them."""
+    """The tasks in `state` that failed last, not before `since`, in groups; of `task_type` those that are among them.
+    `state` is failed, or retried: those that wait for a retry.
+    """
     values = {"now": now, "since": since, "task_type": task_type, "far": far}
     # Summed in the database: thousands of rows with their ids took longer to hand over than to find.
-    rows = session.execute(_groups(since is not None, task_type is not None), values).all()
+    statement = _groups(state, bounded=since is not None, of_type=task_type is not None)
+    rows = session.execute(statement, values).all()
     looked, begin = rows[0][:2]
     return Look(
         tuple(_group(row) for row in rows if row.key is not None), looked, looked < far, since or begin or now
     )
 
 
+def with_retrying(failed: Sequence[Group], retrying: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups of both, the largest first."""
+    groups = {each.key: each for each in failed}
+    for each in retrying:
+        group = groups.setdefault(each.key, replace(each, count=0, bins=[0] * BINS))
+        group.retrying = each.count
+        group.types |= each.types
+        group.first_at, group.last_at = min(group.first_at, each.first_at), max(group.last_at, each.last_at)
+    return tuple(
+        sorted(groups.values(), key=lambda each: (each.count + each.retrying, each.last_at), reverse=True)
+    )
+
+
 # Put together once: that takes long beside what a page takes.
 @cache
-def _groups(bounded: bool, of_type: bool) -> Select[Any]:
+def _groups(state: TaskState, *, bounded: bool, of_type: bool) -> Select[Any]:
     """A row for each group, the newest first, each with how many tasks were scanned and the moment of the oldest."""
     # Of a task only what the index of failed ones holds: its row is read where no attempt says why it failed.
     newest_first = (Task.updated_at.desc(), Task.id.desc())
     place = func.row_number().over(order_by=newest_first).label("place")
     near = (
         select(Task.id, Task.updated_at, Task.task_type, Task.attempts, place)
-        .where(Task.state == TaskState.FAILED, Task.updated_at >= _SINCE if bounded else true())
+        .where(Task.state == state, Task.updated_at >= _SINCE if bounded else true())
         .order_by(*newest_first)
         .limit(bindparam("far", type_=Integer))
         .cte("near_rows")
     )
     task = near.c
     own = select(Task.error_message).where(Task.id == task.id).scalar_subquery()
-    last = last_attempt(task)
+    last = last_attempt(task, state)
     whole = select(func.count().label("looked"), func.min(task.updated_at).label("oldest")).subquery("whole")
     begin = _SINCE if bounded else select(whole.c.oldest).scalar_subquery()
     seconds = func.extract("epoch", bindparam("now", type_=DateTime(True)) - begin)
@@ -178,9 +202,16 @@ def attempts_by_id(session: DbSession, ids: Collection[int]) -> Mapping[int, Att
     return {row.id: row for row in session.scalars(select(Attempt).where(Attempt.id.in_(ids)))}
 
 
-def members(session: DbSession, key: str, limit: int, *, since: datetime | None = None) -> Sequence[Task]:
-    """The tasks of a group that failed last, not before `since`, the last first."""
-    statement = select(Task).where(Task.id.in_(newest_in(key, limit)))
+def members(
+    session: DbSession,
+    key: str,
+    limit: int,
+    *,
+    since: datetime | None = None,
+    state: TaskState = TaskState.FAILED,
+) -> Sequence[Task]:
+    """The tasks of a group in `state` that failed last, not before `since`, the last first."""
+    statement = select(Task).where(Task.id.in_(newest_in(key, limit, state)))
     if since is not None:
         statement = statement.where(Task.updated_at >= since)
     return brief_tasks(session, statement.order_by(Task.updated_at.desc(), Task.id.desc()))

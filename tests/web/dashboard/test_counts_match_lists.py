@@ -156,7 +156,7 @@ def test_a_group_has_on_its_page_as_many_as_in_the_list_of_groups(
         assert re.search(rf"failed jobs(?:, last \d+ \w+)? {number} ", words(shown))
         assert listed(admin, group) == number
     monkeypatch.setattr(error_view, "MEMBERS", 3)
-    assert "Last failed jobs the last 3 of 4" in words(admin.see("/errors/like"))
+    assert "Jobs the last 3 of 4" in words(admin.see("/errors/like"))
 
 
 def test_a_group_among_more_failures_than_are_read_shows_a_lower_bound(

@@ -63,6 +63,33 @@ def test_similar_failures_are_one_group_with_count_place_and_releases(admin: Vis
     assert "3 failed jobs in 2 groups." in words(admin.see("/errors?window=24h"))
 
 
+def retrying(scenes: Scenes, fingerprint: str, outcome: str = "retried") -> UUID:
+    """A job that waits for a retry after a failure."""
+    task_id = scenes.task(
+        state="retried", attempts=1, retries=1, error_message="Unavailable: 503", due_in=600
+    )
+    scenes.attempt(task_id, 1, outcome, fingerprint=fingerprint, error_class="Unavailable", message="503")
+    return task_id
+
+
+def test_jobs_that_will_be_retried_are_in_the_groups_and_the_largest_group_comes_first(
+    admin: Visitor, scenes: Scenes
+) -> None:
+    failed(scenes, "abc", message="boom")
+    timed_out = retrying(scenes, "abc", "timed_out")
+    for _ in range(3):
+        retrying(scenes, "deploy")
+    scenes.attempt(scenes.task(state="new", attempts=1), 1, "snoozed", fingerprint="other")
+    page = admin.see("/errors")
+    assert "1 failed job and 4 that will be retried in 2 groups." in words(page)
+    order = [link.partition("?")[0] for link in links(page) if link.startswith("/errors/")]
+    assert list(dict.fromkeys(order)) == ["/errors/deploy", "/errors/abc"]
+    assert f"/jobs/{timed_out}" in links(admin.see("/errors/abc"))
+    group = admin.see("/errors/deploy")
+    assert "will be retried 3" in words(group)
+    assert "/errors/deploy/trials" not in actions(group)  # nothing has failed for good
+
+
 def test_failures_without_a_fingerprint_are_grouped_by_message_apart_from_numbers(
     admin: Visitor, scenes: Scenes
 ) -> None:

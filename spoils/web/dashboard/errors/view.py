@@ -50,6 +50,7 @@ class GroupRow:
     place: str
     types: str
     count: str
+    retrying: str
     bars: str
     first: formats.Moment
     last: formats.Moment
@@ -92,20 +93,23 @@ def list_groups(
     found = failure_groups.look(session, now=bar.now, since=_since(window, bar.now))
     releases = failure_groups.releases(session)
     started = dict(releases)
-    groups = found.groups
+    retrying = failure_groups.look(
+        session, now=bar.now, since=_since(window, bar.now), state=TaskState.RETRIED
+    )
+    groups = failure_groups.with_retrying(found.groups, retrying.groups)
     seen = failure_groups.seen(session, [each.key for each in groups[: 4 * SHOWN]])
     if since in started:
         groups = tuple(each for each in groups if _first(each, seen) >= started[since])
-    context = _Context(session, seen, _newest(releases), bar, tried, found.whole)
+    context = _Context(session, seen, _newest(releases), bar, tried, found.whole, retrying.whole)
     hidden = len(groups) - SHOWN
     return ErrorsPage(
         groups=context.rows(groups[:SHOWN]),
-        summary=_summary(found, bar),
+        summary=_summary(found, retrying, len(groups), bar),
         begin=formats.moment(found.since, bar.now),
         window=window,
         releases=tuple(name for name, _ in releases),
         since=since if since in started else None,
-        more=f"{formats.plural(hidden, 'older group is', 'older groups are')} not shown."
+        more=f"{formats.plural(hidden, 'smaller group is', 'smaller groups are')} not shown."
         if hidden > 0
         else "",
     )
@@ -117,24 +121,35 @@ def show_group(
     """One group within `window`; None if it has no failed jobs there."""
     since = _since(window, bar.now)
     found = failure_groups.look(session, now=bar.now, since=since)
-    group = next((each for each in found.groups if each.key == key), None)
-    members = failure_groups.members(session, key, MEMBERS, since=since)
+    waiting = failure_groups.look(session, now=bar.now, since=since, state=TaskState.RETRIED)
+    groups = failure_groups.with_retrying(found.groups, waiting.groups)
+    group = next((each for each in groups if each.key == key), None)
+    members = [
+        task
+        for state in (TaskState.FAILED, TaskState.RETRIED)
+        for task in failure_groups.members(session, key, MEMBERS, since=since, state=state)
+    ]
     if group is None and members:
-        group = Group(key, members[0].id, None, members[-1].updated_at, members[0].updated_at, len(members))
+        moments = [task.updated_at for task in members]
+        retrying = sum(task.state is TaskState.RETRIED for task in members)
+        group = Group(key, members[0].id, None, min(moments), max(moments), len(members) - retrying, retrying)
     if group is None:
         return None
     seen = failure_groups.seen(session, [key])
     newest = _newest(failure_groups.releases(session))
-    context = _Context(session, seen, newest, bar, (key, tried) if tried else None, found.whole)
+    context = _Context(
+        session, seen, newest, bar, (key, tried) if tried else None, found.whole, waiting.whole
+    )
     row = context.rows((group,))[0]
     attempts = failure_groups.attempts_by_id(session, [group.attempt] if group.attempt else [])
     attempt = next(iter(attempts.values()), None)
+    number = group.count + group.retrying
     return GroupPage(
         group=row,
         error=ErrorView(row.name, row.message),
         traceback=parse(masked_text(attempt.traceback)) if attempt and attempt.traceback else (),
         rows=job_rows(session, members, bar.now),
-        listed=f"the last {len(members)} of {row.count}" if group.count > len(members) else "",
+        listed=f"the last {len(members)} of {formats.number(number)}" if number > len(members) else "",
         window=window,
     )
 
@@ -155,6 +170,8 @@ class _Context:
     tried: tuple[str, UUID] | None
     whole: bool
     """Whether all failed jobs were read; otherwise a group may be larger than its count."""
+    whole_retrying: bool
+    """The same for those that wait for a retry."""
 
     def rows(self, groups: Sequence[Group]) -> tuple[GroupRow, ...]:
         ids = [each.attempt for each in groups if each.attempt]
@@ -174,6 +191,7 @@ class _Context:
             place=_place(attempt),
             types=formats.listed(types, 3),
             count=f"{formats.number(group.count)}{'' if self.whole else '+'}",
+            retrying=f"{formats.number(group.retrying)}{'' if self.whole_retrying else '+'}",
             bars=_bars(group.bins),
             first=formats.moment(first, now),
             last=formats.moment(of.last_at if of else group.last_at, now),
@@ -241,10 +259,14 @@ def _trial(session: Session, task_id: UUID, now: datetime) -> Trial | None:
     )
 
 
-def _summary(found: Look, bar: StatusBar) -> str:
-    groups = formats.plural(len(found.groups), "group")
+def _summary(found: Look, retrying: Look, number: int, bar: StatusBar) -> str:
+    groups = formats.plural(number, "group")
     if found.whole:
-        return f"{formats.plural(found.looked, 'failed job')} in {groups}."
+        more = "" if retrying.whole else "+"
+        retried = (
+            f" and {formats.number(retrying.looked)}{more} that will be retried" if retrying.looked else ""
+        )
+        return f"{formats.plural(found.looked, 'failed job')}{retried} in {groups}."
     failed = bar.count(bar.counts, TaskState.FAILED)
     return (
         f"The last {formats.number(found.looked)} of {formats.plural(failed, 'failed job')}, in {groups}. "
