@@ -120,8 +120,9 @@ def _drain(bar: StatusBar, names: Sequence[str], figures: Figures) -> str:
         return formats.plural(len(stuck), "type does not drain", "types do not drain")
     if not due:
         return "–"
-    if len(names) == 1 and (judged := bar.outlook(names[0])):
-        return judged.sentence
+    outlook = bar.outlook(names[0]) if len(names) == 1 else None
+    if outlook and outlook.clears_in_seconds is not None:
+        return formats.span(max(outlook.clears_in_seconds, 1))
     ended = sum(figures.ended_recently(name) for name in due)
     # Of a type that is cut, more jobs may be not due than is known.
     at_most = "at most " if any(figures.is_cut(name) for name in due) else ""
@@ -133,6 +134,9 @@ def _stuck(bar: StatusBar, name: str, figures: Figures) -> str:
         return "paused"
     if name not in bar.taken:
         return "no worker performs it"
+    outlook = bar.outlook(name)
+    if outlook and outlook.clears_in_seconds is None:
+        return outlook.sentence
     return "" if figures.ended_recently(name) else f"none ended in {RATE_MINUTES} min"
 
 
