@@ -49,6 +49,8 @@ class Settings(BaseModel):
     worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
     worker_async_jobs: int = Field(100, alias="WORKER_ASYNC_JOBS", ge=1, le=1000)
     worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
+    worker_jobs_max: int | None = Field(None, alias="WORKER_JOBS_MAX", ge=1, le=2**31 - 1)
+    worker_mb_max: int | None = Field(None, alias="WORKER_MB_MAX", ge=64, le=1_000_000)
     worker_task_types: Names | None = Field(None, alias="WORKER_TASK_TYPES")
 
     admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD", repr=False)

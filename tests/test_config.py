@@ -33,6 +33,8 @@ def test_what_stands_when_nothing_is_set() -> None:
         "worker_threads": 5,
         "worker_async_jobs": 100,
         "worker_processes": 1,
+        "worker_jobs_max": None,
+        "worker_mb_max": None,
         "worker_task_types": None,
         "admin_password": None,
         "viewer_password": None,

@@ -36,7 +36,8 @@ def worker_program(parent: int | None, descriptor: int | None) -> int:
     engine = starting_engine(url)
     await_schema(engine, branches(settings), parent=parent)
     engine.dispose()
-    if parent is None and settings.worker_processes > 1:
+    recycled = settings.worker_jobs_max is not None or settings.worker_mb_max is not None
+    if parent is None and (settings.worker_processes > 1 or recycled):
         return WorkerProcesses(
             processes=settings.worker_processes,
             command=[sys.executable, *sys.orig_argv[1:]],

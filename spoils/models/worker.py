@@ -34,7 +34,7 @@ class Worker(Base):
     running: Mapped[int] = mapped_column(Integer, server_default="0")
     draining: Mapped[bool] = mapped_column(Boolean, server_default="false")
     ended_at: Mapped[datetime | None] = mapped_column(_MOMENT)
-    ended_how: Mapped[str | None] = mapped_column(String)  # clean, killed
+    ended_how: Mapped[str | None] = mapped_column(String)  # clean, recycled, killed
     # The job classes that it knows, each with the digest of its fields; NULL: a release that did not publish them.
     job_classes: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
 

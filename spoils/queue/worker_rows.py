@@ -255,12 +255,12 @@ def has_other_schema(connection: Connection, *, worker_id: UUID, job: str, diges
     return bool(connection.scalar(statement))
 
 
-def leave(connection: Connection, worker_id: UUID) -> None:
-    """End the worker's row cleanly; the caller holds no task any more."""
+def leave(connection: Connection, worker_id: UUID, how: str = "clean") -> None:
+    """End the worker's row: `how` is clean or recycled. The caller holds no task any more."""
     connection.execute(
         update(Worker)
         .where(Worker.id == worker_id, Worker.ended_at.is_(None))
-        .values(ended_at=func.clock_timestamp(), ended_how="clean", running=0)
+        .values(ended_at=func.clock_timestamp(), ended_how=how, running=0)
     )
 
 

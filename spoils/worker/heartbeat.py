@@ -89,11 +89,11 @@ class Heartbeat:
             raise
         return HEARTBEAT_SECONDS
 
-    def leave(self) -> None:
-        """End the worker's row cleanly. The loop has been stopped."""
+    def leave(self, how: str = "clean") -> None:
+        """End the worker's row: `how` is clean or recycled. The loop has been stopped."""
         try:
             if self._connection is not None:
-                worker_rows.leave(self._connection, self._worker_id)
+                worker_rows.leave(self._connection, self._worker_id, how)
         finally:
             self._disconnect()
 
@@ -127,7 +127,7 @@ class Heartbeat:
         result = worker_rows.heartbeat(
             connection,
             worker_id=self._worker_id,
-            rss=_resident_bytes(),
+            rss=resident_bytes(),
             running=self._running(),
             performing=self._performing(),
             draining=self.draining,
@@ -164,11 +164,12 @@ class Heartbeat:
             "job_classes": dict(self._job_classes),
             "threads": self._capacity,
             "lock_key": worker_rows.lock_key(self._worker_id) if direct else None,
-            "rss": _resident_bytes(),
+            "rss": resident_bytes(),
         }
 
 
-def _resident_bytes() -> int | None:
+def resident_bytes() -> int | None:
+    """The memory of this process; None where it is not known."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Several worker processes under one parent: restarted when they die, stopped together."""
+"""Worker processes under one parent: restarted when they die, replaced when they are recycled, stopped together."""
 
 import logging
 import os
@@ -8,7 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
+
+REGISTERED, RECYCLED = b"!", b"r"
+"""What a child writes to its socket: other workers can see it, or it claims nothing more and is to be replaced."""
 
 log = logging.getLogger("spoils.worker")
 
@@ -27,21 +31,32 @@ class WorkerProcesses:
         self._command = command
         self._shutdown_seconds = shutdown_seconds
         self._children = [_Child(number) for number in range(1, processes + 1)]
+        self._recycled: list[_Child] = []  # which finish what they have in hand
         self._stopping = False
         self._wake_reader, self._wake_writer = os.pipe()
 
     def run(self) -> int:
-        """Start the children, start again those that die, stop them all. Returns the exit code."""
+        """Start the children, replace those that die or are recycled, stop them all. Returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, self._on_child)
         while not self._stopping:
+            self._replace_recycled()
             for child in self._children:
                 self._restart_if_dead(child)
             heard, _, _ = select.select([self._wake_reader], [], [], CHECK_SECONDS)
             if heard:
                 os.read(self._wake_reader, 4096)
         return self._stop()
+
+    def _replace_recycled(self) -> None:
+        """Start the next process while the last one finishes its jobs."""
+        for place, child in enumerate(self._children):
+            if child.is_recycled:
+                self._recycled.append(child)
+                self._children[place] = _Child(child.number)
+                log.info("Worker process %d is recycled", child.number, extra={"action": "recycle"})
+        self._recycled = [child for child in self._recycled if child.process and child.process.poll() is None]
 
     def _restart_if_dead(self, child: "_Child") -> None:
         now = time.monotonic()
@@ -60,7 +75,7 @@ class WorkerProcesses:
 
     def _stop(self) -> int:
         """Pass the signal on once, and wait."""
-        alive = [child.process for child in self._children if child.process is not None]
+        alive = [child.process for child in (*self._children, *self._recycled) if child.process]
         for process in alive:
             process.terminate()
         deadline = time.monotonic() + self._shutdown_seconds + GRACE_SECONDS
@@ -94,10 +109,15 @@ class _Child:
         self.next_start = 0.0
         self._early_deaths = 0
         self._socket: socket.socket | None = None
+        self._heard = b""  # what this process has written
 
     def start(self, command: Sequence[str]) -> None:
-        """Start the child with one end of a socket: it writes there once registered, and exits when it closes."""
+        """Start the child with one end of a socket: see Supervisor. It exits when ours is closed."""
         self._socket, other_end = socket.socketpair()
+        self._socket.setblocking(
+            False
+        )  # a process that a job has forked may hold the other end when the child is dead
+        self._heard = b""
         with other_end:
             self.process = subprocess.Popen(
                 [*command, PARENT_OPTION, str(other_end.fileno())],
@@ -107,17 +127,20 @@ class _Child:
 
     def died(self, now: float) -> None:
         """Record the child's end. The pause grows only while each child ends before it has registered."""
-        ours, self._socket, self.process = self._socket, None, None
-        self._early_deaths = 0 if ours and _was_written_to(ours) else self._early_deaths + 1
+        self._listen()
+        if self._socket:
+            self._socket.close()
+        self._socket = self.process = None
+        self._early_deaths = 0 if REGISTERED in self._heard else self._early_deaths + 1
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._early_deaths - 1, 0), 10)
         self.next_start = now + min(pause, LONGEST_PAUSE_SECONDS)
 
+    @property
+    def is_recycled(self) -> bool:
+        """Whether its worker claims nothing more and is to be replaced."""
+        self._listen()
+        return RECYCLED in self._heard
 
-def _was_written_to(ours: socket.socket) -> bool:
-    """Whether anything was written at the other end of the socket, which is closed here."""
-    with ours:
-        ours.setblocking(False)  # a process that a job has forked may still hold the other end
-        try:
-            return bool(ours.recv(1))
-        except BlockingIOError:
-            return False
+    def _listen(self) -> None:
+        with suppress(OSError):  # nothing was written
+            self._heard += self._socket.recv(16) if self._socket else b""

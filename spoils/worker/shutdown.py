@@ -5,8 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from spoils.job.outcome import Ending, Verdict
 from spoils.queue.settlement import Settlement
 from spoils.worker import force_exit
@@ -23,12 +21,17 @@ LAST_WORDS_SECONDS = 0.3
 
 
 class Shutdown:
-    """Stops the process. `seconds` is the grace of jobs; `declared_dead`: its tasks already belong to others."""
+    """Stops the process. `seconds` is the grace of jobs; `declared_dead`: its tasks already belong to others;
+    `ended_how` is what its row says: clean or recycled.
+    """
 
-    def __init__(self, parts: WorkerParts, *, seconds: float, declared_dead: bool) -> None:
+    def __init__(
+        self, parts: WorkerParts, *, seconds: float, declared_dead: bool, ended_how: str = "clean"
+    ) -> None:
         self._parts = parts
         self._seconds = seconds
         self._declared_dead = declared_dead
+        self._ended_how = ended_how
 
     def run(self) -> None:
         """The order matters: each part outlives those that need it."""
@@ -39,13 +42,11 @@ class Shutdown:
             len(self._parts.in_flight),
             extra={"action": "stop", "worker_id": self._parts.worker_id},
         )
-        self._parts.heartbeat.draining = True
         self._parts.stopping.set()
-        self._parts.dispatcher.loop.stop(1.0)  # 1. nothing new is claimed
+        self._parts.stop_claiming()  # 1. nothing new is claimed, and what has not started is released
         parts = self._parts
         for room in (parts.scheduler, parts.maintenance, parts.rescuer, parts.alerts):
             room.loop.stop(0.2)
-        self._release_unstarted()
         self._drain(deadline)  # 2. jobs finish if they can
         self._release()  # 3. the rest is released
         self._wait_for(
@@ -75,12 +76,6 @@ class Shutdown:
 
         threading.Thread(target=warn, name="force-exit", daemon=True).start()
 
-    def _release_unstarted(self) -> None:
-        try:
-            self._parts.dispatcher.release_unstarted()
-        except SQLAlchemyError as exc:
-            log.warning("Failed to release jobs that had not started: %s", exc, extra={"action": "release"})
-
     def _drain(self, deadline: float) -> None:
         if not self._declared_dead:
             self._wait_for(lambda: not len(self._parts.in_flight), deadline)
@@ -109,7 +104,7 @@ class Shutdown:
     def _leave(self) -> None:
         try:
             if not self._declared_dead:
-                self._parts.heartbeat.leave()
+                self._parts.heartbeat.leave(self._ended_how)
         except Exception as exc:  # noqa: BLE001 - the row is then ended by a rescue
             log.warning(
                 "Failed to end the worker's row: %s",

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.job.definition import is_async
@@ -65,6 +67,8 @@ class WorkerParts:
         self._settings = settings
         self._on_threads_lost = on_threads_lost
         self._settled_at = 0.0
+        self.settled = 0
+        """How many outcomes were written."""
         self._session_connections = settings.worker_connections - OWN_CONNECTIONS
         self._stuck: list[AsyncAttempt] = []  # given up, and still in a thread with their session
         self._task_types = task_types = _task_types(settings, registry)
@@ -206,6 +210,15 @@ class WorkerParts:
             room.loop.start()
         self.watchdog.start()
 
+    def stop_claiming(self) -> None:
+        """Claim nothing more, and release what no thread has begun."""
+        self.heartbeat.draining = True
+        self.dispatcher.loop.stop(1.0)
+        try:
+            self.dispatcher.release_unstarted()
+        except SQLAlchemyError as exc:
+            log.warning("Failed to release jobs that had not started: %s", exc, extra={"action": "release"})
+
     def _performing(self) -> Performing:
         in_job = self.performer.in_job
         return Performing(
@@ -217,6 +230,7 @@ class WorkerParts:
 
     def _settled(self, tokens: Sequence[Token]) -> None:
         self._settled_at = time.monotonic()
+        self.settled += len(tokens)
         self.in_flight.drop(tokens)
         self.progress.set()
         self.dispatcher.loop.wake()

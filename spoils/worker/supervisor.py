@@ -10,10 +10,15 @@ from types import FrameType
 
 from spoils.config import Settings
 from spoils.job.registry import Registry
+from spoils.worker.heartbeat import resident_bytes
+from spoils.worker.processes import RECYCLED, REGISTERED
 from spoils.worker.shutdown import Shutdown
 from spoils.worker.startup import WorkerParts
 
 log = logging.getLogger("spoils.worker")
+
+CHECK_SECONDS = 1.0
+"""How often a worker checks whether it is to be recycled."""
 
 
 class Supervisor:
@@ -22,16 +27,17 @@ class Supervisor:
     def __init__(
         self, *, settings: Settings, registry: Registry, database_url: str, parent: int | None = None
     ) -> None:
-        """`parent` is the socket of a process that has a parent. It ends when the parent does, and a byte is written to
-        it each time that the worker begins to attend.
+        """`parent` is the socket of a process that has a parent. The worker ends when it is closed, and writes a
+        byte to it once it is registered, and once it is to be replaced.
         """
-        self._shutdown_seconds = settings.shutdown_seconds
+        self._settings = settings
         # A pipe, since a signal handler may not touch a lock that the interrupted code could hold.
         self._wake_reader, self._wake_writer = os.pipe()
         self._parent = parent
         self._until = [self._wake_reader] if parent is None else [self._wake_reader, parent]
         self._declared_dead = False
         self._threads_lost = False
+        self._recycled = False
         self._parts = WorkerParts(
             settings=settings,
             registry=registry,
@@ -54,21 +60,60 @@ class Supervisor:
         gc.freeze()
         self._parts.forks.watch()
         self._parts.start()
-        select.select(self._until, [], [])
-        Shutdown(self._parts, seconds=self._shutdown_seconds, declared_dead=self._declared_dead).run()
+        while not self._is_asked_to_stop(CHECK_SECONDS):
+            if why := self._worn():
+                self._recycle(why)
+                break
+        Shutdown(
+            self._parts,
+            seconds=self._settings.shutdown_seconds,
+            declared_dead=self._declared_dead,
+            ended_how="recycled" if self._recycled else "clean",
+        ).run()
         # Python removes its handlers while it exits; another signal would then kill the process instead of exit 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         return 1 if self._declared_dead or self._threads_lost else 0
 
+    def _is_asked_to_stop(self, within_seconds: float) -> bool:
+        return bool(select.select(self._until, [], [], within_seconds)[0])
+
+    def _worn(self) -> str:
+        """Why this process is to be replaced by another one; empty if it is not."""
+        jobs, jobs_max = self._parts.settled, self._settings.worker_jobs_max
+        if jobs_max is not None and jobs >= jobs_max:
+            return f"after {jobs:,} jobs"
+        size, mb_max = resident_bytes(), self._settings.worker_mb_max
+        # Not before its first job: a limit below the size of an idle worker would replace it each second.
+        if mb_max is not None and size is not None and jobs and size > mb_max * 1_000_000:
+            return f"with {size / 1_000_000:,.0f} MB of memory, after {jobs:,} jobs"
+        return ""
+
+    def _recycle(self, why: str) -> None:
+        """Claim nothing more, and wait for the jobs in hand, or for a signal."""
+        self._recycled = True
+        log.info(
+            "Recycling this worker process %s: %d jobs in hand",
+            why,
+            len(self._parts.in_flight),
+            extra={"action": "recycle", "worker_id": self._parts.worker_id},
+        )
+        self._write_to_parent(RECYCLED)
+        self._parts.stop_claiming()
+        while len(self._parts.in_flight) and not self._is_asked_to_stop(0.1):
+            pass
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._ask_to_stop()
 
     def _notify_parent(self) -> None:
+        self._write_to_parent(REGISTERED)
+
+    def _write_to_parent(self, word: bytes) -> None:
         if self._parent is not None:
-            os.set_blocking(self._parent, False)  # the parent reads it only after the end of this process
+            os.set_blocking(self._parent, False)  # the parent may be slow to read it
             with suppress(OSError):
-                os.write(self._parent, b"!")
+                os.write(self._parent, word)
 
     def _on_declared_dead(self) -> None:
         self._declared_dead = True

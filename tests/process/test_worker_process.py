@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.queue.enqueue import enqueue
+from tests.faults.workers import all_end, enqueue_all
 from tests.programs import worker
 from tests.rows import Rows
 from tests.sample_jobs import EffectJob, GateJob, HoldingJob, RaisingJob, SampleJob, SleepJob
@@ -144,6 +145,28 @@ def test_a_worker_process_that_is_killed_young_is_replaced_after_a_second_each_t
         parent.stop()
     ends = rows.all("SELECT ended_how, count(*) FROM spoils_workers GROUP BY 1 ORDER BY 1")
     assert ends == [("clean", 2), ("killed", 2)]
+
+
+@pytest.mark.parametrize(
+    "limit", [{"WORKER_JOBS_MAX": "10"}, {"WORKER_MB_MAX": "64"}], ids=["jobs", "memory"]
+)
+def test_a_worker_that_reached_its_limit_ends_its_jobs_while_the_next_one_works(
+    database_url: str, connection: Connection, rows: Rows, limit: dict[str, str]
+) -> None:
+    ended = "SELECT count(*) FROM spoils_workers WHERE ended_how = 'recycled'"
+    with worker(database_url, **limit) as parent:
+        long = enqueue(connection, SleepJob(seconds=8)).id
+        rows.effect("sleep started")
+        all_end(rows, enqueue_all(connection, [SampleJob(number=number) for number in range(30)]), timeout=40)
+        eventually(lambda: "is recycled" in parent.output, 20)
+        all_end(rows, enqueue_all(connection, [SampleJob(number=number) for number in range(5)]), timeout=40)
+        assert rows.one(long).attempts == 1
+        eventually(lambda: rows.state(long) == "finished", 20)
+        eventually(lambda: rows.value(ended) >= 1, 20)
+        parent.stop()
+    assert "exited with code" not in parent.output
+    assert rows.all("SELECT DISTINCT outcome FROM spoils_attempts") == []  # nothing was given back or rescued
+    assert rows.value("SELECT count(*) FROM spoils_workers WHERE ended_how = 'killed'") == 0
 
 
 def test_a_child_ends_with_its_parent(database_url: str, rows: Rows) -> None:

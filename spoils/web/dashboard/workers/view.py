@@ -172,8 +172,8 @@ def _names(names: Sequence[str]) -> str:
 
 def _stopped(worker: Worker, rescued: int, now: datetime) -> StoppedRow:
     ended = worker.ended_at or now
-    killed = worker.ended_how != "clean"
-    reason = "Stopped cleanly"
+    killed = worker.ended_how not in ("clean", "recycled")
+    reason = "Recycled" if worker.ended_how == "recycled" else "Stopped cleanly"
     if killed:
         reason = (
             f"Killed; last heartbeat {worker.beat_at:%H:%M:%S} UTC; {formats.plural(rescued, 'job')} rescued"
