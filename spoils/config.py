@@ -51,6 +51,7 @@ class Settings(BaseModel):
     worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
     worker_jobs_max: int | None = Field(None, alias="WORKER_JOBS_MAX", ge=1, le=2**31 - 1)
     worker_mb_max: int | None = Field(None, alias="WORKER_MB_MAX", ge=64, le=1_000_000)
+    probe_port: int | None = Field(None, alias="SPOILS_PROBE_PORT", ge=1, le=65535)
     worker_task_types: Names | None = Field(None, alias="WORKER_TASK_TYPES")
 
     admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD", repr=False)

@@ -35,6 +35,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "worker_processes": 1,
         "worker_jobs_max": None,
         "worker_mb_max": None,
+        "probe_port": None,
         "worker_task_types": None,
         "admin_password": None,
         "viewer_password": None,

@@ -17,6 +17,7 @@ from spoils.cli.start import (
 )
 from spoils.job.registry import registry
 from spoils.worker.attempt import interrupt_at_line
+from spoils.worker.probes import Probes
 from spoils.worker.processes import PARENT_OPTION, WorkerProcesses
 from spoils.worker.supervisor import Supervisor
 
@@ -38,12 +39,16 @@ def worker_program(parent: int | None, descriptor: int | None) -> int:
     engine.dispose()
     recycled = settings.worker_jobs_max is not None or settings.worker_mb_max is not None
     if parent is None and (settings.worker_processes > 1 or recycled):
-        return WorkerProcesses(
+        program: WorkerProcesses | Supervisor = WorkerProcesses(
             processes=settings.worker_processes,
             command=[sys.executable, *sys.orig_argv[1:]],
             shutdown_seconds=settings.shutdown_seconds,
-        ).run()
-    return Supervisor(settings=settings, registry=registry, database_url=url, parent=parent).run()
+        )
+    else:
+        program = Supervisor(settings=settings, registry=registry, database_url=url, parent=parent)
+    if parent is None and settings.probe_port is not None:
+        Probes(settings.probe_port, program.is_ready)
+    return program.run()
 
 
 if __name__ == "__main__":

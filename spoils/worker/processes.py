@@ -49,6 +49,10 @@ class WorkerProcesses:
                 os.read(self._wake_reader, 4096)
         return self._stop()
 
+    def is_ready(self) -> bool:
+        """Whether each process runs and has registered."""
+        return not self._stopping and all(child.is_registered for child in self._children)
+
     def _replace_recycled(self) -> None:
         """Start the next process while the last one finishes its jobs."""
         for place, child in enumerate(self._children):
@@ -134,6 +138,12 @@ class _Child:
         self._early_deaths = 0 if REGISTERED in self._heard else self._early_deaths + 1
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(max(self._early_deaths - 1, 0), 10)
         self.next_start = now + min(pause, LONGEST_PAUSE_SECONDS)
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it runs, and other workers see its worker."""
+        self._listen()
+        return self.process is not None and self.process.poll() is None and REGISTERED in self._heard
 
     @property
     def is_recycled(self) -> bool:

@@ -103,6 +103,15 @@ class Supervisor:
         while len(self._parts.in_flight) and not self._is_asked_to_stop(0.1):
             pass
 
+    def is_ready(self) -> bool:
+        """Whether other workers see this one, and it claims and writes outcomes."""
+        parts = self._parts
+        return (
+            parts.heartbeat.registered.is_set()
+            and parts.settler.writing.is_set()
+            and not parts.heartbeat.draining
+        )
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._ask_to_stop()
 

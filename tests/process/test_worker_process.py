@@ -6,11 +6,12 @@ import threading
 from uuid import UUID
 
 import pytest
+import requests
 from sqlalchemy import Connection, Engine, text
 
 from spoils.queue.enqueue import enqueue
 from tests.faults.workers import all_end, enqueue_all
-from tests.programs import worker
+from tests.programs import free_port, start_worker, worker
 from tests.rows import Rows
 from tests.sample_jobs import EffectJob, GateJob, HoldingJob, RaisingJob, SampleJob, SleepJob
 from tests.support import eventually
@@ -167,6 +168,27 @@ def test_a_worker_that_reached_its_limit_ends_its_jobs_while_the_next_one_works(
     assert "exited with code" not in parent.output
     assert rows.all("SELECT DISTINCT outcome FROM spoils_attempts") == []  # nothing was given back or rescued
     assert rows.value("SELECT count(*) FROM spoils_workers WHERE ended_how = 'killed'") == 0
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_probes_say_when_the_worker_program_is_ready(database_url: str, rows: Rows, processes: str) -> None:
+    def status(path: str) -> int:
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5).status_code
+
+    port = free_port()
+    with worker(database_url, WORKER_PROCESSES=processes, SPOILS_PROBE_PORT=str(port)) as program:
+        eventually(lambda: status("/readyz") == 200, 40)
+        assert (status("/livez"), status("/other")) == (200, 404)
+        if processes == "2":
+            os.kill(
+                rows.value("SELECT pid FROM spoils_workers WHERE ended_at IS NULL LIMIT 1"), signal.SIGKILL
+            )
+            eventually(lambda: status("/readyz") == 503, 20)
+            eventually(lambda: status("/readyz") == 200, 40)
+        with start_worker(database_url, SPOILS_PROBE_PORT=str(port)) as second:
+            assert second.ends(timeout=20) == 2
+            assert f"SPOILS_PROBE_PORT={port} cannot be listened on" in second.output
+        program.stop()
 
 
 def test_a_child_ends_with_its_parent(database_url: str, rows: Rows) -> None:
