@@ -7,18 +7,19 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import Attempt, TaskState
 from spoils.queue import tasks
 from spoils.reports import failure_groups
 from spoils.reports.brief_tasks import task_by_id
-from spoils.reports.failure_groups import Group, Look, Seen
+from spoils.reports.failure_groups import Group, Scan, Seen
 from spoils.reports.run_times import last_ran_ms
+from spoils.reports.workers import releases as releases_on_record
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.job_row import ErrorView, JobRow, error_view, job_rows, named, short_id
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.dashboard.shared.traceback import Part, last_application_frame, parse
-from spoils.web.masking import masked_text
 
 WINDOWS: Mapping[str, timedelta | None] = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "all": None}
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "all": "all"}
@@ -89,8 +90,8 @@ def list_groups(
     session: Session, bar: StatusBar, *, window: str, since: str | None, tried: tuple[str, UUID] | None
 ) -> ErrorsPage:
     """All groups within `window`; with `since`, only those that appeared with or after that release."""
-    found = failure_groups.look(session, now=bar.now, since=_since(window, bar.now))
-    releases = failure_groups.releases(session)
+    found = failure_groups.scan(session, now=bar.now, since=_since(window, bar.now))
+    releases = releases_on_record(session)
     started = dict(releases)
     groups = found.groups
     seen = failure_groups.seen(session, [each.key for each in groups[: 4 * SHOWN]])
@@ -116,7 +117,7 @@ def show_group(
 ) -> GroupPage | None:
     """One group within `window`; None if it has no failed jobs there."""
     since = _since(window, bar.now)
-    found = failure_groups.look(session, now=bar.now, since=since)
+    found = failure_groups.scan(session, now=bar.now, since=since)
     group = next((each for each in found.groups if each.key == key), None)
     members = failure_groups.members(session, key, MEMBERS, since=since)
     if group is None and members:
@@ -124,7 +125,7 @@ def show_group(
     if group is None:
         return None
     seen = failure_groups.seen(session, [key])
-    newest = _newest(failure_groups.releases(session))
+    newest = _newest(releases_on_record(session))
     context = _Context(session, seen, newest, bar, (key, tried) if tried else None, found.whole)
     row = context.rows((group,))[0]
     attempts = failure_groups.attempts_by_id(session, [group.attempt] if group.attempt else [])
@@ -241,12 +242,12 @@ def _trial(session: Session, task_id: UUID, now: datetime) -> Trial | None:
     )
 
 
-def _summary(found: Look, bar: StatusBar) -> str:
+def _summary(found: Scan, bar: StatusBar) -> str:
     groups = formats.plural(len(found.groups), "group")
     if found.whole:
-        return f"{formats.plural(found.looked, 'failed job')} in {groups}."
+        return f"{formats.plural(found.scanned, 'failed job')} in {groups}."
     failed = bar.count(bar.counts, TaskState.FAILED)
     return (
-        f"The last {formats.number(found.looked)} of {formats.plural(failed, 'failed job')}, in {groups}. "
+        f"The last {formats.number(found.scanned)} of {formats.plural(failed, 'failed job')}, in {groups}. "
         "Earlier failures are not counted."
     )
