@@ -192,15 +192,6 @@ class HoldingJob(Job):
             time.sleep(self.seconds)
 
 
-class DieJob(Job):
-    """Kills the process that performs it."""
-
-    max_retries = 3
-
-    def run(self, queue: Queue) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 class ForkingJob(Job):
     """Opens its session, forks a process that does what the payload says, and writes how that ended."""
 

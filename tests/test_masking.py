@@ -312,6 +312,20 @@ def test_a_secret_is_masked_however_often_json_is_encoded() -> None:
         "sha256:abcdef0123456789abcdef",
         "Digest of 5 mails",
         "docker run x:3.11",
+        "KeyError: 'nutriscore_data'",
+        "the password is wrong",
+        "a new passenger passes the compass",
+        "basic ingredients: sugar, salt",
+        "https://example.org/a:b@c",
+        "https://example.org:8080/@me",
+        "monkey=7 keyboard=1 spin=2 author=me",
+        "10:30 to 11:00",
+        {"title": "Password reset", "text": "Hello"},
+        ["a token of thanks", "Bye"],
+        ["ssh", "-p", "22"],
+        ["docker", "run", "-p", "80:80"],
+        ["mysql", "-P", "3306", "-p", "db"],
+        *(None, True, 0, 1.5, "text", [], {}),
     ],
 )
 def test_what_only_sounds_like_a_secret_is_shown(value: object) -> None:
@@ -324,53 +338,27 @@ def test_of_json_in_a_text_everything_else_stays() -> None:
     assert json.loads(shown) == {"api_key": MASK, "user": {"id": 7, "name": "é"}}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "KeyError: 'nutriscore_data'",
-        "the password is wrong",
-        "a new passenger passes the compass",
-        "basic ingredients: sugar, salt",
-        "https://example.org/a:b@c",
-        "https://example.org:8080/@me",
-        "monkey=7 keyboard=1 spin=2 author=me",
-        "10:30 to 11:00",
-    ],
-)
-def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
-    assert masked_text(text) == text
-    assert masked({"note": text}) == {"note": text}
-
-
-@pytest.mark.parametrize(
-    "value", [{"title": "Password reset", "text": "Hello"}, ["a token of thanks", "Bye"]]
-)
-def test_a_sentence_about_a_secret_is_no_name_of_one(value: object) -> None:
-    assert masked(value) == value
-
-
 def test_an_open_bracket_masks_no_more_than_its_line() -> None:
     shown = masked_text("  File x.py, line 3\n    tokens = [\n  File y.py, line 4\nValueError: boom")
     assert shown.endswith("\n  File y.py, line 4\nValueError: boom")
 
 
-@pytest.mark.parametrize(
-    "name", ["user_passed", "sql_author", "service_keywords", "server_keyboard", "my_authors"]
-)
-def test_names_that_only_begin_like_a_secret_are_left_alone(name: str) -> None:
-    assert not secret(name)
+OTHER_NAMES = """
+user_passed sql_author service_keywords server_keyboard my_authors
+key value user_id tokyo pinned passage opt signal path
+barcode compass spin passenger author opinion monkey keyboard
+"""
 
 
-@pytest.mark.parametrize(
-    "name", ["key", "value", "user_id", "tokyo", "pinned", "passage", "opt", "signal", "path"]
-)
-def test_other_names_are_left_alone(name: str) -> None:
+@pytest.mark.parametrize("name", [*OTHER_NAMES.split(), ""])
+def test_names_that_hold_a_secret_word_by_chance_are_left_alone(name: str) -> None:
     assert not secret(name)
 
 
 @pytest.mark.parametrize(
     "piece",
     [
+        *("w", "://", ":"),
         "password",
         "token=",
         "password='\\",
@@ -493,21 +481,6 @@ def test_an_option_with_a_blank_in_its_secret_is_masked_whole() -> None:
     assert masked(["backup", "--password=two words"]) == ["backup", f"--password={MASK}"]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["ssh", "-p", "22"], ["docker", "run", "-p", "80:80"], ["mysql", "-P", "3306", "-p", "db"]]
-)
-def test_a_command_without_a_secret_is_shown_whole(arguments: list[str]) -> None:
-    assert masked(arguments) == arguments
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["barcode", "user_id", "compass", "spin", "passenger", "author", "opinion", "monkey", "keyboard", ""],
-)
-def test_names_that_hold_a_secret_word_by_chance_are_left_alone(key: str) -> None:
-    assert not secret(key)
-
-
 def test_values_are_masked_at_any_depth_and_whatever_they_are() -> None:
     payload = {
         "a": [{"b": {"password": {"old": "x", "new": ["y"]}, "c": 1}}],
@@ -523,29 +496,12 @@ def test_the_payload_itself_is_not_touched() -> None:
     assert payload == {"token": "t", "inner": {"token": "t"}}
 
 
-def test_a_password_inside_a_url_is_masked() -> None:
-    assert masked({"to": "postgresql://me:hunter2@db.example/x"}) == {
-        "to": f"postgresql://{MASK}@db.example/x"
-    }
-    assert masked("https://example.org/a:b@c") == "https://example.org/a:b@c"
-
-
-@pytest.mark.parametrize("value", [None, True, 0, 1.5, "text", [], {}])
-def test_what_is_no_object_stays_as_it_is(value: object) -> None:
-    assert masked(value) == value
-
-
 def test_a_payload_of_many_levels_ends_in_an_ellipsis() -> None:
     deep: object = "end"
     for _ in range(500):
         deep = [deep]
     assert "…" in str(masked(deep))
     assert "end" not in str(masked(deep))
-
-
-def test_a_long_word_takes_no_long_time() -> None:
-    long = "w" * 1_000_000
-    assert masked([long, "://" * 100_000, ":" * 1_000_000]) == [long, "://" * 100_000, ":" * 1_000_000]
 
 
 @pytest.mark.parametrize(
@@ -562,9 +518,6 @@ def test_a_long_word_takes_no_long_time() -> None:
         ("sent Bearer hunter2hunter2 and waited", "sent Bearer M and waited"),
         ("postgres://app:hunter2@db/x refused", "postgres://M@db/x refused"),
         ("GET /x/https%3A%2F%2Fme%3Ahunter2%40db.example%2F", "GET /x/https%3A%2F%2FM%40db.example%2F"),
-        ("KeyError: 'nutriscore_data'", "KeyError: 'nutriscore_data'"),
-        ("Unavailable: 503 from Open Food Facts", "Unavailable: 503 from Open Food Facts"),
-        ("", ""),
     ],
 )
 def test_what_a_text_calls_a_secret_is_masked(text: str, shown: str) -> None:

@@ -44,7 +44,7 @@ class Incident:
     sentence: str
 
 
-def look(connection: Connection, *, wait_seconds: float) -> list[Incident]:
+def scan(connection: Connection, *, wait_seconds: float) -> list[Incident]:
     """Enter what is wrong now and forget what is over, in the caller's transaction. No-op if another worker does it."""
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(ALERTS_LOCK))):
         return []

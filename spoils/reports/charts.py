@@ -1,7 +1,7 @@
 """Reading `spoils_minutes` and `spoils_quarters`: what ended when, how, and how long it ran."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -10,72 +10,38 @@ from sqlalchemy import BigInteger, DateTime, Interval, Select, String, bindparam
 
 from spoils.job.outcome import Ending
 from spoils.models import DbSession, Minute, Quarter
-from spoils.queue.minute_stats import percentile
 from spoils.queue.quarter_rollups import quarter_of, rolled_up_until
+from spoils.reports.attempt_stats import AttemptStats
 
-FINISHED = Ending.FINISHED.value
 _SETTLED = tuple(each.value for each in Ending if each not in (Ending.RELEASED, Ending.SNOOZED))
 _JUDGED = tuple(each for each in _SETTLED if each != Ending.CANCELLED.value)
 QUARTER = timedelta(minutes=15)
 
 
-@dataclass(slots=True)
-class Sums:
-    """Attempts that ended: how many finished, how many failed, and their run times."""
-
-    finished: int = 0
-    failed: int = 0
-    ran_ms: int = 0
-    buckets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """How many attempts of either ending lie in each bucket of run time."""
-
-    @property
-    def ended(self) -> int:
-        """Both together."""
-        return self.finished + self.failed
-
-    @property
-    def average_ms(self) -> float | None:
-        """The mean run time; None where nothing ran."""
-        return self.ran_ms / self.ended if self.ended else None
-
-    def percentile_ms(self, share: float) -> float | None:
-        """The run time that `share` of the attempts did not pass."""
-        return percentile(self.buckets, share, self.average_ms)
-
-    def add(self, other: "Sums") -> None:
-        """Add the attempts of another sum."""
-        self.finished += other.finished
-        self.failed += other.failed
-        self.ran_ms += other.ran_ms
-        for number, count in other.buckets.items():
-            self.buckets[number] += count
-
-
 def ended_by_step(
     session: DbSession, *, since: datetime, step: timedelta, buckets_of: str | None = None
-) -> dict[str, dict[datetime, Sums]]:
+) -> dict[str, dict[datetime, AttemptStats]]:
     """By task type and step of time, from `since` on, which must be the beginning of a step.
 
     Steps below a quarter of an hour are read from the minutes. Of the type `buckets_of` alone run times are read.
     """
-    found: dict[str, dict[datetime, Sums]] = defaultdict(lambda: defaultdict(Sums))
+    found: dict[str, dict[datetime, AttemptStats]] = defaultdict(lambda: defaultdict(AttemptStats))
     fine, values = step < QUARTER, {"since": since, "step": step, "of": buckets_of}
     for task_type, at, outcome, count, ran_ms in session.execute(_sums_by_step(fine), values):
         _add(found[task_type][at], outcome, int(count), int(ran_ms))
     if buckets_of in found:
         for at, *held in session.execute(_run_times_by_step(fine), values):
-            found[buckets_of][at].buckets.update(zip(*held, strict=True))
+            found[buckets_of][at].buckets.update(dict(zip(*held, strict=True)))
     return found
 
 
-def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, Sums]:
+def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, AttemptStats]:
     """By task type, with run times, from the quarter of an hour in which `since` lies."""
-    found: dict[str, Sums] = defaultdict(Sums)
+    found: dict[str, AttemptStats] = defaultdict(AttemptStats)
     for task_type, outcome, count, ran_ms in session.execute(_sums_by_type(), {"since": since}):
         _add(found[task_type], outcome, int(count), int(ran_ms))
     for task_type, *held in session.execute(_run_times_by_type(), {"since": since}):
-        found[task_type].buckets.update(zip(*held, strict=True))
+        found[task_type].buckets.update(dict(zip(*held, strict=True)))
     return found
 
 
@@ -108,7 +74,7 @@ def ended_recently(session: DbSession, *, minutes: int) -> dict[str, Recent]:
         of.ended_in_whole_minutes += int(count) if is_whole else 0
         if outcome in _JUDGED:
             of.ended += int(count)
-            of.failed += int(count) if outcome != FINISHED else 0
+            of.failed += int(count) if outcome != Ending.FINISHED.value else 0
     return found
 
 
@@ -184,9 +150,6 @@ def _read(minutes: Any, quarters: Any, since: Any, *, fine: bool) -> Any:
     return union_all(minutes.where(Minute.minute >= rolled_up_until()), quarters).subquery("read").c
 
 
-def _add(sums: Sums, outcome: str, count: int, ran_ms: int) -> None:
-    sums.ran_ms += ran_ms
-    if outcome == FINISHED:
-        sums.finished += count
-    else:
-        sums.failed += count
+def _add(stats: AttemptStats, outcome: str, count: int, ran_ms: int) -> None:
+    stats.outcomes[outcome] += count
+    stats.ran_ms += ran_ms

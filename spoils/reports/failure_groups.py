@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Integer, Select, String, bindparam, func, select, true
 
-from spoils.models import Attempt, DbSession, Task, TaskState, Worker
+from spoils.models import Attempt, DbSession, Task, TaskState
 from spoils.queue.failures import WORDLESS, key_of, last_attempt, newest_in
 from spoils.reports.brief_tasks import brief_tasks
 
@@ -37,11 +37,11 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Groups, that of the newest failure first; `looked` is how many tasks were scanned, `whole` whether all were."""
+class Scan:
+    """Groups, that of the newest failure first; `scanned` is how many tasks were scanned, `whole` whether all were."""
 
     groups: tuple[Group, ...]
-    looked: int
+    scanned: int
     whole: bool
     since: datetime
 
@@ -69,7 +69,7 @@ _SEEN = select(
 _SINCE = bindparam("since", type_=DateTime(timezone=True))
 
 
-def look(
+def scan(
     session: DbSession,
     *,
     now: datetime,
@@ -77,7 +77,7 @@ def look(
     task_type: str | None = None,
     state: TaskState = TaskState.FAILED,
     far: int = FAR,
-) -> Look:
+) -> Scan:
     """The tasks in `state` that failed last, not before `since`, in groups; of `task_type` those that are among them.
     `state` is failed, or retried: those that wait for a retry.
     """
@@ -85,9 +85,12 @@ def look(
     # Summed in the database: thousands of rows with their ids took longer to hand over than to find.
     statement = _groups(state, bounded=since is not None, of_type=task_type is not None)
     rows = session.execute(statement, values).all()
-    looked, begin = rows[0][:2]
-    return Look(
-        tuple(_group(row) for row in rows if row.key is not None), looked, looked < far, since or begin or now
+    scanned, begin = rows[0][:2]
+    return Scan(
+        tuple(_group(row) for row in rows if row.key is not None),
+        scanned,
+        scanned < far,
+        since or begin or now,
     )
 
 
@@ -121,7 +124,7 @@ def _groups(state: TaskState, *, bounded: bool, of_type: bool) -> Select[Any]:
     task = near.c
     own = select(Task.error_message).where(Task.id == task.id).scalar_subquery()
     last = last_attempt(task, state)
-    whole = select(func.count().label("looked"), func.min(task.updated_at).label("oldest")).subquery("whole")
+    whole = select(func.count().label("scanned"), func.min(task.updated_at).label("oldest")).subquery("whole")
     begin = _SINCE if bounded else select(whole.c.oldest).scalar_subquery()
     seconds = func.extract("epoch", bindparam("now", type_=DateTime(True)) - begin)
     at = func.extract("epoch", task.updated_at - begin) * BINS / func.greatest(1, seconds)
@@ -155,7 +158,7 @@ def _groups(state: TaskState, *, bounded: bool, of_type: bool) -> Select[Any]:
     found, newest = groups.c, keyed.alias("newest")
     return (
         select(
-            whole.c.looked,
+            whole.c.scanned,
             whole.c.oldest,
             found.key,
             newest.c.id.label("example"),
@@ -188,13 +191,6 @@ def seen(session: DbSession, keys: Collection[str]) -> Mapping[str, Seen]:
     """When each of these groups was seen first and last; one that left no attempts on record is left out."""
     known = [key for key in keys if not key.startswith(WORDLESS)]
     return {row.key: Seen(*row[1:]) for row in session.execute(_SEEN, {"keys": known})}
-
-
-def releases(session: DbSession, limit: int = 20) -> Sequence[tuple[str, datetime]]:
-    """The releases of which workers are on record, the last first, and when each began."""
-    began = func.min(Worker.started_at)
-    statement = select(Worker.release, began).group_by(Worker.release).order_by(began.desc()).limit(limit)
-    return [(release, moment) for release, moment in session.execute(statement)]
 
 
 def attempts_by_id(session: DbSession, ids: Collection[int]) -> Mapping[int, Attempt]:

@@ -65,18 +65,15 @@ def worker_names(session: DbSession, ids: Collection[UUID]) -> Mapping[UUID, tup
     return {row.id: (row.host, row.pid) for row in rows}
 
 
-def releases_since(session: DbSession, since: datetime, *, limit: int) -> Sequence[tuple[str, datetime]]:
-    """The releases whose first worker started at `since` or later, and when, the last first."""
-    first = func.min(Worker.started_at)
-    statement = (
-        select(Worker.release, first)
-        .where(Worker.release != "dev")
-        .group_by(Worker.release)
-        .having(first >= since)
-        .order_by(first.desc())
-        .limit(limit)
-    )
-    return [(release, started_at) for release, started_at in session.execute(statement)]
+def releases(
+    session: DbSession, *, since: datetime | None = None, limit: int = 20
+) -> Sequence[tuple[str, datetime]]:
+    """The releases whose first worker on record started at `since` or later, and when, the last first."""
+    began = func.min(Worker.started_at)
+    statement = select(Worker.release, began).group_by(Worker.release).order_by(began.desc()).limit(limit)
+    if since is not None:
+        statement = statement.having(began >= since)
+    return [(release, moment) for release, moment in session.execute(statement)]
 
 
 _wanted = (

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Flask
 
-KEY = "spoils_extensions"
-
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -38,16 +36,9 @@ class Extension:
 
 def init_app(app: Flask, extensions: tuple[Extension, ...]) -> None:
     """Mount `extensions` on `app`, after the dashboard and the API."""
-    app.extensions[KEY] = extensions
     for extension in extensions:
         # On this application alone: the parent blueprints are shared by all applications of the process.
         app.register_blueprint(extension.pages, name_prefix="dashboard")
         app.register_blueprint(extension.api, name_prefix="api")
     app.jinja_env.globals["extension_links"] = [link for each in extensions for link in each.links]
     app.jinja_env.globals["first_job"] = next((each.first_job for each in extensions), None)
-
-
-def extensions_of(app: Flask) -> tuple[Extension, ...]:
-    """The extensions that `app` was created with."""
-    found: tuple[Extension, ...] = app.extensions[KEY]
-    return found

@@ -33,7 +33,7 @@ class AlertDelivery:
         if self._url is None:
             return 3600.0
         with background_transaction(self._engine, self._turn) as connection:
-            alerts.look(connection, wait_seconds=self._wait_seconds)
+            alerts.scan(connection, wait_seconds=self._wait_seconds)
         with background_transaction(self._engine, self._turn) as connection:
             unsent = alerts.claim_unsent(connection)
         if unsent:

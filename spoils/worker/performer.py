@@ -1,4 +1,4 @@
-"""Performs one claim: decode the job, run it, settle its outcome."""
+"""Performs one claim: runs its job and settles the outcome."""
 
 import asyncio
 import logging
@@ -15,15 +15,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.db.trouble import Trouble, logged_as_outage
-from spoils.errors import PayloadError
 from spoils.job import Job
-from spoils.job.definition import is_async
 from spoils.job.hooks import run_with_hooks
 from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
-from spoils.job.schema import ignored_fields, schema_digest
-from spoils.log_format import TRACEBACKS
-from spoils.masking import masked_text
 from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
@@ -31,10 +26,11 @@ from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
-from spoils.queue.worker_rows import has_other_schema
 from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.async_attempt import AsyncAttempt, in_thread
 from spoils.worker.attempt import Attempt
+from spoils.worker.attempt_log import log_ending, log_fields
+from spoils.worker.job_reader import JobReader
 from spoils.worker.transient import is_transient
 
 log = logging.getLogger("spoils.worker")
@@ -62,14 +58,15 @@ class Performer:
         """
         self._app = app
         self._engine = engine
-        self._registry = registry
+        self._reader = JobReader(
+            engine=engine, registry=registry, worker_id=worker_id, others_differ=others_differ
+        )
         self._worker_id = worker_id
         self._stopping = stopping
         self._hand_over = hand_over
         self._drop = drop
         self._on_deadline = on_deadline
         self._places = asyncio.Semaphore(async_sessions)
-        self._others_differ = others_differ
         self._running: dict[Token, Attempt] = {}
         self._misfits = Trouble("misfits")
 
@@ -85,7 +82,7 @@ class Performer:
     def perform(self, claim: Claim) -> None:
         """Perform `claim` up to its settlement, whatever is raised. The thread is `at_work`."""
         try:
-            job, misfit = self._read(claim, asynchronous=False)
+            job, misfit = self._reader.read(claim, asynchronous=False)
             if misfit is not None:
                 job = self._settle_misfit(claim, job, misfit)
             if job is not None:
@@ -101,7 +98,7 @@ class Performer:
     async def perform_async(self, claim: Claim) -> None:
         """Perform `claim` of an async job likewise, in an application context of its own."""
         try:
-            job, misfit = self._read(claim, asynchronous=True)
+            job, misfit = self._reader.read(claim, asynchronous=True)
             if misfit is not None:
                 job = await in_thread(partial(self._settle_misfit, claim, job, misfit))
             if job is not None:
@@ -123,7 +120,7 @@ class Performer:
             self._on_deadline()
 
     def _broken_down(self, claim: Claim, error: BaseException) -> None:
-        log.error("Internal error while running job", exc_info=error, extra=_fields("perform", claim))
+        log.error("Internal error while running job", exc_info=error, extra=log_fields("perform", claim))
         self._settle_plainly(claim, outcomes.of_breakdown(error), 0)
 
     def ask_to_stop(self, task_ids: frozenset[UUID]) -> None:
@@ -158,39 +155,16 @@ class Performer:
         if attempt := self._running.get(token):
             attempt.interrupt(GivenBack)
 
-    def _read(self, claim: Claim, *, asynchronous: bool) -> tuple[Job | None, Verdict | None]:
-        """The job, and what does not fit: the row cannot be read, or this release would ignore some of its fields."""
-        try:
-            job = self._decode(claim, asynchronous=asynchronous)
-        except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
-            return None, outcomes.of_misfit(exc)
-        # Only then: reading each payload twice would cost a tenth of a small job.
-        if self._others_differ() and (ignored := ignored_fields(type(job), claim.metadata)):
-            sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
-            return job, outcomes.of_misfit(PayloadError(sentence))
-        return job, None
-
     def _settle_misfit(self, claim: Claim, job: Job | None, misfit: Verdict) -> Job | None:
         """Leave the row to a live worker of another release that may read it. If there is none, returns the job, or
         fails the row that no job could be made from. Asks the database.
         """
-        if self._may_fit_elsewhere(claim):
+        if self._reader.may_fit_elsewhere(claim):
             self._leave_to_others(claim, misfit)
             return None
         if job is None:
             self._settle_plainly(claim, misfit, 0)
         return job
-
-    def _decode(self, claim: Claim, *, asynchronous: bool) -> Job:
-        job_class = self._registry.get(claim.kind or "")
-        if job_class is None:  # only rows that name no class are claimed without a class that is known here
-            raise PayloadError('The metadata has no "type" that names a job class.')
-        if is_async(job_class) != asynchronous:
-            raise PayloadError(
-                f"The task type is {claim.task_type}, and that of {claim.kind} is {job_class.task_type}: "
-                f"only one of them is performed by the event loop."
-            )
-        return job_class.from_wire(claim.metadata)
 
     def _leave_to_others(self, claim: Claim, misfit: Verdict) -> None:
         if (note := self._misfits.met(time.monotonic(), claim.kind)) is not None:
@@ -198,23 +172,9 @@ class Performer:
                 "Released %s, whose payload may fit another release that is running%s",
                 claim.kind,
                 note,
-                extra=_fields("settle", claim),
+                extra=log_fields("settle", claim),
             )
         self._settle(claim, outcomes.left_to_others(misfit, claim.attempts), 0)
-
-    def _may_fit_elsewhere(self, claim: Claim) -> bool:
-        """Whether a live worker has other fields of the row's class."""
-        job_class = self._registry.get(claim.kind or "")
-        if job_class is None:
-            return False
-        digest = schema_digest(job_class)
-        try:
-            with self._engine.connect() as connection:
-                return has_other_schema(
-                    connection, worker_id=self._worker_id, job=job_class.__name__, digest=digest
-                )
-        except SQLAlchemyError:
-            return True  # asked again at the next claim
 
     def _run_and_settle(self, attempt: Attempt) -> None:
         token = running_unit.set(attempt)
@@ -242,7 +202,7 @@ class Performer:
         self._settle_attempt(attempt, verdict, ran_ms)
 
     def _begin(self, attempt: Attempt) -> None:
-        log.info("Processing %s", type(attempt.job).__name__, extra=_fields("perform", attempt.claim))
+        log.info("Processing %s", type(attempt.job).__name__, extra=log_fields("perform", attempt.claim))
         attempt.in_job = True
 
     def _run(self, attempt: Attempt) -> Verdict | BaseException:
@@ -287,7 +247,7 @@ class Performer:
                 log.warning(
                     "Failed to close the session of a job",
                     exc_info=True,
-                    extra=_fields("perform", attempt.claim),
+                    extra=log_fields("perform", attempt.claim),
                 )
 
     def _uncounted(self, attempt: Attempt) -> int:
@@ -311,7 +271,7 @@ class Performer:
             with finishing():
                 entered = self._complete(attempt, settlement)
         except ClaimLost as exc:
-            log.warning("Result of %s discarded: %s", name, exc, extra=_fields("lost", claim))
+            log.warning("Result of %s discarded: %s", name, exc, extra=log_fields("lost", claim))
             self._drop(claim.token)
             return None
         except Exception as exc:  # noqa: BLE001 - the job's own writes fail here too
@@ -353,42 +313,3 @@ def _clear_away() -> None:
         db.session.remove()
     if left := vars(g._get_current_object()):  # vars(g) costs as much as reading a payload
         left.clear()
-
-
-def log_ending(claim: Claim, verdict: Verdict, ran_ms: int, name: str) -> None:
-    """Log how an attempt ended, in the words that the guide greps for. A failure's record carries its error, for
-    handlers of others; the field `traceback` is what our own log writes of it.
-    """
-    if verdict.ending is Ending.FINISHED and not log.isEnabledFor(logging.INFO):
-        return  # before the fields are made, for nothing
-    fields = {**_fields("settle", claim), "ran_ms": ran_ms}
-    report = verdict.report
-    error = f"{report.error_class}: {report.message}".removeprefix(": ") if report else ""
-    # As a tuple: logging would ask the error itself whether it is true.
-    cause = verdict.error
-    exc_info = None if cause is None else (type(cause), cause, cause.__traceback__)
-    if report:
-        fields["traceback"] = report.traceback if TRACEBACKS.isEnabledFor(logging.DEBUG) else ""
-    match verdict.ending:
-        case Ending.FINISHED:
-            log.info("Finished %s", name, extra=fields)
-        case Ending.RELEASED:
-            log.info(
-                "Released job %s%s", name, f": {masked_text(error[:500])}" if error else "", extra=fields
-            )
-        case Ending.SNOOZED:
-            log.info("Snoozed %s", name, extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)})
-        case Ending.RETRIED | Ending.TIMED_OUT:
-            log.warning(
-                "Failed %s, will be retried: %s",
-                name,
-                error[:500],
-                exc_info=exc_info,
-                extra={**fields, "delay_seconds": round(verdict.delay_seconds, 1)},
-            )
-        case _:
-            log.error("Failed %s: %s", name, error[:500], exc_info=exc_info, extra=fields)
-
-
-def _fields(action: str, claim: Claim) -> dict[str, object]:
-    return {"action": action, "task_id": claim.key, "task_type": claim.task_type, "attempt": claim.attempts}

@@ -164,13 +164,12 @@ def test_a_job_is_enqueued_claimed_performed_and_shown_whatever_its_database_set
             headers={"Authorization": f"Bearer {TOKEN}"},
         )
         assert answer.status_code == 200
-
-        def finished() -> None:
-            assert rows.all("SELECT state::text, retries FROM fang_tasks WHERE task_type = 'effect'") == [
-                ("finished", 0)
-            ]
-
-        eventually(finished)
+        eventually(
+            lambda: (
+                rows.all("SELECT state::text, retries FROM fang_tasks WHERE task_type = 'effect'")
+                == [("finished", 0)]
+            )
+        )
         assert "Traceback" not in program.output
         for path in ("/", "/jobs", f"/jobs/{answer.get_json()['id']}", "/workers", "/schedules", "/errors"):
             shown = client.get(path, base_url="http://localhost")

@@ -15,7 +15,7 @@ from pydantic import model_validator
 from sqlalchemy import text
 
 from spoils.food.models import Product
-from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Job, Queue
 from spoils.models import db
 
 
@@ -150,49 +150,6 @@ class DeadlockJob(Job):
             self._met.wait(30)
             self._met.abort()
         queue.session.execute(lock, {"id": self.second})
-
-
-class BadOutcomeJob(Job):
-    """Ends in a way that no author means."""
-
-    how: str
-    max_retries = 3
-
-    def run(self, queue: Queue) -> Outcome | None:
-        match self.how:
-            case "cancel without a text":
-                return Cancel(Textless())  # type: ignore[arg-type]
-            case "cancel with an error":
-                return Cancel(ValueError("a\0b\ud800"))  # type: ignore[arg-type]
-            case "snooze with nonsense":
-                return Snooze("soon")  # type: ignore[arg-type]
-            case "later with nonsense":
-                error = RetryLater(1)
-                error.seconds = Textless()  # type: ignore[assignment]
-                raise error
-            case "50 MB":
-                raise ValueError("é\0" * 25_000_000)
-            case "an error in a group":
-                raise ExceptionGroup("group", [ValueError(str(number)) for number in range(10_000)])
-            case "an error that causes itself":
-                error = ValueError("loop")
-                error.__cause__ = error
-                raise error
-            case _:
-                raise Unforeseen(self.how)
-
-
-class Unforeseen(BaseException):
-    """No Exception."""
-
-
-class Textless:
-    """A thing whose text cannot be had."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-    __repr__ = __str__
 
 
 class PickyJob(Job):

@@ -3,18 +3,13 @@
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
-from spoils.db.engine import transaction
-from spoils.queue.actions import act
-from spoils.queue.enqueue import enqueue
 from tests.faults import invariants
-from tests.faults.jobs import BadOutcomeJob
 from tests.faults.workers import all_end, enqueue_all
-from tests.locks import at_once
 from tests.programs import worker
 from tests.rows import Rows
-from tests.sample_jobs import SampleJob, UniqueSampleJob
+from tests.sample_jobs import SampleJob
 from tests.support import eventually
 
 pytestmark = pytest.mark.process
@@ -54,8 +49,9 @@ def test_rows_of_any_shape_are_failed_with_a_sentence_and_stop_no_other(
     with worker(database_url, WORKER_THREADS="2"):
         all_end(rows, good, timeout=30)
         all_end(rows, misfits, timeout=30, state="failed")
-    sentences = rows.all("SELECT error_message FROM fang_tasks WHERE state = 'failed'")
-    assert all(sentence and sentence.strip() for (sentence,) in sentences)
+    beginnings = ('The metadata has no "type"', "The payload does not fit ", "KeyError: ", "SystemExit: ")
+    for (sentence,) in rows.all("SELECT error_message FROM fang_tasks WHERE state = 'failed'"):
+        assert sentence.startswith(beginnings)
     assert [rows.state(task_id) for task_id in others] == ["new", "new"]
     invariants.check(rows, [*misfits, *good, *others])
 
@@ -93,62 +89,6 @@ def test_numbers_at_their_ends_stop_nobody(database_url: str, connection: Connec
         eventually(lambda: rows.value(recorded) == len(odd), 20)
     for task_id in odd:
         assert rows.state(task_id) in ("retried", "new", "failed")
-
-
-def test_whatever_a_job_says_at_its_end_is_an_outcome(
-    database_url: str, connection: Connection, rows: Rows
-) -> None:
-    ends = {
-        "cancel without a text": "failed",
-        "cancel with an error": "failed",
-        "snooze with nonsense": "new",
-        "later with nonsense": "retried",
-        "50 MB": "retried",
-        "an error in a group": "retried",
-        "an error that causes itself": "retried",
-        "a bare BaseException": "retried",
-    }
-    tasks = {how: enqueue(connection, BadOutcomeJob(how=how)).id for how in ends}
-    with worker(database_url, WORKER_THREADS="2"):
-        recorded = "SELECT count(DISTINCT task_id) FROM spoils_attempts"
-        eventually(lambda: rows.value(recorded) == len(ends), 30)
-        all_end(rows, enqueue_all(connection, [SampleJob()]), timeout=10)
-    assert {how: rows.state(task_id) for how, task_id in tasks.items()} == ends
-    longest = rows.value("SELECT max(length(message) + length(coalesce(traceback, ''))) FROM spoils_attempts")
-    assert longest < 1_000_000
-    invariants.check(rows, tasks.values())
-
-
-def test_two_hundred_clients_that_enqueue_the_same_unique_job_at_once_make_one_task(
-    engine: Engine, rows: Rows
-) -> None:
-    def client(_number: int) -> tuple[UUID, bool]:
-        with engine.connect() as connection:
-            enqueued = enqueue(connection, UniqueSampleJob(number=1))
-        return enqueued.id, enqueued.duplicate
-
-    found = at_once(200, client)
-    assert len({task_id for task_id, _ in found}) == 1
-    assert sorted(duplicate for _, duplicate in found) == [False] + [True] * 199
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
-    invariants.check(rows, [found[0][0]])
-
-
-@pytest.mark.parametrize("state", ["failed", "finished"])
-@pytest.mark.parametrize("action", ["retry", "delete"])
-def test_fifty_clicks_at_once_have_one_effect(engine: Engine, rows: Rows, action: str, state: str) -> None:
-    task_id = rows.task(state=state, retries=3, error_message="boom")
-
-    def click(_number: int) -> bool:
-        with transaction(engine) as connection:
-            return act(connection, action, task_id, who="admin").done
-
-    done = at_once(50, click)
-    allowed = state == "failed" or action == "delete"
-    assert sum(done) == int(allowed)
-    changes = rows.all("SELECT was, becomes FROM audit WHERE was IS NOT NULL")
-    assert changes == ([(state, "new" if action == "retry" else None)] if allowed else [])
-    invariants.check(rows, [task_id], deleted=[task_id] if action == "delete" else [])
 
 
 def raw(rows: Rows, metadata: str) -> UUID:

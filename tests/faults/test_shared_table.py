@@ -76,8 +76,10 @@ def test_a_task_whose_worker_died_or_stopped_goes_back_though_its_duplicate_wait
 
 
 def test_a_class_that_a_worker_lacks_is_left_to_the_rust_workers(database_url: str, rows: Rows) -> None:
-    strange = rows.task(metadata={"type": "OfRust"}, priority=2)
-    known = rows.task()
+    # By the claim of what waits, by that of isolated tasks, and after a notification.
+    strange = [rows.task(metadata={"type": "OfRust"}, **one) for one in ({"priority": 2}, {"crashes": 2})]
     with worker(database_url, SPOILS_SHARED_WITH_FANG="1"):
-        all_end(rows, [known], timeout=20)
-    assert (rows.state(strange), rows.one(strange).attempts) == ("new", 0)
+        all_end(rows, [rows.task()], timeout=20)
+        strange.append(rows.task(metadata={"type": "OfRust"}))
+        all_end(rows, [rows.task()], timeout=20)
+    assert {(rows.state(one), rows.one(one).attempts) for one in strange} == {("new", 0)}

@@ -140,6 +140,7 @@ def test_a_base_without_run_is_no_job_and_its_heirs_are() -> None:
         ({"max_retries": -1}, "max_retries must be"),
         ({"max_retries": True}, "max_retries must be"),
         ({"max_retries": 2.0}, "max_retries must be"),
+        ({"max_retries": "3"}, "max_retries must be"),
         ({"max_retries": 10_001}, "max_retries must be"),
         ({"timeout": 0}, "timeout must be"),
         ({"timeout": -1}, "timeout must be"),

@@ -171,11 +171,7 @@ def test_a_worker_performs_tasks_with_retries_and_their_results_are_read(
         # A payload may name no other function.
         other = rows.task(metadata={"type": "DjangoTask", "function": "os.abort"}, task_type="django_task")
         assert rows.becomes(other, "failed").error_message == "os.abort is no function with Django's @task."
-
-        def ticks() -> None:
-            assert rows.effects("charged tick") >= 1
-
-        eventually(ticks)
+        eventually(lambda: rows.effects("charged tick") >= 1)
 
         def nothing_is_left_open() -> None:
             idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"

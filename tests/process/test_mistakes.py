@@ -30,44 +30,18 @@ def job(body: str = "", run: str = RUN, name: str = "MistakenJob") -> str:
     return f"from spoils.job import Job\nclass {name}(Job):\n{body}{run}"
 
 
+# Each other mistake in a class or a file has its sentence in tests/job/test_definition.py, test_base.py and
+# test_loading.py.
 FILES = {
     "a misspelt policy": (job("    max_retires = 3\n"), r"max_retires is not a policy .* Did you mean max_retries\? .*"),
-    "another library's policy": (job("    unique = True\n"), r"unique is not a policy of a job. Did you mean uniq\? .*"),
-    "a field without its type": (job('    name = "Ada"\n'), r"name is not a policy of a job. A field needs an annotation \(.*"),
     "no run": (job("    uniq = True\n", run=""), r"it has no run\(self, queue\)\. .*"),
-    "run misspelt": (job(run=RUN.replace("run", "runn")), r"it has no run\(self, queue\), but a method runn: rename that.*"),
     "no base": ("class MistakenJob:\n" + RUN, r"it does not extend Job: write class MistakenJob\(Job\)."),
-    "async beside sync": (
-        job('    task_type = "cleanup"\n', run=RUN.replace("def", "async def")),
-        'it has the task type "cleanup", as CleanupJob .* has, but only one of them has an `async def run`: .*',
-    ),
-    "run that yields": (job(run="    def run(self, queue): yield\n"), "run yields, so that .*: take the `yield` out, .*"),
-    "run without the queue": (job(run="    def run(self): ...\n"), r".*: def run\(self, queue\)\."),
-    "run with the payload": (job(run="    def run(self, queue, name): ...\n"), r".*: def run\(self, queue\)\."),
-    "cron in words": (job('    cron = "every 5 minutes"\n'), '"every 5 minutes" is not a cron expression: .*'),
-    "a day that never comes": (job('    cron = "0 0 31 2 *"\n'), '"0 0 31 2 .*" is not a cron expression: Bad day-of-month.'),
-    "cron with a payload": (job('    name: str\n    cron = "0 * * * *"\n'), ".* each of its fields needs a default."),
     "cron in no zone": (job('    cron_timezone = "Mars"\n    cron = "0 * * * *"\n'), 'There is no time zone "Mars"; .*'),
-    "retries as text": (job('    max_retries = "3"\n'), "max_retries must be a whole number from 0 to 10,000."),
-    "retries below 0": (job("    max_retries = -1\n"), "max_retries must be a whole number from 0 to 10,000."),
-    "a timeout as text": (job('    timeout = "30s"\n'), "timeout must be None or seconds from 0 to seven days."),
-    "backoff as a number": (job("    backoff = 5\n"), r".*: def backoff\(self, attempt\)\."),
-    "a field called type": (job("    type: str\n"), 'a field cannot be called "type", .*'),
-    "a float in a unique job": (job("    price: float\n    uniq = True\n"), "price may hold a float, .*: take an int, .*"),
-    "a reserved endpoint": (job('    endpoint = "status"\n'), '"status" cannot be an endpoint: /api/jobs/status is reserved.'),
-    "an endpoint in words": (job('    endpoint = "Greet Me"\n'), '"Greet Me" cannot be an endpoint: lower-case .*'),
-    "open as text": (job('    open = "yes"\n'), "open must be True or False."),
-    "an unknown field type": (job('    price: "Decimal"\n'), "an annotation cannot be read: name 'Decimal' is not .*"),
-    "a SecretStr": ("from pydantic import SecretStr\n" + job("    key: SecretStr\n"), "key would be stored as .*"),
-    "an alias": ("from pydantic import Field\n" + job('    name: str = Field(alias="n")\n'), "name has an alias, .*"),
 }  # fmt: skip
 WHOLE = {
     "no such module": ("import nothere\n" + job(), rf".*mistaken\.py, line 1: ModuleNotFoundError: .*'nothere'\. {IMPORTED}"),
-    "no such name": ("from spoils.job import Jobs\n", rf".*mistaken\.py, line 1: ImportError: .*'Jobs'.* {IMPORTED}"),
     "a forgotten import": ("class MistakenJob(Job): ...\n", r".*mistaken\.py, line 1: NameError: name 'Job' is not defined\..*"),
-    "a syntax error": ("class MistakenJob(Job:\n", r".*mistaken\.py, line 1: SyntaxError: .*"),
     "wrong indentation": ("if True:\n  a = 1\n   b = 1\n", r".*mistaken\.py, line 3: IndentationError: unexpected indent\. .*"),
-    "a missing variable": ("import os\nos.environ['GREET']\n", r".*mistaken\.py, line 2: KeyError: 'GREET'\. .*"),
     "the database at import": (
         "from spoils.models import db\ndb.session.execute('')\n",
         r".*mistaken\.py, line 2: RuntimeError: Working outside of application context\. .*",
@@ -75,10 +49,6 @@ WHOLE = {
     "a name that is taken": (
         job(name="CleanupJob"),
         r"CleanupJob is defined twice: in .*cleanup\.py and in .*mistaken\.py\. Rename one of them\.",
-    ),
-    "an endpoint that is taken": (
-        job('    endpoint = "cleanup"\n'),
-        r"MistakenJob \(.*\) and CleanupJob \(.*\) both have the endpoint /api/jobs/cleanup: set `endpoint = .*",
     ),
 }  # fmt: skip
 

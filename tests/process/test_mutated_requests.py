@@ -1,4 +1,4 @@
-"""Mutated requests, straight at gunicorn and through nginx: none is a 5xx, and no answer is another request's.
+"""Requests with mutated framing, at gunicorn and through nginx: none is a 5xx, no answer is another request's.
 
 1,200 each by default; SPOILS_MUTATED_REQUESTS=50000 sends as many, and SPOILS_FUZZ_SEED=… others.
 """
@@ -204,23 +204,21 @@ def check(web: Web, url: str, capsys: pytest.CaptureFixture[str], *, half_close:
     assert processes.live()
     assert [line for line in web.lines if "Traceback" in line or "Error handling request" in line] == []
     assert all(now < before + SLACK_KB for now, before in zip(processes.memory(), memory, strict=True))
-
-    def files_are_closed() -> None:
-        assert all(now <= before + 4 for now, before in zip(processes.files(), files, strict=True))
-
-    eventually(files_are_closed, 30)
+    eventually(
+        lambda: all(now <= before + 4 for now, before in zip(processes.files(), files, strict=True)), 30
+    )
     return fuzz
 
 
 def test_mutated_requests_straight_at_gunicorn(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
     fuzz = check(web, web.url, capsys, half_close=True)
-    assert {200, 400, 401, 404, 405, 413, 414} <= fuzz.statuses.keys()
+    assert {200, 400, 404} <= fuzz.statuses.keys()
 
 
 def test_mutated_requests_through_nginx(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with nginx_before(web, tmp_path) as url:
         fuzz = check(web, url, capsys, half_close=False)
-    assert {200, 400, 401, 404, 405, 413} <= fuzz.statuses.keys()
+    assert {200, 400, 404} <= fuzz.statuses.keys()
     # One that gunicorn sees and nginx did not pass on is smuggled.
     passed = len([line for line in (tmp_path / "upstream").read_text().splitlines() if line != "-"])
     seen = len([line for line in web.lines if ' INFO 127.0.0.1 "' in line])

@@ -39,71 +39,11 @@ CONNECTING = [
 ]
 OF_THE_WORKER = [["spoils", "check"], ["spoils", "worker"], ["spoils", "dev"], ["worker.py"]]
 
-FORM = "its form is postgresql://user:password@host:5432/database with one host and a number as the port. In the .*"
-SEVERAL = "it names several hosts. Give one name that always leads to the primary"
-SCHEME = "a URL that starts with postgresql:// or postgres:// is needed"
-HOST = r"is not a host name. Write one such as spoils\.example, or \.example for every name below it"
-COMMAS = "it contains only commas. List names, or unset it"
+# Each other wrong value has its sentence in tests/test_config.py.
 WRONG = [
-    ("DATABASE_URL", "mysql://root:s3cret@localhost/x", SCHEME),
-    ("DATABASE_URL", "spoils", SCHEME),
-    ("DATABASE_URL", "localhost:5432/spoils", SCHEME),
-    ("DATABASE_URL", "postgres://", SCHEME),
-    ("DATABASE_URL", '"postgresql://root:s3cret@localhost/x"', SCHEME),
-    ("DATABASE_URL", "postgresql:/root:s3cret@localhost/x", SCHEME),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:many/x", FORM),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:65536/x", 'invalid port number: "65536"'),
-    ("DATABASE_URL", "postgresql://root:s3cret@localhost:0/x", FORM),
-    ("DATABASE_URL", "postgresql://root:s3cret@[::1/x", FORM),
-    ("DATABASE_URL", "postgresql://root:not@s3cret@localhost/x", FORM),
-    ("DATABASE_URL", "postgresql://root:s3cret/x", FORM),
-    ("DATABASE_URL", "postgresql://root:s3cret@one,other/x", SEVERAL),
-    ("DATABASE_URL", "postgresql://root:s3cret@one:5432,other:5432/x", FORM),
-    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one:5432&host=other:5432", SEVERAL),
-    ("DATABASE_URL", "postgresql://root:s3cret@/x?host=one,other", SEVERAL),
-    ("DATABASE_URL", f"{NOWHERE}?password_of=s3cret", 'invalid connection option "password_of"'),
-    ("DATABASE_URL", f"{NOWHERE}?sslmode=perhaps", 'invalid sslmode value: "perhaps"'),
-    ("DATABASE_URL", f"{NOWHERE}?sslmode=require&sslmode=disable", 'the option "sslmode" is given twice'),
-    ("DATABASE_URL", f"{NOWHERE}?target_session_attrs=some", 'invalid target_session_attrs value: "some"'),
-    ("DATABASE_URL", f"{NOWHERE}?port=70000", 'invalid port number: "70000"'),
+    ("DATABASE_URL", "mysql://root:s3cret@localhost/x", "a URL that starts with postgresql:// or .* is needed"),
     ("PORT", "abc", "a whole number from 1 to 65535 is needed"),
-    ("PORT", "0", "a whole number from 1 to 65535 is needed"),
-    ("PORT", "65536", "a whole number from 1 to 65535 is needed"),
-    ("PORT", "80.5", "a whole number from 1 to 65535 is needed"),
-    ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL is needed"),
-    ("SECRET_KEY", "s3cret", "a text of at least 16 characters in UTF-8 is needed"),
-    ("OPENFOODFACTS_URL", "ftp://user:s3cret@example.com", "a URL such as https://world.openfoodfacts.org is needed"),
-    ("OPENFOODFACTS_URL", "https://", "a URL such as https://world.openfoodfacts.org is needed"),
-    ("OPENFOODFACTS_URL", "https://food.example:s3cret", "a URL such as https://world.openfoodfacts.org is needed"),
-    ("WORKER_THREADS", "0", "a whole number from 1 to 200 is needed"),
-    ("WORKER_THREADS", "201", "a whole number from 1 to 200 is needed"),
-    ("WORKER_THREADS", "five", "a whole number from 1 to 200 is needed"),
-    ("WORKER_THREADS", "2.5", "a whole number from 1 to 200 is needed"),
-    ("WORKER_ASYNC_JOBS", "0", "a whole number from 1 to 1000 is needed"),
-    ("WORKER_PROCESSES", "0", "a whole number from 1 to 64 is needed"),
-    ("WORKER_TASK_TYPES", ",", COMMAS),
-    ("SPOILS_API_TOKEN", "name:", "each token needs a secret, after its name and a colon if it has one"),
-    ("SPOILS_API_TOKEN", ",", COMMAS),
-    ("SPOILS_OPEN_QUEUE_DEPTH", "-1", "a whole number from 0 to 2147483647 is needed"),
-    ("SPOILS_SHUTDOWN_SECONDS", "-1", "a number from 0 to 3600 is needed"),
-    ("SPOILS_SHUTDOWN_SECONDS", "25s", "a number from 0 to 3600 is needed"),
-    ("SPOILS_RETENTION_DAYS", "nan", "a number above 0 and up to 36500 is needed"),
-    ("SPOILS_RETENTION_DAYS", "0", "a number above 0 and up to 36500 is needed"),
-    ("SPOILS_FAILED_RETENTION_DAYS", "inf", "a number above 0 and up to 36500 is needed"),
-    ("SPOILS_CRON_TIMEZONE", "Mars/Olympus", '.here is no time zone "Mars/Olympus"; a name such as Europe/Berlin .*'),
-    ("SPOILS_DB_CONNECTIONS", "1", "a whole number from 4 to 500 is needed"),
-    ("SPOILS_SHARED_WITH_FANG", "perhaps", "0 or 1 is needed"),
-    ("SPOILS_FOREIGN_CLAIM_TIMEOUT", "0", "a number above 0 and up to 31536000 is needed"),
-    ("SPOILS_ANALYZE_SECONDS", "1e9", "a number from 0 to 3600 is needed"),
-    ("SPOILS_NOTIFY_SECONDS", "soon", "a number from 0 to 3600 is needed"),
-    ("SPOILS_ALERT_WAIT_SECONDS", "0", "a number above 0 and up to 31536000 is needed"),
-    ("FORWARDED_ALLOW_IPS", ",", COMMAS),
-    ("SPOILS_HOSTS", "https://spoils.example", f"https://spoils.example {HOST}"),
-    ("SPOILS_HOSTS", "spoils.example:443", f"spoils.example:443 {HOST}"),
-    ("SPOILS_HOSTS", "*", rf"\* {HOST}"),
-    ("SPOILS_HOSTS", ",", COMMAS),
-    ("SPOILS_JOBS", ",", COMMAS),
-    ("SPOILS_JOBS", "shop/jobs.py", "shop/jobs.py is not an import path. Write one such as shop.jobs, .*"),
+    ("SPOILS_API_TOKEN", ",", "it contains only commas. List names, or unset it"),
     ("SPOILS_JOBS", "nothere.jobs", "there is no module nothere.jobs. Name the modules or packages of your .*"),
 ]  # fmt: skip
 
@@ -132,14 +72,7 @@ def test_a_wrong_setting_ends_every_program_with_a_sentence_that_names_it_and_th
     ("name", "value", "wanted"),
     [
         ("WEB_CONCURRENCY", "many", "a whole number from 1 to 64 is needed"),
-        ("WEB_CONCURRENCY", "0", "a whole number from 1 to 64 is needed"),
-        ("WEB_CONCURRENCY", "2.5", "a whole number from 1 to 64 is needed"),
         ("FORWARDED_ALLOW_IPS", "router", "router is not an address or a network such as 10.0.0.0/8; .*"),
-        (
-            "FORWARDED_ALLOW_IPS",
-            "10.0.0.1/8",
-            "10.0.0.1/8 is not an address or a network such as 10.0.0.0/8; .*",
-        ),
     ],
 )
 def test_what_gunicorn_parses_itself_is_named_by_every_program_of_ours(

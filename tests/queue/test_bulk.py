@@ -230,17 +230,6 @@ def test_a_list_of_nothing_ends_at_once(engine: Engine, rows: Rows) -> None:
     assert rows.value("SELECT ended_at IS NOT NULL FROM spoils_bulks")
 
 
-def test_a_selection_reads_back_as_itself(rows: Rows) -> None:
-    for one in (
-        Selection(ids=(uuid4(), uuid4())),
-        Selection(trash_of=uuid4()),
-        Selection(
-            state=TaskState.FAILED, task_type="x", group="abc", until=rows.value("SELECT clock_timestamp()")
-        ),
-    ):
-        assert Selection.from_json(one.as_json()) == one
-
-
 def test_two_that_work_side_by_side_keep_to_their_own_lists(engine: Engine, rows: Rows) -> None:
     retried, deleted = (tuple(rows.task(state="failed") for _ in range(4)) for _ in range(2))
     with transaction(engine) as connection:
@@ -252,23 +241,6 @@ def test_two_that_work_side_by_side_keep_to_their_own_lists(engine: Engine, rows
     assert [totals(rows, each) for each in (retrying, deleting)] == [(4, 4, 0), (4, 4, 0)]
     assert {task_id for (task_id,) in rows.all("SELECT id FROM fang_tasks WHERE state = 'new'")} == {*retried}
     assert rows.value("SELECT count(*) FROM fang_tasks") == 4
-
-
-def test_it_is_read_how_far_it_has_come_and_which_task_does_it(engine: Engine, rows: Rows) -> None:
-    tasks, carrier = [rows.task(state="failed") for _ in range(3)], uuid4()
-    with transaction(engine) as connection:
-        bulk_id = bulk.begin(connection, "retry", Selection(ids=tuple(tasks)), who="admin", expected=3)
-        bulk.hand_over(connection, bulk_id, carrier)
-    with Session(engine) as session:
-        row = bulk_actions.find(session, bulk_id)
-        assert row is not None
-        assert (row.total, row.place, row.task_id) == (None, 0, carrier)
-        assert step(engine, bulk_id, chunk=2)
-        assert step(engine, bulk_id, chunk=2)
-        session.rollback()
-        assert bulk_actions.find(session, bulk_id) is row
-        assert (row.total, row.place, row.done, row.ended_at) == (3, 2, 2, None)
-        assert bulk_actions.find(session, uuid4()) is None
 
 
 def test_refusals_are_read_in_order_and_from_where_one_was(engine: Engine, rows: Rows) -> None:

@@ -66,29 +66,3 @@ def test_members_are_those_that_failed_last_with_it(session: Session, rows: Rows
     assert [task.id for task in failure_groups.members(session, "a", 2)] == tasks[:2]
     meant = Selection(state=TaskState.FAILED, group="a")
     assert set(session.scalars(bulk_actions.some_of(meant, 10))) == set(tasks)
-
-
-def test_a_look_is_at_all_or_says_how_far_and_a_type_is_looked_for_among_them(
-    session: Session, rows: Rows
-) -> None:
-    for ago in range(4):
-        failed(rows, "a", minutes_ago=ago, task_type="mail" if ago == 2 else "sample")
-    worded = failed(rows, None, minutes_ago=9)
-    now = server_now(session.connection())
-    found = failure_groups.look(session, now=now, since=None)
-    assert [(each.count, each.example == worded) for each in found.groups] == [(4, False), (1, True)]
-    assert (found.looked, found.whole) == (5, True)
-    short = failure_groups.look(session, now=now, since=None, task_type="mail", far=3)
-    assert [(each.count, each.types) for each in short.groups] == [(1, {"mail"})]
-    assert (short.looked, short.whole) == (3, False)
-
-
-def test_each_group_is_told_when_and_on_which_release_it_was_seen(session: Session, rows: Rows) -> None:
-    task_id = failed(rows, None)
-    for ago, release in ((30, "v1"), (20, "v2"), (10, "v3")):
-        attempted(rows, task_id, 1, "a", minutes_ago=ago, release=release)
-    found = failure_groups.seen(session, ["a", "b", "words:0123"])
-    assert set(found) == {"a"}
-    assert (found["a"].first_release, found["a"].last_release) == ("v1", "v3")
-    # Twenty minutes, and what passed between the statements that put them in.
-    assert 1200 <= (found["a"].last_at - found["a"].first_at).total_seconds() < 1260

@@ -241,11 +241,7 @@ def test_eviction_ends_the_session_that_holds_this_lock_and_no_other(database_ur
         namesake.execute(text("SELECT pg_advisory_lock(CAST(:high AS int), CAST(:low AS int))"), halves)
         assert not worker_rows.take_lock(connection, mine)
         worker_rows.evict(connection, mine)
-
-        def ended() -> None:
-            assert worker_rows.take_lock(connection, mine)
-
-        eventually(ended)
+        eventually(lambda: worker_rows.take_lock(connection, mine))
         for alive in (bystander, namesake):
             assert alive.scalar(text("SELECT 1")) == 1
         with pytest.raises(DBAPIError):

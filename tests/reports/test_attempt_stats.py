@@ -1,12 +1,8 @@
 """What ended lately, by type, with its run times."""
 
-from datetime import UTC, datetime, timedelta
-
 from sqlalchemy import Connection, text
-from sqlalchemy.orm import Session
 
 from spoils.reports.attempt_stats import AttemptStats, recent_stats
-from spoils.reports.charts import ended_by_type
 
 
 def entered(
@@ -33,16 +29,6 @@ def test_the_last_minutes_are_summed_up_by_type(connection: Connection) -> None:
     assert dict(sample.outcomes) == {"finished": 3, "failed": 4}
     assert dict(sample.buckets) == {3: 2, 5: 5}
     assert (sample.ran_ms, sample.average_ms) == (70, 10)
-
-
-def test_the_api_and_the_pages_tell_the_same_percentiles(connection: Connection) -> None:
-    for number in (1, 4, 9):
-        entered(connection, "sample", "finished", bucket=number, count=number)
-    stats = recent_stats(connection, minutes=10)["sample"]
-    sums = ended_by_type(Session(connection), since=datetime.now(UTC) - timedelta(hours=1))["sample"]
-    assert stats.average_ms == sums.average_ms
-    for share in (0.1, 0.5, 0.95, 1.0):
-        assert stats.percentile_ms(share) == sums.percentile_ms(share)
 
 
 def test_where_nothing_ran_there_is_no_figure() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from spoils.models import Task
-from spoils.reports.brief_tasks import LARGEST_PAYLOAD, LONGEST_ERROR, brief_tasks, tasks_by_id
+from spoils.reports.brief_tasks import LARGEST_PAYLOAD, LONGEST_ERROR, brief_tasks
 from tests.rows import Rows
 
 
@@ -51,9 +51,3 @@ def test_of_a_large_payload_the_type_and_the_size_are_read(
 def test_a_payload_of_any_form_is_read(session: Session, rows: Rows, metadata: object) -> None:
     rows.task(metadata=metadata)
     assert len(json.dumps(the_one(session).payload)) < LARGEST_PAYLOAD
-
-
-def test_tasks_are_read_by_their_ids_where_they_still_exist(session: Session, rows: Rows) -> None:
-    one, other = rows.task(), rows.task()
-    rows.task()
-    assert tasks_by_id(session, [one, other, uuid4()]).keys() == {one, other}

@@ -168,12 +168,6 @@ def test_what_comes_for_ever_is_the_last_step(connection: Connection, rows: Rows
     assert [(each.step, each.count) for each in upcoming.later(session, ["sample"])] == [(upcoming.STEPS, 1)]
 
 
-def test_what_comes_is_counted_within_bounds(rows: Rows, session: Session) -> None:
-    for number in range(5):
-        rows.task(due_in=100 + number)
-    assert sum(each.count for each in upcoming.later(session, ["sample"], most=3)) == 3
-
-
 def test_the_oldest_of_each_type_is_found_whatever_its_priority(rows: Rows, session: Session) -> None:
     rows.task(due_in=-50)
     oldest = rows.task(due_in=-90, priority=-2)

@@ -50,9 +50,9 @@ def test_like_failures_are_one_group_and_that_of_the_newest_comes_first(
     attempted(rows, other, hours[2], "bb")
     newest = attempted(rows, new, hours[1], "aa")
     rows.task(state="finished")
-    look = failure_groups.look(session, now=now, since=hours[4])
-    first, second = look.groups
-    assert (look.looked, look.whole, look.since) == (3, True, hours[4])
+    scan = failure_groups.scan(session, now=now, since=hours[4])
+    first, second = scan.groups
+    assert (scan.scanned, scan.whole, scan.since) == (3, True, hours[4])
     assert (first.key, first.example, first.attempt, first.count) == ("aa", new, newest, 2)
     assert (first.first_at, first.last_at, first.types) == (hours[3], hours[1], {"sample", "other"})
     assert [place for place, number in enumerate(first.bins) if number] == [12, 36]
@@ -64,24 +64,22 @@ def test_a_failure_of_this_very_moment_stands_in_the_last_bar(
 ) -> None:
     failed(rows, now, words="boom")
     failed(rows, now - timedelta(hours=1), words="boom")
-    (group,) = failure_groups.look(session, now=now, since=None).groups
+    (group,) = failure_groups.scan(session, now=now, since=None).groups
     assert (group.bins[0], group.bins[-1], sum(group.bins)) == (1, 1, 2)
 
 
-def test_it_looks_no_farther_than_asked_and_says_so(session: Session, rows: Rows, now: datetime) -> None:
+def test_it_scans_no_farther_than_asked_and_says_so(session: Session, rows: Rows, now: datetime) -> None:
     ids = [failed(rows, now - timedelta(minutes=number), words="boom") for number in range(4)]
-    look = failure_groups.look(session, now=now, since=None, far=2)
-    (group,) = look.groups
-    assert (group.example, group.count, look.looked, look.whole) == (ids[0], 2, 2, False)
-    assert look.since == now - timedelta(minutes=1)
+    scan = failure_groups.scan(session, now=now, since=None, far=2)
+    (group,) = scan.groups
+    assert (group.example, group.count, scan.scanned, scan.whole) == (ids[0], 2, 2, False)
+    assert scan.since == now - timedelta(minutes=1)
     since = now - timedelta(minutes=2)
-    assert failure_groups.look(session, now=now, since=since).looked == 3
-    assert failure_groups.look(session, now=now, since=None).whole
-
-
-def test_where_nothing_failed_there_is_nothing_to_tell(session: Session, now: datetime) -> None:
-    look = failure_groups.look(session, now=now, since=None)
-    assert (look.groups, look.looked, look.whole, look.since) == ((), 0, True, now)
+    assert failure_groups.scan(session, now=now, since=since).scanned == 3
+    assert failure_groups.scan(session, now=now, since=None).whole
+    other = failed(rows, now, words="boom", task_type="other")
+    (group,) = failure_groups.scan(session, now=now, since=None, task_type="other").groups
+    assert (group.example, group.count, group.types) == (other, 1, {"other"})
 
 
 def test_what_left_no_attempt_is_told_apart_by_its_words_without_their_numbers(
@@ -91,7 +89,7 @@ def test_what_left_no_attempt_is_told_apart_by_its_words_without_their_numbers(
     like = failed(rows, now - timedelta(minutes=1), words="boom 4\nelse")
     failed(rows, now - timedelta(minutes=2), words="bang 4")
     failed(rows, now - timedelta(minutes=3))
-    groups = failure_groups.look(session, now=now, since=None).groups
+    groups = failure_groups.scan(session, now=now, since=None).groups
     assert [group.count for group in groups] == [2, 1, 1]
     key = groups[0].key
     assert key.startswith(WORDLESS)
@@ -113,28 +111,6 @@ def test_a_group_was_seen_first_and_last_on_its_releases(session: Session, rows:
     assert task_id not in [task.id for task in failure_groups.members(session, "aa", 10)]
 
 
-def test_releases_are_told_with_when_each_began_the_last_first(session: Session, rows: Rows) -> None:
-    for release, age in (("v1", 9), ("v1", 5), ("v2", 7)):
-        rows.connection.execute(
-            text(
-                "UPDATE spoils_workers SET release = :release, started_at = now() - make_interval(mins => :age) "
-                "WHERE id = :id"
-            ),
-            {"release": release, "age": age, "id": rows.worker()},
-        )
-    (last, began), (first, _) = failure_groups.releases(session)
-    assert (last, first) == ("v2", "v1")
-    assert rows.value("SELECT now() - :began > interval '6 min'", began=began)
-    assert [release for release, _ in failure_groups.releases(session, 1)] == ["v2"]
-
-
-def test_attempts_are_read_by_their_ids(session: Session, rows: Rows, now: datetime) -> None:
-    task_id = failed(rows, now)
-    one, other = attempted(rows, task_id, now, "aa"), attempted(rows, task_id, now, "bb")
-    found = failure_groups.attempts_by_id(session, [one, other, other + 1])
-    assert {key: row.fingerprint for key, row in found.items()} == {one: "aa", other: "bb"}
-
-
 def test_the_members_of_a_group_by_words_are_its_own_whatever_else_has_failed(
     session: Session, rows: Rows, now: datetime
 ) -> None:
@@ -147,7 +123,7 @@ def test_the_members_of_a_group_by_words_are_its_own_whatever_else_has_failed(
     failed(rows, now, words="another")
     (key,) = {
         each.key
-        for each in failure_groups.look(session, now=now, since=None).groups
+        for each in failure_groups.scan(session, now=now, since=None).groups
         if each.example == like[0]
     }
     assert key.startswith(WORDLESS)
@@ -161,7 +137,7 @@ def test_a_group_is_told_apart_by_what_its_attempt_said_before_what_its_task_say
     for words in ("one", "another"):
         task_id = failed(rows, now, words=words)
         attempted(rows, task_id, now, None)
-    (group,) = failure_groups.look(session, now=now, since=None).groups
+    (group,) = failure_groups.scan(session, now=now, since=None).groups
     assert group.count == 2
     first, second = (attempted(rows, failed(rows, now), now, "aa") for _ in range(2))
     assert set(failure_groups.attempts_by_id(session, [first])) == {first}

@@ -40,15 +40,6 @@ def test_workers_stand_until_their_row_is_ended_and_the_oldest_comes_first(
     assert [one.id for one in workers.current_workers(Session(connection))] == [old, young]
 
 
-def test_stopped_workers_are_those_of_the_last_hours_latest_first(connection: Connection, rows: Rows) -> None:
-    rows.worker()
-    hour, minute, long = ended(rows, 59), ended(rows, 1), ended(rows, 61)
-    session = Session(connection)
-    assert [one.id for one in workers.stopped_workers(session, hours=1)] == [minute, hour]
-    assert [one.id for one in workers.stopped_workers(session, hours=1, limit=1)] == [minute]
-    assert [one.id for one in workers.stopped_workers(session)] == [minute, hour, long]
-
-
 def test_each_worker_s_tasks_are_its_own_that_it_has_not_settled_the_longest_held_first(
     connection: Connection, rows: Rows
 ) -> None:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection
 
+from spoils.config import Settings
 from tests.classes import throw_away_classes
 from tests.databases import emptied
+from tests.rows import Rows
+from tests.worker.performing import Hands, performing
 
 
 @pytest.fixture
@@ -18,3 +22,9 @@ def database_url(database_of_the_file: str) -> Iterator[str]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
+
+
+@pytest.fixture
+def hands(settings: Settings, database_url: str, connection: Connection, rows: Rows) -> Iterator[Hands]:
+    with performing(settings, database_url, connection, rows) as hands:
+        yield hands

@@ -4,93 +4,22 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from uuid import UUID
 
 import pytest
 from flask import g
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from spoils.config import Settings
 from spoils.job import Job, Outcome, Queue
 from spoils.job.outcome import Cancelled, Ending, TimedOut
-from spoils.job.registry import registry
-from spoils.models import db
-from spoils.queue.claim import Claim
-from spoils.queue.enqueue import enqueue
-from spoils.queue.settlement import Settlement, Token
-from spoils.worker.performer import Performer
-from spoils.worker.worker_application import create_worker_app
 from tests.async_jobs import AsyncOutcomeJob, writes
-from tests.queue.hands import take
 from tests.rows import Rows
-from tests.sample_jobs import EFFECTS
 from tests.support import in_thread
+from tests.worker.performing import Hands
 
 Run = Callable[[Queue], Awaitable[Outcome | None]]
-
-
-class Hands:
-    """A performer with one connection for sessions, and what it gave out of its hands."""
-
-    def __init__(
-        self, settings: Settings, database_url: str, connection: Connection, worker_id: UUID
-    ) -> None:
-        self.connection = connection
-        self.worker_id = worker_id
-        self.settlements: list[Settlement] = []
-        self.dropped: list[Token] = []
-        self.stopping = threading.Event()
-        app = create_worker_app(settings, database_url=database_url, worker_id=worker_id)
-        with app.app_context():
-            self.engine: Engine = db.engine
-        self.performer = Performer(
-            app=app,
-            engine=self.engine,
-            registry=registry,
-            worker_id=worker_id,
-            stopping=self.stopping,
-            hand_over=self.settlements.append,
-            drop=self.dropped.append,
-        )
-
-    def take(self, job: Job) -> Claim:
-        enqueue(self.connection, job)
-        (claim,) = take(
-            self.connection, self.worker_id, task_types=[job.task_type], kinds=[type(job).__name__]
-        )
-        return claim
-
-    def perform(self, *jobs: Job) -> None:
-        claims = [self.take(job) for job in jobs]
-
-        async def together() -> None:
-            await asyncio.gather(*map(self.performer.perform_async, claims))
-
-        in_thread(lambda: asyncio.run(together()))
-
-    @property
-    def ending(self) -> Ending:
-        (settlement,) = self.settlements
-        return settlement.verdict.ending
-
-    @property
-    def error(self) -> str:
-        (settlement,) = self.settlements
-        report = settlement.verdict.report
-        assert report is not None
-        return f"{report.error_class}: {report.message}"
-
-
-@pytest.fixture
-def hands(settings: Settings, database_url: str, connection: Connection, rows: Rows) -> Iterator[Hands]:
-    connection.execute(text(EFFECTS))
-    hands = Hands(settings, database_url, connection, rows.worker())
-    yield hands
-    assert hands.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-    hands.engine.dispose()
 
 
 def job(run: Run) -> Job:
@@ -123,12 +52,12 @@ def job(run: Run) -> Job:
     ],
 )
 def test_an_async_job_ends_as_a_sync_one_does(hands: Hands, how: str, ending: Ending) -> None:
-    hands.perform(AsyncOutcomeJob(how=how))
+    hands.perform_async(AsyncOutcomeJob(how=how))
     assert hands.ending is ending
 
 
 def test_queue_session_names_what_to_await_instead(hands: Hands) -> None:
-    hands.perform(AsyncOutcomeJob(how="session"))
+    hands.perform_async(AsyncOutcomeJob(how="session"))
     assert "await queue.in_session(function)" in hands.error
 
 
@@ -137,14 +66,12 @@ def test_a_sync_job_has_no_in_session(hands: Hands) -> None:
         def run(self, queue: Queue) -> None:
             queue.in_session(writes("sync", queue))
 
-    claim = hands.take(SyncJob())
-    with hands.performer.at_work():
-        hands.performer.perform(claim)
+    hands.perform(SyncJob())
     assert "Use queue.session here" in hands.error
 
 
 def test_what_it_enqueues_goes_in_with_its_completion(hands: Hands, rows: Rows) -> None:
-    hands.perform(AsyncOutcomeJob(how="enqueue"))
+    hands.perform_async(AsyncOutcomeJob(how="enqueue"))
     assert hands.settlements == []
     assert len(hands.dropped) == 1
     assert rows.all("SELECT state::text, priority FROM fang_tasks ORDER BY priority") == [
@@ -161,7 +88,7 @@ def test_what_in_session_writes_commits_with_the_completion(hands: Hands, rows: 
         await queue.in_session(writes("second", queue))
         seen.append(rows.effects("first"))
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert seen == [0]
     assert rows.effects("first") == rows.effects("second") == 1
     assert rows.value("SELECT state::text FROM fang_tasks") == "finished"
@@ -173,7 +100,7 @@ def test_what_it_wrote_is_rolled_back_if_it_fails(hands: Hands, rows: Rows) -> N
         await queue.in_session(writes("first", queue))
         raise ValueError("after the effect")
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert hands.error == "ValueError: after the effect"
     assert rows.effects("first") == 0
 
@@ -190,7 +117,7 @@ def test_a_call_of_in_session_that_raises_undoes_its_own_writes_only(hands: Hand
             await queue.in_session(fails)
         await queue.in_session(writes("third", queue))
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert [rows.effects(name) for name in ("first", "second", "third")] == [1, 0, 1]
 
 
@@ -199,7 +126,7 @@ def test_the_result_of_a_lost_claim_is_discarded_with_its_writes(hands: Hands, r
         await queue.in_session(writes("first", queue))
         rows.connection.execute(text("UPDATE fang_tasks SET attempts = attempts + 1"))
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert rows.effects("first") == 0
     assert rows.value("SELECT state::text FROM fang_tasks") == "in_progress"
 
@@ -217,7 +144,7 @@ def test_one_call_of_in_session_runs_at_a_time(hands: Hands) -> None:
     async def run(queue: Queue) -> None:
         await asyncio.gather(*(queue.in_session(enter) for _ in range(5)))
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert most == [1] * 5
 
 
@@ -228,7 +155,7 @@ def test_objects_that_in_session_returns_can_be_read(hands: Hands) -> None:
         found = await queue.in_session(lambda session: session.scalars(text("SELECT 5")).one())
         seen.append(found)
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert seen == [5]
 
 
@@ -238,7 +165,7 @@ def test_a_function_that_would_have_to_be_awaited_is_refused(hands: Hands) -> No
     async def run(queue: Queue) -> None:
         await queue.in_session(writes_nothing)
 
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert hands.error.startswith("TypeError: queue.in_session takes a plain function")
 
 
@@ -253,7 +180,7 @@ def test_jobs_wait_for_a_connection_without_a_thread_and_each_gets_it(hands: Han
         await queue.in_session(writes("two", queue))
 
     tried = type(job(run))
-    hands.perform(*(tried() for _ in range(20)))
+    hands.perform_async(*(tried() for _ in range(20)))
     assert rows.effects("one") == rows.effects("two") == 20
     assert max(threads) <= threading.active_count() + 2
     assert len(hands.dropped) == 20
@@ -314,7 +241,7 @@ def test_an_interruption_ends_the_job_wherever_it_waits(
                 await queue.in_session(code)
 
     with Interrupting(hands, kind) as interrupting:
-        hands.perform(job(run))
+        hands.perform_async(job(run))
     assert hands.ending is ending
 
 
@@ -327,7 +254,7 @@ def test_an_interruption_that_the_job_answers_with_another_error_is_still_the_ca
             raise ValueError("its own") from exc
 
     with Interrupting(hands, TimedOut) as interrupting:
-        hands.perform(job(run))
+        hands.perform_async(job(run))
     assert hands.ending is Ending.TIMED_OUT
 
 
@@ -343,7 +270,7 @@ def test_a_job_that_swallows_its_interruption_and_wrote_something_does_not_commi
             return
 
     with Interrupting(hands, TimedOut) as interrupting:
-        hands.perform(job(run))
+        hands.perform_async(job(run))
     assert hands.ending is Ending.TIMED_OUT
     assert rows.effects("first") == 0
 
@@ -369,7 +296,7 @@ def test_a_checkpoint_releases_a_job_while_the_worker_stops(hands: Hands, where:
                 await queue.in_session(lambda _: queue.checkpoint())
 
     hands.stopping.set()
-    hands.perform(job(run))
+    hands.perform_async(job(run))
     assert hands.ending is Ending.RELEASED
 
 
@@ -398,9 +325,7 @@ def test_in_session_after_the_end_of_the_job_is_refused(hands: Hands) -> None:
 
 
 def test_a_class_of_the_other_kind_than_its_task_type_s_is_failed_with_a_sentence(hands: Hands) -> None:
-    claim = hands.take(AsyncOutcomeJob(how=""))
-    with hands.performer.at_work():
-        hands.performer.perform(claim)
+    hands.perform(AsyncOutcomeJob(how=""))
     assert hands.ending is Ending.FAILED
     assert "only one of them is performed by the event loop" in hands.error
 
@@ -415,7 +340,7 @@ def test_jobs_have_a_flask_context_each(hands: Hands) -> None:
         seen.append(g.mine == queue.task_id)
 
     tried = type(job(run))
-    hands.perform(tried(), tried())
+    hands.perform_async(tried(), tried())
     assert seen == [False, False, True, True]
 
 
@@ -458,7 +383,7 @@ def test_whenever_jobs_are_interrupted_each_has_one_outcome_and_no_connection_is
     disturbing.start()
     tried = type(job(run))
     try:
-        hands.perform(*(tried() for _ in range(150)))
+        hands.perform_async(*(tried() for _ in range(150)))
     finally:
         ended.set()
         disturbing.join()

@@ -20,7 +20,7 @@ from spoils.job.backoff import LONGEST_SECONDS
 from spoils.job.outcome import FINISHED, Ending, GivenBack, Report, Verdict
 from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.transient import is_transient
-from tests.sample_jobs import BadBackoffJob, RaisingJob
+from tests.sample_jobs import BadBackoffJob, RaisingJob, Unprintable
 
 ANYTHING = (
     st.booleans()
@@ -139,6 +139,9 @@ def test_a_cancel_has_its_reason_storable() -> None:
         Ending.CANCELLED, report=Report("", "no\\x00pe\\ud800")
     )
     assert outcomes.of_return(RaisingJob(), Cancel(5), 0).report == Report("", "5")  # type: ignore[arg-type]
+    for reason in (Unprintable(), ValueError("a\0b")):
+        textless = outcomes.of_return(RaisingJob(), Cancel(reason), 0)  # type: ignore[arg-type]
+        assert textless.ending is Ending.CANCELLED
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 60), (1, 120), (2, 240)])

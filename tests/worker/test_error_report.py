@@ -82,6 +82,12 @@ def test_an_error_whose_text_cannot_be_had_is_reported_all_the_same(error: Excep
     assert fits_postgresql(report)
 
 
+def test_an_error_that_causes_itself_is_reported() -> None:
+    error = ValueError("loop")
+    error.__cause__ = error
+    assert raised(error).message == "loop"
+
+
 def test_nul_and_half_characters_are_written_out() -> None:
     report = raised(ValueError("a\0b\ud800c\udfffd"))
     assert report.message == "a\\x00b\\ud800c\\udfffd"

@@ -117,11 +117,7 @@ def test_a_thread_that_takes_a_lock_is_interrupted_nowhere() -> None:
 
     thread = threading.Thread(target=perform)
     thread.start()
-
-    def acquires() -> None:
-        assert sys._current_frames()[thread.ident or 0].f_code.co_name == "acquire"
-
-    eventually(acquires)
+    eventually(lambda: sys._current_frames()[thread.ident or 0].f_code.co_name == "acquire")
     assert not interruption.interrupt(TimedOut, anywhere=True)
     lock.gate.release()
     thread.join(60)

@@ -174,8 +174,4 @@ def test_ten_threads_start_wake_and_stop_it_fifty_times_and_one_thread_at_most_t
         assert all(at_once(10, hand))
         assert loop.stop(60)
         assert overlaps == []
-
-    def gone() -> None:
-        assert [thread for thread in threading.enumerate() if thread.name == "stressed"] == []
-
-    eventually(gone)
+    eventually(lambda: [thread for thread in threading.enumerate() if thread.name == "stressed"] == [])

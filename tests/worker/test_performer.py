@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from flask import Flask, current_app, g
+from flask import current_app, g
 from flask.ctx import AppContext
 from pydantic import field_validator
 from sqlalchemy import Connection, Engine, Row, event, text
@@ -18,85 +18,23 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 import spoils
-from spoils.config import Settings
 from spoils.db.engine import transaction
 from spoils.job import Cancel, Job, Outcome, Queue
 from spoils.job.outcome import Ending, TimedOut
-from spoils.job.registry import registry
 from spoils.log_format import TRACEBACKS, LineFormatter
 from spoils.models import Worker, db
 from spoils.queue import finish
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
-from spoils.queue.settle import settle
-from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
-from spoils.worker.performer import Performer
-from spoils.worker.worker_application import application_name, create_worker_app
+from spoils.worker.worker_application import application_name
 from tests.faults.jobs import PickyJob
 from tests.locks import held
 from tests.queue.hands import take
 from tests.rows import Rows
-from tests.sample_jobs import EFFECTS, EffectJob, RaisingJob, ResultJob, SampleJob, UniqueSampleJob
+from tests.sample_jobs import EffectJob, RaisingJob, ResultJob, SampleJob, UniqueSampleJob
 from tests.support import eventually
-
-
-class Hands:
-    """A performer, and what it gave out of its hands."""
-
-    def __init__(self, app: Flask, connection: Connection, worker_id: UUID) -> None:
-        self.worker_id = worker_id
-        self.connection = connection
-        self.settlements: list[Settlement] = []
-        self.dropped: list[Token] = []
-        self.stopping = threading.Event()
-        with app.app_context():
-            self.engine: Engine = db.engine
-        self.performer = Performer(
-            app=app,
-            engine=self.engine,
-            registry=registry,
-            worker_id=worker_id,
-            stopping=self.stopping,
-            hand_over=self.settlements.append,
-            drop=self.dropped.append,
-        )
-
-    def take(self, job: Job) -> Claim:
-        task_id = enqueue(self.connection, job).id
-        (claim,) = take(
-            self.connection, self.worker_id, task_types=[job.task_type], kinds=[type(job).__name__]
-        )
-        assert claim.id == task_id
-        return claim
-
-    def perform(self, job: Job) -> Claim:
-        return self.perform_claim(self.take(job))
-
-    def perform_claim(self, claim: Claim) -> Claim:
-        with self.performer.at_work():
-            self.performer.perform(claim)
-        return claim
-
-    def settle(self) -> set[UUID]:
-        written = settle(self.connection, self.settlements, worker_id=self.worker_id, release="v1")
-        return {UUID(key) for key in written}
-
-    @property
-    def idle(self) -> bool:
-        """Whether every session connection is back in the pool."""
-        return self.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def hands(settings: Settings, database_url: str, connection: Connection, rows: Rows) -> Iterator[Hands]:
-    connection.execute(text(EFFECTS))
-    worker_id = rows.worker()
-    app = create_worker_app(settings, database_url=database_url, worker_id=worker_id)
-    hands = Hands(app, connection, worker_id)
-    yield hands
-    assert hands.idle
-    hands.engine.dispose()
+from tests.worker.performing import Hands
 
 
 def effects(rows: Rows) -> int:
@@ -105,7 +43,7 @@ def effects(rows: Rows) -> int:
 
 def test_a_job_that_opens_no_session_is_handed_over_and_takes_no_connection(hands: Hands, rows: Rows) -> None:
     claim = hands.perform(SampleJob())
-    (settlement,) = hands.settlements
+    settlement = hands.settlement
     assert (settlement.key, settlement.attempts, settlement.verdict.ending) == (
         claim.key,
         1,
@@ -144,8 +82,7 @@ def test_a_job_whose_task_stays_locked_at_its_end_is_given_back_uncounted_and_fr
         other.execute(text("SELECT FROM fang_tasks FOR UPDATE"))
         hands.perform_claim(claim)
         assert hands.idle
-        (settlement,) = hands.settlements
-        assert settlement.verdict.ending is Ending.RELEASED
+        assert hands.ending is Ending.RELEASED
         assert hands.settle() == set()
     assert hands.settle() == {claim.id}
     assert (rows.state(claim.id), rows.one(claim.id).retries, effects(rows)) == ("new", 0, 0)
@@ -158,11 +95,9 @@ def test_a_job_that_waits_for_its_own_locked_task_finishes_once_it_is_free(
     with held(engine) as other, ThreadPoolExecutor(1) as thread:
         other.execute(text("SELECT FROM fang_tasks FOR UPDATE"))
         performing = thread.submit(hands.perform_claim, claim)
-
-        def waits() -> None:
-            assert rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1
-
-        eventually(waits)
+        eventually(
+            lambda: rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1
+        )
         other.rollback()
         performing.result(60)
     assert rows.state(claim.id) == "finished"
@@ -174,8 +109,7 @@ def test_a_job_that_deallocates_prepared_statements_is_given_back_and_its_connec
 ) -> None:
     hands.perform(EffectJob(name="a"))  # the statement that finishes it is prepared now
     claim = hands.perform(EffectJob(name="b", then="deallocate"))
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.RELEASED
+    assert hands.ending is Ending.RELEASED
     others = [
         hands.perform(EffectJob(name=name, then=then))
         for name, then in (("c", "deallocate"), ("d", "finish"))
@@ -183,16 +117,6 @@ def test_a_job_that_deallocates_prepared_statements_is_given_back_and_its_connec
     assert [rows.state(one.id) for one in (claim, *others)] == ["in_progress", "finished", "finished"]
     assert hands.settle() == {claim.id}
     assert rows.one(claim.id).retries == 0
-
-
-@pytest.mark.parametrize("then", ["raise", "commit and raise", "enqueue and raise", "abort", "snooze"])
-def test_what_did_not_finish_has_written_nothing(hands: Hands, rows: Rows, then: str) -> None:
-    claim = hands.perform(EffectJob(name="a", then=then))
-    assert effects(rows) == 0
-    assert rows.value("SELECT count(*) FROM fang_tasks") == 1
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is (Ending.SNOOZED if then == "snooze" else Ending.RETRIED)
-    assert hands.settle() == {claim.id}
 
 
 @pytest.mark.parametrize(
@@ -231,10 +155,8 @@ def test_a_deferred_constraint_that_fails_at_the_commit_is_a_failure(hands: Hand
     )
     rows.connection.execute(text("INSERT INTO effects (name, task_id) VALUES ('a', gen_random_uuid())"))
     claim = hands.perform(EffectJob(name="a"))
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.RETRIED
-    assert settlement.verdict.report is not None
-    assert settlement.verdict.report.error_class == "IntegrityError"
+    assert hands.ending is Ending.RETRIED
+    assert hands.error.startswith("IntegrityError: ")
     assert rows.state(claim.id) == "in_progress"
     assert effects(rows) == 1
 
@@ -257,8 +179,7 @@ def test_a_job_that_meets_a_dead_connection_at_its_beginning_is_given_back_uncou
         {"name": application_name(hands.worker_id)},
     )
     hands.perform(FlushingJob())
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.RELEASED
+    assert hands.ending is Ending.RELEASED
 
 
 @pytest.mark.parametrize("noting", [False, True])
@@ -294,28 +215,7 @@ def test_a_note_that_cannot_be_enqueued_is_a_failure(hands: Hands, rows: Rows) -
 
     hands.perform(BadNoteJob())
     assert effects(rows) == 0
-    assert hands.settlements[0].verdict.ending is Ending.RETRIED
-
-
-def test_a_note_of_a_unique_job_that_waits_already_is_no_failure(hands: Hands, rows: Rows) -> None:
-    class UniqueNoteJob(Job):
-        def run(self, queue: Queue) -> None:
-            queue.enqueue(UniqueSampleJob())
-
-    enqueue(hands.connection, UniqueSampleJob())
-    claim = hands.perform(UniqueNoteJob())
-    assert rows.state(claim.id) == "finished"
-    assert rows.value("SELECT count(*) FROM fang_tasks WHERE task_type = 'unique_sample'") == 1
-
-
-@pytest.mark.parametrize("what", ["exit", "interrupt", "recursion", "nul", "unprintable"])
-def test_whatever_user_code_raises_is_an_outcome_that_can_be_written(
-    hands: Hands, rows: Rows, what: str
-) -> None:
-    claim = hands.perform(RaisingJob(what=what))
-    assert hands.settlements[0].verdict.ending is Ending.RETRIED
-    assert hands.settle() == {claim.id}
-    assert rows.state(claim.id) == "retried"
+    assert hands.ending is Ending.RETRIED
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), SystemExit(3), RecursionError()])
@@ -335,42 +235,13 @@ def test_a_validator_that_breaks_is_an_outcome_too(hands: Hands, rows: Rows, err
 
     claim = hands.take(BreaksLaterJob())
     hands.perform_claim(_with_metadata(claim, '{"type": "BreaksLaterJob", "number": 13}'))
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.FAILED
-    assert settlement.verdict.report is not None
-    assert settlement.verdict.report.error_class == type(error).__name__
+    assert hands.ending is Ending.FAILED
+    assert hands.error.startswith(type(error).__name__)
     assert hands.settle() == {claim.id}
 
 
 def _with_metadata(claim: Claim, metadata: str, kind: str | None = None) -> Claim:
     return claim._replace(metadata=metadata, kind=kind or claim.kind)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "sentence"),
-    [
-        ({"type": "SampleJob", "number": "5"}, "The payload does not fit SampleJob: number: "),
-        ({"type": "SampleJob", "number": True}, "The payload does not fit SampleJob: number: "),
-        ({"type": {"a": 1}}, 'The metadata has no "type"'),
-        ({"type": 5}, 'The metadata has no "type"'),
-        ({"type": None}, 'The metadata has no "type"'),
-        ({"number": 1}, 'The metadata has no "type"'),
-        ([], 'The metadata has no "type"'),
-        (["SampleJob"], 'The metadata has no "type"'),
-        ("SampleJob", 'The metadata has no "type"'),
-        (5, 'The metadata has no "type"'),
-    ],
-)
-def test_a_row_that_no_class_can_perform_is_failed_in_a_sentence(
-    hands: Hands, rows: Rows, metadata: object, sentence: str
-) -> None:
-    task_id = rows.task(metadata=metadata)
-    (claim,) = take(hands.connection, hands.worker_id)
-    hands.perform_claim(claim)
-    assert hands.settle() == {task_id}
-    row = rows.one(task_id)
-    assert row.state == "failed"
-    assert row.error_message.startswith(sentence)
 
 
 @pytest.mark.parametrize("metadata", [{"type": "EffectJob"}, {"type": PickyJob.__name__, "how": "raise"}])
@@ -424,7 +295,7 @@ def test_a_job_sees_its_task_and_a_cancel_reaches_it(hands: Hands, rows: Rows) -
     (claim,) = take(hands.connection, hands.worker_id, task_types=["looking"], kinds=["LookingJob"])
     hands.perform_claim(claim)
     assert seen == {"id": claim.id, "attempt": 2, "stopping": False, "cancelled": False}
-    assert hands.settlements[0].verdict.ending is Ending.CANCELLED
+    assert hands.ending is Ending.CANCELLED
 
 
 def test_db_session_and_queue_session_are_one_in_a_job_and_another_outside(hands: Hands, rows: Rows) -> None:
@@ -532,20 +403,6 @@ def test_what_listens_for_a_commit_of_the_job_s_session_hears_it(hands: Hands, r
     assert (rows.state(claim.id), heard, effects(rows)) == ("finished", ["before", "after"], 1)
 
 
-def test_a_job_whose_connection_dies_is_given_back_uncounted_and_the_next_one_works(
-    hands: Hands, rows: Rows
-) -> None:
-    class DyingSessionJob(Job):
-        def run(self, queue: Queue) -> None:
-            pid = queue.session.execute(text("SELECT pg_backend_pid()")).scalar_one()
-            rows.connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-
-    hands.perform(DyingSessionJob())
-    assert hands.settlements[0].verdict.ending is Ending.RELEASED
-    claim = hands.perform(EffectJob(name="after"))
-    assert rows.state(claim.id) == "finished"
-
-
 def test_an_attempt_that_fails_for_the_database_s_sake_holds_one_connection_at_a_time(hands: Hands) -> None:
     class ConflictJob(Job):
         def run(self, queue: Queue) -> None:
@@ -554,7 +411,7 @@ def test_an_attempt_that_fails_for_the_database_s_sake_holds_one_connection_at_a
     held: list[int] = []
     event.listen(hands.engine, "checkout", lambda *_: held.append(hands.engine.pool.checkedout()))  # type: ignore[attr-defined]
     hands.perform(ConflictJob())
-    assert hands.settlements[0].verdict.ending is Ending.RELEASED
+    assert hands.ending is Ending.RELEASED
     # Else as many that fail at once as there are connections wait for each other, for as long as the pool lets them.
     assert held == [1, 1]
 
@@ -587,9 +444,8 @@ def test_a_function_around_the_job_runs_within_the_attempt(hands: Hands, rows: R
     finished = hands.perform(ResultJob(value=1))
     assert (rows.one(finished.id).result, effects(rows)) == (1, 1)
     hands.perform(EffectJob(name="a"))
-    (settlement,) = hands.settlements
-    assert settlement.verdict.report is not None
-    assert (settlement.verdict.report.error_class, effects(rows)) == ("LookupError", 1)
+    assert hands.error.startswith("LookupError: ")
+    assert effects(rows) == 1
 
 
 @pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG], ids=logging.getLevelName)
@@ -631,28 +487,6 @@ def test_a_failing_attempt_is_logged_once_with_its_error_and_kept_without_it(
     assert hands.settlements[0].verdict.error is None
 
 
-def test_an_interrupt_ends_what_the_session_executes_also_on_the_server(hands: Hands, rows: Rows) -> None:
-    begun: list[UUID] = []
-
-    class LongStatementJob(Job):
-        def run(self, queue: Queue) -> None:
-            begun.append(queue.task_id)
-            queue.session.execute(text("SELECT pg_sleep(60)"))
-
-    claim = hands.take(LongStatementJob())
-    performing = threading.Thread(target=hands.perform_claim, args=(claim,))
-    performing.start()
-    _when_sleeping(rows, lambda: hands.performer.interrupt(claim.token))
-    performing.join(60)
-    assert not performing.is_alive()
-    assert hands.settlements[0].verdict.ending is Ending.RELEASED
-
-    def nobody_sleeps() -> None:
-        assert _sleeping(rows) == 0
-
-    eventually(nobody_sleeps)
-
-
 def test_a_job_that_raises_because_its_session_was_cut_has_timed_out(hands: Hands, rows: Rows) -> None:
     class SwallowingJob(Job):
         def run(self, queue: Queue) -> None:
@@ -665,33 +499,15 @@ def test_a_job_that_raises_because_its_session_was_cut_has_timed_out(hands: Hand
     performing = threading.Thread(target=hands.perform_claim, args=(claim,))
     performing.start()
 
-    def time_out() -> None:
-        (attempt,) = hands.performer.running()
-        attempt.interrupt(TimedOut)
-
-    _when_sleeping(rows, time_out)
+    eventually(lambda: rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1)
+    (attempt,) = hands.performer.running()
+    attempt.interrupt(TimedOut)
     performing.join(60)
     assert not performing.is_alive()
-    verdict = hands.settlements[0].verdict
-    assert verdict.ending is Ending.TIMED_OUT
-    assert verdict.report is not None
-    assert (verdict.report.error_class, verdict.report.message) == (
-        "TimedOut",
-        "It took longer than its timeout.",
-    )
-    assert "What I asked for is not there." in (verdict.report.traceback or "")
-
-
-def _sleeping(rows: Rows) -> int:
-    return int(rows.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
-
-
-def _when_sleeping(rows: Rows, act: Callable[[], None]) -> None:
-    def sleeping() -> None:
-        assert _sleeping(rows) == 1
-
-    eventually(sleeping)
-    act()
+    assert (hands.ending, hands.error) == (Ending.TIMED_OUT, "TimedOut: It took longer than its timeout.")
+    report = hands.settlement.verdict.report
+    assert report is not None
+    assert "What I asked for is not there." in (report.traceback or "")
 
 
 def test_a_duplicate_that_is_being_put_in_makes_the_note_wait_and_then_find_it(
@@ -721,8 +537,7 @@ def test_an_attempt_that_is_given_up_is_settled_and_not_heard_any_more(hands: Ha
             assert hands.performer.running() == []
 
     claim = hands.perform(IgnoringJob())
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.TIMED_OUT
+    assert hands.ending is Ending.TIMED_OUT
     assert hands.settle() == {claim.id}
     assert (rows.state(claim.id), rows.one(claim.id).retries) == ("retried", 1)
     assert effects(rows) == 0
@@ -740,10 +555,8 @@ def test_a_fault_of_the_worker_s_own_is_an_outcome_too(hands: Hands) -> None:
 
     hands.performer._on_deadline = broken
     hands.perform(TimedJob())
-    (settlement,) = hands.settlements
-    assert settlement.verdict.ending is Ending.FAILED
-    assert settlement.verdict.report is not None
-    assert settlement.verdict.report.message == "of our own"
+    assert hands.ending is Ending.FAILED
+    assert hands.error == "RuntimeError: of our own"
 
 
 @pytest.mark.parametrize("raises", [False, True])

@@ -72,11 +72,7 @@ def test_its_threads_end_once_they_are_free() -> None:
     pool.submit([CLAIM])
     pool.stop()
     gate.set()
-
-    def ended() -> None:
-        assert not any(thread.is_alive() for thread in mine)
-
-    eventually(ended)
+    eventually(lambda: not any(thread.is_alive() for thread in mine))
     assert performed == [CLAIM]
 
 
@@ -93,19 +89,11 @@ def test_short_jobs_are_taken_ahead_and_a_long_one_ends_that() -> None:
     for _ in range(600):
         pool.submit([another()])
         assert done.acquire(timeout=60)
-
-    def ahead() -> None:
-        assert pool.room > 20
-
-    eventually(ahead)
+    eventually(lambda: pool.room > 20)
     seconds[0] = 3
     pool.submit([another()])
     assert done.acquire(timeout=60)
-
-    def not_ahead() -> None:
-        assert pool.room <= 5
-
-    eventually(not_ahead)
+    eventually(lambda: pool.room <= 5)
     pool.stop()
 
 
@@ -120,11 +108,7 @@ def test_what_no_thread_begins_is_taken_back() -> None:
     pool.start()
     claims = [another() for _ in range(5)]
     pool.submit(claims)
-
-    def begun() -> None:
-        assert started == [claims[0]]
-
-    eventually(begun)
+    eventually(lambda: started == [claims[0]])
     assert pool.take_back(waiting_for=60) == []
     assert pool.take_back() == claims[1:]
     assert (pool.busy, pool.room) == (1, 0)
@@ -150,18 +134,10 @@ def test_a_thread_that_does_not_come_back_is_replaced_and_ends_when_it_does() ->
     pool.replace(idents[0])
     assert (pool.busy, pool.lost) == (0, 1)
     pool.submit([another()])
-
-    def performed() -> None:
-        assert (len(idents), pool.busy) == (2, 0)
-
-    eventually(performed)
+    eventually(lambda: (len(idents), pool.busy) == (2, 0))
     assert idents[1] != idents[0]
     gate.set()
-
-    def back() -> None:
-        assert (pool.lost, pool.busy) == (0, 0)
-
-    eventually(back)
+    eventually(lambda: (pool.lost, pool.busy) == (0, 0))
     assert room.acquire(timeout=60)
     pool.stop()
 

@@ -293,17 +293,6 @@ def test_a_refused_outcome_is_replaced_once_and_the_failure_names_the_first_one(
     )
 
 
-def test_of_two_verdicts_on_one_attempt_the_first_one_holds(
-    settler: Settler, connection: Connection, rows: Rows, me: UUID
-) -> None:
-    task_id = rows.task()
-    (claim,) = take(connection, me)
-    settler.hand_over(verdict_on(claim, Verdict(Ending.RELEASED)))
-    settler.hand_over(verdict_on(claim, Verdict(Ending.FAILED)))
-    settler.tick()
-    assert rows.state(task_id) == "new"
-
-
 def test_a_session_that_ends_is_no_refusal_and_the_group_is_written_on_another(
     *, settler: Settler, engine: Engine, connection: Connection, rows: Rows, me: UUID
 ) -> None:

@@ -39,11 +39,7 @@ def test_a_thread_that_has_ended_by_itself_is_told_at_once() -> None:
     loop = Loop(name="one", tick=quiet, wait=fall, interrupt=lambda: None)
     watching = watchdog_of(Loop(name="another", tick=quiet), loop)
     loop.start()
-
-    def told() -> None:
-        assert watching.complaint(0.0, awake=False) == "The thread of the one has ended"
-
-    eventually(told)
+    eventually(lambda: watching.complaint(0.0, awake=False) == "The thread of the one has ended")
 
 
 def test_a_call_that_hangs_is_told_unless_the_process_itself_was_frozen() -> None:

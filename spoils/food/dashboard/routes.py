@@ -1,7 +1,5 @@
 """The pages of products, and the jobs that make one again."""
 
-from typing import NoReturn
-
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
@@ -17,6 +15,7 @@ from spoils.models import db
 from spoils.queue.enqueue import DuplicateVanished
 from spoils.web import paging
 from spoils.web.dashboard.shared import by_hand
+from spoils.web.dashboard.shared.filters import BAD_PLACE, BOTH_PLACES
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
@@ -33,9 +32,9 @@ def products() -> ResponseReturnValue:
         older_than = paging.decode(older, int) if older else None
         newer_than = paging.decode(newer, int) if newer else None
     except paging.BadCursor:
-        abort(400, "The place in the list is not one that a page here links to. Begin again at the newest.")
+        abort(400, BAD_PLACE)
     if older_than and newer_than:
-        abort(400, "A list goes on to older products or to newer ones, not to both.")
+        abort(400, BOTH_PLACES)
     bar = read_status_bar(db.session())
     page = list_products(db.session(), bar.now, older_than, newer_than)
     return render_template(
@@ -75,12 +74,8 @@ def analyse_product(barcode: str) -> ResponseReturnValue:
 def _product(barcode: str) -> Product:
     found = find_product(db.session(), normalise(barcode)) if is_barcode(barcode) else None
     if found is None:
-        _none()
+        abort(404, NO_PRODUCT)
     return found
-
-
-def _none() -> NoReturn:
-    abort(404, NO_PRODUCT)
 
 
 def _enqueue(name: str, fields: dict[str, object], barcode: str) -> ResponseReturnValue:

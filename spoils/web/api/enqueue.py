@@ -12,6 +12,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from spoils.errors import PayloadError
 from spoils.job import Job
 from spoils.job.policies import RESERVED_ENDPOINTS
+from spoils.masking import masked
 from spoils.models import db
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
 from spoils.queue.enqueue_many import Order, enqueue_many
@@ -21,7 +22,6 @@ from spoils.web.api.idempotency import Answer
 from spoils.web.api.requests import JobRequest, JobRequestLines, JobRequests, class_named, read_request
 from spoils.web.build_job import InvalidRequest, build_job
 from spoils.web.errors import answer
-from spoils.web.masking import masked
 from spoils.web.openapi import operation
 
 log = logging.getLogger("spoils.enqueue")

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from spoils import models
 from spoils.job.outcome import Ending
+from spoils.masking import masked, masked_text
 from spoils.models import DbSession, TaskState
 from spoils.reports.run_times import last_ran_ms
-from spoils.web.masking import masked, masked_text
 from spoils.web.openapi import Error, Instant, Response
 
 Masked = Annotated[Any, BeforeValidator(masked)]

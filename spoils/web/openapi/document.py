@@ -14,7 +14,7 @@ from spoils.config import Settings
 from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.version import __version__
-from spoils.web.masking import masked_schema
+from spoils.web.masked_schema import masked_schema
 from spoils.web.openapi.operation import Operation, operation_of
 from spoils.web.openapi.schemas import Error
 

@@ -15,7 +15,6 @@ from spoils.errors import SettingError, SpoilsError
 from spoils.food.openfoodfacts.cleaning import clean
 from spoils.food.openfoodfacts.client import OpenFoodFacts
 from spoils.food.openfoodfacts.errors import (
-    NotABarcode,
     OpenFoodFactsError,
     ProductNotFound,
     UpstreamBusy,
@@ -82,16 +81,6 @@ def test_neither_proxy_nor_netrc_of_the_environment_is_used(
     monkeypatch.delenv("no_proxy", raising=False)
     client(upstream).fetch(CODE)
     assert "Authorization" not in upstream.requests[0].headers
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["", "1234567", "123456789012345", "../12345678", "12345678%2e", "12345678\n", "٣٣٣٣٣٣٣٣", "@12345678"],
-)
-def test_what_is_no_barcode_never_leaves_the_house(upstream: Upstream, code: str) -> None:
-    with pytest.raises(NotABarcode):
-        client(upstream).fetch(code)
-    assert upstream.requests == []
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,6 @@ def test_the_page_says_how_many_failures_were_read(
 ) -> None:
     for hours in range(3):
         failed(scenes, hours_ago=hours)
-    near = failure_groups.look
-    monkeypatch.setattr(failure_groups, "look", lambda session, **asked: near(session, **asked, far=2))
+    near = failure_groups.scan
+    monkeypatch.setattr(failure_groups, "scan", lambda session, **asked: near(session, **asked, far=2))
     assert "The last 2 of 3 failed jobs, in 1 group." in words(admin.see("/errors"))

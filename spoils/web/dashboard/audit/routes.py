@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from spoils.models import db
 from spoils.web.dashboard.audit.view import show_audit_log
 from spoils.web.dashboard.blueprint import bp
-from spoils.web.dashboard.shared.filters import BAD_PLACE
+from spoils.web.dashboard.shared.filters import BAD_PLACE, BOTH_PLACES
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
 LARGEST_ID = 2**62
@@ -17,7 +17,7 @@ def audit_trail() -> ResponseReturnValue:
     """Every action of an operator, the newest first."""
     older, newer = _entry_id("older"), _entry_id("newer")
     if older and newer:
-        abort(400, "Use either older or newer, not both.")
+        abort(400, BOTH_PLACES)
     bar = read_status_bar(db.session())
     page = show_audit_log(db.session(), bar, older, newer)
     return render_template("audit/index.html", bar=bar, audit=page)

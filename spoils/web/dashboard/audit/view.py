@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import Audit
 from spoils.queue import tasks
 from spoils.reports import audit_log
@@ -15,7 +16,6 @@ from spoils.reports.pager import Page
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.query_budget import QueryBudget
 from spoils.web.dashboard.shared.status_bar import StatusBar
-from spoils.web.masking import masked_text
 
 DONE_TO_A_JOB = {
     "retry": "retried it",

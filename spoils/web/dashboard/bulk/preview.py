@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import Task, TaskState
 from spoils.queue import bulk
 from spoils.queue.selection import Selection, count_by_type
@@ -16,7 +17,6 @@ from spoils.web.dashboard.shared.bulk_actions import BulkAction
 from spoils.web.dashboard.shared.job_row import JobRow, error_view, job_rows
 from spoils.web.dashboard.shared.query_budget import QueryBudget
 from spoils.web.dashboard.shared.status_bar import StatusBar
-from spoils.web.masking import masked_text
 
 EXAMPLES = 5
 LINES = 8
@@ -90,7 +90,7 @@ def _by_error(
         return Counter(each.name or each.message for each in errors if each), ""
     if selection.state is not TaskState.FAILED or selection.group:
         return {}, ""
-    found = failure_groups.look(session, now=now, since=None, task_type=selection.task_type)
+    found = failure_groups.scan(session, now=now, since=None, task_type=selection.task_type)
     attempts = failure_groups.attempts_by_id(session, [each.attempt for each in found.groups if each.attempt])
     numbers: Counter[str] = Counter()
     for group in found.groups:

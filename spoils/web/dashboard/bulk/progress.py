@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import Audit, Bulk, Task, TaskState
 from spoils.queue.selection import OWN_TYPE
 from spoils.reports import bulk_actions
@@ -11,7 +12,6 @@ from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.bulk_actions import ACTIONS, BulkAction
 from spoils.web.dashboard.shared.job_row import short_id
 from spoils.web.dashboard.shared.status_bar import StatusBar
-from spoils.web.masking import masked_text
 
 REFUSALS = 100
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spoils.job import Job
-from spoils.web.masking import masked, masked_schema
+from spoils.masking import masked
+from spoils.web.masked_schema import masked_schema
 
 Kind = Literal["text", "long", "number", "checkbox", "choice", "json"]
 PREFIX = "field."

@@ -7,18 +7,19 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import Attempt, TaskState
 from spoils.queue import tasks
 from spoils.reports import failure_groups
 from spoils.reports.brief_tasks import task_by_id
-from spoils.reports.failure_groups import Group, Look, Seen
+from spoils.reports.failure_groups import Group, Scan, Seen
 from spoils.reports.run_times import last_ran_ms
+from spoils.reports.workers import releases as releases_on_record
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.job_row import ErrorView, JobRow, error_view, job_rows, named, short_id
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.dashboard.shared.traceback import Part, last_application_frame, parse
-from spoils.web.masking import masked_text
 
 WINDOWS: Mapping[str, timedelta | None] = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "all": None}
 WINDOW_WORDS = {"24h": "24 hours", "7d": "7 days", "all": "all"}
@@ -90,10 +91,10 @@ def list_groups(
     session: Session, bar: StatusBar, *, window: str, since: str | None, tried: tuple[str, UUID] | None
 ) -> ErrorsPage:
     """All groups within `window`; with `since`, only those that appeared with or after that release."""
-    found = failure_groups.look(session, now=bar.now, since=_since(window, bar.now))
-    releases = failure_groups.releases(session)
+    found = failure_groups.scan(session, now=bar.now, since=_since(window, bar.now))
+    releases = releases_on_record(session)
     started = dict(releases)
-    retrying = failure_groups.look(
+    retrying = failure_groups.scan(
         session, now=bar.now, since=_since(window, bar.now), state=TaskState.RETRIED
     )
     groups = failure_groups.with_retrying(found.groups, retrying.groups)
@@ -120,8 +121,8 @@ def show_group(
 ) -> GroupPage | None:
     """One group within `window`; None if it has no failed jobs there."""
     since = _since(window, bar.now)
-    found = failure_groups.look(session, now=bar.now, since=since)
-    waiting = failure_groups.look(session, now=bar.now, since=since, state=TaskState.RETRIED)
+    found = failure_groups.scan(session, now=bar.now, since=since)
+    waiting = failure_groups.scan(session, now=bar.now, since=since, state=TaskState.RETRIED)
     groups = failure_groups.with_retrying(found.groups, waiting.groups)
     group = next((each for each in groups if each.key == key), None)
     members = [
@@ -136,7 +137,7 @@ def show_group(
     if group is None:
         return None
     seen = failure_groups.seen(session, [key])
-    newest = _newest(failure_groups.releases(session))
+    newest = _newest(releases_on_record(session))
     context = _Context(
         session, seen, newest, bar, (key, tried) if tried else None, found.whole, waiting.whole
     )
@@ -259,16 +260,16 @@ def _trial(session: Session, task_id: UUID, now: datetime) -> Trial | None:
     )
 
 
-def _summary(found: Look, retrying: Look, number: int, bar: StatusBar) -> str:
+def _summary(found: Scan, retrying: Scan, number: int, bar: StatusBar) -> str:
     groups = formats.plural(number, "group")
     if found.whole:
         more = "" if retrying.whole else "+"
         retried = (
-            f" and {formats.number(retrying.looked)}{more} that will be retried" if retrying.looked else ""
+            f" and {formats.number(retrying.scanned)}{more} that will be retried" if retrying.scanned else ""
         )
-        return f"{formats.plural(found.looked, 'failed job')}{retried} in {groups}."
+        return f"{formats.plural(found.scanned, 'failed job')}{retried} in {groups}."
     failed = bar.count(bar.counts, TaskState.FAILED)
     return (
-        f"The last {formats.number(found.looked)} of {formats.plural(failed, 'failed job')}, in {groups}. "
+        f"The last {formats.number(found.scanned)} of {formats.plural(failed, 'failed job')}, in {groups}. "
         "Earlier failures are not counted."
     )

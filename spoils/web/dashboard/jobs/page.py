@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from spoils.job import Job
 from spoils.job.outcome import Ending
+from spoils.masking import masked, masked_text
 from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState
 from spoils.queue import tasks
 from spoils.reports import find_by_payload
@@ -35,7 +36,6 @@ from spoils.web.dashboard.shared.job_row import (
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.dashboard.shared.traceback import Part, parse
-from spoils.web.masking import masked, masked_text
 
 Call = Callable[[type[Job], Any], str]
 LONGEST_PAYLOAD = 20_000

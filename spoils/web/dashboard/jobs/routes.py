@@ -12,10 +12,10 @@ from spoils.web.dashboard.audit.view import log_of_job
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.jobs.list import list_jobs
 from spoils.web.dashboard.jobs.page import show_job
-from spoils.web.dashboard.jobs.search import search_jobs
+from spoils.web.dashboard.jobs.search import read_search, search_jobs
 from spoils.web.dashboard.shared.bulk_actions import actions_on_selected
 from spoils.web.dashboard.shared.curl import curl_here
-from spoils.web.dashboard.shared.filters import read_filters, read_search
+from spoils.web.dashboard.shared.filters import read_filters
 from spoils.web.dashboard.shared.flashes import flash_change
 from spoils.web.dashboard.shared.local_path import local_path
 from spoils.web.dashboard.shared.status_bar import read_status_bar

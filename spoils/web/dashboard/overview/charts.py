@@ -6,12 +6,12 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from spoils.reports.charts import Sums
-from spoils.reports.workers import releases_since
+from spoils.reports import workers
+from spoils.reports.attempt_stats import AttemptStats
 from spoils.web.dashboard.overview.ranges import Range
 from spoils.web.dashboard.shared import chart, formats
 
-Steps = Mapping[str, Mapping[datetime, Sums]]
+Steps = Mapping[str, Mapping[datetime, AttemptStats]]
 LINES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
@@ -146,17 +146,18 @@ def releases(session: Session, shown: Range, now: datetime) -> tuple[Release, ..
             formats.shortened(formats.one_line(name), 20),
             formats.moment(started_at, now),
         )
-        for name, started_at in releases_since(session, shown.since(now), limit=3)
+        for name, started_at in workers.releases(session, since=shown.since(now), limit=3)
+        if name != "dev"
     )
 
 
-def _sum(parts: Iterable[Sums | None]) -> Sums:
-    whole = Sums()
+def _sum(parts: Iterable[AttemptStats | None]) -> AttemptStats:
+    whole = AttemptStats()
     for each in parts:
         if each is not None:
             whole.add(each)
     return whole
 
 
-def _title(moment: formats.Moment, sums: Sums) -> str:
+def _title(moment: formats.Moment, sums: AttemptStats) -> str:
     return f"{moment.clock}: {formats.number(sums.finished)} finished, {formats.number(sums.failed)} failed"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spoils.models import TaskState
-from spoils.reports.charts import Sums
+from spoils.reports.attempt_stats import NOTHING, AttemptStats
 from spoils.web.dashboard.shared import chart, formats
 from spoils.web.dashboard.shared.job_row import named
 from spoils.web.dashboard.shared.status_bar import RATE_MINUTES, StatusBar
@@ -17,8 +17,8 @@ SHOWN = 40
 class Figures:
     """The figures by type: attempts of the last day, of the last hour by minute, and jobs that are not due yet."""
 
-    day: Mapping[str, Sums]
-    hour: Mapping[str, Mapping[datetime, Sums]]
+    day: Mapping[str, AttemptStats]
+    hour: Mapping[str, Mapping[datetime, AttemptStats]]
     not_due: Mapping[str, int]
     minutes: Sequence[datetime]
     """The minutes of the last hour; the last one is not over."""
@@ -70,7 +70,7 @@ def type_table(bar: StatusBar, figures: Figures, *, all_types: bool = False) -> 
     """A row for each type that has jobs, ran in the last day, or is paused; the busiest first."""
     names = sorted(
         {*bar.counts, *figures.day, *bar.paused},
-        key=lambda name: (-figures.day.get(name, Sums()).ended, -bar.waiting(name), name),
+        key=lambda name: (-figures.day.get(name, NOTHING).ended, -bar.waiting(name), name),
     )
     shown = names if all_types else names[:SHOWN]
     return TypeTable(
@@ -82,9 +82,9 @@ def type_table(bar: StatusBar, figures: Figures, *, all_types: bool = False) -> 
 
 def _row(bar: StatusBar, names: Sequence[str], figures: Figures, *, whole: bool = False) -> TypeRow:
     name = "" if whole else names[0]
-    ended = Sums()
+    ended = AttemptStats()
     for each in names:
-        ended.add(figures.day.get(each, Sums()))
+        ended.add(figures.day.get(each, NOTHING))
     not_due = sum(figures.not_due.get(each, 0) for each in names)
     cut = any(figures.is_cut(each) for each in names)
     paused = not whole and name in bar.paused
@@ -142,5 +142,5 @@ def _stuck(bar: StatusBar, name: str, figures: Figures) -> str:
 
 def _spark(figures: Figures, name: str) -> chart.Bars:
     of = figures.hour.get(name, {})
-    sums = [of.get(moment, Sums()) for moment in figures.minutes]
+    sums = [of.get(moment, NOTHING) for moment in figures.minutes]
     return chart.spark([each.failed for each in sums], [each.finished for each in sums])

@@ -10,7 +10,8 @@ from spoils.job.registry import registry
 from spoils.models import PauseKind
 from spoils.queue import pauses
 from spoils.reports import upcoming
-from spoils.reports.charts import Sums, ended_by_step, ended_by_type
+from spoils.reports.attempt_stats import NOTHING, AttemptStats
+from spoils.reports.charts import ended_by_step, ended_by_type
 from spoils.reports.schedules import all_schedules
 from spoils.web.dashboard.overview.charts import RunTime, Steps, Throughput, draw_run_time, draw_throughput
 from spoils.web.dashboard.overview.charts import releases as releases_in
@@ -75,8 +76,8 @@ def show_overview(
     )
 
 
-def _busiest_first(day: Mapping[str, Sums], bar: StatusBar) -> list[str]:
-    return sorted({*day, *bar.counts}, key=lambda name: (-day.get(name, Sums()).ended, name))
+def _busiest_first(day: Mapping[str, AttemptStats], bar: StatusBar) -> list[str]:
+    return sorted({*day, *bar.counts}, key=lambda name: (-day.get(name, NOTHING).ended, name))
 
 
 def _fullest_types(bar: StatusBar) -> list[str]:
@@ -85,7 +86,7 @@ def _fullest_types(bar: StatusBar) -> list[str]:
 
 
 def _figures(
-    bar: StatusBar, day: Mapping[str, Sums], hour: Steps, later: list[upcoming.Later], types: int
+    bar: StatusBar, day: Mapping[str, AttemptStats], hour: Steps, later: list[upcoming.Later], types: int
 ) -> Figures:
     not_due: dict[str, int] = {}
     for each in later:

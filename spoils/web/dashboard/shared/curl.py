@@ -7,8 +7,8 @@ from flask import request
 
 from spoils.config import current_settings
 from spoils.job import Job
+from spoils.masking import masked
 from spoils.web.dashboard.shared import formats
-from spoils.web.masking import masked
 
 LONGEST = 4_000
 

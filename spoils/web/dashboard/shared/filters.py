@@ -10,50 +10,13 @@ from werkzeug.datastructures import MultiDict
 
 from spoils.models import WAITING, TaskState
 from spoils.web import paging
-from spoils.web.masking import masked
 
 LONGEST = 255
-MOST_WORDS = 8
 WAITING_ARG = "waiting"
 """The value of `state` that stands for both states in which a job waits."""
+BOTH_PLACES = "Use either older or newer, not both."
 BAD_PLACE = "This place in the list is not valid. Start again at the newest."
 _GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
-_FIELD = re.compile(r"(?P<field>[A-Za-z_][A-Za-z0-9_]{0,62}):(?P<value>.+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A search for a field of the payload with a value."""
-
-    field: str
-    value: str
-
-    @property
-    def title(self) -> str:
-        """The heading of the results."""
-        return f"Jobs with {self.field} {self.value}"
-
-    @property
-    def text(self) -> str:
-        """The text of the search box."""
-        return f"{self.field}:{self.value}"
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A search for jobs whose error has all of these words."""
-
-    words: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """The heading of the results."""
-        return f"Jobs whose error has {' and '.join(f'“{word}”' for word in self.words)}"
-
-    @property
-    def text(self) -> str:
-        """The text of the search box."""
-        return " ".join(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +61,7 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
     """The filters in the URL. Aborts with 400."""
     older, newer = read_text(args, "older"), read_text(args, "newer")
     if older and newer:
-        abort(400, "Use either older or newer, not both.")
+        abort(400, BOTH_PLACES)
     waiting = args.get("state") == WAITING_ARG
     return Filters(
         state=None if waiting else read_state(args),
@@ -107,38 +70,6 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
         older_than=_place(older),
         newer_than=_place(newer),
     )
-
-
-def read_search(args: MultiDict[str, str]) -> UUID | Search | Words | None:
-    """The search in `q`: an id, `field:value`, or words of an error. Aborts with 400."""
-    text = (read_text(args, "q") or "").strip()
-    if not text:
-        return None
-    try:
-        return UUID(text)
-    except ValueError:
-        pass
-    found = _FIELD.fullmatch(text)
-    # "ReadTimeout: no answer" is how an error reads, not a field.
-    if not found or (found["field"][0].isupper() and found["value"].startswith(" ")):
-        return _read_words(text)
-    field, value = found["field"], found["value"].strip()
-    _refuse_secrets({field: value})
-    return Search(field, value)
-
-
-def _refuse_secrets(asked: dict[str, str] | str) -> None:
-    """Abort with 400: a search that finds masked text would reveal it letter by letter."""
-    if masked(asked) != asked:
-        abort(400, "Secrets are masked on every page and cannot be searched.")
-
-
-def _read_words(text: str) -> Words:
-    _refuse_secrets(text)
-    words = tuple(dict.fromkeys(text.split()))
-    if len(words) > MOST_WORDS:
-        abort(400, f"A search takes at most {MOST_WORDS} words.")
-    return Words(words)
 
 
 def read_state(args: MultiDict[str, str]) -> TaskState | None:

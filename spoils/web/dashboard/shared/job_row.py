@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from spoils.job import Job
 from spoils.job.registry import registry
+from spoils.masking import MASK, masked, masked_text
 from spoils.models import WAITING, Task, TaskState
 from spoils.reports.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.actions import Action, actions_for
 from spoils.web.dashboard.shared.states import VIEWS, StateView
-from spoils.web.masking import MASK, masked, masked_text
 
 FIELD_LENGTH = 40
 SUMMARY_LENGTH = 80

@@ -1,10 +1,8 @@
-"""Masking of secrets on pages and in the API; see `spoils.masking`, which logs and alerts use too."""
+"""JSON Schemas of job classes without the secrets that their defaults and examples hold."""
 
 from typing import Any
 
-from spoils.masking import MASK, masked, masked_text, secret
-
-__all__ = ["MASK", "masked", "masked_schema", "masked_text", "secret"]
+from spoils.masking import masked
 
 _VALUES = ("default", "examples", "const")
 
