@@ -18,6 +18,9 @@ from spoils.db.embedded_files import (
     find_files,
     find_programs,
     left_by_former_clone,
+    moved_from,
+    note_home,
+    take_over,
 )
 from spoils.errors import SettingError
 
@@ -58,7 +61,12 @@ class EmbeddedPostgres:
             try:
                 if left_by_former_clone(self._home, files):
                     server.halt(files, mode="immediate")
-                    begin_anew(self._home, files)
+                    if former := moved_from(self._home, files):
+                        server.halt(former)
+                        take_over(former, files)
+                    else:
+                        begin_anew(self._home, files)
+                note_home(self._home, files)
                 server.ensure_data(files, durable=self._settings.get("fsync") != "off")
                 server.ensure_running(files, self._settings)
                 server.ensure_database(files)

@@ -18,7 +18,7 @@ import shutil
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -105,8 +105,8 @@ def left_by_former_clone(home: Path, files: Files) -> bool:
     """Whether files outside the home are those of a clone that was deleted from the same path."""
     if files.place == home:
         return False
-    ours, its = home / "token", files.place / "token"
-    return not (ours.exists() and its.exists() and ours.read_text() == its.read_text())
+    token = home / "token"
+    return not token.exists() or not _same_text(token, files.place / "token")
 
 
 def begin_anew(home: Path, files: Files) -> None:
@@ -115,6 +115,38 @@ def begin_anew(home: Path, files: Files) -> None:
     token = secrets.token_hex()
     (files.place / "token").write_text(token)
     (home / "token").write_text(token)
+
+
+def moved_from(home: Path, files: Files) -> Files | None:
+    """The former files of a clone that was moved to this home; None where it is new, or a copy."""
+    token = home / "token"
+    for place in SHARED_FOLDER.glob("spoils-*") if token.exists() else ():
+        if place == files.place or place.lstat().st_uid != os.geteuid():
+            continue
+        if not _same_text(token, place / "token"):
+            continue
+        former = place / "home"
+        if former.exists() and not _same_text(token, Path(former.read_text()) / "token"):
+            return replace(files, place=place, data=place / "data", socket=place / "socket")
+        log.warning("The database of the clone that this one was copied from stays in %s", place)
+    return None
+
+
+def take_over(former: Files, files: Files) -> None:
+    """Move the files of a server that is stopped."""
+    shutil.rmtree(files.place)
+    former.place.rename(files.place)
+    log.info("This clone has been moved: moved its database from %s to %s", former.place, files.place)
+
+
+def note_home(home: Path, files: Files) -> None:
+    """Note whose files those outside the home are, for when the clone is moved."""
+    if files.place != home:
+        (files.place / "home").write_text(str(home))
+
+
+def _same_text(one: Path, other: Path) -> bool:
+    return other.exists() and one.read_text() == other.read_text()
 
 
 def _package() -> Path:

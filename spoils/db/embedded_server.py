@@ -51,6 +51,8 @@ def ensure_data(files: Files, *, durable: bool) -> None:
 
 def ensure_running(files: Files, settings: Mapping[str, str]) -> None:
     """Return when the server answers, started if need be."""
+    if _running(files) and str(files.hba) not in (files.data / "postmaster.opts").read_text():
+        halt(files)  # an earlier release started it, and let everybody in
     deadline = time.monotonic() + START_SECONDS
     while not _answers(files):
         if not _running(files):

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from spoils.db import embedded_files
+from spoils.db import embedded_files, embedded_server
 from spoils.db.embedded import EmbeddedPostgres, development_url, programs
 from spoils.errors import SettingError
 from tests.support import eventually
@@ -264,6 +265,32 @@ def test_another_role_needs_its_password(home: Path) -> None:
     assert asked_by(None, home, "clerk password='of the clerk'").stdout == "42\n"
 
 
+@pytest.mark.parametrize("runs", [True, False], ids=["it runs", "it is stopped"])
+def test_a_cluster_that_an_earlier_release_left_open_keeps_its_rows_and_is_closed(
+    home: Path, runs: bool
+) -> None:
+    server = EmbeddedPostgres(home, settings=QUICK)
+    ask(server.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    files = files_of(home)
+    command = shlex.split((files.data / "postmaster.opts").read_text())
+    server.stop()
+    # As an earlier release made its clusters and started them.
+    (files.data / "pg_hba.conf").write_text("local all all trust\n")
+    options = command[1 : next(at for at, one in enumerate(command) if one.startswith("hba_file=")) - 1]
+    started = embedded_server._run(
+        files, "pg_ctl", "start", "--wait", "--pgdata", str(files.data), "--options", shlex.join(options)
+    )
+    assert started[0] == 0, started[1]
+    stranger = "nobody" if os.geteuid() == 0 else None
+    assert asked_by(stranger, home).stdout == "42\n"
+    if not runs:
+        embedded_server.halt(files)
+    assert ask(server.start(), "SELECT number FROM kept") == 42
+    assert ask(files.url, "SHOW hba_file") == str(files.hba)
+    if stranger:
+        assert asked_by(stranger, home).returncode == 2
+
+
 @pytest.mark.parametrize("name", ["a name, with a space", "x" * 120], ids=["space and comma", "long"])
 def test_a_home_whose_path_no_socket_can_have_works(home: Path, name: str) -> None:
     server = EmbeddedPostgres(home.parent / name, settings=QUICK)
@@ -313,6 +340,30 @@ def test_a_new_database_is_announced_with_its_place(home: Path, caplog: pytest.L
         server.stop()
         server.start()
     assert caplog.messages == [f"Made a new, empty database in {data}"]
+
+
+def test_a_moved_clone_keeps_its_database_and_a_copy_begins_empty(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place, moved, copy = home.parent / "place", home.parent / "moved", home.parent / "copy"
+    server = EmbeddedPostgres(place, settings=QUICK)
+    ask(server.start(), "CREATE TABLE kept AS SELECT 42 AS number")
+    server.stop()
+    place.rename(moved)
+    after = EmbeddedPostgres(moved, settings=QUICK)
+    copied = EmbeddedPostgres(copy, settings=QUICK)
+    try:
+        assert ask(after.start(), "SELECT number FROM kept") == 42
+        after.stop()
+        if os.geteuid() == 0:  # else the database is in the clone, and copied with it
+            shutil.copytree(moved, copy)
+            with caplog.at_level("INFO", logger="spoils"):
+                assert ask(copied.start(), "SELECT to_regclass('kept')") is None
+            assert "The database of the clone that this one was copied from stays in /var/tmp/" in caplog.text
+            assert ask(after.start(), "SELECT number FROM kept") == 42
+    finally:
+        after.remove()
+        copied.remove()
 
 
 def test_its_users_see_nothing_of_it_after_it_was_removed(home: Path) -> None:
