@@ -24,11 +24,12 @@ from spoils.job.registry import Registry
 from spoils.job.schema import ignored_fields, schema_digest
 from spoils.log_format import TRACEBACKS
 from spoils.masking import masked_text
-from spoils.models import db
+from spoils.models import db, is_limited
 from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
+from spoils.queue.limits import put_under_limits
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
 from spoils.queue.worker_rows import has_other_schema
@@ -159,11 +160,15 @@ class Performer:
             attempt.interrupt(GivenBack)
 
     def _read(self, claim: Claim, *, asynchronous: bool) -> tuple[Job | None, Verdict | None]:
-        """The job, and what does not fit: the row cannot be read, or this release would ignore some of its fields."""
+        """The job, and what does not fit: the row cannot be read, this release would ignore some of its fields, or it
+        was enqueued without the limits of its class, by psql or an older release.
+        """
         try:
             job = self._decode(claim, asynchronous=asynchronous)
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             return None, outcomes.of_misfit(exc)
+        if job.limits and not is_limited(claim.priority):
+            return job, outcomes.BEFORE_ITS_LIMITS
         # Only then: reading each payload twice would cost a tenth of a small job.
         if self._others_differ() and (ignored := ignored_fields(type(job), claim.metadata)):
             sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."
@@ -171,9 +176,14 @@ class Performer:
         return job, None
 
     def _settle_misfit(self, claim: Claim, job: Job | None, misfit: Verdict) -> Job | None:
-        """Leave the row to a live worker of another release that may read it. If there is none, returns the job, or
-        fails the row that no job could be made from. Asks the database.
+        """Release the row where it has to wait for a limit, or leave it to a live worker of another release that may
+        read it. If there is none, returns the job, or fails the row that no job could be made from. Asks the database.
         """
+        if misfit is outcomes.BEFORE_ITS_LIMITS:
+            with self._engine.begin() as connection:
+                put_under_limits(connection, claim.token, worker_id=self._worker_id)
+            self._settle(claim, misfit, 0)
+            return None
         if self._may_fit_elsewhere(claim):
             self._leave_to_others(claim, misfit)
             return None
