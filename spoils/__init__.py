@@ -2,18 +2,20 @@
 
 from spoils.client import Client, JobStatus, aenqueue, aenqueue_many, enqueue, enqueue_many
 from spoils.errors import PayloadError
-from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze, around
+from spoils.job import Cancel, Concurrency, Done, Job, Outcome, Queue, Rate, RetryLater, Snooze, around
 from spoils.version import __version__
 
 __all__ = [
     "Cancel",
     "Client",
+    "Concurrency",
     "Done",
     "Job",
     "JobStatus",
     "Outcome",
     "PayloadError",
     "Queue",
+    "Rate",
     "RetryLater",
     "Snooze",
     "__version__",

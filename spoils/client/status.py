@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from spoils.models import ACTIVE, Task
+from spoils.models import ACTIVE, Task, own_priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def read_status(connection: Connection, job_id: UUID) -> JobStatus | None:
         job=payload.pop("type", None),
         payload=payload,
         state=row["state"].value,
-        priority=row["priority"],
+        priority=own_priority(row["priority"]),
         retries=row["retries"],
         scheduled_at=row["scheduled_at"],
         created_at=row["created_at"],

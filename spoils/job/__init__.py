@@ -2,6 +2,18 @@
 
 from spoils.job.base import Job, Queue
 from spoils.job.hooks import around
+from spoils.job.limits import Concurrency, Rate
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
 
-__all__ = ["Cancel", "Done", "Job", "Outcome", "Queue", "RetryLater", "Snooze", "around"]
+__all__ = [
+    "Cancel",
+    "Concurrency",
+    "Done",
+    "Job",
+    "Outcome",
+    "Queue",
+    "Rate",
+    "RetryLater",
+    "Snooze",
+    "around",
+]

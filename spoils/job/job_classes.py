@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from spoils.errors import JobDefinitionError
 from spoils.job.definition import is_async, where, wrong
+from spoils.job.limits import label_of
 from spoils.job.policies import Policies
 
 JobClass = TypeVar("JobClass", bound=Policies)
@@ -21,7 +22,8 @@ class JobClasses(Generic[JobClass]):
 
     def add(self, job_class: type[JobClass]) -> None:
         """Raises JobDefinitionError where another class has the same name or endpoint, or the same task type while only
-        one of the two is async: either threads or the event loop perform a task type.
+        one of the two is async (either threads or the event loop perform a task type), or another number for a limit
+        that the two share.
         """
         name, endpoint = job_class.__name__, job_class.endpoint
         if other := self._by_name.get(name):
@@ -29,6 +31,7 @@ class JobClasses(Generic[JobClass]):
                 f"{name} is defined twice: in {where(other)} and in {where(job_class)}. Rename one of them."
             )
         self._check_alike(job_class)
+        self._check_limits(job_class)
         if job_class.hidden:
             self._by_name[name] = job_class
             return
@@ -48,6 +51,18 @@ class JobClasses(Generic[JobClass]):
                     f'it has the task type "{job_class.task_type}", as {other.__name__} ({where(other)}) has, but only '
                     'one of them has an `async def run`: set `task_type = "…"` on one of them.',
                 )
+
+    def _check_limits(self, job_class: type[JobClass]) -> None:
+        own = {label_of(job_class.__name__, limit): limit for limit in job_class.limits}
+        for other in self:
+            for limit in other.limits:
+                label = label_of(other.__name__, limit)
+                if own.get(label, limit) != limit:
+                    raise wrong(
+                        job_class,
+                        f"it shares the limit {label} with {other.__name__} ({where(other)}), but the two differ: "
+                        f"{own[label]} and {limit}.",
+                    )
 
     def get(self, name: str) -> type[JobClass] | None:
         """The class of that name, which is the `type` in a task's metadata."""

@@ -39,11 +39,14 @@ class Cancel(Outcome):
 class RetryLater(Outcome):
     """Try again after `seconds` instead of after the class's own backoff.
 
-    It counts as a retry, so that an upstream that always says "later" ends as failed.
+    It counts as a retry, so that an upstream that always says "later" ends as failed. With `hold=True` no other task of
+    its type is started before then either, in the whole fleet; where the class has limits, none of the same key of its
+    first limit.
     """
 
     seconds: float
     message: str | None = None
+    hold: bool = False
 
     def __str__(self) -> str:
         return self.message or f"Asked to try again in {self.seconds} s."
@@ -95,13 +98,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What settle has to write: the ending, the seconds until the task is due again, the report of a failure, and the
-    result of a finished job as JSON text. The `error` of a failure is for the log alone."""
+    """What settle has to write: the ending, the seconds until the task is due again, the report of a failure, the
+    result of a finished job as JSON text, and for how many seconds others of its type are held. The `error` of a
+    failure is for the log alone."""
 
     ending: Ending
     delay_seconds: float = 0.0
     report: Report | None = None
     result: str | None = None
+    hold_seconds: float = 0.0
     error: BaseException | None = field(default=None, compare=False, repr=False)
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from spoils.job.cron import Cron, CronError
 from spoils.job.definition import text_of, wrong
+from spoils.job.limits import Limit, check_limits
 
 COMMON = "common"
 RESERVED_ENDPOINTS = {"status", "stats", "batch"}
@@ -34,6 +35,8 @@ class Policies(BaseModel):
     may; others may unless this is False."""
     timeout: ClassVar[float | None] = None
     """Seconds that an attempt may take; None sets no bound."""
+    limits: ClassVar[tuple[Limit, ...]] = ()
+    """How many of its tasks run at a time (Concurrency), and how many start within a time (Rate), fleet-wide."""
     open: ClassVar[bool] = False
     """Whether the endpoint is open to everybody while no API token is set."""
     hidden: ClassVar[bool] = False
@@ -58,6 +61,7 @@ def check_policies(cls: type[Policies]) -> None:
         type(cls.timeout) not in (int, float) or not 0 < cls.timeout <= 7 * 24 * 3600
     ):
         raise wrong(cls, "timeout must be None or seconds from 0 to seven days.")
+    check_limits(cls, cls.limits)
     if cls.catch_up not in ("skip", "once", "all"):
         raise wrong(cls, 'catch_up must be "skip", "once" or "all".')
     if cls.overlap and cls.uniq:

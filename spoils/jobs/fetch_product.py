@@ -10,7 +10,7 @@ from spoils.food.models import Product
 from spoils.food.openfoodfacts.client import OpenFoodFacts
 from spoils.food.openfoodfacts.errors import OpenFoodFactsError, UpstreamBusy
 from spoils.food.openfoodfacts.product import FetchedProduct
-from spoils.job import Cancel, Job, Outcome, Queue, RetryLater, wire
+from spoils.job import Cancel, Job, Outcome, Queue, Rate, RetryLater, wire
 from spoils.jobs.analyze_ingredients import AnalyzeIngredientsJob
 from spoils.version import __version__
 
@@ -28,6 +28,8 @@ class FetchProductJob(Job):
     #: Ends a fetch from a server that sends its answer byte by byte: no timeout of a socket does.
     timeout = 15
     open = True
+    #: What Open Food Facts allows.
+    limits = (Rate(15, per=60),)
 
     def backoff(self, attempt: int) -> float:
         """60, 120, 240 s."""
@@ -50,7 +52,7 @@ class FetchProductJob(Job):
         except UpstreamBusy as exc:
             if exc.retry_after is None:
                 raise
-            raise RetryLater(exc.retry_after, str(exc)) from exc
+            raise RetryLater(exc.retry_after, str(exc), hold=True) from exc
         except OpenFoodFactsError as exc:
             if exc.final:
                 return Cancel(str(exc))

@@ -3,13 +3,15 @@
 from spoils.models.base import DbSession, db
 from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Total
 from spoils.models.idempotency import IdempotencyKey
+from spoils.models.limits import Hold, HoldKind, Limit, LimitPlace, Parked
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
-from spoils.models.task import ACTIVE, WAITING, Task, TaskState
+from spoils.models.task import ACTIVE, LIMITED, WAITING, Task, TaskState, is_limited, own_priority
 from spoils.models.worker import Worker
 
 __all__ = [
     "ACTIVE",
+    "LIMITED",
     "WAITING",
     "Alert",
     "Attempt",
@@ -19,9 +21,14 @@ __all__ = [
     "BulkItem",
     "Count",
     "DbSession",
+    "Hold",
+    "HoldKind",
     "IdempotencyKey",
+    "Limit",
+    "LimitPlace",
     "Logout",
     "Minute",
+    "Parked",
     "Pause",
     "PauseKind",
     "Quarter",
@@ -34,4 +41,6 @@ __all__ = [
     "Trash",
     "Worker",
     "db",
+    "is_limited",
+    "own_priority",
 ]

@@ -36,6 +36,19 @@ class TaskState(StrEnum):
 
 WAITING = (TaskState.NEW, TaskState.RETRIED)
 ACTIVE = (*WAITING, TaskState.IN_PROGRESS)
+LIMITED = 5
+"""By how much the priority of a task under limits is below its own: no ordinary claim asks for such a priority."""
+
+
+def is_limited(priority: int) -> bool:
+    """Whether a task whose row has this priority is under limits."""
+    return priority < -2
+
+
+def own_priority(priority: int) -> int:
+    """The priority with which a task was enqueued whose row has this one."""
+    return priority + LIMITED if is_limited(priority) else priority
+
 
 _STATES = Enum(
     TaskState,
@@ -70,8 +83,18 @@ class Task(Base):
     cancel_requested_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
 
+    @property
+    def limited(self) -> bool:
+        """Whether it is under limits."""
+        return is_limited(self.priority)
+
+    @property
+    def own_priority(self) -> int:
+        """The priority with which it was enqueued."""
+        return own_priority(self.priority)
+
     __table_args__ = (
-        CheckConstraint("priority BETWEEN -2 AND 2", name="priority"),
+        CheckConstraint("priority BETWEEN -7 AND 2", name="priority"),  # see LIMITED
         Index(
             "fang_tasks_claim_idx",
             "task_type",

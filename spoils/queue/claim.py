@@ -33,7 +33,7 @@ from spoils.db import arrays
 from spoils.db.statements import Statement
 from spoils.models import Task, TaskState, Worker
 from spoils.queue.claim_scan import HEAD_ID, ClaimScan, Found, Probe
-from spoils.queue.claim_scope import COMMON, SUSPECT_CRASHES, known_here, of_class_among, types, waits
+from spoils.queue.claim_scope import COMMON, LEVELS, SUSPECT_CRASHES, known_here, of_class_among, types, waits
 from spoils.queue.settlement import Token
 
 MOST_ATTEMPTS = 2**31 - 1
@@ -132,6 +132,7 @@ _due_suspect = (
     select(Task.id)
     .where(
         Task.task_type == any_(types),
+        Task.priority >= min(LEVELS),  # else it is under limits
         _due(Task.crashes >= SUSPECT_CRASHES),
     )
     .order_by(Task.scheduled_at, Task.id)

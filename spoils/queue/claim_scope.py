@@ -20,8 +20,9 @@ from sqlalchemy import (
     or_,
 )
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import TableValuedAlias
 
-from spoils.models import ACTIVE, WAITING, Task
+from spoils.models import ACTIVE, LIMITED, WAITING, Task
 
 COMMON = "common"
 SUSPECT_CRASHES = 2
@@ -31,11 +32,21 @@ LEVELS = (2, 1, 0, -1, -2)
 
 types = bindparam("types", type_=ARRAY(String))
 wanted = func.unnest(types).table_valued("task_type", name="wanted").render_derived()
-level = (
-    func.unnest(cast(literal(list(LEVELS), ARRAY(Integer)), ARRAY(SmallInteger)))
-    .table_valued("priority", name="level")
-    .render_derived()
-)
+LIMITED_LEVELS = tuple(priority - LIMITED for priority in LEVELS)
+"""The same under limits."""
+
+
+def _levels(priorities: tuple[int, ...], name: str) -> TableValuedAlias:
+    return (
+        func.unnest(cast(literal(list(priorities), ARRAY(Integer)), ARRAY(SmallInteger)))
+        .table_valued("priority", name=name)
+        .render_derived()
+    )
+
+
+level = _levels(LEVELS, "level")
+limited_level = _levels(LIMITED_LEVELS, "level")
+any_level = _levels((*LEVELS, *LIMITED_LEVELS), "level")
 # As literals: the predicates of indexes, in statements whose text never changes.
 waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
 active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])

@@ -28,7 +28,7 @@ from spoils.db.statements import Statement
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job, wire
 from spoils.job.registry import registry
-from spoils.models import Task, TaskState
+from spoils.models import LIMITED, Task, TaskState
 from spoils.queue.claim_scope import active, waits
 from spoils.queue.ids import new_key
 
@@ -124,7 +124,7 @@ def row(job: Job, *, at: datetime | None, priority: int, key: str) -> dict[str, 
         "metadata": canonical,
         "task_type": job.task_type,
         "uniq_hash": _digest(job, metadata, canonical),
-        "priority": priority,
+        "priority": priority - LIMITED if job.limits else priority,
         "at": at,
     }
 

@@ -34,6 +34,7 @@ from spoils.job.outcome import FINISHED, Ending
 from spoils.models import Attempt, Task, TaskState
 from spoils.queue import fence, minute_stats
 from spoils.queue.finish import finish
+from spoils.queue.holds import hold
 from spoils.queue.release import (
     CANCELLED,
     STATES,
@@ -203,6 +204,9 @@ def settle(
     written = set()
     if finished:
         written = finish(connection, finished, worker_id=worker_id, skip_locked=skip_locked)
+    # Before the outcomes: a hold without one does no harm.
+    if asked := {item.key: item.verdict.hold_seconds for item in others if item.verdict.hold_seconds}:
+        hold(connection, asked)
     if others:
         values = {
             "settlements": json.dumps([_row(item) for item in others]),

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, true, update
 
 from spoils.models import Pause, PauseKind, Task, TaskState, Worker
-from spoils.queue.claim_scope import level, waits, wanted
+from spoils.queue.claim_scope import any_level, waits, wanted
 from spoils.queue.fence import locking
 
 MOST = 1_000
@@ -39,18 +39,18 @@ _old = (
     select(Task.id, Task.payload["type"].astext.label("name"))
     .where(
         Task.task_type == wanted.c.task_type,
-        Task.priority == level.c.priority,
+        Task.priority == any_level.c.priority,
         waits,
         Task.scheduled_at < _DAY_AGO,
     )
     .order_by(Task.scheduled_at, Task.id)
     .limit(MOST)
-    .correlate(wanted, level)
+    .correlate(wanted, any_level)
     .lateral("old")
 )
 _unknown = (
     select(_old.c.id, _old.c.name)
-    .select_from(wanted.join(level, true()).join(_old, true()))
+    .select_from(wanted.join(any_level, true()).join(_old, true()))
     .where(_has_settled, ~_paused, ~_any_may_be_known, _old.c.name.not_in(select(_known.c.name)))
     .cte("unknown")
     .prefix_with("MATERIALIZED", dialect="postgresql")

@@ -18,20 +18,22 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal_column,
     null,
     or_,
     select,
     text,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.db import arrays
 from spoils.db.statements import Statement
-from spoils.models import Pause, PauseKind, Task, TaskState, Worker
+from spoils.models import Hold, HoldKind, Parked, Pause, PauseKind, Task, TaskState, Worker
 from spoils.queue.backends import terminate
-from spoils.queue.claim_scope import SUSPECT_CRASHES, known_here, level, types, waits, wanted
+from spoils.queue.claim_scope import LEVELS, SUSPECT_CRASHES, known_here, level, types, waits, wanted
 
 LOOKAHEAD_SECONDS = 2.5
 _EVICT = text(
@@ -93,9 +95,10 @@ class HeartbeatResult:
     suspect_due: bool = False
     cancelled: frozenset[UUID] = frozenset()
     draining: bool = False  # it stops, or an operator has asked it to claim nothing more
-    paused: frozenset[str] = frozenset()  # task types
+    paused: frozenset[str] = frozenset()  # task types that are paused or held
     others: tuple[OtherWorker, ...] = ()
     others_differ: bool = False  # whether one of them publishes other job classes, or other fields of one
+    limited: bool = False  # whether any task under limits waits
     server: str = ""  # which start of which server answered, to be compared for equality only
 
 
@@ -128,7 +131,25 @@ _soonest = (
     .correlate(wanted, level)
     .scalar_subquery()
 )
-_next_due = select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery()
+_next_parked = (
+    select(Parked.scheduled_at)
+    .where(
+        Parked.scheduled_at > func.now(),
+        Parked.scheduled_at < func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOOKAHEAD_SECONDS),
+    )
+    .order_by(Parked.scheduled_at)
+    .limit(1)
+    .scalar_subquery()
+)
+_next_due = func.least(
+    select(func.min(_soonest)).select_from(wanted.join(level, true())).scalar_subquery(), _next_parked
+)
+# A suspect whose limit is full must not keep a worker from its other jobs.
+_has_room = exists(
+    select(Parked.task_id).where(
+        Parked.task_id == Task.id, literal_column("(spoils_limit_room(spoils_parked.key)).places") > 0
+    )
+)
 _suspect = (
     select(Task.task_type, Task.payload["type"].astext.label("kind"))
     .where(
@@ -137,6 +158,7 @@ _suspect = (
         Task.scheduled_at <= func.now(),
         Task.task_type == any_(types),
         known_here,
+        or_(Task.priority >= min(LEVELS), _has_room),
     )
     .order_by(Task.scheduled_at)
     .limit(1)
@@ -153,7 +175,11 @@ _cancelled = (
     )
     .scalar_subquery()
 )
-_paused = select(func.array_agg(Pause.name)).where(Pause.kind == PauseKind.TASK_TYPE.value).scalar_subquery()
+_stopped = union_all(
+    select(Pause.name).where(Pause.kind == PauseKind.TASK_TYPE.value),
+    select(Hold.name).where(Hold.kind == HoldKind.TASK_TYPE.value, Hold.until > func.clock_timestamp()),
+).subquery("stopped")
+_paused = select(func.array_agg(_stopped.c.name)).scalar_subquery()
 # Read from pg_locks, never tried: a rescuer that took the lock for a moment would make its owner look dead to others.
 _lock_held = text(
     "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
@@ -195,6 +221,7 @@ _HEARTBEAT = Statement(
         _cancelled.label("cancelled"),
         _others.label("others"),
         _others_differ.label("others_differ"),
+        exists(select(Parked.task_id)).label("limited"),
         # As an identity: a server clock that is set back or ahead falsifies how long ago that was.
         cast(func.extract("epoch", func.pg_postmaster_start_time()), Text).label("server"),
     ),
@@ -231,7 +258,17 @@ def heartbeat(
     )
     if not rows:
         return HeartbeatResult(alive=False)
-    stays_draining, paused, next_due_seconds, suspect_due, cancelled, others, others_differ, server = rows[0]
+    (
+        stays_draining,
+        paused,
+        next_due_seconds,
+        suspect_due,
+        cancelled,
+        others,
+        others_differ,
+        limited,
+        server,
+    ) = rows[0]
     return HeartbeatResult(
         alive=True,
         next_due_seconds=next_due_seconds,
@@ -241,6 +278,7 @@ def heartbeat(
         paused=frozenset(paused or ()),
         others=tuple(OtherWorker(UUID(id_), *found) for id_, *found in others or ()),
         others_differ=others_differ,
+        limited=limited,
         server=server,
     )
 

@@ -112,7 +112,7 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
                 f"A job has been due for {_span(seconds)} and no running worker knows its class, {job}."
             )
             found.append(Incident(UNKNOWN + job, sentence))
-        if takers and seconds > wait_seconds:
+        if takers and seconds > wait_seconds and not one.limited:
             outlook = f": {forecast(number, before[name]).sentence}" if name in before else ""
             sentence = f"The oldest of {jobs} of type {name} has been due for {_span(seconds)}{outlook}."
             found.append(Incident(BEHIND + name, sentence))

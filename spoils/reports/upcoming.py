@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Float, Integer, bindparam, cast, func, select, true
 
 from spoils.models import WAITING, DbSession, Task, TaskState
-from spoils.queue.claim_scope import level, wanted
+from spoils.queue.claim_scope import any_level, wanted
 
 MOST = 5_000
 """This many are scanned in all, shared among the types; of each priority the next ones first."""
@@ -33,12 +33,12 @@ _near = (
     .where(
         Task.task_type == wanted.c.task_type,
         Task.state.in_(WAITING),
-        Task.priority == level.c.priority,
+        Task.priority == any_level.c.priority,
         Task.scheduled_at > func.now(),
     )
     .order_by(Task.scheduled_at)
     .limit(bindparam("most", type_=Integer))
-    .correlate(wanted, level)
+    .correlate(wanted, any_level)
     .lateral("near")
 )
 # Infinity less a moment is an error: the far end is cut off first.
@@ -54,7 +54,7 @@ _LATER = (
         func.min(_near.c.scheduled_at).label("first"),
         func.max(_near.c.scheduled_at).label("last"),
     )
-    .select_from(wanted.join(level, true()).join(_near, true()))
+    .select_from(wanted.join(any_level, true()).join(_near, true()))
     .group_by(wanted.c.task_type, _near.c.state, _step)
     .order_by(_step, wanted.c.task_type)
 )

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_, union_all
+from sqlalchemy import and_, func, or_, select, tuple_, union_all
+from sqlalchemy.orm import aliased
 
-from spoils.models import WAITING, DbSession, PauseKind, Task, TaskState, Worker
+from spoils.models import WAITING, DbSession, HoldKind, Parked, PauseKind, Task, TaskState, Worker
 from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.enqueue import PRIORITIES
+from spoils.queue.holds import held_until
 from spoils.queue.pauses import paused
+from spoils.reports.limit_state import limit_of
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 
 COUNTED_AHEAD = 1_000
@@ -103,8 +106,31 @@ def _suspect(sight: Sight) -> Reason | None:
     return Reason("suspect", True, {"crashes": sight.task.crashes})
 
 
+def _hold(sight: Sight) -> Reason | None:
+    """A job of its type, or of its key, has asked for a hold."""
+    limit = limit_of(sight.session, sight.task)
+    if limit is not None:
+        until, name = limit.held_until, limit.key
+    else:
+        name = sight.task.task_type
+        until = held_until(sight.session.connection(), HoldKind.TASK_TYPE, name)
+    return None if until is None else Reason("held", True, {"name": name, "until": until})
+
+
+def _limit(sight: Sight) -> Reason | None:
+    limit = limit_of(sight.session, sight.task)
+    if limit is None or limit.held_until is not None or limit.places > 0:
+        return None
+    facts: dict[str, Any] = {"limit": limit.key}
+    if limit.rate is not None:
+        facts |= {"rate": limit.rate, "per": limit.per, "free_at": limit.free_at}
+    else:
+        facts |= {"at_once": limit.at_once, "running": list(limit.running)}
+    return Reason("limit", True, facts)
+
+
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect)
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect, _hold, _limit)
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 
 
@@ -127,6 +153,8 @@ def _turn(sight: Sight) -> Reason:
 def _ahead(sight: Sight) -> int:
     """How many are due and go first, counted up to one more than `COUNTED_AHEAD`: a probe of the index a priority."""
     task = sight.task
+    if task.limited:
+        return _ahead_under_limit(sight)
     probes = []
     for priority in PRIORITIES:
         if priority < task.priority:
@@ -141,4 +169,24 @@ def _ahead(sight: Sight) -> int:
             probe = probe.where(tuple_(Task.scheduled_at, Task.id) < tuple_(task.scheduled_at, task.id))
         probes.append(probe.limit(COUNTED_AHEAD + 1).subquery().select())
     few = union_all(*probes).limit(COUNTED_AHEAD + 1).subquery()
+    return sight.session.scalar(select(func.count()).select_from(few)) or 0
+
+
+def _ahead_under_limit(sight: Sight) -> int:
+    """The same of those that wait for the same key of a limit."""
+    task, mine = sight.task, aliased(Parked)
+    before = or_(
+        Parked.priority > task.priority,
+        and_(
+            Parked.priority == task.priority,
+            tuple_(Parked.scheduled_at, Parked.task_id) < tuple_(task.scheduled_at, task.id),
+        ),
+    )
+    few = (
+        select(Parked.task_id)
+        .join(mine, (mine.key == Parked.key) & (mine.task_id == task.id))
+        .where(Parked.scheduled_at <= func.now(), before)
+        .limit(COUNTED_AHEAD + 1)
+        .subquery()
+    )
     return sight.session.scalar(select(func.count()).select_from(few)) or 0

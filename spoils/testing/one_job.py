@@ -29,7 +29,7 @@ def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Perf
         retries=attempt,
         attempts=attempt + 1,
         crashes=0,
-        priority=0,
+        priority=values["priority"],
         scheduled_at="",
         claimed_at="",
     )

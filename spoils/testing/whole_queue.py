@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, any_, func, select
+from sqlalchemy import Connection, any_, case, func, select
 
 from spoils.client import Client
 from spoils.client.client import default_client
@@ -17,12 +17,13 @@ from spoils.db.engine import make_engine
 from spoils.errors import SettingError, SpoilsError
 from spoils.job import Job
 from spoils.job.registry import registry
-from spoils.models import WAITING, Task
+from spoils.models import LIMITED, WAITING, Parked, Task
 from spoils.queue import worker_rows
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim, claim
+from spoils.queue.claim_limited import claim_limited
 from spoils.queue.claim_scan import ClaimScan
-from spoils.queue.claim_scope import COMMON, SUSPECT_CRASHES, known_here, types, waits
+from spoils.queue.claim_scope import COMMON, LEVELS, SUSPECT_CRASHES, known_here, types, waits
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement
 from spoils.testing.recorder import NEEDS_DATABASE, Performed, Recorder, recording
@@ -108,9 +109,12 @@ def _registered(connection: Connection, worker_id: UUID) -> Iterator[None]:
 
 def _claim(connection: Connection, worker_id: UUID, client: Client, *, scheduled: bool) -> Claim | None:
     """The next job. One at a time: what a job enqueues may come before what waits already."""
-    task_type = _next(connection) or (_bring_forward(connection, client) if scheduled else None)
-    if task_type is None:
+    found = _next(connection) or (_bring_forward(connection, client) if scheduled else None)
+    if found is None:
         return None
+    task_type, key = found
+    if key is not None:
+        return _claim_limited(connection, worker_id, task_type, key)
     claims, _ = claim(
         connection,
         worker_id=worker_id,
@@ -121,29 +125,52 @@ def _claim(connection: Connection, worker_id: UUID, client: Client, *, scheduled
     return next(iter(claims), None)
 
 
+def _claim_limited(connection: Connection, worker_id: UUID, task_type: str, key: str) -> Claim | None:
+    """Only one runs at a time here, so that no limit but that of a rate could keep it: none does."""
+    while True:
+        claims, _, _, busy = claim_limited(
+            connection,
+            worker_id=worker_id,
+            task_types=[task_type],
+            kinds=_kinds(),
+            limit=1,
+            named=[key],
+            sweep=0,
+            bound=False,
+        )
+        if not busy:
+            return next(iter(claims), None)
+
+
+_own_priority = case(
+    (Task.priority < min(LEVELS), Task.priority + LIMITED),
+    else_=Task.priority,
+)
 _WAITING = (
-    select(Task.task_type)
+    select(Task.task_type, Parked.key)
+    .outerjoin(Parked, Parked.task_id == Task.id)
     .where(waits, known_here, Task.task_type == any_(types), Task.crashes < SUSPECT_CRASHES)
     .limit(1)
 )
 
 
-def _next(connection: Connection) -> str | None:
-    """The type of the job that is due, has the highest priority, and was due first."""
+def _next(connection: Connection) -> tuple[str, str | None] | None:
+    """The type of the job that is due, has the highest priority, and was due first; and the key of its limit."""
     due = _WAITING.where(Task.scheduled_at <= func.now())
-    statement = due.order_by(Task.priority.desc(), Task.scheduled_at, Task.id)
-    return connection.execute(statement, _known()).scalars().first()
+    statement = due.order_by(_own_priority.desc(), Task.scheduled_at, Task.id)
+    found = connection.execute(statement, _known()).first()
+    return None if found is None else (found.task_type, found.key)
 
 
-def _bring_forward(connection: Connection, client: Client) -> str | None:
-    """Make the soonest of the scheduled jobs due; its type."""
+def _bring_forward(connection: Connection, client: Client) -> tuple[str, str | None] | None:
+    """Make the soonest of the scheduled jobs due; its type and key."""
     soonest = _WAITING.add_columns(Task.id).order_by(Task.scheduled_at, Task.id)
     found = connection.execute(soonest, _known()).first()
     if found is None:
         return None
     with client._engine.begin() as own:
         act(own, "run_now", found.id, who="drain")
-    return str(found.task_type)
+    return found.task_type, found.key
 
 
 def _known() -> dict[str, Any]:

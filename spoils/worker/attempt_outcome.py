@@ -17,6 +17,8 @@ LONGEST_LEFT_SECONDS = 20.0
 """The longest time for which a row is left to workers of another release, without the jitter."""
 LARGEST_RESULT = 64 * 1024
 """Bytes of a result as JSON text."""
+BEFORE_ITS_LIMITS = Verdict(Ending.RELEASED)
+"""The verdict on a row that was claimed without the limits of its class: released uncounted, under them."""
 _EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
 
 
@@ -82,12 +84,13 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
         return Verdict(Ending.CANCELLED, report=Report("", report.message))
     if is_transient(error) and uncounted < MOST_UNCOUNTED:
         return Verdict(Ending.RELEASED, TRANSIENT_SECONDS * random.uniform(0.5, 1.5), report)  # noqa: S311
+    held = backoff.clamp(error.seconds) if isinstance(error, RetryLater) and error.hold else 0.0
     if retries >= job.max_retries:
-        return Verdict(Ending.FAILED, report=report, error=error)
+        return Verdict(Ending.FAILED, report=report, hold_seconds=held, error=error)
     again = Ending.TIMED_OUT if isinstance(error, TimedOut) else Ending.RETRIED
     if isinstance(error, RetryLater):
         seconds = backoff.jittered(backoff.clamp(error.seconds), random.random)
-        return Verdict(Ending.RETRIED, seconds, report, error=error)
+        return Verdict(Ending.RETRIED, seconds, report, hold_seconds=held, error=error)
     try:
         seconds = backoff.clamp(job.backoff(retries))
     except BaseException as exc:  # noqa: BLE001 - user code

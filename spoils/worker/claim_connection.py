@@ -4,13 +4,26 @@ import math
 import os
 import select
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from spoils.db.engine import is_direct
 
-CHANNEL = "spoils_tasks"
+TASKS = "spoils_tasks"
+"""Tasks were inserted, or are due again."""
+LIMITS = "spoils_limits"
+"""Under limits: a key has a new task, or a free place."""
+HOLDS = "spoils_holds"
+"""A task type is held."""
+
+
+class Notified(NamedTuple):
+    """What notifications say: the seconds until tasks are due, keys of limits, and for how long task types are held."""
+
+    due_in: list[float]
+    keys: list[str]
+    holds: dict[str, float]
 
 
 class ClaimConnection:
@@ -36,7 +49,7 @@ class ClaimConnection:
             # Kept before it listens, so that a session that was changed is ended, and never lent to others.
             self._connection = self._engine.connect()
             if is_direct(self._connection):
-                self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+                self._connection.exec_driver_sql(f"LISTEN {TASKS}; LISTEN {LIMITS}; LISTEN {HOLDS}")
         return self._connection
 
     def disconnect(self) -> None:
@@ -60,14 +73,22 @@ class ClaimConnection:
             else:
                 driver.poll()
 
-    def notifications(self) -> list[float]:
-        """The seconds until due of each notification that has arrived, also with the answer to a statement."""
+    def notifications(self) -> Notified:
+        """The notifications that have arrived, also with the answer to a statement."""
         driver = self._driver
+        notified = Notified([], [], {})
         if driver is None or not driver.notifies:
-            return []
-        seconds = [_seconds(note.payload) for note in driver.notifies]
+            return notified
+        for note in driver.notifies:
+            if note.channel == TASKS:
+                notified.due_in.append(_seconds(note.payload))
+            elif note.channel == LIMITS:
+                notified.keys.append(note.payload)
+            else:
+                seconds, _, task_type = note.payload.partition(" ")
+                notified.holds[task_type] = _seconds(seconds)
         driver.notifies.clear()
-        return seconds
+        return notified
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""

@@ -10,12 +10,14 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from spoils.queue.claim import Claim, claim, claim_suspect
+from spoils.queue.claim_limited import SWEEP, LimitedClaims, claim_limited, due_keys, suspect_keys
 from spoils.queue.claim_scan import ClaimScan
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.release import release, release_strays
 from spoils.worker.claim_connection import ClaimConnection
 from spoils.worker.event_loop import EventLoop
 from spoils.worker.in_flight import InFlight
+from spoils.worker.limited_scan import LimitedScan
 from spoils.worker.loop import Loop
 from spoils.worker.pool import Pool
 
@@ -48,6 +50,7 @@ class Orders(NamedTuple):
     paused: frozenset[str] = frozenset()  # claim none of these types
     suspect_due: bool = False  # a task that was running at two deaths is due; it is performed alone
     make_room: bool = False  # claim nothing until the jobs in hand have ended, so that the suspect can run
+    limited: bool = False  # tasks under limits wait
 
 
 class Lane:
@@ -62,6 +65,7 @@ class Lane:
         self.task_types = frozenset(task_types)
         self.kinds = kinds
         self.scan = ClaimScan(task_types)
+        self.limited_scan = LimitedScan()
 
 
 class Dispatcher:
@@ -94,6 +98,7 @@ class Dispatcher:
         self._writing = writing
         self._claims = ClaimConnection(engine)
         self._orders = Orders()
+        self._held: dict[str, float] = {}
         self._makes_room_since: float | None = None
         self._notified_at = float("-inf")
         self._due_at = float("inf")
@@ -116,7 +121,9 @@ class Dispatcher:
         """
         before, self._orders = self._orders, orders
         self._makes_room_since = (self._makes_room_since or time.monotonic()) if orders.make_room else None
-        if orders.suspect_due or orders != before:
+        if orders.limited:
+            self._look_at_limited(time.monotonic())
+        if orders.suspect_due or orders.limited or orders != before:
             self.loop.wake()
 
     def tick(self) -> float:
@@ -151,7 +158,12 @@ class Dispatcher:
             return POLL_SECONDS
         if self._makes_room() and (len(self._in_flight) or self._claim_suspect()):
             return POLL_SECONDS
-        more = [self._claim(lane, room) for lane, room in rooms]
+        if self._due_at <= started and self._orders.limited:
+            for key in due_keys(self._claims.get()):
+                self._look_at_limited(started, key)
+        limited = [self._claim_limited(lane) for lane, _ in rooms if lane.limited_scan.at <= started]
+        more = [self._claim(lane, room) for lane in self._lanes if (room := self._room(lane)) > 0]
+        more += limited
         self._hear()
         if any(more) or self._notified_at >= started:
             return 0.0
@@ -171,19 +183,73 @@ class Dispatcher:
             kinds=self._kinds,
             common_kinds=lane.kinds,
             limit=room,
-            paused=self._orders.paused,
+            paused=self._paused,
         )
         self._take_in_hand(lane, claims)
         return more
 
+    def _claim_limited(self, lane: Lane) -> bool:
+        """Claim once what is under limits; whether there may be more at once.
+
+        For half of the free threads at most, since other tasks must get their turn. A task that waits here for a thread
+        would take a place of others.
+        """
+        limit = max(1, (lane.pool.size - lane.pool.busy + 1) // 2)
+        keys, after = lane.limited_scan.begin(time.monotonic())
+        found = self._limited(lane, limit, named=keys, after=after)
+        lane.limited_scan.learn(keys, found, limit=limit, now=time.monotonic())
+        self._take_in_hand(lane, found.claims)
+        return bool(found.claims) and self._room(lane) > 0
+
+    def _limited(
+        self,
+        lane: Lane,
+        limit: int,
+        *,
+        named: Sequence[str] = (),
+        after: str = "",
+        sweep: int = SWEEP,
+        isolated: bool = False,
+    ) -> LimitedClaims:
+        paused = self._paused
+        return claim_limited(
+            self._claims.get(),
+            worker_id=self._worker_id,
+            task_types=[name for name in lane.task_types if name not in paused],
+            kinds=self._kinds,
+            common_kinds=lane.kinds,
+            limit=limit,
+            named=named,
+            after=after,
+            sweep=sweep,
+            isolated=isolated,
+        )
+
+    def _look_at_limited(self, now: float, key: str = "") -> None:
+        for lane in self._lanes:
+            lane.limited_scan.look(now, key)
+
+    @property
+    def _paused(self) -> frozenset[str]:
+        """The types that are paused, and those that a job has held since the last heartbeat."""
+        if not self._held:
+            return self._orders.paused
+        now = time.monotonic()
+        self._held = {name: until for name, until in self._held.items() if until > now}
+        return self._orders.paused | self._held.keys()
+
     def _claim_suspect(self) -> bool:
-        paused = self._orders.paused
+        paused = self._paused
         claims = claim_suspect(
             self._claims.get(),
             worker_id=self._worker_id,
             task_types=[name for name in self._task_types if name not in paused],
             kinds=self._kinds,
         )
+        if self._orders.limited and not claims:
+            keys = suspect_keys(self._claims.get())
+            for lane in self._lanes:
+                claims = claims or self._limited(lane, 1, named=keys, sweep=0, isolated=True).claims
         for one in claims:
             self._take_in_hand(self._lane_of(one), [one])
         if not claims:  # another worker has it, unless the next heartbeat says otherwise
@@ -238,7 +304,11 @@ class Dispatcher:
         self._hear()
 
     def _hear(self) -> None:
-        for seconds in self._claims.notifications():
+        due_in, keys, holds = self._claims.notifications()
+        for key in keys:
+            self._look_at_limited(time.monotonic(), key)
+        self._held |= {name: time.monotonic() + seconds for name, seconds in holds.items()}
+        for seconds in due_in:
             if seconds > 0:
                 self._due_at = min(self._due_at, time.monotonic() + seconds + DUE_MARGIN_SECONDS)
                 continue
@@ -253,4 +323,7 @@ class Dispatcher:
         now = time.monotonic()
         notified_for = now - self._notified_at
         recheck = max(notified_for, RECHECK_SECONDS) if notified_for < RECHECK_UNTIL_SECONDS else POLL_SECONDS
-        return min(recheck, max(self._due_at - now, 0.0))
+        limited_at = min(
+            (lane.limited_scan.at for lane in self._lanes if self._room(lane) > 0), default=now + recheck
+        )
+        return min(recheck, max(min(self._due_at, limited_at) - now, 0.0))

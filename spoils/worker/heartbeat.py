@@ -49,6 +49,7 @@ class Heartbeat:
         on_dead: Callable[[Sequence[worker_rows.OtherWorker]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_orders: Callable[[Orders], None],
+        before_entering: Callable[[], None] = lambda: None,
         on_registered: Callable[[], None],
         on_ended: Callable[[], None],
     ) -> None:
@@ -64,6 +65,7 @@ class Heartbeat:
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_orders = on_orders
+        self._before_entering = before_entering
         self._on_registered = on_registered
         self._on_ended = on_ended
         self._paused: frozenset[str] = frozenset()
@@ -106,6 +108,7 @@ class Heartbeat:
             worker_rows.evict(connection, self._worker_id)
             raise LockStillHeld()
         if not self._entered:
+            self._before_entering()
             worker_rows.enter(connection, self._row(direct))
             self._entered = True
         self._sent_at = 0.0
@@ -146,7 +149,8 @@ class Heartbeat:
         place = rank(self._worker_id, rivals, time.time())
         # Half of the workers at most: if all ran suspects, each alone, every other job would wait for them.
         suspect_due = result.suspect_due and place <= len(rivals) // 2
-        self._on_orders(Orders(result.draining, result.paused, suspect_due, suspect_due and place == 0))
+        makes_room = suspect_due and place == 0
+        self._on_orders(Orders(result.draining, result.paused, suspect_due, makes_room, result.limited))
         if result.next_due_seconds is not None:
             self._on_due(result.next_due_seconds)
         if result.cancelled:

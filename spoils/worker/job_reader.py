@@ -12,6 +12,7 @@ from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
 from spoils.job.registry import Registry
 from spoils.job.schema import ignored_fields, schema_digest
+from spoils.models import is_limited
 from spoils.queue.claim import Claim
 from spoils.queue.worker_rows import has_other_schema
 from spoils.worker import attempt_outcome as outcomes
@@ -32,11 +33,15 @@ class JobReader:
         self._others_differ = others_differ
 
     def read(self, claim: Claim, *, asynchronous: bool) -> tuple[Job | None, Verdict | None]:
-        """The job, and what does not fit: the row cannot be read, or this release would ignore some of its fields."""
+        """The job, and what does not fit: the row cannot be read, this release would ignore some of its fields, or it was
+        enqueued without the limits of its class, by psql or an older release.
+        """
         try:
             job = self._decode(claim, asynchronous=asynchronous)
         except BaseException as exc:  # noqa: BLE001 - a class's validators are user code
             return None, outcomes.of_misfit(exc)
+        if job.limits and not is_limited(claim.priority):
+            return job, outcomes.BEFORE_ITS_LIMITS
         # Only then: reading each payload twice would cost a tenth of a small job.
         if self._others_differ() and (ignored := ignored_fields(type(job), claim.metadata)):
             sentence = f"{type(job).__name__} has no field {', '.join(ignored)} in this release."

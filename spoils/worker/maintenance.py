@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 from spoils.queue.backlog_samples import sample_backlog
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
+from spoils.queue.holds import drop_past_holds
+from spoils.queue.limits import drop_stale_places
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
@@ -50,6 +52,9 @@ class Maintenance:
         for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters, roll_up_totals, sample_backlog):
             with background_transaction(self._engine, self._turn) as connection:
                 roll_up(connection)
+        with background_transaction(self._engine, self._turn) as connection:
+            drop_stale_places(connection)
+            drop_past_holds(connection)
         with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(

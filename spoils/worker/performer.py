@@ -24,6 +24,7 @@ from spoils.models.base import running_unit
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
+from spoils.queue.limits import put_under_limits
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.tasks import uncounted_failures
 from spoils.worker import attempt_outcome as outcomes
@@ -156,9 +157,14 @@ class Performer:
             attempt.interrupt(GivenBack)
 
     def _settle_misfit(self, claim: Claim, job: Job | None, misfit: Verdict) -> Job | None:
-        """Leave the row to a live worker of another release that may read it. If there is none, returns the job, or
-        fails the row that no job could be made from. Asks the database.
+        """Release the row where it has to wait for a limit, or leave it to a live worker of another release that may
+        read it. If there is none, returns the job, or fails the row that no job could be made from. Asks the database.
         """
+        if misfit is outcomes.BEFORE_ITS_LIMITS:
+            with self._engine.begin() as connection:
+                put_under_limits(connection, claim.token, worker_id=self._worker_id)
+            self._settle(claim, misfit, 0)
+            return None
         if self._reader.may_fit_elsewhere(claim):
             self._leave_to_others(claim, misfit)
             return None

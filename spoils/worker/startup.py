@@ -9,13 +9,15 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import SQLAlchemyError
 
 from spoils.config import Settings
-from spoils.db.engine import make_engine
+from spoils.db.engine import make_engine, transaction
+from spoils.job import Job
 from spoils.job.definition import is_async
 from spoils.job.outcome import Interrupted
 from spoils.job.registry import Registry
 from spoils.job.schema import schema_digest
 from spoils.models import db
 from spoils.queue.claim_scope import COMMON
+from spoils.queue.limits import publish, repair
 from spoils.queue.settlement import Token
 from spoils.worker.alert_delivery import AlertDelivery
 from spoils.worker.async_attempt import AsyncAttempt
@@ -147,6 +149,7 @@ class WorkerParts:
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda orders: self.dispatcher.follow(orders),
+            before_entering=lambda: self._publish_limits(list(registry)),
             on_registered=on_registered,
             on_ended=on_ended,
         )
@@ -234,6 +237,11 @@ class WorkerParts:
         self.in_flight.drop(tokens)
         self.progress.set()
         self.dispatcher.loop.wake()
+
+    def _publish_limits(self, job_classes: Sequence[type[Job]]) -> None:
+        with transaction(self.engine) as connection:
+            publish(connection, job_classes)
+            repair(connection, task_types=self._task_types)
 
     def _give_up(self, attempt: Attempt, error: Interrupted) -> None:
         self.performer.give_up(attempt, error)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.db.engine import make_engine
-from spoils.worker.claim_connection import CHANNEL, ClaimConnection
+from spoils.worker.claim_connection import TASKS, ClaimConnection
 from tests.support import eventually
 
 
@@ -30,7 +30,7 @@ def claims(direct: Engine) -> Iterator[ClaimConnection]:
 def notify(connection: Connection, *payloads: str) -> None:
     for payload in payloads:
         connection.execute(
-            text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
+            text("SELECT pg_notify(:channel, :payload)"), {"channel": TASKS, "payload": payload}
         )
 
 
@@ -38,8 +38,8 @@ def test_a_notification_ends_the_wait(claims: ClaimConnection, connection: Conne
     claims.get()
     threading.Timer(0.05, notify, [connection, "1.5"]).start()
     claims.wait(30)
-    assert claims.notifications() == [1.5]
-    assert claims.notifications() == []
+    assert claims.notifications().due_in == [1.5]
+    assert claims.notifications().due_in == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_notification_names_the_seconds_until_due_and_anything_else_means_now(
     claims.get()
     notify(connection, payload)
     claims.wait(30)
-    assert claims.notifications() == [seconds]
+    assert claims.notifications().due_in == [seconds]
 
 
 def test_a_notification_that_arrives_with_the_answer_to_a_statement_is_heard(
@@ -64,7 +64,7 @@ def test_a_notification_that_arrives_with_the_answer_to_a_statement_is_heard(
     claims.get()
     notify(connection, "2", "3")
     claims.get().exec_driver_sql("SELECT 1")
-    assert claims.notifications() == [2.0, 3.0]
+    assert claims.notifications().due_in == [2.0, 3.0]
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -78,7 +78,7 @@ def test_an_interruption_ends_the_wait_also_one_from_before_and_many(
     claims.wait(30)
     threading.Timer(0.05, claims.interrupt).start()
     claims.wait(30)
-    assert claims.notifications() == []
+    assert claims.notifications().due_in == []
 
 
 def test_a_connection_that_has_ended_raises_and_is_replaced(
@@ -100,7 +100,7 @@ def test_a_connection_that_has_ended_raises_and_is_replaced(
     claims.get()
     notify(connection, "2")
     claims.wait(30)
-    assert claims.notifications() == [2.0]
+    assert claims.notifications().due_in == [2.0]
 
 
 def test_a_session_that_listens_is_lent_to_nobody(claims: ClaimConnection, direct: Engine) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event, text
 from spoils.db.engine import make_engine
 from spoils.queue.claim import Claim
 from spoils.worker import dispatcher as dispatching
+from spoils.worker.claim_connection import Notified
 from spoils.worker.dispatcher import (
     POLL_SECONDS,
     RECHECK_SECONDS,
@@ -141,7 +142,7 @@ def test_notified_how_long_ago_something_was_due_it_looks_there_first(bench: Ben
     bench.dispatcher.tick()
     scan._look_back.learn("infinity", 5.0, filled=False)  # a look back takes long
     rows.task(due_in=-7200)
-    bench.dispatcher._claims.notifications = lambda: [-7200.0]  # type: ignore[method-assign]
+    bench.dispatcher._claims.notifications = lambda: Notified([-7200.0], [], {})  # type: ignore[method-assign]
     bench.dispatcher._hear()
     scan._look_back_at = 0.0
     bench.dispatcher.tick()

@@ -108,7 +108,7 @@ class Task(Response):
     retries: int
     attempts: int
     crashes: int
-    priority: int
+    priority: int = Field(validation_alias="own_priority")
     scheduled_at: Instant
     created_at: Instant
     updated_at: Instant

@@ -205,7 +205,7 @@ def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
         facts.append(Fact("Due", "", moment=formats.moment(task.scheduled_at, now)))
     facts += [
         Fact("Changed", "", moment=formats.moment(task.updated_at, now)),
-        Fact("Priority", str(task.priority)),
+        Fact("Priority", str(task.own_priority)),
         Fact("Retries", retries),
         Fact("Crashes", f"{task.crashes} of 3"),
     ]

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from spoils.masking import masked_text
 from spoils.models import WAITING, Task
 from spoils.reports import why_waiting
 from spoils.web.dashboard.shared import formats
@@ -62,6 +63,12 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
                 "nothing else."
             )
             return Reason(True, "It runs isolated.", rest)
+        case "held":
+            strong = f"{formats.one_line(masked_text(facts['name']))} is held until"
+            rest = "A job of it was asked to try again later, and asked to hold the others too."
+            return Reason(True, strong, rest, formats.moment(facts["until"], now))
+        case "limit":
+            return _limit(reason, now)
         case "ahead":
             return _ahead(reason)
         case "next":
@@ -81,6 +88,19 @@ def _not_due(reason: why_waiting.Reason, now: datetime) -> Reason:
     if due.span == "never":
         return Reason(True, "Never due.", waits.strip())
     return Reason(True, "Not due until", f"in {due.span}.{waits}", due)
+
+
+def _limit(reason: why_waiting.Reason, now: datetime) -> Reason:
+    facts = reason.facts
+    name = formats.one_line(masked_text(facts["limit"]))
+    if "rate" not in facts:
+        running = next((str(one) for one in facts["running"]), None)
+        rest = "It starts once one of those that run has ended, in its turn."
+        return Reason(True, f"Its limit is full: {name}, {facts['at_once']} at a time.", rest, task=running)
+    rest = f"{facts['rate']} of them start within {facts['per']:g} s; the next one may then."
+    if facts["free_at"] is None:
+        return Reason(True, f"Its limit is full: {name}.", rest)
+    return Reason(True, f"Its limit {name} is full until", rest, formats.moment(facts["free_at"], now))
 
 
 def _ahead(reason: why_waiting.Reason) -> Reason:
