@@ -1,7 +1,19 @@
 """The contract of a job: what a class of `spoils/jobs/` is made from."""
 
 from spoils.job.base import Job, Queue
+from spoils.job.batch import Batch, BatchResult
 from spoils.job.hooks import around
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
 
-__all__ = ["Cancel", "Done", "Job", "Outcome", "Queue", "RetryLater", "Snooze", "around"]
+__all__ = [
+    "Batch",
+    "BatchResult",
+    "Cancel",
+    "Done",
+    "Job",
+    "Outcome",
+    "Queue",
+    "RetryLater",
+    "Snooze",
+    "around",
+]

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
 from datetime import datetime
 from logging import LoggerAdapter
 from typing import Any, Protocol, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from spoils.errors import PayloadError
 from spoils.job import backoff, wire
+from spoils.job.batch import Batch, BatchResult, Condition
 from spoils.job.definition import (
     check_fields,
     check_methods,
@@ -78,6 +80,44 @@ class Queue(Protocol):
 
         `at` is the moment before which it is not due (aware; default now), `priority` is −2 … 2, higher first.
         """
+
+    def batch(
+        self, *, then: "Job | None" = None, name: str | None = None, on: Condition = "end"
+    ) -> AbstractContextManager[Batch]:
+        """Enqueue jobs as a batch, if and when this attempt finishes; `then` is enqueued after the last of them.
+
+            with queue.batch(then=Report(day=day), name="night import") as batch:
+                batch.enqueue(Import(shop=7))
+
+        With `on="success"` `then` waits until all members have finished, also by an operator's retry; with "end" it is
+        enqueued when each is finished, failed or cancelled. `then` finds their numbers in `queue.batch_result`.
+        """
+
+    def add_to_batch(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+        """Enqueue `job` as `enqueue` does, as a member of the batch that this task is a member of."""
+
+    def chain(
+        self,
+        first: "Job",
+        /,
+        *others: "Job",
+        name: str | None = None,
+        at: datetime | None = None,
+        priority: int = 0,
+    ) -> UUID:
+        """Enqueue `first` as `enqueue` does, and each other job when the one before it has finished. The chain's id.
+
+        Each finds the result of the one before in `queue.previous`. A job that fails stops the chain, and its retry
+        resumes it.
+        """
+
+    @property
+    def batch_result(self) -> BatchResult | None:
+        """What became of the members of the batch whose `then` this job is; None for other jobs."""
+
+    @property
+    def previous(self) -> Any:
+        """What the job before this one in its chain returned with `Done`; None without one."""
 
 
 class Job(Policies):

@@ -1,6 +1,7 @@
 """The rows, and the one `db` that web and worker share."""
 
 from spoils.models.base import DbSession, db
+from spoils.models.batch import Batch
 from spoils.models.history import Attempt, Count, Minute, Quarter, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
@@ -14,6 +15,7 @@ __all__ = [
     "Alert",
     "Attempt",
     "Audit",
+    "Batch",
     "Bulk",
     "BulkItem",
     "Count",
