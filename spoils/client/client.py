@@ -18,7 +18,8 @@ from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.db.url import database_url
 from spoils.job import Job
-from spoils.job.batch import Batch, Chain, Condition
+from spoils.job.base import Batch, Chain
+from spoils.job.batch import Condition
 from spoils.models import TaskState
 from spoils.queue.batches import as_json, new_batch, new_chain
 from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued, row

@@ -1,7 +1,7 @@
 """The contract of a job: what a class of `spoils/jobs/` is made from."""
 
-from spoils.job.base import Job, Queue
-from spoils.job.batch import Batch, BatchResult
+from spoils.job.base import Batch, Job, Queue
+from spoils.job.batch import BatchResult
 from spoils.job.hooks import around
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from datetime import datetime
 from logging import LoggerAdapter
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import ConfigDict, ValidationError
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from spoils.errors import PayloadError
 from spoils.job import backoff, wire
-from spoils.job.batch import Batch, BatchResult, Condition
+from spoils.job.batch import BatchClosed, BatchResult, Condition, checked_name
 from spoils.job.definition import (
     check_fields,
     check_methods,
@@ -29,6 +29,51 @@ from spoils.job.policies import COMMON, Policies, check_policies
 
 registry: JobClasses["Job"] = JobClasses()
 Result = TypeVar("Result")
+
+
+class Member(NamedTuple):
+    """A job to be enqueued: `at` is the aware moment before which it is not due, `priority` −2 … 2."""
+
+    job: "Job"
+    at: datetime | None = None
+    priority: int = 0
+
+
+class Batch:
+    """Collects the jobs of a batch; they are enqueued together at the end of the `with` block."""
+
+    def __init__(
+        self, batch_id: UUID, *, then: "Job | None" = None, name: str | None = None, on: Condition = "end"
+    ) -> None:
+        if on not in ("end", "success"):
+            raise ValueError('on is "end" or "success".')
+        self.id = batch_id
+        self.name = checked_name(name)
+        self.then = then
+        self.on = on
+        self.members: list[Member] = []
+        self._closed = False
+
+    def enqueue(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+        """Make `job` a member. `at` is the moment before which it is not due, `priority` is −2 … 2, higher first."""
+        if self._closed:
+            raise BatchClosed
+        self.members.append(Member(job, at, priority))
+
+    def close(self) -> None:
+        """Refuse further members: they would be lost."""
+        self._closed = True
+
+
+class Chain:
+    """Jobs each of which is enqueued when the one before has finished."""
+
+    def __init__(self, chain_id: UUID, links: list[Member], *, name: str | None = None) -> None:
+        if not links:
+            raise ValueError("A chain needs at least one job.")
+        self.id = chain_id
+        self.name = checked_name(name)
+        self.links = links
 
 
 class Queue(Protocol):

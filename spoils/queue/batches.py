@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, Text, bindparam, cast, func, select, 
 from sqlalchemy.dialects.postgresql import JSONB
 
 from spoils.job import Job
-from spoils.job.batch import Batch, Chain, Condition, Member
+from spoils.job.base import Batch, Chain, Member
+from spoils.job.batch import Condition
 from spoils.models import ACTIVE, Task
 from spoils.models import Batch as Row
 from spoils.queue.enqueue import row
@@ -103,23 +104,25 @@ def recount_batches(engine: Engine) -> int:
     """
     with engine.connect() as connection:
         batches = connection.scalars(select(Row.id).where(Row.ended_at.is_(None)).order_by(Row.id)).all()
-    return sum(_recount(engine, batch_id) for batch_id in batches)
+    wrong = 0
+    for batch_id in batches:
+        with engine.begin() as connection:
+            wrong += recount_batch(connection, batch_id)
+    return wrong
 
 
-def _recount(engine: Engine, batch_id: UUID) -> bool:
-    with engine.begin() as connection:
-        # The lock first, in a statement of its own: the count then sees exactly the changes that are in the row.
-        stored = connection.scalar(
-            select(Row.active).where(Row.id == batch_id, Row.ended_at.is_(None)).with_for_update()
-        )
-        if stored is None:
-            return False
-        active = connection.scalar(
-            select(func.count()).where(Task.batch_id == batch_id, Task.state.in_(ACTIVE))
-        )
-        missing = (active or 0) - stored
-        if missing or not active:
-            # Also where nothing is missing but the end: the trigger then decides again whether that is due.
-            corrected = {"active": Row.active + missing, "total": Row.total + missing}
-            connection.execute(update(Row).where(Row.id == batch_id).values(corrected))
-        return missing != 0
+def recount_batch(connection: Connection, batch_id: UUID) -> bool:
+    """Correct one, as `recount_batches` does, if it has not ended; whether it was wrong. Part of the transaction."""
+    # The lock first, in a statement of its own: the count then sees exactly the changes that are in the row.
+    stored = connection.scalar(
+        select(Row.active).where(Row.id == batch_id, Row.ended_at.is_(None)).with_for_update()
+    )
+    if stored is None:
+        return False
+    active = connection.scalar(select(func.count()).where(Task.batch_id == batch_id, Task.state.in_(ACTIVE)))
+    missing = (active or 0) - stored
+    if missing or not active:
+        # Also where nothing is missing but the end: the trigger then decides again whether that is due.
+        corrected = {"active": Row.active + missing, "total": Row.total + missing}
+        connection.execute(update(Row).where(Row.id == batch_id).values(corrected))
+    return missing != 0

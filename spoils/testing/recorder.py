@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event
 from spoils.config import Settings
 from spoils.errors import SettingError, SpoilsError
 from spoils.job import Job
-from spoils.job.batch import Batch, Chain
+from spoils.job.base import Batch, Chain
 from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
 from spoils.job.registry import registry

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import first_in_transaction
 from spoils.errors import SpoilsError
 from spoils.job import Job
-from spoils.job.batch import Batch, BatchResult, Chain, Condition, Member
+from spoils.job.base import Batch, Chain, Member
+from spoils.job.batch import BatchResult, Condition
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
 from spoils.models.base import running_unit

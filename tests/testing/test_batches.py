@@ -200,17 +200,17 @@ def test_a_batch_that_was_enqueued_takes_no_more(client: Client) -> None:
 
 
 def test_only_a_member_adds_to_its_batch(client: Client) -> None:
-    class AddingJob(Job):
+    class OutsiderJob(Job):
         max_retries = 0
 
         def run(self, queue: Queue) -> None:
             queue.add_to_batch(SampleJob())
 
-    client.enqueue(AddingJob())
+    client.enqueue(OutsiderJob())
     (done,) = drain(client)
     assert done.error is not None
     assert done.error.startswith("NoBatch: queue.add_to_batch is for a member of a batch")
-    assert [one.job for one in perform(AddingJob()).added_to_batch] == [SampleJob()]
+    assert [one.job for one in perform(OutsiderJob()).added_to_batch] == [SampleJob()]
 
 
 def test_perform_gives_a_job_what_came_before_it() -> None:
