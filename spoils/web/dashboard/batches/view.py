@@ -152,7 +152,7 @@ def _row(batch: Batch, bar: StatusBar) -> BatchRow:
         glyph=glyph,
         parts=_parts(batch, total),
         percent=round(100 * done / total) if total else 100,
-        done=f"{formats.number(done)} of {formats.number(total)}",
+        done=f"{formats.number(done)} of {formats.number(total)}" if total else "no members",
         failed=formats.number(batch.failed),
         cancelled=formats.number(batch.cancelled),
         enqueued=formats.moment(batch.created_at, bar.now),
