@@ -56,6 +56,18 @@ class ResultJob(Job):
         return Done(self.value)
 
 
+class AddingJob(Job):
+    """Adds its successor to its own batch, that many times."""
+
+    times: int
+    seconds: float = 0.0
+
+    def run(self, queue: Queue) -> None:
+        time.sleep(self.seconds)
+        if self.times:
+            queue.add_to_batch(AddingJob(times=self.times - 1, seconds=self.seconds))
+
+
 class EffectJob(Job):
     """Writes a row through the session, and may then do something else."""
 

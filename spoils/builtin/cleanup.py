@@ -7,6 +7,7 @@ from spoils.config import current_settings
 from spoils.job import Job, Queue
 from spoils.models import TaskState, db
 from spoils.queue import prune
+from spoils.queue.batches import recount_batches
 from spoils.queue.counts import recount
 
 KEYS_KEPT_DAYS = 1.0
@@ -47,6 +48,7 @@ class CleanupJob(Job):
                 "audit log entries": partial(prune.prune_audit, connection, days=longest),
                 "deleted tasks": partial(prune.prune_trash, connection, days=TRASH_DAYS),
                 "bulk actions": partial(prune.prune_bulks, connection, days=longest),
+                "batches": partial(prune.prune_batches, connection, days=longest),
                 "logouts": partial(prune.prune_logouts, connection, days=LOGOUTS_KEPT_DAYS),
                 "incidents": partial(prune.prune_alerts, connection, days=longest),
             }
@@ -58,3 +60,5 @@ class CleanupJob(Job):
             corrections = recount(connection)
         if corrections:
             queue.log.warning("Corrected the counts: %s", "; ".join(map(str, corrections)))
+        if wrong := recount_batches(db.engine):
+            queue.log.warning("Corrected the counts of %d batches", wrong)

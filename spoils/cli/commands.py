@@ -18,6 +18,7 @@ from spoils.db.migrate import changing, check_schema, migrate
 from spoils.db.url import database_url, psql
 from spoils.errors import SettingError
 from spoils.job.registry import registry
+from spoils.queue.batches import recount_batches
 from spoils.queue.counts import recount
 from spoils.queue.rescue import rescue_foreign
 
@@ -112,4 +113,6 @@ def run_recount() -> None:
         corrections = recount(connection)
     for correction in corrections:
         print(correction)
+    if batches := recount_batches(engine):
+        print(f"Corrected the counts of {batches} batches.")
     print(f"Corrected {len(corrections)} counts." if corrections else "The counts were right.")

@@ -1,6 +1,28 @@
 """Enqueues from your own application and reads the status of its jobs."""
 
-from spoils.client.client import Client, aenqueue, aenqueue_many, enqueue, enqueue_many
-from spoils.client.status import JobStatus
+from spoils.client.client import (
+    Client,
+    abatch,
+    achain,
+    aenqueue,
+    aenqueue_many,
+    batch,
+    chain,
+    enqueue,
+    enqueue_many,
+)
+from spoils.client.status import BatchStatus, JobStatus
 
-__all__ = ["Client", "JobStatus", "aenqueue", "aenqueue_many", "enqueue", "enqueue_many"]
+__all__ = [
+    "BatchStatus",
+    "Client",
+    "JobStatus",
+    "abatch",
+    "achain",
+    "aenqueue",
+    "aenqueue_many",
+    "batch",
+    "chain",
+    "enqueue",
+    "enqueue_many",
+]

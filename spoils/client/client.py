@@ -5,19 +5,23 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 from uuid import UUID
 
-from spoils.client.connections import aput, put
-from spoils.client.status import JobStatus, read_status
+from spoils.client.connections import PUT_BATCH, aput, put
+from spoils.client.status import BatchStatus, JobStatus, read_batch_status, read_status
 from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.db.url import database_url
 from spoils.job import Job
+from spoils.job.base import Batch, Chain
+from spoils.job.batch import Condition
 from spoils.models import TaskState
+from spoils.queue.batches import as_json, new_batch, new_chain
 from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued, row
 from spoils.queue.enqueue_many import Order
 from spoils.queue.enqueue_many import enqueue_many as put_many
@@ -102,6 +106,75 @@ class Client:
         if connection is not None:
             return await aenqueue_on(connection, jobs, at=at, priority=priority)
         return await asyncio.to_thread(self.enqueue_many, jobs, at=at, priority=priority)
+
+    @contextmanager
+    def batch(
+        self,
+        *,
+        then: Job | None = None,
+        name: str | None = None,
+        on: Condition = "end",
+        connection: Any = None,
+    ) -> Iterator[Batch]:
+        """Enqueue jobs as a batch at the end of the block; `then` is enqueued after the last of them.
+
+            with client.batch(then=Report(day=day), name="night import") as batch:
+                batch.enqueue(Import(shop=7))
+
+        `on` is as in `Queue.batch`, `connection` as in `enqueue`. Where the block raises, nothing is enqueued.
+        """
+        with _collecting(new_batch(then=then, name=name, on=on)) as batch:
+            yield batch
+        _put(batch, connection, self)
+
+    @asynccontextmanager
+    async def abatch(
+        self,
+        *,
+        then: Job | None = None,
+        name: str | None = None,
+        on: Condition = "end",
+        connection: Any = None,
+    ) -> AsyncIterator[Batch]:
+        """`batch` for asynchronous applications, with the connections of `aenqueue`."""
+        with _collecting(new_batch(then=then, name=name, on=on)) as batch:
+            yield batch
+        await _aput(batch, connection, self)
+
+    def chain(
+        self,
+        first: Job,
+        /,
+        *others: Job,
+        name: str | None = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        connection: Any = None,
+    ) -> UUID:
+        """Enqueue `first`, and each other job when the one before it has finished. The id of the chain."""
+        chain = new_chain([first, *others], name=name, at=at, priority=priority)
+        _put(chain, connection, self)
+        return chain.id
+
+    async def achain(
+        self,
+        first: Job,
+        /,
+        *others: Job,
+        name: str | None = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        connection: Any = None,
+    ) -> UUID:
+        """`chain` for asynchronous applications."""
+        chain = new_chain([first, *others], name=name, at=at, priority=priority)
+        await _aput(chain, connection, self)
+        return chain.id
+
+    def get_batch(self, batch_id: UUID) -> BatchStatus | None:
+        """The status of a batch or chain; None where there is none of this id, or it was removed."""
+        with self._engine.begin() as connection:
+            return read_batch_status(connection, batch_id)
 
     def get(self, job_id: UUID) -> JobStatus | None:
         """The status of a job; None where there is none of this id, or it was removed."""
@@ -201,6 +274,80 @@ async def aenqueue_many(
     if connection is None:
         return await default_client().aenqueue_many(jobs, at=at, priority=priority)
     return await aenqueue_on(connection, jobs, at=at, priority=priority)
+
+
+@contextmanager
+def batch(
+    *, then: Job | None = None, name: str | None = None, on: Condition = "end", connection: Any = None
+) -> Iterator[Batch]:
+    """`Client.batch` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    with _collecting(new_batch(then=then, name=name, on=on)) as batch:
+        yield batch
+    _put(batch, connection)
+
+
+@asynccontextmanager
+async def abatch(
+    *, then: Job | None = None, name: str | None = None, on: Condition = "end", connection: Any = None
+) -> AsyncIterator[Batch]:
+    """`Client.abatch` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    with _collecting(new_batch(then=then, name=name, on=on)) as batch:
+        yield batch
+    await _aput(batch, connection)
+
+
+def chain(
+    first: Job,
+    /,
+    *others: Job,
+    name: str | None = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    connection: Any = None,
+) -> UUID:
+    """`Client.chain` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    chain = new_chain([first, *others], name=name, at=at, priority=priority)
+    _put(chain, connection)
+    return chain.id
+
+
+async def achain(
+    first: Job,
+    /,
+    *others: Job,
+    name: str | None = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    connection: Any = None,
+) -> UUID:
+    """`Client.achain` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
+    chain = new_chain([first, *others], name=name, at=at, priority=priority)
+    await _aput(chain, connection)
+    return chain.id
+
+
+@contextmanager
+def _collecting(batch: Batch) -> Iterator[Batch]:
+    try:
+        yield batch
+    finally:
+        batch.close()
+
+
+def _put(one: Batch | Chain, connection: Any, client: Client | None = None) -> None:
+    arguments = as_json(one)
+    if connection is not None:
+        put(connection, *arguments, call=PUT_BATCH)
+        return
+    with (client or default_client())._engine.begin() as own:
+        put(own, *arguments, call=PUT_BATCH)
+
+
+async def _aput(one: Batch | Chain, connection: Any, client: Client | None = None) -> None:
+    if connection is None:
+        await asyncio.to_thread(_put, one, None, client)
+    else:
+        await aput(connection, *as_json(one), call=PUT_BATCH)
 
 
 def _rows(jobs: Sequence[Job], at: datetime | None, priority: int) -> list[dict[str, Any]]:

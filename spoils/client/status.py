@@ -1,13 +1,13 @@
 """The status of a job, for the application that enqueued it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from spoils.models import ACTIVE, Task, own_priority
+from spoils.models import ACTIVE, Batch, Task, own_priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +55,34 @@ def read_status(connection: Connection, job_id: UUID) -> JobStatus | None:
         error=row["error_message"],
         result=row["result"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """A batch or a chain as its row stands: moments are aware, in UTC."""
+
+    id: UUID
+    name: str | None
+    created_at: datetime
+    total: int
+    """Its members, without the deleted ones; of a chain, the links so far."""
+    active: int
+    """Members that wait or run."""
+    finished: int
+    failed: int
+    """Without the cancelled ones."""
+    cancelled: int
+    ended_at: datetime | None
+    """When the last member ended and `then` was enqueued; None before."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.ended_at is not None
+
+
+def read_batch_status(connection: Connection, batch_id: UUID) -> BatchStatus | None:
+    """The status of the batch or chain with this id; None where there is none, or it was removed."""
+    columns = [getattr(Batch, field.name) for field in fields(BatchStatus)]
+    row = connection.execute(select(*columns).where(Batch.id == batch_id)).one_or_none()
+    return None if row is None else BatchStatus(*row)

@@ -3,9 +3,10 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
 from datetime import datetime
 from logging import LoggerAdapter
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import ConfigDict, ValidationError
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from spoils.errors import PayloadError
 from spoils.job import backoff, wire
+from spoils.job.batch import BatchClosed, BatchResult, Condition, checked_name
 from spoils.job.definition import (
     check_fields,
     check_methods,
@@ -27,6 +29,51 @@ from spoils.job.policies import COMMON, Policies, check_policies
 
 registry: JobClasses["Job"] = JobClasses()
 Result = TypeVar("Result")
+
+
+class Member(NamedTuple):
+    """A job to be enqueued: `at` is the aware moment before which it is not due, `priority` −2 … 2."""
+
+    job: "Job"
+    at: datetime | None = None
+    priority: int = 0
+
+
+class Batch:
+    """Collects the jobs of a batch; they are enqueued together at the end of the `with` block."""
+
+    def __init__(
+        self, batch_id: UUID, *, then: "Job | None" = None, name: str | None = None, on: Condition = "end"
+    ) -> None:
+        if on not in ("end", "success"):
+            raise ValueError('on is "end" or "success".')
+        self.id = batch_id
+        self.name = checked_name(name)
+        self.then = then
+        self.on = on
+        self.members: list[Member] = []
+        self._closed = False
+
+    def enqueue(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+        """Make `job` a member. `at` is the moment before which it is not due, `priority` is −2 … 2, higher first."""
+        if self._closed:
+            raise BatchClosed
+        self.members.append(Member(job, at, priority))
+
+    def close(self) -> None:
+        """Refuse further members: they would be lost."""
+        self._closed = True
+
+
+class Chain:
+    """Jobs each of which is enqueued when the one before has finished."""
+
+    def __init__(self, chain_id: UUID, links: list[Member], *, name: str | None = None) -> None:
+        if not links:
+            raise ValueError("A chain needs at least one job.")
+        self.id = chain_id
+        self.name = checked_name(name)
+        self.links = links
 
 
 class Queue(Protocol):
@@ -78,6 +125,44 @@ class Queue(Protocol):
 
         `at` is the moment before which it is not due (aware; default now), `priority` is −2 … 2, higher first.
         """
+
+    def batch(
+        self, *, then: "Job | None" = None, name: str | None = None, on: Condition = "end"
+    ) -> AbstractContextManager[Batch]:
+        """Enqueue jobs as a batch, if and when this attempt finishes; `then` is enqueued after the last of them.
+
+            with queue.batch(then=Report(day=day), name="night import") as batch:
+                batch.enqueue(Import(shop=7))
+
+        With `on="success"` `then` waits until all members have finished, also by an operator's retry; with "end" it is
+        enqueued when each is finished, failed or cancelled. `then` finds their numbers in `queue.batch_result`.
+        """
+
+    def add_to_batch(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+        """Enqueue `job` as `enqueue` does, as a member of the batch that this task is a member of."""
+
+    def chain(
+        self,
+        first: "Job",
+        /,
+        *others: "Job",
+        name: str | None = None,
+        at: datetime | None = None,
+        priority: int = 0,
+    ) -> UUID:
+        """Enqueue `first` as `enqueue` does, and each other job when the one before it has finished. The chain's id.
+
+        Each finds the result of the one before in `queue.previous`. A job that fails stops the chain, and its retry
+        resumes it.
+        """
+
+    @property
+    def batch_result(self) -> BatchResult | None:
+        """What became of the members of the batch whose `then` this job is; None for other jobs."""
+
+    @property
+    def previous(self) -> Any:
+        """What the job before this one in its chain returned with `Done`; None without one."""
 
 
 class Job(Policies):

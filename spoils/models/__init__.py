@@ -1,6 +1,7 @@
 """The rows, and the one `db` that web and worker share."""
 
 from spoils.models.base import DbSession, db
+from spoils.models.batch import Batch
 from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.limits import Hold, HoldKind, Limit, LimitPlace, Parked
@@ -17,6 +18,7 @@ __all__ = [
     "Attempt",
     "Audit",
     "BacklogSample",
+    "Batch",
     "Bulk",
     "BulkItem",
     "Count",

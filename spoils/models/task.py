@@ -82,6 +82,9 @@ class Task(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     cancel_requested_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    batch_id: Mapped[UUID | None] = mapped_column(Uuid)
+    # What ended before it was enqueued: {"batch": its counts} of `then`, {"result": …} of a link of a chain.
+    previous: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     @property
     def limited(self) -> bool:
@@ -133,5 +136,13 @@ class Task(Base):
             "fang_tasks_suspect_idx",
             "scheduled_at",
             postgresql_where=text("crashes >= 2 AND state IN ('new', 'retried')"),
+        ),
+        Index(
+            "fang_tasks_batch_idx",
+            "batch_id",
+            "state",
+            "updated_at",
+            "id",
+            postgresql_where=text("batch_id IS NOT NULL"),
         ),
     )

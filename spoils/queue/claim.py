@@ -59,6 +59,8 @@ class Claim(NamedTuple):
     priority: int
     scheduled_at: str
     claimed_at: str
+    batch_id: str | None = None
+    previous: str | None = None  # JSON text
 
     @property
     def id(self) -> UUID:
@@ -173,6 +175,8 @@ _taking = (
         Task.priority,
         cast(Task.scheduled_at, Text).label("scheduled_at"),
         cast(Task.claimed_at, Text).label("claimed_at"),
+        cast(Task.batch_id, Text).label("batch_id"),
+        cast(Task.previous, Text).label("previous"),
     )
 )
 

@@ -36,8 +36,9 @@ Selecting = TypeVar("Selecting", bound=GenerativeSelect)
 LOCK_TIMEOUT_MS = 200
 """How long outcomes wait for locked rows before those are skipped. A claim locks rows for a few milliseconds."""
 ENTRY_TIMEOUT_MS = 50
-"""How long a statement that skips locked rows waits for another transaction that is inserting a duplicate."""
+"""How long a statement that skips locked rows waits for one that is inserting a duplicate, or that holds a batch."""
 UNIQUE_INDEX = "fang_tasks_active_hash_idx"
+BATCHES = "spoils_batches"
 
 me: ColumnElement[UUID] = cast(bindparam("worker_id", type_=Text), Uuid)
 """The worker that executes the statement, as text in the parameter `worker_id`."""
@@ -85,22 +86,25 @@ def locking(statement: Selecting, *, skip_locked: bool = True) -> Selecting:
     return statement.with_for_update(of=Task, skip_locked=skip_locked, key_share=True)
 
 
-class DuplicateInserted(SpoilsError):
-    """An open transaction has inserted a duplicate of a task that was to go back to waiting."""
+class BlockedByOther(SpoilsError):
+    """An open transaction has inserted a duplicate of one of the tasks, or holds the batch of one."""
 
 
 @contextmanager
-def going_back() -> Iterator[None]:
-    """Where tasks go back to waiting: a wait for the unique index that takes too long is raised as DuplicateInserted.
+def not_blocked() -> Iterator[None]:
+    """A wait for an entry of the unique index or for a batch that takes too long is raised as BlockedByOther.
 
-    It happens only beside Rust workers, where that index leaves out running tasks. SKIP LOCKED does not help, since
-    what blocks is an entry of the index. The error's context names the index, in whatever language the server speaks.
+    SKIP LOCKED does not help, since no row of a task blocks. The first happens where tasks go back to waiting beside
+    Rust workers, for whom that index leaves out running tasks; the second where another member's completion does not
+    commit. The error's context names what blocks, in whatever language the server speaks.
     """
     try:
         yield
     except DBAPIError as exc:
-        if isinstance(exc.orig, LockNotAvailable) and UNIQUE_INDEX in (exc.orig.diag.context or ""):
-            raise DuplicateInserted from exc
+        if isinstance(exc.orig, LockNotAvailable):
+            context = exc.orig.diag.context or ""
+            if UNIQUE_INDEX in context or BATCHES in context:
+                raise BlockedByOther from exc
         raise
 
 
@@ -121,7 +125,7 @@ class Writing:
             except DBAPIError as exc:
                 if not isinstance(exc.orig, LockNotAvailable):
                     raise
-        with going_back():
+        with not_blocked():
             return self.skipping.rows(connection, values)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, Text, cast, delete, func, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -11,6 +11,7 @@ from spoils.models import (
     Alert,
     Attempt,
     Audit,
+    Batch,
     Bulk,
     IdempotencyKey,
     Logout,
@@ -89,6 +90,22 @@ def prune_trash(connection: Connection, *, days: float, batch: int = BATCH) -> i
 def prune_bulks(connection: Connection, *, days: float, batch: int = BATCH) -> int:
     """Forget up to `batch` ended bulk actions that began longer than `days` ago."""
     return _prune(connection, Bulk.id, (Bulk.created_at < _ago(days)) & Bulk.ended_at.is_not(None), batch)
+
+
+def prune_batches(connection: Connection, *, days: float, batch: int = BATCH) -> int:
+    """Forget up to `batch` batches that ended longer than `days` ago, or that are as old and can never end: of a batch
+    that waits for the success of failed members, those are gone, and in the trash is none.
+    """
+    members = select(Task.id).where(Task.batch_id == Batch.id)
+    restorable = select(Trash.id).where(Trash.task["batch_id"].astext == cast(Batch.id, Text))
+    stuck = (
+        Batch.ended_at.is_(None)
+        & (Batch.active == 0)
+        & (Batch.created_at < _ago(days))
+        & ~members.exists()
+        & ~restorable.exists()
+    )
+    return _prune(connection, Batch.id, or_(Batch.ended_at < _ago(days), stuck), batch)
 
 
 def prune_alerts(connection: Connection, *, days: float, batch: int = BATCH) -> int:

@@ -149,17 +149,17 @@ class GivingBack:
         """
         try:
             return self._rows(connection, values, None)
-        except fence.DuplicateInserted:
+        except fence.BlockedByOther:
             rows = []
             for (key,) in self._ids.rows(connection, values):
-                with suppress(fence.DuplicateInserted):
+                with suppress(fence.BlockedByOther):
                     rows += self._rows(connection, values, key)
             return rows + self._rows(connection, values, _NOBODY)
 
     def _rows(
         self, connection: Connection, values: Mapping[str, Any], key: str | None
     ) -> list[tuple[Any, ...]]:
-        with fence.going_back():
+        with fence.not_blocked():
             return self._statement.rows(connection, {**values, "only": key})
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from spoils.models import Bulk, BulkItem, Task, TaskState, Trash
+from spoils.models import ACTIVE, Bulk, BulkItem, Task, TaskState, Trash
 from spoils.queue import failures
 from spoils.queue.counts import count_tasks
 
@@ -30,13 +30,18 @@ OWN_TYPE = "bulk"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Either `ids`, or `trash_of` (what that bulk deleted), or the rest: a filter as it was at `until`."""
+    """Either `ids`, or `trash_of` (what that bulk deleted), or the rest: a filter as it was at `until`.
+
+    `active` means the three states of jobs that wait or run.
+    """
 
     ids: tuple[UUID, ...] = ()
     trash_of: UUID | None = None
     state: TaskState | None = None
     task_type: str | None = None
     group: str | None = None
+    batch: UUID | None = None
+    active: bool = False
     until: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -47,15 +52,18 @@ class Selection:
             "state": self.state.value if self.state else None,
             "type": self.task_type,
             "group": self.group,
+            "batch": str(self.batch) if self.batch else None,
+            "active": self.active,
             "until": self.until.isoformat() if self.until else None,
         }
 
     def words(self, number: int) -> str:
         """What it means and how many there are, for a sentence."""
-        state = f"{self.state.value.replace('_', ' ')} " if self.state else ""
+        state = f"{self.state.value.replace('_', ' ')} " if self.state else "active " * self.active
         of_type = f" of type {self.task_type}" if self.task_type else ""
         of_group = f" of group {self.group}" if self.group else ""
-        return f"{number:,} {state}job{'' if number == 1 else 's'}{of_type}{of_group}"
+        of_batch = f" of batch {self.batch}" if self.batch else ""
+        return f"{number:,} {state}job{'' if number == 1 else 's'}{of_type}{of_group}{of_batch}"
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Selection":
@@ -66,6 +74,9 @@ class Selection:
             state=TaskState(value["state"]) if value["state"] else None,
             task_type=value["type"],
             group=value["group"],
+            # Those of earlier releases have neither.
+            batch=UUID(value["batch"]) if value.get("batch") else None,
+            active=bool(value.get("active")),
             until=datetime.fromisoformat(value["until"]) if value["until"] else None,
         )
 
@@ -82,7 +93,7 @@ def count(connection: Connection, selection: Selection) -> int:
 
 def count_by_type(connection: Connection, selection: Selection) -> dict[str, int]:
     """How many tasks of each type a filter finds now, exactly; of a group by its failures, else from the counts."""
-    if selection.group:
+    if selection.group or selection.batch:
         number = func.count().label("number")
         # Of a task nothing but what the index of failed ones holds: its rows, far apart, are not read.
         grouped = select(Task.task_type, number).where(*_filter(selection)).group_by(Task.task_type)
@@ -130,6 +141,10 @@ def _filter(selection: Selection) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Task.task_type != OWN_TYPE]
     if selection.state:
         conditions.append(Task.state == selection.state)
+    if selection.active:
+        conditions.append(Task.state.in_(ACTIVE))
+    if selection.batch:
+        conditions.append(Task.batch_id == selection.batch)
     if selection.task_type is not None:
         conditions.append(Task.task_type == selection.task_type)
     if selection.until:

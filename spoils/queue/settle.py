@@ -197,7 +197,8 @@ def settle(
     `fence.still_ours` names it, or the claim is lost, since the task was rescued, deleted or settled before. Locked
     rows are waited for, but not for long, or with `skip_locked` not at all. Finished ones go in a statement of their
     own, which is a part of this one and costs a third; they are written also where the other one fails. Raises
-    DuplicateInserted where an open insert of a duplicate blocks one of the others, which are then to be written singly.
+    BlockedByOther where an open insert of a duplicate, or the batch of a member, blocks one: each is then to be written
+    singly.
     """
     finished = [item for item in settlements if item.verdict is FINISHED]
     others = [item for item in settlements if item.verdict is not FINISHED]

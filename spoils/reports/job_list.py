@@ -44,6 +44,7 @@ def page_of_tasks(
     *,
     states: Sequence[TaskState] = tuple(TaskState),
     task_type: str | None = None,
+    batch: UUID | None = None,
     words: Sequence[str] = (),
     older_than: Key | None = None,
     newer_than: Key | None = None,
@@ -51,13 +52,18 @@ def page_of_tasks(
 ) -> Page:
     """One page: pass a page's `older` as `older_than`, or its `newer` as `newer_than`.
 
-    With `words`, only tasks whose masked error contains all of them, ignoring case. The workers of another system do
-    not mask errors before they store them, and neither rows nor keys may reveal what is masked.
+    With `batch`, only its members. With `words`, only tasks whose masked error contains all of them, ignoring case. The
+    workers of another system do not mask errors before they store them, and neither rows nor keys may reveal what is
+    masked.
     """
     reach = _Range(Cursor(older_than, newer_than))
-    conditions = _narrowed(task_type, words)
-    near = _few_that_wait(session, task_type) if task_type is not None and not words else None
-    if conditions:
+    of_batch = [] if batch is None else [Task.batch_id == batch]
+    conditions = [*_narrowed(task_type, words), *of_batch]
+    near = None
+    if task_type is not None and not words and batch is None:
+        near = _few_that_wait(session, task_type)
+    # An index has the members of a batch by state and change: they are not searched for.
+    if conditions and batch is None:
         far = [
             one for one in states if one is not TaskState.IN_PROGRESS and (near is None or one not in WAITING)
         ]

@@ -1,22 +1,33 @@
 """Performs one job that is in no queue."""
 
+import json
+from dataclasses import asdict
+from typing import Any
 from uuid import uuid4
 
 from spoils.client import Client
 from spoils.config import Settings
-from spoils.job import Job
+from spoils.job import BatchResult, Job
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import row
 from spoils.queue.ids import new_key
 from spoils.testing.recorder import Performed, RowlessRecorder, recording
 
 
-def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Performed:
+def perform(
+    job: Job,
+    *,
+    attempt: int = 0,
+    client: Client | None = None,
+    previous: Any = None,
+    batch_result: BatchResult | None = None,
+) -> Performed:
     """Perform one attempt of `job`, which is in no database, as a worker would.
 
     `queue.session` opens a transaction in the database of `client` or DATABASE_URL. It is committed if the job
     finishes, else rolled back. What the job enqueues is checked and returned, but not put into a queue. `attempt` is
-    the number of failures before. Raises PayloadError where the job could not be enqueued.
+    the number of failures before; `previous` and `batch_result` are what the job finds in its queue. Raises
+    PayloadError where the job could not be enqueued.
     """
     settings = Settings.from_env()
     values = row(job, at=None, priority=0, key=new_key())
@@ -32,6 +43,13 @@ def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Perf
         priority=values["priority"],
         scheduled_at="",
         claimed_at="",
+        batch_id=str(uuid4()),
+        previous=json.dumps(
+            {
+                "result": previous,
+                "batch": batch_result and {**asdict(batch_result), "id": str(batch_result.id)},
+            }
+        ),
     )
     url = client._url if client else settings.database_url
     with recording(RowlessRecorder, settings, url, uuid4()) as performer:

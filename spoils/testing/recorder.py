@@ -17,10 +17,12 @@ from sqlalchemy import Engine, event
 from spoils.config import Settings
 from spoils.errors import SettingError, SpoilsError
 from spoils.job import Job
+from spoils.job.base import Batch, Chain
 from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
 from spoils.job.registry import registry
 from spoils.models import db
+from spoils.queue.batches import as_json
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, row
 from spoils.queue.ids import new_key
@@ -42,6 +44,15 @@ class EnqueuedJob(NamedTuple):
     priority: int
 
 
+class EnqueuedBatch(NamedTuple):
+    """A batch that a job enqueued."""
+
+    jobs: list[Job]
+    then: Job | None
+    name: str | None
+    on: str
+
+
 @dataclass(frozen=True)
 class Performed:
     """What one attempt did."""
@@ -60,10 +71,16 @@ class Performed:
     """Until the next attempt of a retried or snoozed job."""
     enqueue_calls: tuple[EnqueuedJob, ...] = ()
     """The jobs that it enqueued, with their options; none unless it finished."""
+    batches: tuple[EnqueuedBatch, ...] = ()
+    """The batches that it enqueued."""
+    chains: tuple[list[Job], ...] = ()
+    """The jobs of each chain that it enqueued."""
+    added_to_batch: tuple[EnqueuedJob, ...] = ()
+    """The jobs that it added to its own batch."""
 
     @property
     def enqueued(self) -> list[Job]:
-        """The jobs that it enqueued."""
+        """The jobs that it enqueued by `queue.enqueue`."""
         return [one.job for one in self.enqueue_calls]
 
 
@@ -97,7 +114,10 @@ class Recorder(Performer):
         if verdict is None:
             raise SpoilsError(f"Job {claimed.key} was deleted or claimed by a worker while it ran.")
         report = verdict.report
-        notes: Sequence[Note] = attempt.notes if attempt and verdict.ending == "finished" else ()
+        # Of an attempt that did not finish nothing is enqueued.
+        finished = attempt if verdict.ending == "finished" else None
+        notes: Sequence[Note] = finished.notes if finished else ()
+        batches = finished.batches if finished else ()
         return Performed(
             job=attempt.job if attempt else None,
             outcome=verdict.ending.value,
@@ -106,6 +126,13 @@ class Recorder(Performer):
             exception=verdict.error,
             delay_seconds=verdict.delay_seconds,
             enqueue_calls=tuple(EnqueuedJob(note.job, note.at, note.priority) for note in notes),
+            batches=tuple(
+                EnqueuedBatch([member.job for member in one.members], one.then, one.name, one.on)
+                for one in batches
+                if isinstance(one, Batch)
+            ),
+            chains=tuple([link.job for link in one.links] for one in batches if isinstance(one, Chain)),
+            added_to_batch=tuple(EnqueuedJob(*one) for one in finished.added_to_batch) if finished else (),
         )
 
     def take_settlements(self) -> list[Settlement]:
@@ -137,6 +164,10 @@ class RowlessRecorder(Recorder):
     def _complete(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         for note in attempt.notes:
             row(note.job, at=note.at, priority=note.priority, key=new_key())  # raises what enqueue would
+        for member in attempt.added_to_batch:
+            row(member.job, at=member.at, priority=member.priority, key=new_key())
+        for one in attempt.batches:
+            as_json(one)
         if attempt.opened:
             attempt.connection.commit()
         self._settled = settlement.verdict

@@ -1,13 +1,14 @@
 """One attempt as its job sees it: the `Queue` that is passed to `run`."""
 
+import json
 import logging
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -20,9 +21,12 @@ from sqlalchemy.orm import Session
 from spoils.db.engine import first_in_transaction
 from spoils.errors import SpoilsError
 from spoils.job import Job
+from spoils.job.base import Batch, Chain, Member
+from spoils.job.batch import BatchResult, Condition
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
 from spoils.models import db
 from spoils.models.base import running_unit
+from spoils.queue.batches import new_batch, new_chain
 from spoils.queue.claim import Claim
 from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
@@ -33,6 +37,10 @@ Result = TypeVar("Result")
 
 class NotAsync(SpoilsError):
     """queue.in_session is for an `async def run`. Use queue.session here."""
+
+
+class NoBatch(SpoilsError):
+    """queue.add_to_batch is for a member of a batch, which this job is not. Use queue.enqueue or queue.batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Attempt:
         self.claim = claim
         self.job = job
         self.notes: list[Note] = []
+        self.batches: list[Batch | Chain] = []
+        self.added_to_batch: list[Member] = []
         self.started_at = time.monotonic()
         self.cancelled_at: float | None = None
         self.interruption = Interruption()
@@ -112,6 +122,54 @@ class Attempt:
 
     def enqueue(self, job: Job, *, at: datetime | None = None, priority: int = 0) -> None:
         self.notes.append(Note(job, at, priority))
+
+    @contextmanager
+    def batch(
+        self, *, then: Job | None = None, name: str | None = None, on: Condition = "end"
+    ) -> Iterator[Batch]:
+        batch = new_batch(then=then, name=name, on=on)
+        try:
+            yield batch
+        finally:
+            batch.close()
+        self.batches.append(batch)
+
+    def add_to_batch(self, job: Job, *, at: datetime | None = None, priority: int = 0) -> None:
+        if self.claim.batch_id is None:
+            raise NoBatch
+        self.added_to_batch.append(Member(job, at, priority))
+
+    def chain(
+        self,
+        first: Job,
+        /,
+        *others: Job,
+        name: str | None = None,
+        at: datetime | None = None,
+        priority: int = 0,
+    ) -> UUID:
+        chain = new_chain([first, *others], name=name, at=at, priority=priority)
+        self.batches.append(chain)
+        return chain.id
+
+    @property
+    def batch_result(self) -> BatchResult | None:
+        counts = self._handed_over.get("batch")
+        return None if counts is None else BatchResult(**{**counts, "id": UUID(counts["id"])})
+
+    @property
+    def previous(self) -> Any:
+        return self._handed_over.get("result")
+
+    @property
+    def _handed_over(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.claim.previous or "{}")
+        return found
+
+    @property
+    def enqueues(self) -> bool:
+        """Whether the job enqueued anything."""
+        return bool(self.notes or self.batches or self.added_to_batch)
 
     @property
     def opened(self) -> bool:

@@ -33,8 +33,8 @@ class JobReader:
         self._others_differ = others_differ
 
     def read(self, claim: Claim, *, asynchronous: bool) -> tuple[Job | None, Verdict | None]:
-        """The job, and what does not fit: the row cannot be read, this release would ignore some of its fields, or it was
-        enqueued without the limits of its class, by psql or an older release.
+        """The job, and what does not fit: the row cannot be read, this release would ignore some of its fields, or it
+        was enqueued without the limits of its class, by psql or an older release.
         """
         try:
             job = self._decode(claim, asynchronous=asynchronous)

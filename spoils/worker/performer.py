@@ -21,6 +21,7 @@ from spoils.job.outcome import Ending, GivenBack, Interrupted, Verdict
 from spoils.job.registry import Registry
 from spoils.models import db
 from spoils.models.base import running_unit
+from spoils.queue.batches import put_batches
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
@@ -202,7 +203,7 @@ class Performer:
         ran_ms = attempt.ran_ms
         verdict = await attempt.conclude(
             partial(self._conclude, attempt, result, ran_ms),
-            in_database=is_transient(result) if isinstance(result, BaseException) else bool(attempt.notes),
+            in_database=is_transient(result) if isinstance(result, BaseException) else attempt.enqueues,
         )
         attempt.in_job = False
         self._settle_attempt(attempt, verdict, ran_ms)
@@ -228,7 +229,7 @@ class Performer:
         """End the transaction of the job; the verdict that is to be settled, if that transaction has not done so."""
         try:
             verdict = self._failure(attempt, result) if isinstance(result, BaseException) else result
-            if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.notes):
+            if verdict.ending is Ending.FINISHED and (attempt.opened or attempt.enqueues):
                 return self._finish_in_session(attempt, verdict, ran_ms)
             return verdict
         finally:
@@ -299,6 +300,7 @@ class Performer:
             (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
             for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
         ]
+        put_batches(connection, attempt.batches, attempt.claim.batch_id, attempt.added_to_batch)
         connection.commit()
         return entered
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from spoils.job.outcome import FINISHED, Ending, Report, Verdict
-from spoils.queue.fence import DuplicateInserted, still_ours
+from spoils.queue.fence import BlockedByOther, still_ours
 from spoils.queue.settle import settle
 from spoils.queue.settlement import Settlement, Token
 from spoils.worker.loop import Loop
@@ -108,7 +108,7 @@ class Settler:
     def _write_all(self, connection: Connection, group: dict[Token, Settlement], until: float) -> None:
         try:
             self._write(connection, group)
-        except DuplicateInserted:
+        except BlockedByOther:
             self._skips_locked = True  # the statement has waited for locked rows already
             self._write_singly(connection, group, until)
         except DBAPIError as exc:
@@ -157,7 +157,7 @@ class Settler:
                 return
             try:
                 self._write(connection, {token: item})
-            except DuplicateInserted:
+            except BlockedByOther:
                 self.writing.set()
                 self._set_apart(item, APART_SECONDS)
             except DBAPIError as exc:

@@ -15,7 +15,7 @@ CATALOGS = {
         FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace
           AND conrelid::regclass::text NOT LIKE '%\_version'
-          AND contype <> 'n' -- PostgreSQL 18 names each NOT NULL
+          AND contype NOT IN ('n', 't') -- PostgreSQL 18 names each NOT NULL; triggers are code
     """,
 }
 CODE = {

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from spoils.db import sharing
 from spoils.db.engine import make_engine, transaction
 from spoils.db.migrate import check_schema, migrate
+from spoils.queue.batches import new_batch, put_batch
 from spoils.queue.counts import count_tasks, recount
 from spoils.queue.enqueue import enqueue
 from tests.conftest import administration
@@ -67,6 +68,9 @@ def rusty(engine_as: MakeEngine, owned: Engine, owner: str, other: str) -> Engin
     return engine_as(other)
 
 
+NAMES = ("inserted", "updated", "deleted", "truncated")
+
+
 def counts(connection: Connection) -> dict[str, int]:
     of_type = count_tasks(connection).get("common", {})
     return {state.value: number for state, number in of_type.items() if number}
@@ -108,6 +112,22 @@ def test_a_second_role_enqueues_where_the_schema_is_named_like_its_owner(
         assert connection.scalar(text("SELECT sum(delta) FROM spoils_counts")) == 1
 
 
+def test_a_batch_ends_by_the_hands_of_a_role_with_rights_on_the_table_alone(
+    rusty: Engine, owned: Engine, owner: str
+) -> None:
+    batch = new_batch(then=UniqueSampleJob(), name=None, on="end")
+    batch.enqueue(UniqueSampleJob(number=1))
+    with transaction(owned) as connection:
+        put_batch(connection, batch)
+    with rusty.connect() as theirs, owned.connect() as connection:
+        look_in(theirs, owner)
+        theirs.exec_driver_sql("UPDATE fang_tasks SET state = 'finished'")
+        assert connection.exec_driver_sql("SELECT count(*) FROM fang_tasks WHERE state = 'new'").scalar() == 1
+        for forged in ("spoils_count_members(NULL, 1, 0, 0, 0)", "spoils_was_cancelled(NULL, 1, '')"):
+            with pytest.raises(ProgrammingError, match="permission denied for function"):
+                theirs.exec_driver_sql(f"SELECT {forged}")
+
+
 def test_no_function_of_ours_looks_anything_up_by_the_path_of_its_caller(owned: Engine) -> None:
     functions = text(
         "SELECT proname, prosecdef, array_to_string(proconfig, ';') FROM pg_proc "
@@ -116,9 +136,13 @@ def test_no_function_of_ours_looks_anything_up_by_the_path_of_its_caller(owned: 
     with owned.connect() as connection:
         assert [tuple(row) for row in connection.execute(functions)] == [
             ("spoils_tasks_deleted", True, "search_path=pg_catalog, pg_temp"),
+            ("spoils_tasks_deleted_in_batches", True, None),
             ("spoils_tasks_inserted", True, "search_path=pg_catalog, pg_temp"),
+            ("spoils_tasks_inserted_in_batches", True, None),
             ("spoils_tasks_truncated", True, "search_path=pg_catalog, pg_temp"),
+            ("spoils_tasks_truncated_in_batches", True, "search_path=pg_catalog, pg_temp"),
             ("spoils_tasks_updated", True, None),
+            ("spoils_tasks_updated_in_batches", True, None),
         ]
 
 
@@ -141,14 +165,31 @@ def test_what_a_caller_puts_before_the_operators_and_functions_of_the_server_is_
             CREATE AGGREGATE trap.sum(integer) (SFUNC = trap.add, STYPE = bigint, INITCOND = '0');
             """
         )
+        for name, true_one in (("=", "enum_eq"), ("<>", "enum_ne")):
+            theirs.exec_driver_sql(
+                f"""
+                CREATE FUNCTION trap.{true_one}({owner}.fang_task_state, {owner}.fang_task_state)
+                RETURNS boolean LANGUAGE plpgsql AS $$
+                    BEGIN INSERT INTO trap.caught VALUES (current_user); RETURN pg_catalog.{true_one}($1, $2); END $$;
+                CREATE OPERATOR trap.{name} (
+                    FUNCTION = trap.{true_one},
+                    LEFTARG = {owner}.fang_task_state, RIGHTARG = {owner}.fang_task_state
+                );
+                """
+            )
         theirs.exec_driver_sql(f"SET search_path = trap, pg_catalog, {owner}")
         theirs.exec_driver_sql("INSERT INTO fang_tasks (metadata) VALUES ('{}')")
+        theirs.exec_driver_sql("UPDATE fang_tasks SET batch_id = id")
         theirs.exec_driver_sql("UPDATE fang_tasks SET state = 'failed'")
+        theirs.exec_driver_sql("INSERT INTO fang_tasks (metadata, batch_id) SELECT '{}', id FROM fang_tasks")
         theirs.exec_driver_sql("DELETE FROM fang_tasks")
         assert theirs.exec_driver_sql("SELECT * FROM trap.caught").all() == []
         # The trap itself is sound.
         theirs.exec_driver_sql("SELECT sum(1) <> 2")
-        assert len(theirs.exec_driver_sql("SELECT * FROM trap.caught").all()) == 2
+        theirs.exec_driver_sql(
+            f"SELECT state = 'new', state <> 'new' FROM (SELECT 'new'::{owner}.fang_task_state) AS one (state)"
+        )
+        assert len(theirs.exec_driver_sql("SELECT * FROM trap.caught").all()) == 4
 
 
 def test_nobody_else_puts_a_trigger_of_ours_on_a_table_of_his_own(
@@ -158,7 +199,8 @@ def test_nobody_else_puts_a_trigger_of_ours_on_a_table_of_his_own(
         connection.exec_driver_sql(f"CREATE SCHEMA own AUTHORIZATION {other}")
     with rusty.connect() as theirs:
         theirs.exec_driver_sql("CREATE TABLE own.tasks (task_type text, state text)")
-        for name in ("inserted", "updated", "deleted", "truncated"):
+        names = [f"{name}{suffix}" for name in NAMES for suffix in ("", "_in_batches")]
+        for name in names:
             with pytest.raises(ProgrammingError, match="permission denied for function"):
                 theirs.exec_driver_sql(
                     "CREATE TRIGGER forged AFTER INSERT ON own.tasks REFERENCING NEW TABLE AS added "

@@ -16,7 +16,7 @@ from spoils.job.outcome import Ending, Verdict
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import enqueue
-from spoils.queue.fence import DuplicateInserted, still_ours
+from spoils.queue.fence import BlockedByOther, still_ours
 from spoils.queue.release import release, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_foreign, rescue_orphans, rescue_rest
 from tests.locks import at_once, held, meanwhile
@@ -170,7 +170,7 @@ def test_an_outcome_that_waits_for_an_open_insert_of_a_duplicate_is_told_and_hol
     verdict = Verdict(Ending.RETRIED, 60)
     with duplicate_inserted(engine):
         for skip_locked in (False, True):
-            with pytest.raises(DuplicateInserted):
+            with pytest.raises(BlockedByOther):
                 end(rows.connection, me, *claims, verdict=verdict, skip_locked=skip_locked)
         for claim in claims:
             if claim.id != blocked:

@@ -68,6 +68,32 @@ class Batch(Response):
     duplicates: int
 
 
+class Counts(Response):
+    """How many members of a batch are in which state; `active` ones wait or run."""
+
+    total: int
+    active: int
+    finished: int
+    failed: int
+    cancelled: int
+
+
+class BatchOrChain(Response):
+    """A batch or a chain: the counts of its members, and the job that it enqueued last."""
+
+    id: UUID
+    kind: str = Field(json_schema_extra={"enum": ["batch", "chain"]})
+    name: MaskedText | None
+    condition: str = Field(json_schema_extra={"enum": ["end", "success"]})
+    created_at: Instant
+    ended_at: Instant | None
+    counts: Counts
+    links_to_come: int
+    """Links of a chain that are not enqueued yet; 0 for a batch."""
+    enqueued_id: UUID | None
+    """The job `then`, once it is enqueued; of a chain its latest link."""
+
+
 class JobError(Response):
     """An invalid job of a batch."""
 

@@ -18,6 +18,7 @@ from spoils.web.dashboard.shared import flashes
 PAGES = (
     "api_docs",
     "audit",
+    "batches",
     "bulk",
     "enqueue",
     "errors",

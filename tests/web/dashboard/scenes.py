@@ -129,7 +129,7 @@ class Scenes(Rows):
         return jobs
 
     def named_alike(self, task_id: UUID) -> None:
-        """A worker, and a change of many jobs, of the same id as a failed task, which is in a group called sample.
+        """A worker, a batch and a change of many jobs, all of the id of a failed task in a group called sample.
 
         So every address that is made with this id leads to something.
         """
@@ -140,6 +140,7 @@ class Scenes(Rows):
                VALUES (:id, 'delete', 'admin', '{"ids": []}', 2, 2, 1, 1, now())""",
             """INSERT INTO spoils_audit (who, verb, task_id, bulk_id, done, note)
                VALUES ('admin', 'delete', :id, :id, false, 'It runs.')""",
+            "INSERT INTO spoils_batches (id, condition) VALUES (:id, 'end')",
         ):
             self.connection.execute(text(statement), {"id": task_id})
 

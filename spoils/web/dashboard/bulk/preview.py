@@ -53,7 +53,7 @@ def preview(session: Session, action: BulkAction, selection: Selection, bar: Sta
     number = len(selection.ids) if selection.ids else sum((by_type or {}).values())
     errors = budget.read(ERRORS, lambda: _by_error(session, selection, rows, bar.now))
     by_error, errors_of = errors or ({}, "")
-    state = f"{selection.state.value.replace('_', ' ')} " if selection.state else ""
+    state = f"{selection.state.value.replace('_', ' ')} " if selection.state else "active " * selection.active
     title = (
         f"{action.word} {formats.plural(number, f'{state}job')}?"
         if number
@@ -88,7 +88,7 @@ def _by_error(
     if selection.ids:
         errors = [error_view(row.error_message) for row in rows if row.state is TaskState.FAILED]
         return Counter(each.name or each.message for each in errors if each), ""
-    if selection.state is not TaskState.FAILED or selection.group:
+    if selection.state is not TaskState.FAILED or selection.group or selection.batch:
         return {}, ""
     found = failure_groups.scan(session, now=now, since=None, task_type=selection.task_type)
     attempts = failure_groups.attempts_by_id(session, [each.attempt for each in found.groups if each.attempt])
@@ -127,6 +127,8 @@ def _fields(selection: Selection, now: datetime) -> Lines:
         "state": selection.state.value if selection.state else "",
         "type": selection.task_type or "",
         "group": selection.group or "",
+        "batch": str(selection.batch or ""),
+        "active": "1" * selection.active,
         "until": (selection.until or now).isoformat(),
     }
     return tuple((name, value) for name, value in found.items() if value)

@@ -19,7 +19,7 @@ from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.bulk.preview import preview
 from spoils.web.dashboard.bulk.progress import result, show_progress
 from spoils.web.dashboard.shared.bulk_actions import ACTIONS, BulkAction
-from spoils.web.dashboard.shared.filters import read_group, read_state, read_text
+from spoils.web.dashboard.shared.filters import read_batch, read_group, read_state, read_text
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.local_path import local_path
 from spoils.web.dashboard.shared.status_bar import read_status_bar
@@ -108,12 +108,18 @@ def _selection(given: MultiDict[str, str], *, until: datetime | None) -> Selecti
     """The jobs that a form or a link names. A form names the time of its list itself; a link is of `until`."""
     if given.get("all") != "1":
         return _selected(given)
-    state, group = read_state(given), read_group(given)
-    if state is None and group is None:
+    active = given.get("active") == "1"
+    state, group, batch = read_state(given), read_group(given), read_batch(given)
+    if state is None and group is None and not (active and batch):
         abort(400, "A state is required: an action on all jobs is limited to one state.")
     state = TaskState.FAILED if group else state
     return Selection(
-        state=state, task_type=read_text(given, "type"), group=group, until=until or _until(given)
+        state=state,
+        task_type=read_text(given, "type"),
+        group=group,
+        batch=batch,
+        active=active,
+        until=until or _until(given),
     )
 
 

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 from spoils.models import TaskState
 from spoils.queue.selection import OWN_TYPE
 from spoils.reports import job_list
+from spoils.reports.batches import members_by_state
 from spoils.web import paging
 from spoils.web.dashboard.shared import formats
+from spoils.web.dashboard.shared.batch_link import BatchLink, batch_link
 from spoils.web.dashboard.shared.bulk_actions import OfferOnAll, offer_on_all
 from spoils.web.dashboard.shared.filters import Filters
 from spoils.web.dashboard.shared.job_row import JobRow, job_rows
@@ -20,7 +22,7 @@ from spoils.web.dashboard.shared.status_bar import StatusBar
 CUT_OFF = (
     f"Searched the last {job_list.FAR:,} jobs of each state. The button below continues with older ones."
 )
-JOBS = "the list of jobs"
+JOBS, MEMBERS = "the list of jobs", "the numbers of members"
 EMPTY = job_list.Page((), None, None)
 CHANGED = {TaskState.FAILED: "Failed", TaskState.FINISHED: "Finished", TaskState.IN_PROGRESS: "Started"}
 
@@ -47,6 +49,7 @@ class JobList:
     newer: str | None
     older: str | None
     on_all: OfferOnAll
+    batch: BatchLink | None
     cut_off: str
     """How far the list of one type was searched, if not to its end."""
     missing: tuple[str, ...]
@@ -54,23 +57,31 @@ class JobList:
 
 def list_jobs(session: Session, filters: Filters, bar: StatusBar) -> JobList:
     """The page that `filters` name."""
-    by_state = _by_state(filters, bar)
-    # Actions on many jobs leave out the jobs that carry out such actions.
-    selectable = _by_state(filters, bar, without=OWN_TYPE)
     budget = QueryBudget(session)
+    batch = filters.batch
+    if batch is None:
+        by_state = _by_state(filters, bar)
+        # Actions on many jobs leave out the jobs that carry out such actions.
+        selectable = _by_state(filters, bar, without=OWN_TYPE)
+        uncounted = bar.uncounted
+    else:
+        members = budget.read(MEMBERS, lambda: members_by_state(session, batch, filters.task_type))
+        selectable = by_state = members or dict.fromkeys(ORDER, 0)
+        uncounted = members is None
     page = EMPTY
     # The exact counts tell an empty list from one that a large table must be searched for.
-    if bar.uncounted or any(by_state[state] for state in filters.states):
+    if uncounted or any(by_state[state] for state in filters.states):
         page = budget.read(JOBS, lambda: read_page(session, filters)) or EMPTY
     rows = budget.read(JOBS, lambda: job_rows(session, page.tasks, bar.now)) or ()
     matching = sum(selectable[state] for state in filters.states)
     return JobList(
         rows=rows,
-        tabs=_tabs(filters, by_state, uncounted=bar.uncounted),
+        tabs=_tabs(filters, by_state, uncounted=uncounted),
         types=tuple(sorted({*bar.counts, *([filters.task_type] if filters.task_type else [])})),
         changed_head=CHANGED.get(filters.state, "Changed") if filters.state else "Changed",
         newer=cursor(page.newer),
         older=cursor(page.older),
+        batch=batch_link(session, batch) if batch else None,
         on_all=offer_on_all(filters, matching, selectable[TaskState.FAILED]),
         cut_off=CUT_OFF if page.cut_off else "",
         missing=(*bar.missing, *budget.missing),
@@ -83,6 +94,7 @@ def read_page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -
         session,
         states=filters.states,
         task_type=filters.task_type,
+        batch=filters.batch,
         words=words,
         older_than=filters.older_than,
         newer_than=filters.newer_than,

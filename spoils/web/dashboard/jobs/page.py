@@ -22,6 +22,7 @@ from spoils.web.dashboard.jobs.timeline import Timeline, draw_timeline
 from spoils.web.dashboard.jobs.why_waiting import Reason, why_it_waits
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.actions import Action, actions_for
+from spoils.web.dashboard.shared.batch_link import batch_link
 from spoils.web.dashboard.shared.job_row import (
     ErrorView,
     JobRow,
@@ -65,6 +66,8 @@ class Fact:
     note: str = ""
     moment: formats.Moment | None = None
     mono: bool = False
+    batch: str | None = None
+    """The id of the batch that the text links to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         traceback=parse(masked_text(last.traceback) if last and last.traceback else None),
         payload=pretty(task.payload),
         result=None if task.result is None else pretty(task.result),
-        facts=tuple(_facts(task, bar.now, names)),
+        facts=(*_facts(task, bar.now, names), *_batch_facts(session, task)),
         reasons=why_it_waits(session, task, bar.now),
         timeline=draw_timeline(task, ended, bar.now),
         duplicates=job_rows(session, [each for each in same if each.id != task.id], bar.now),
@@ -223,3 +226,15 @@ def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
     if task.cancel_requested_at and task.state is TaskState.IN_PROGRESS:
         facts.append(Fact("Asked to stop", "", moment=formats.moment(task.cancel_requested_at, now)))
     return facts
+
+
+def _batch_facts(session: Session, task: Task) -> list[Fact]:
+    found = []
+    if task.batch_id:
+        link = batch_link(session, task.batch_id)
+        found.append(Fact(link.kind.capitalize(), link.title, batch=link.id))
+    ended = (task.previous or {}).get("batch")
+    if ended:
+        link = batch_link(session, UUID(ended["id"]))
+        found.append(Fact("Follows batch", link.title, batch=link.id))
+    return found

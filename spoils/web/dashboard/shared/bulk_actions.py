@@ -87,6 +87,8 @@ def actions_on_selected(filters: Filters) -> tuple[BulkAction, ...]:
 def offer_on_all(filters: Filters, matching: int, failed: int) -> OfferOnAll:
     """The actions offered on all `matching` jobs; of a list of all states only a retry of the `failed` ones."""
     of_type = {"type": filters.task_type} if filters.task_type else {}
+    if filters.batch:
+        of_type["batch"] = str(filters.batch)
     if filters.state:
         if not matching:
             return OfferOnAll()

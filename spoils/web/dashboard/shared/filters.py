@@ -26,6 +26,7 @@ class Filters:
     state: TaskState | None = None
     waiting: bool = False
     task_type: str | None = None
+    batch: UUID | None = None
     older_than: tuple[datetime, UUID] | None = None
     newer_than: tuple[datetime, UUID] | None = None
 
@@ -53,7 +54,8 @@ class Filters:
 
     def url_args(self, **changed: str | None) -> dict[str, str | None]:
         """Arguments for `url_for` that keep the filters but for `changed`, from the start of the list."""
-        kept = {"state": self.state_arg, "type": self.task_type}
+        batch = str(self.batch) if self.batch else None
+        kept = {"state": self.state_arg, "type": self.task_type, "batch": batch}
         return {**kept, **changed}
 
 
@@ -67,6 +69,7 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
         state=None if waiting else read_state(args),
         waiting=waiting,
         task_type=read_text(args, "type"),
+        batch=read_batch(args),
         older_than=_place(older),
         newer_than=_place(newer),
     )
@@ -78,6 +81,15 @@ def read_state(args: MultiDict[str, str]) -> TaskState | None:
     if state and state not in list(TaskState):
         abort(400, "Unknown state. The states are new, in_progress, retried, failed and finished.")
     return TaskState(state) if state else None
+
+
+def read_batch(args: MultiDict[str, str]) -> UUID | None:
+    """The id of a batch in the URL. Aborts with 400."""
+    text = read_text(args, "batch")
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        abort(400, "Not the id of a batch.")
 
 
 def read_group(args: MultiDict[str, str]) -> str | None:
