@@ -2,7 +2,7 @@
 
 from spoils.client import Client, JobStatus, aenqueue, aenqueue_many, enqueue, enqueue_many
 from spoils.errors import PayloadError
-from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze, around
+from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze, Unique, around
 from spoils.version import __version__
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Queue",
     "RetryLater",
     "Snooze",
+    "Unique",
     "__version__",
     "aenqueue",
     "aenqueue_many",

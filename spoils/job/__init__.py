@@ -3,5 +3,17 @@
 from spoils.job.base import Job, Queue
 from spoils.job.hooks import around
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
+from spoils.job.unique import OnDuplicate, Unique
 
-__all__ = ["Cancel", "Done", "Job", "Outcome", "Queue", "RetryLater", "Snooze", "around"]
+__all__ = [
+    "Cancel",
+    "Done",
+    "Job",
+    "OnDuplicate",
+    "Outcome",
+    "Queue",
+    "RetryLater",
+    "Snooze",
+    "Unique",
+    "around",
+]

@@ -6,11 +6,14 @@ No name of a parameter may be that of a column: SQLAlchemy would then write it t
 statement.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     Integer,
     SmallInteger,
     String,
+    and_,
     any_,
     bindparam,
     cast,
@@ -21,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from spoils.models import ACTIVE, WAITING, Task
+from spoils.models import WAITING, Task, TaskState
 
 COMMON = "common"
 SUSPECT_CRASHES = 2
@@ -37,8 +40,20 @@ level = (
     .render_derived()
 )
 # As literals: the predicates of indexes, in statements whose text never changes.
-waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
-active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])
+_WAITING: list[ColumnElement[Any]] = [literal_column(f"'{state.value}'") for state in WAITING]
+_RUNNING: ColumnElement[Any] = literal_column(f"'{TaskState.IN_PROGRESS.value}'")
+waits = Task.state.in_(_WAITING)
+
+
+def holds_hash(task: Any = Task) -> ColumnElement[bool]:
+    """The predicate of the unique index: a task that is unique only while it waits is no duplicate while it runs.
+
+    Beside Rust workers the index leaves out all that runs.
+    """
+    return and_(
+        task.uniq_hash.is_not(None),
+        or_(task.state.in_(_WAITING), and_(task.state == _RUNNING, task.uniq_waiting.is_not(True))),
+    )
 
 
 def of_class_among(kinds: str) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import LockNotAvailable, UniqueViolation
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -86,22 +86,29 @@ def locking(statement: Selecting, *, skip_locked: bool = True) -> Selecting:
 
 
 class DuplicateInserted(SpoilsError):
-    """An open transaction has inserted a duplicate of a task that was to go back to waiting."""
+    """A duplicate of a task that was to go back to waiting was inserted after the statement began."""
 
 
 @contextmanager
 def going_back() -> Iterator[None]:
-    """Where tasks go back to waiting: a wait for the unique index that takes too long is raised as DuplicateInserted.
+    """Where tasks go back to waiting: a wait for the unique index that takes too long, or a duplicate that was
+    committed meanwhile, is raised as DuplicateInserted.
 
-    It happens only beside Rust workers, where that index leaves out running tasks. SKIP LOCKED does not help, since
-    what blocks is an entry of the index. The error's context names the index, in whatever language the server speaks.
+    It happens where that index leaves out running tasks: those that are unique only while they wait, and all beside
+    Rust workers. SKIP LOCKED does not help, since what blocks is an entry of the index. The error's context names the
+    index, in whatever language the server speaks.
     """
     try:
         yield
     except DBAPIError as exc:
-        if isinstance(exc.orig, LockNotAvailable) and UNIQUE_INDEX in (exc.orig.diag.context or ""):
+        waited = isinstance(exc.orig, LockNotAvailable) and UNIQUE_INDEX in (exc.orig.diag.context or "")
+        if waited or _met_duplicate(exc):
             raise DuplicateInserted from exc
         raise
+
+
+def _met_duplicate(error: DBAPIError) -> bool:
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == UNIQUE_INDEX
 
 
 class Writing:
@@ -119,6 +126,8 @@ class Writing:
             try:
                 return self.waiting.rows(connection, values)
             except DBAPIError as exc:
+                if _met_duplicate(exc):
+                    raise DuplicateInserted from exc
                 if not isinstance(exc.orig, LockNotAvailable):
                     raise
         with going_back():

@@ -1,5 +1,7 @@
 """Performs one job that is in no queue."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 from spoils.client import Client
@@ -11,12 +13,19 @@ from spoils.queue.ids import new_key
 from spoils.testing.recorder import Performed, RowlessRecorder, recording
 
 
-def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Performed:
+def perform(
+    job: Job,
+    *,
+    attempt: int = 0,
+    steps: Mapping[str, Any] | None = None,
+    client: Client | None = None,
+) -> Performed:
     """Perform one attempt of `job`, which is in no database, as a worker would.
 
     `queue.session` opens a transaction in the database of `client` or DATABASE_URL. It is committed if the job
     finishes, else rolled back. What the job enqueues is checked and returned, but not put into a queue. `attempt` is
-    the number of failures before. Raises PayloadError where the job could not be enqueued.
+    the number of failures before, `steps` are the results of the steps that they have done. Raises PayloadError where
+    the job could not be enqueued.
     """
     settings = Settings.from_env()
     values = row(job, at=None, priority=0, key=new_key())
@@ -35,4 +44,5 @@ def perform(job: Job, *, attempt: int = 0, client: Client | None = None) -> Perf
     )
     url = client._url if client else settings.database_url
     with recording(RowlessRecorder, settings, url, uuid4()) as performer:
+        performer.steps_done = steps or {}
         return performer.performed(alone)
