@@ -277,23 +277,32 @@ def _threads(given: object) -> Any:
     """The threads of `5`, or of `fetch_product:2,*:5`."""
     if not isinstance(given, str):
         return given
+    if ":" not in given:
+        number = _number_of_threads(given)
+        if number is None:
+            raise _wrong(f"a whole number from 1 to {MOST_THREADS} is needed")
+        return {OTHERS: number}
     pools: dict[str, int] = {}
-    parts = [f"{OTHERS}:{given}"] if ":" not in given else given.split(",")
-    for part in parts:
-        name, _, number = (piece.strip() for piece in part.rpartition(":"))
-        if not re.fullmatch(r"\*|[A-Za-z0-9_.-]{1,100}", name) or not re.fullmatch("[0-9]{1,3}", number):
+    for part in given.split(","):
+        name, _, text = part.strip().rpartition(":")
+        number = _number_of_threads(text)
+        if number is None or not re.fullmatch(r"\*|[A-Za-z0-9_.-]{1,100}", name):
             raise _wrong(
-                f"a whole number from 1 to {MOST_THREADS}, or threads by task type such as fetch_product:2,*:5, is "
-                "needed"
+                f'"{part.strip()}" is not the threads of a task type. Write such as fetch_product:2,*:5'
             )
         if name in pools:
-            raise _wrong(f"it names {name} twice")
-        pools[name] = int(number)
+            raise _wrong(f"it has {name} twice")
+        pools[name] = number
     if OTHERS not in pools:
         raise _wrong("it needs the threads of the other task types too, as in fetch_product:2,*:5")
-    if min(pools.values()) < 1 or sum(pools.values()) > MOST_THREADS:
-        raise _wrong(f"from 1 to {MOST_THREADS} threads are needed, and at least one of each task type")
+    if sum(pools.values()) > MOST_THREADS:
+        raise _wrong(f"at most {MOST_THREADS} threads in all are possible")
     return pools
+
+
+def _number_of_threads(text: str) -> int | None:
+    number = int(text) if re.fullmatch(r"\s*[0-9]{1,3}\s*", text, re.ASCII) else 0
+    return number if 1 <= number <= MOST_THREADS else None
 
 
 def _wrong(sentence: str) -> PydanticCustomError:

@@ -30,7 +30,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "secret_key": None,
         "jobs": ("spoils.jobs",),
         "openfoodfacts_url": "https://world.openfoodfacts.org",
-        "worker_threads": 5,
+        "worker_threads": {"*": 5},
         "worker_async_jobs": 100,
         "worker_processes": 1,
         "worker_task_types": None,
@@ -83,7 +83,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         },
         development=True,
     )
-    assert (settings.port, settings.log_level, settings.worker_threads) == (80, "DEBUG", 20)
+    assert (settings.port, settings.log_level, settings.worker_threads) == (80, "DEBUG", {"*": 20})
     assert settings.worker_task_types == ("fetch_product", "common")
     assert settings.shared_with_fang is True
     assert settings.retention_days == 0.5
@@ -91,6 +91,19 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert (settings.web_connections, settings.worker_connections) == (10, 10)
     assert settings.openfoodfacts_url == "http://127.0.0.1:9"
     assert settings.development is True
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ("7", {"*": 7}),
+        ("*:7", {"*": 7}),
+        (" fetch_product:2 , *:5", {"fetch_product": 2, "*": 5}),
+        ("common:1,*:199", {"common": 1, "*": 199}),
+    ],
+)
+def test_threads_may_be_given_by_task_type(given: str, threads: dict[str, int]) -> None:
+    assert Settings.from_env({"WORKER_THREADS": given}).worker_threads == threads
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
