@@ -223,6 +223,17 @@ class DieJob(Job):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KilledStepsJob(Job):
+    """Does three steps, and kills its process after the first and the second one."""
+
+    def run(self, queue: Queue) -> Done:
+        for number in range(3):
+            queue.step(f"step {number}", lambda number=number: leave_effect(f"step {number}", queue))
+            if claims(queue) == number + 1 < 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Done(claims(queue))
+
+
 class ForkingJob(Job):
     """Opens its session, forks a process that does what the payload says, and writes how that ended."""
 

@@ -25,6 +25,7 @@ from spoils.worker.performer import Performer
 from spoils.worker.worker_application import create_worker_app
 from tests.queue.hands import take
 from tests.rows import Rows
+from tests.sample_jobs import DebouncedSampleJob, SampleJob
 from tests.support import eventually, in_thread
 
 
@@ -245,6 +246,25 @@ def test_a_job_is_interrupted_within_a_step(hands: Hands, connection: Connection
         ended.set()
         thread.join(30)
     assert hands.settled().verdict.ending is Ending.TIMED_OUT
+
+
+def test_a_job_replaces_the_payload_of_one_that_waits(
+    hands: Hands, connection: Connection, rows: Rows
+) -> None:
+    waiting = enqueue(connection, DebouncedSampleJob(turn=1))
+    job = make(
+        lambda queue: queue.enqueue(DebouncedSampleJob(turn=2), on_duplicate="replace"), asynchronous=False
+    )
+    enqueue(connection, job())
+    hands.perform_claim(hands.take(job))
+    assert hands.settlements == [], "it was finished in the transaction of what it enqueued"
+    assert rows.one(waiting.id).metadata["turn"] == 2
+
+
+def test_a_job_that_cannot_replace_fails(hands: Hands, connection: Connection) -> None:
+    job = make(lambda queue: queue.enqueue(SampleJob(), on_duplicate="replace"), asynchronous=False)
+    enqueue(connection, job())
+    assert "needs a class that is unique while it waits" in sentence_of(hands.perform(job))
 
 
 # Expiry.
