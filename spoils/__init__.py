@@ -26,6 +26,7 @@ from spoils.job import (
     Rate,
     RetryLater,
     Snooze,
+    Unique,
     around,
 )
 from spoils.version import __version__
@@ -46,6 +47,7 @@ __all__ = [
     "Rate",
     "RetryLater",
     "Snooze",
+    "Unique",
     "__version__",
     "abatch",
     "achain",

@@ -26,7 +26,12 @@ _OURS = ("SPOILS_", "WORKER_", "WEB_", "DATABASE_", "OPENFOODFACTS_")
 LEAST_PASSWORD, LEAST_TOKEN = 12, 16  # characters, on a server on the internet
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)]
+MOST_THREADS = 200
+OTHERS = "*"
+"""In WORKER_THREADS, the task types that have no threads of their own."""
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
+Threads = Annotated[Mapping[str, int], BeforeValidator(lambda given: _threads(given))]
+"""How many threads each task type has of its own, and how many all others."""
 
 
 class Settings(BaseModel):
@@ -46,7 +51,7 @@ class Settings(BaseModel):
     jobs: Names = Field(("spoils.jobs",), alias="SPOILS_JOBS")
     openfoodfacts_url: str = Field("https://world.openfoodfacts.org", alias="OPENFOODFACTS_URL", repr=False)
 
-    worker_threads: int = Field(5, alias="WORKER_THREADS", ge=1, le=200)
+    worker_threads: Threads = Field({OTHERS: 5}, alias="WORKER_THREADS")
     worker_async_jobs: int = Field(100, alias="WORKER_ASYNC_JOBS", ge=1, le=1000)
     worker_processes: int = Field(1, alias="WORKER_PROCESSES", ge=1, le=64)
     worker_jobs_max: int | None = Field(None, alias="WORKER_JOBS_MAX", ge=1, le=2**31 - 1)
@@ -269,6 +274,38 @@ def _split(text: object) -> Any:
     if isinstance(text, str):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
+
+
+def _threads(given: object) -> Any:
+    """The threads of `5`, or of `fetch_product:2,*:5`."""
+    if not isinstance(given, str):
+        return given
+    if ":" not in given:
+        number = _number_of_threads(given)
+        if number is None:
+            raise _wrong(f"a whole number from 1 to {MOST_THREADS} is needed")
+        return {OTHERS: number}
+    pools: dict[str, int] = {}
+    for part in given.split(","):
+        name, _, text = part.strip().rpartition(":")
+        number = _number_of_threads(text)
+        if number is None or not re.fullmatch(r"\*|[A-Za-z0-9_.-]{1,100}", name):
+            raise _wrong(
+                f'"{part.strip()}" is not the threads of a task type. Write such as fetch_product:2,*:5'
+            )
+        if name in pools:
+            raise _wrong(f"it has {name} twice")
+        pools[name] = number
+    if OTHERS not in pools:
+        raise _wrong("it needs the threads of the other task types too, as in fetch_product:2,*:5")
+    if sum(pools.values()) > MOST_THREADS:
+        raise _wrong(f"at most {MOST_THREADS} threads in all are possible")
+    return pools
+
+
+def _number_of_threads(text: str) -> int | None:
+    number = int(text) if re.fullmatch(r"\s*[0-9]{1,3}\s*", text, re.ASCII) else 0
+    return number if 1 <= number <= MOST_THREADS else None
 
 
 def _wrong(sentence: str) -> PydanticCustomError:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from spoils.errors import SpoilsError
-from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze, Unique
 from spoils.models import db
 
 EFFECTS = "CREATE TABLE IF NOT EXISTS effects (name text NOT NULL, task_id uuid NOT NULL, at timestamptz DEFAULT now())"
@@ -36,6 +36,28 @@ class UniqueSampleJob(Job):
 
     number: int = 0
     uniq = True
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class DebouncedSampleJob(Job):
+    """Finishes at once, and only one of a number may wait."""
+
+    number: int = 0
+    turn: int = 0
+    uniq = Unique("number", while_="waiting")
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class WindowSampleJob(Job):
+    """Finishes at once, and only one of a number may wait, or be enqueued within 500 s."""
+
+    number: int = 0
+    turn: int = 0
+    uniq = Unique("number", within=500, while_="waiting")
 
     def run(self, queue: Queue) -> None:
         return None
@@ -202,6 +224,17 @@ class HoldingJob(Job):
         leave_effect(f"{self.name} started", queue)
         if not self.once or claims(queue) == 1:
             time.sleep(self.seconds)
+
+
+class KilledStepsJob(Job):
+    """Does three steps, and kills its process after the first and the second one."""
+
+    def run(self, queue: Queue) -> Done:
+        for number in range(3):
+            queue.step(f"step {number}", lambda number=number: leave_effect(f"step {number}", queue))
+            if claims(queue) == number + 1 < 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Done(claims(queue))
 
 
 class ForkingJob(Job):

@@ -30,7 +30,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "secret_key": None,
         "jobs": ("spoils.jobs",),
         "openfoodfacts_url": "https://world.openfoodfacts.org",
-        "worker_threads": 5,
+        "worker_threads": {"*": 5},
         "worker_async_jobs": 100,
         "worker_processes": 1,
         "worker_jobs_max": None,
@@ -86,7 +86,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         },
         development=True,
     )
-    assert (settings.port, settings.log_level, settings.worker_threads) == (80, "DEBUG", 20)
+    assert (settings.port, settings.log_level, settings.worker_threads) == (80, "DEBUG", {"*": 20})
     assert settings.worker_task_types == ("fetch_product", "common")
     assert settings.shared_with_fang is True
     assert settings.retention_days == 0.5
@@ -94,6 +94,19 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert (settings.web_connections, settings.worker_connections) == (10, 10)
     assert settings.openfoodfacts_url == "http://127.0.0.1:9"
     assert settings.development is True
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ("7", {"*": 7}),
+        ("*:7", {"*": 7}),
+        (" fetch_product:2 , *:5", {"fetch_product": 2, "*": 5}),
+        ("common:1,*:199", {"common": 1, "*": 199}),
+    ],
+)
+def test_threads_may_be_given_by_task_type(given: str, threads: dict[str, int]) -> None:
+    assert Settings.from_env({"WORKER_THREADS": given}).worker_threads == threads
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
@@ -149,6 +162,9 @@ WRONG = [
     ("WORKER_THREADS", "201", "a whole number from 1 to 200 is needed"),
     ("WORKER_THREADS", "five", "a whole number from 1 to 200 is needed"),
     ("WORKER_THREADS", "2.5", "a whole number from 1 to 200 is needed"),
+    ("WORKER_THREADS", "cleanup:0,*:5", '"cleanup:0" is not the threads of a task type. .*'),
+    ("WORKER_THREADS", "cleanup:2,*:5,cleanup:3", "it has cleanup twice"),
+    ("WORKER_THREADS", "cleanup:150,*:51", "at most 200 threads in all are possible"),
     ("WORKER_ASYNC_JOBS", "0", "a whole number from 1 to 1000 is needed"),
     ("WORKER_PROCESSES", "0", "a whole number from 1 to 64 is needed"),
     ("WORKER_TASK_TYPES", ",", COMMAS),

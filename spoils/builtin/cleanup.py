@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from spoils.builtin.retention import kept_by_class, prune_tasks
 from spoils.config import current_settings
 from spoils.job import Job, Queue
 from spoils.models import TaskState, db
@@ -36,10 +37,19 @@ class CleanupJob(Job):
             kept = settings.retention_days
             kept_failed = settings.failed_retention_days
             longest = max(kept, kept_failed)
+            of_classes = kept_by_class()
+            for state, days, own in (
+                (TaskState.FINISHED, kept, of_classes.finished),
+                (TaskState.FAILED, kept_failed, of_classes.failed),
+            ):
+                if gone := prune_tasks(
+                    connection, state, days=days, own=own, stopping=lambda: queue.stopping
+                ):
+                    queue.log.info("Pruned %d %s", gone, state.value)
             batches: dict[str, Batch] = {
-                "finished": partial(prune.prune_tasks, connection, TaskState.FINISHED, days=kept),
-                "failed": partial(prune.prune_tasks, connection, TaskState.FAILED, days=kept_failed),
                 "attempts": partial(prune.prune_attempts, connection, days=kept),
+                "steps": partial(prune.prune_steps, connection),
+                "unique windows": partial(prune.prune_windows, connection),
                 "minutes": partial(prune.prune_minutes, connection, days=max(longest, MINUTES_KEPT_DAYS)),
                 "quarters": partial(prune.prune_quarters, connection, days=longest),
                 "workers": partial(prune.prune_workers, connection, days=longest),

@@ -13,13 +13,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from spoils import log_format
 from spoils.cli.composition import branches
-from spoils.config import NOTIFY_PREFIX, Settings, misspelt
+from spoils.config import NOTIFY_PREFIX, OTHERS, Settings, misspelt
 from spoils.db.engine import make_engine
 from spoils.db.migrate import Branch, check_schema, migrate
 from spoils.db.refusal import is_final
 from spoils.db.url import database_url
 from spoils.errors import DatabaseAway, SettingError, SpoilsError
+from spoils.job.definition import is_async
 from spoils.job.discovery import load
+from spoils.job.policies import COMMON
 from spoils.job.registry import registry
 from spoils.notifications import check_url
 
@@ -64,7 +66,18 @@ def check_worker_settings(settings: Settings) -> None:
             raise SettingError(f"{NOTIFY_PREFIX}{kind.upper()} is wrong: {wrong}")
     if settings.alert_url and (wrong := check_url(settings.alert_url)):
         raise SettingError(f"SPOILS_ALERT_URL is wrong: {wrong}")
-    known = {*registry.task_types(), "common"}
+    known = {*registry.task_types(), COMMON}
+    async_types = {one.task_type for one in registry if is_async(one)} - {COMMON}
+    for task_type in settings.worker_threads:
+        if task_type in async_types:
+            raise SettingError(
+                f'WORKER_THREADS is wrong: the event loop runs the jobs of "{task_type}", which are async.'
+            )
+        if task_type not in {*known, OTHERS}:
+            raise SettingError(
+                f'WORKER_THREADS is wrong: no job class has the task type "{task_type}". '
+                f"There are: {', '.join(sorted(known))}."
+            )
     for task_type in settings.worker_task_types or ():
         if task_type not in known:
             raise SettingError(

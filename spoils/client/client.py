@@ -1,7 +1,6 @@
 """The client: enqueue jobs and read their status, in the caller's transaction or in a short one of its own."""
 
 import asyncio
-import json
 import os
 import threading
 import time
@@ -9,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from spoils.client.connections import PUT_BATCH, aput, put
@@ -17,12 +16,12 @@ from spoils.client.status import BatchStatus, JobStatus, read_batch_status, read
 from spoils.config import Settings
 from spoils.db.engine import make_engine
 from spoils.db.url import database_url
-from spoils.job import Job
+from spoils.job import Job, OnDuplicate
 from spoils.job.base import Batch, Chain
 from spoils.job.batch import Condition
 from spoils.models import TaskState
 from spoils.queue.batches import as_json, new_batch, new_chain
-from spoils.queue.enqueue import Enqueued, enqueue_surely, log_enqueued, row
+from spoils.queue.enqueue import Enqueued, enqueue_surely, for_function, log_enqueued, row
 from spoils.queue.enqueue_many import Order
 from spoils.queue.enqueue_many import enqueue_many as put_many
 from spoils.queue.ids import new_keys
@@ -54,7 +53,7 @@ class Client:
         connection: Any = None,
         at: datetime | None = None,
         priority: int = 0,
-        on_duplicate: Literal["skip"] = "skip",
+        on_duplicate: OnDuplicate = "skip",
     ) -> Enqueued:
         """Enqueue `job`. Returns its `id`, and whether it is a `duplicate`: the id is then that of the job that already
         waits or runs.
@@ -63,12 +62,14 @@ class Client:
         Django's connection) it is part of that transaction: it is enqueued when that commits, and not if it rolls back.
         Without one it has a short transaction of its own.
 
-        `at` is the aware datetime before which it is not due, `priority` -2 … 2, higher first.
+        `at` is the aware datetime before which it is not due, `priority` -2 … 2, higher first. `on_duplicate` says what
+        becomes of an equal unique job that waits: "skip" leaves it, "replace" gives it the new payload, "reschedule"
+        the new payload and moment.
         Raises PayloadError for a payload that cannot be stored, TypeError for another connection, and the errors of
         the database.
         """
         if connection is None:
-            enqueued = enqueue_surely(self._engine, job, at=at, priority=priority)
+            enqueued = enqueue_surely(self._engine, job, at=at, priority=priority, on_duplicate=on_duplicate)
             log_enqueued(job, enqueued)
             return enqueued
         return self.enqueue_many(
@@ -82,30 +83,49 @@ class Client:
         connection: Any = None,
         at: datetime | None = None,
         priority: int = 0,
-        on_duplicate: Literal["skip"] = "skip",  # noqa: ARG002 - the one policy yet
+        on_duplicate: OnDuplicate = "skip",
     ) -> list[Enqueued]:
         """Enqueue all, in their order and in one transaction. Returns and raises what `enqueue` does for each."""
         if connection is not None:
-            return enqueue_on(connection, jobs, at=at, priority=priority)
+            return enqueue_on(connection, jobs, at=at, priority=priority, on_duplicate=on_duplicate)
         with self._engine.begin() as own:
-            return put_many(own, [Order(job, at, priority) for job in jobs])
+            return put_many(own, [Order(job, at, priority, on_duplicate) for job in jobs])
 
     async def aenqueue(
-        self, job: Job, *, connection: Any = None, at: datetime | None = None, priority: int = 0
+        self,
+        job: Job,
+        *,
+        connection: Any = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: OnDuplicate = "skip",
     ) -> Enqueued:
         """`enqueue` for asynchronous applications: `connection` is an SQLAlchemy AsyncSession or AsyncConnection, a
         psycopg AsyncConnection or an asyncpg connection. Without one, a thread does it."""
         if connection is None:
-            return await asyncio.to_thread(self.enqueue, job, at=at, priority=priority)
-        return (await self.aenqueue_many([job], connection=connection, at=at, priority=priority))[0]
+            return await asyncio.to_thread(
+                self.enqueue, job, at=at, priority=priority, on_duplicate=on_duplicate
+            )
+        (enqueued,) = await self.aenqueue_many(
+            [job], connection=connection, at=at, priority=priority, on_duplicate=on_duplicate
+        )
+        return enqueued
 
     async def aenqueue_many(
-        self, jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+        self,
+        jobs: Sequence[Job],
+        *,
+        connection: Any = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: OnDuplicate = "skip",
     ) -> list[Enqueued]:
         """`enqueue_many` for asynchronous applications."""
         if connection is not None:
-            return await aenqueue_on(connection, jobs, at=at, priority=priority)
-        return await asyncio.to_thread(self.enqueue_many, jobs, at=at, priority=priority)
+            return await aenqueue_on(connection, jobs, at=at, priority=priority, on_duplicate=on_duplicate)
+        return await asyncio.to_thread(
+            self.enqueue_many, jobs, at=at, priority=priority, on_duplicate=on_duplicate
+        )
 
     @contextmanager
     def batch(
@@ -214,19 +234,27 @@ class Client:
 
 
 def enqueue_on(
-    connection: Any, jobs: Sequence[Job], *, at: datetime | None = None, priority: int = 0
+    connection: Any,
+    jobs: Sequence[Job],
+    *,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Enqueued]:
     """Enqueue all as part of the transaction of `connection`, which needs no client."""
-    given = _rows(jobs, at, priority)
-    return _enqueued(given, put(connection, json.dumps(given)))
+    return _enqueued(put(connection, _rows(jobs, at, priority, on_duplicate)))
 
 
 async def aenqueue_on(
-    connection: Any, jobs: Sequence[Job], *, at: datetime | None = None, priority: int = 0
+    connection: Any,
+    jobs: Sequence[Job],
+    *,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Enqueued]:
     """`enqueue_on` for asynchronous applications."""
-    given = _rows(jobs, at, priority)
-    return _enqueued(given, await aput(connection, json.dumps(given)))
+    return _enqueued(await aput(connection, _rows(jobs, at, priority, on_duplicate)))
 
 
 @cache
@@ -241,39 +269,56 @@ def enqueue(
     connection: Any = None,
     at: datetime | None = None,
     priority: int = 0,
-    on_duplicate: Literal["skip"] = "skip",
+    on_duplicate: OnDuplicate = "skip",
 ) -> Enqueued:
     """`Client.enqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
     if connection is None:
         return default_client().enqueue(job, at=at, priority=priority, on_duplicate=on_duplicate)
-    (enqueued,) = enqueue_on(connection, [job], at=at, priority=priority)
+    (enqueued,) = enqueue_on(connection, [job], at=at, priority=priority, on_duplicate=on_duplicate)
     return enqueued
 
 
 def enqueue_many(
-    jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+    jobs: Sequence[Job],
+    *,
+    connection: Any = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Enqueued]:
     """`Client.enqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
     if connection is None:
-        return default_client().enqueue_many(jobs, at=at, priority=priority)
-    return enqueue_on(connection, jobs, at=at, priority=priority)
+        return default_client().enqueue_many(jobs, at=at, priority=priority, on_duplicate=on_duplicate)
+    return enqueue_on(connection, jobs, at=at, priority=priority, on_duplicate=on_duplicate)
 
 
 async def aenqueue(
-    job: Job, *, connection: Any = None, at: datetime | None = None, priority: int = 0
+    job: Job,
+    *,
+    connection: Any = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> Enqueued:
     """`Client.aenqueue` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
-    (enqueued,) = await aenqueue_many([job], connection=connection, at=at, priority=priority)
+    (enqueued,) = await aenqueue_many(
+        [job], connection=connection, at=at, priority=priority, on_duplicate=on_duplicate
+    )
     return enqueued
 
 
 async def aenqueue_many(
-    jobs: Sequence[Job], *, connection: Any = None, at: datetime | None = None, priority: int = 0
+    jobs: Sequence[Job],
+    *,
+    connection: Any = None,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Enqueued]:
     """`Client.aenqueue_many` into the database of DATABASE_URL, or as part of `connection`'s transaction."""
     if connection is None:
-        return await default_client().aenqueue_many(jobs, at=at, priority=priority)
-    return await aenqueue_on(connection, jobs, at=at, priority=priority)
+        return await default_client().aenqueue_many(jobs, at=at, priority=priority, on_duplicate=on_duplicate)
+    return await aenqueue_on(connection, jobs, at=at, priority=priority, on_duplicate=on_duplicate)
 
 
 @contextmanager
@@ -350,20 +395,15 @@ async def _aput(one: Batch | Chain, connection: Any, client: Client | None = Non
         await aput(connection, *as_json(one), call=PUT_BATCH)
 
 
-def _rows(jobs: Sequence[Job], at: datetime | None, priority: int) -> list[dict[str, Any]]:
-    rows = [
-        row(job, at=at, priority=priority, key=key)
-        for job, key in zip(jobs, new_keys(len(jobs)), strict=True)
-    ]
-    return [
-        {**one, "metadata": json.loads(one["metadata"]), "at": one["at"] and one["at"].isoformat()}
-        for one in rows
-    ]
+def _rows(jobs: Sequence[Job], at: datetime | None, priority: int, on_duplicate: OnDuplicate) -> str:
+    return for_function(
+        [
+            row(job, at=at, priority=priority, key=key, on_duplicate=on_duplicate)
+            for job, key in zip(jobs, new_keys(len(jobs)), strict=True)
+        ]
+    )
 
 
-def _enqueued(given: list[dict[str, Any]], rows: list[tuple[Any, ...]]) -> list[Enqueued]:
+def _enqueued(rows: list[tuple[Any, ...]]) -> list[Enqueued]:
     # Of equal unique jobs in one list the first is put in, and stands for the others.
-    return [
-        Enqueued(key, TaskState(state), duplicate)
-        for (_place, key, state, duplicate), _one in zip(rows, given, strict=True)
-    ]
+    return [Enqueued(key, TaskState(state), duplicate) for _place, key, state, duplicate in rows]

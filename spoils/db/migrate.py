@@ -48,14 +48,12 @@ class Branch:
 QUEUE = Branch("spoils.migrations", "spoils_version")
 
 
-def migrate(
-    engine: Engine, *, branches: Sequence[Branch] = (), shared_with_fang: bool = False, until: str = "head"
-) -> str | None:
+def migrate(engine: Engine, *, branches: Sequence[Branch] = (), shared_with_fang: bool = False) -> str | None:
     """Bring the queue's schema to this release, then that of `branches`, all in one transaction.
 
     Several processes may do it at once. A table that is `shared_with_fang` gets its guard, until `sharing.end`. A
-    schema that is newer than this release stays as it is: its revision is returned. `until` names a revision to stop
-    at, for the tests of what comes after it. Raises TableBusy and ForeignTable, with nothing changed.
+    schema that is newer than this release stays as it is: its revision is returned. Raises TableBusy and ForeignTable,
+    with nothing changed.
     """
     newer: str | None = None
     with changing(engine) as connection:
@@ -64,15 +62,13 @@ def migrate(
             if _is_newer(branch, current):
                 newer = newer or current
             else:
-                _upgrade(connection, branch, current, shared_with_fang, until)
+                _upgrade(connection, branch, current, shared_with_fang)
         if shared_with_fang and not newer:
             sharing.begin(connection)
     return newer
 
 
-def _upgrade(
-    connection: Connection, branch: Branch, current: str | None, shared_with_fang: bool, until: str
-) -> None:
+def _upgrade(connection: Connection, branch: Branch, current: str | None, shared_with_fang: bool) -> None:
     # Imported here: a worker only reads the schema's revision, and would keep ten megabytes of Alembic for that.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -88,7 +84,7 @@ def _upgrade(
     config.attributes.update(
         connection=connection, version_table=branch.version_table, shared_with_fang=shared_with_fang
     )
-    command.upgrade(config, until)
+    command.upgrade(config, "head")
 
 
 @contextmanager

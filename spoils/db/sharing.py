@@ -49,10 +49,12 @@ _IS_GUARDED = text(
 )
 _SCHEMA = text("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'fang_tasks'::regclass")
 _COVERS_RUNNING = text("SELECT pg_get_indexdef('fang_tasks_active_hash_idx'::regclass) LIKE '%in_progress%'")
+_WAITING = "state IN ('new', 'retried')"
+_RUNNING = "state = 'in_progress' AND uniq_waiting IS NOT TRUE"
 _INDEX = """
 DROP INDEX fang_tasks_active_hash_idx;
 CREATE UNIQUE INDEX fang_tasks_active_hash_idx ON fang_tasks (uniq_hash)
-    WHERE state IN ({states}) AND uniq_hash IS NOT NULL;
+    WHERE uniq_hash IS NOT NULL AND {states};
 """
 _DROP_CRATE_INDEXES = """
 DROP INDEX IF EXISTS fang_tasks_state_index;
@@ -69,7 +71,7 @@ _FREE_DUPLICATE_HASHES = text(
         ) AS place
         FROM fang_tasks
         WHERE uniq_hash IS NOT NULL
-          AND state IN ('new', 'retried', 'in_progress')
+          AND (state IN ('new', 'retried') OR state = 'in_progress' AND uniq_waiting IS NOT TRUE)
     )
     UPDATE fang_tasks
     SET uniq_hash = NULL
@@ -93,7 +95,7 @@ def begin(connection: Connection) -> None:
         return
     connection.execute(_LOCK)
     if connection.scalar(_COVERS_RUNNING):
-        connection.exec_driver_sql(_INDEX.format(states="'new', 'retried'"))
+        connection.exec_driver_sql(_INDEX.format(states=_WAITING))
     connection.exec_driver_sql(_GUARDED)
 
 
@@ -106,5 +108,5 @@ def end(connection: Connection) -> None:
     connection.exec_driver_sql(_UNGUARDED)
     if not connection.scalar(_COVERS_RUNNING):
         connection.execute(_FREE_DUPLICATE_HASHES)
-        connection.exec_driver_sql(_INDEX.format(states="'new', 'retried', 'in_progress'"))
+        connection.exec_driver_sql(_INDEX.format(states=f"({_WAITING} OR {_RUNNING})"))
         connection.exec_driver_sql(_DROP_CRATE_INDEXES)

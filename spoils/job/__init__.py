@@ -5,6 +5,7 @@ from spoils.job.batch import BatchResult
 from spoils.job.hooks import around
 from spoils.job.limits import Concurrency, Rate
 from spoils.job.outcome import Cancel, Done, Outcome, RetryLater, Snooze
+from spoils.job.unique import OnDuplicate, Unique
 
 __all__ = [
     "Batch",
@@ -13,10 +14,12 @@ __all__ = [
     "Concurrency",
     "Done",
     "Job",
+    "OnDuplicate",
     "Outcome",
     "Queue",
     "Rate",
     "RetryLater",
     "Snooze",
+    "Unique",
     "around",
 ]

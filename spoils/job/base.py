@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractContextManager
 from datetime import datetime
 from logging import LoggerAdapter
@@ -26,6 +26,7 @@ from spoils.job.definition import (
 from spoils.job.job_classes import JobClasses
 from spoils.job.outcome import Outcome
 from spoils.job.policies import COMMON, Policies, check_policies
+from spoils.job.unique import OnDuplicate, Unique
 
 registry: JobClasses["Job"] = JobClasses()
 Result = TypeVar("Result")
@@ -120,10 +121,19 @@ class Queue(Protocol):
     def log(self) -> LoggerAdapter[Any]:
         """A logger whose lines carry the task's id and attempt."""
 
-    def enqueue(self, job: "Job", *, at: datetime | None = None, priority: int = 0) -> None:
+    def enqueue(
+        self,
+        job: "Job",
+        *,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: OnDuplicate = "skip",
+    ) -> None:
         """Enqueue `job` if and when this attempt finishes: it goes in with the task's own completion.
 
         `at` is the moment before which it is not due (aware; default now), `priority` is −2 … 2, higher first.
+        `on_duplicate` says what becomes of an equal unique job that waits: it is left ("skip"), gets the new payload
+        ("replace"), or the new payload and moment ("reschedule").
         """
 
     def batch(
@@ -164,6 +174,24 @@ class Queue(Protocol):
     def previous(self) -> Any:
         """What the job before this one in its chain returned with `Done`; None without one."""
 
+    def step(self, name: str, function: Callable[[], Any], /) -> Any:
+        """Call `function` once for this task, and return its result, as JSON has it: later attempts get it from the
+        database.
+
+        The result, of at most 64 KiB of JSON, is committed at once. `name` is unique within the job. An `async def run`
+        writes `await queue.step(name, function)`; there the function may be async.
+        """
+
+
+def _hashed(cls: type["Job"]) -> Collection[str]:
+    """The fields whose values make a job of the class unique."""
+    uniq = cls.uniq
+    if not uniq or cls.uniq_hash is not Job.uniq_hash:
+        return ()
+    if isinstance(uniq, Unique) and uniq.fields:
+        return uniq.fields
+    return [*cls.model_fields, *cls.model_computed_fields]
+
 
 class Job(Policies):
     """One unit of background work: its fields are the payload, `run` does the work, the rest is policy.
@@ -202,7 +230,7 @@ class Job(Policies):
     def __pydantic_on_complete__(cls) -> None:
         # At the definition, or once the last name that an annotation refers to is defined.
         super().__pydantic_on_complete__()
-        check_payload(cls, hashed=cls.uniq and cls.uniq_hash is Job.uniq_hash)
+        check_payload(cls, hashed=_hashed(cls))
         if cls.cron is not None:
             _check_defaults(cls)
 
@@ -224,6 +252,8 @@ class Job(Policies):
             return  # a base
         if cls.uniq_hash is not Job.uniq_hash and not cls.uniq:
             raise wrong(cls, "uniq_hash is asked of unique jobs only: set uniq = True.")
+        if cls.uniq_hash is not Job.uniq_hash and isinstance(cls.uniq, Unique) and cls.uniq.fields:
+            raise wrong(cls, "uniq names fields, and uniq_hash is overridden: leave one of them out.")
         registry.add(cls)
 
     @classmethod
@@ -255,6 +285,8 @@ class Job(Policies):
 
         A class may override it, to be unique by a part of its payload: `spoils.job.wire.uniq_hash` hashes an object.
         """
+        if isinstance(self.uniq, Unique):
+            return wire.uniq_hash(self.uniq.part_of(self.to_wire()))
         return wire.uniq_hash(self.to_wire()) if self.uniq else None
 
     def check_round_trip(self, text: str) -> None:

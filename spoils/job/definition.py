@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -93,10 +93,10 @@ def check_methods(cls: type) -> None:
             raise _no_method(cls, name) from exc
 
 
-def check_payload(cls: type[BaseModel], *, hashed: bool) -> None:
+def check_payload(cls: type[BaseModel], *, hashed: Collection[str]) -> None:
     """Raise JobDefinitionError where a field would not come back from its row as it was enqueued.
 
-    `hashed` says whether the payload is what makes the job unique.
+    `hashed` names the fields whose values make the job unique.
     """
     if cls.model_config.get("extra") == "forbid":
         raise wrong(
@@ -129,7 +129,7 @@ def check_payload(cls: type[BaseModel], *, hashed: bool) -> None:
                     f"{name} would be stored as asterisks, as a secret of pydantic's is written: take a str "
                     "(pages mask fields with names such as token and password).",
                 )
-            if hashed and kind.get("type") == "number":
+            if name in hashed and kind.get("type") == "number":
                 raise wrong(
                     cls,
                     f"{name} may hold a float, which Rust and Python write differently, so the hash that makes the "

@@ -1,6 +1,7 @@
 """The policies of a job class, and which values they may have."""
 
 import re
+from datetime import timedelta
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel
@@ -8,16 +9,19 @@ from pydantic import BaseModel
 from spoils.job.cron import Cron, CronError
 from spoils.job.definition import text_of, wrong
 from spoils.job.limits import Limit, check_limits
+from spoils.job.unique import Unique
 
 COMMON = "common"
 RESERVED_ENDPOINTS = {"status", "stats", "batch"}
+LONGEST_KEPT = timedelta(days=36_500)
+LONGEST_EXPIRY = timedelta(days=3_650)
 
 
 class Policies(BaseModel):
     """What a job class may set beside its fields."""
 
-    uniq: ClassVar[bool] = False
-    """Whether an equal payload may wait or run only once at a time."""
+    uniq: ClassVar[bool | Unique] = False
+    """Whether an equal payload may wait or run only once at a time; or, as a Unique, which fields count, and when."""
     task_type: ClassVar[str] = COMMON
     """The value of `fang_tasks.task_type`; by default the class's name without "Job", in snake case."""
     endpoint: ClassVar[str] = ""
@@ -37,6 +41,12 @@ class Policies(BaseModel):
     """Seconds that an attempt may take; None sets no bound."""
     limits: ClassVar[tuple[Limit, ...]] = ()
     """How many of its tasks run at a time (Concurrency), and how many start within a time (Rate), fleet-wide."""
+    expires: ClassVar[timedelta | None] = None
+    """How long after it was due a job may still be started; then it is failed as expired. None sets no bound."""
+    keep: ClassVar[timedelta | None] = None
+    """How long finished jobs are kept; by default the setting SPOILS_RETENTION_DAYS."""
+    keep_failed: ClassVar[timedelta | None] = None
+    """How long failed jobs are kept; by default the setting SPOILS_FAILED_RETENTION_DAYS."""
     open: ClassVar[bool] = False
     """Whether the endpoint is open to everybody while no API token is set."""
     hidden: ClassVar[bool] = False
@@ -66,9 +76,12 @@ def check_policies(cls: type[Policies]) -> None:
         raise wrong(cls, 'catch_up must be "skip", "once" or "all".')
     if cls.overlap and cls.uniq:
         raise wrong(cls, "a unique job cannot overlap with itself.")
-    for name in ("uniq", "open", "hidden"):
+    for name in ("open", "hidden"):
         if type(getattr(cls, name)) is not bool:
             raise wrong(cls, f"{name} must be True or False.")
+    _check_uniq(cls)
+    for name, longest in (("expires", LONGEST_EXPIRY), ("keep", LONGEST_KEPT), ("keep_failed", LONGEST_KEPT)):
+        _check_duration(cls, name, longest)
     for name in ("cron", "cron_timezone"):
         if not isinstance(getattr(cls, name), str | None):
             raise wrong(cls, f"{name} must be None or a text.")
@@ -77,3 +90,20 @@ def check_policies(cls: type[Policies]) -> None:
             Cron(cls.cron, cls.cron_timezone or "UTC")
         except CronError as exc:
             raise wrong(cls, str(exc)) from exc
+
+
+def _check_uniq(cls: type[Policies]) -> None:
+    if isinstance(cls.uniq, Unique):
+        if sentence := cls.uniq.mistake(cls.model_fields):
+            raise wrong(cls, sentence)
+    elif type(cls.uniq) is not bool:
+        raise wrong(cls, 'uniq must be True, False or a Unique, as in uniq = Unique("product_id").')
+
+
+def _check_duration(cls: type[Policies], name: str, longest: timedelta) -> None:
+    value = getattr(cls, name)
+    if value is not None and not (type(value) is timedelta and timedelta(0) < value <= longest):
+        raise wrong(
+            cls,
+            f"{name} must be None or a timedelta of at most {longest.days:,} days, as in timedelta(hours=6).",
+        )

@@ -2,12 +2,13 @@
 
 from spoils.models.base import DbSession, db
 from spoils.models.batch import Batch
-from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Total
+from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Step, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.limits import Hold, HoldKind, Limit, LimitPlace, Parked
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, LIMITED, WAITING, Task, TaskState, is_limited, own_priority
+from spoils.models.unique_window import UniqueWindow
 from spoils.models.worker import Worker
 
 __all__ = [
@@ -35,12 +36,14 @@ __all__ = [
     "PauseKind",
     "Quarter",
     "Schedule",
+    "Step",
     "Task",
     "TaskState",
     "Tick",
     "TickEnding",
     "Total",
     "Trash",
+    "UniqueWindow",
     "Worker",
     "db",
     "is_limited",

@@ -1,6 +1,7 @@
-"""What is written beside a task: its attempts, and the deltas from which counts and charts are summed."""
+"""What is written beside a task: its attempts and steps, and the deltas from which counts and charts are summed."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from spoils.models.base import Base
@@ -57,6 +59,19 @@ class Attempt(Base):
             postgresql_where=text("outcome IN ('failed', 'crashed', 'cancelled')"),
         ),
     )
+
+
+class Step(Base):
+    """A step that an attempt has done, with its result, which later attempts of the task get."""
+
+    __tablename__ = "spoils_steps"
+
+    task_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    name: Mapped[str] = mapped_column(String, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer)  # as in `spoils_attempts`
+    result: Mapped[Any] = mapped_column(JSONB)
+    ran_ms: Mapped[int] = mapped_column(BigInteger)
+    done_at: Mapped[datetime] = mapped_column(_MOMENT)
 
 
 class Minute(Base):

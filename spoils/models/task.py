@@ -85,6 +85,7 @@ class Task(Base):
     batch_id: Mapped[UUID | None] = mapped_column(Uuid)
     # What ended before it was enqueued: {"batch": its counts} of `then`, {"result": …} of a link of a chain.
     previous: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    uniq_waiting: Mapped[bool | None]  # true: the hash counts only while the task waits
 
     @property
     def limited(self) -> bool:
@@ -112,7 +113,10 @@ class Task(Base):
             unique=True,
             # While Rust workers share the table the migration leaves in_progress out: fang inserts a duplicate of a
             # running task. Most tasks have no hash, and each change of state would enter it anew.
-            postgresql_where=text("state IN ('new', 'retried', 'in_progress') AND uniq_hash IS NOT NULL"),
+            postgresql_where=text(
+                "uniq_hash IS NOT NULL AND "
+                "(state IN ('new', 'retried') OR state = 'in_progress' AND uniq_waiting IS NOT TRUE)"
+            ),
         ),
         Index("fang_tasks_running_idx", "claimed_by", postgresql_where=text("state = 'in_progress'")),
         # With what groups of failures and lists of a type ask of it, which then need not read the rows.

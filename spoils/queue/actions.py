@@ -42,6 +42,7 @@ from sqlalchemy.orm import aliased
 from spoils.db import arrays
 from spoils.models import ACTIVE, WAITING, Audit, Task, TaskState, Trash
 from spoils.queue.audit_facts import facts
+from spoils.queue.claim_scope import holds_hash
 from spoils.queue.release import CANCELLED, STATES, wake
 from spoils.queue.trash import whole_row
 
@@ -172,9 +173,7 @@ _chosen = (
 _other = aliased(Task, name="other")
 _duplicate = (
     select(_other.id, _other.state)
-    .where(
-        _other.uniq_hash == _chosen.c.uniq_hash, _other.state.in_(ACTIVE), _chosen.c.state == TaskState.FAILED
-    )
+    .where(_other.uniq_hash == _chosen.c.uniq_hash, holds_hash(_other), _chosen.c.state == TaskState.FAILED)
     .limit(1)
     .lateral("duplicate")
 )
@@ -278,7 +277,7 @@ def _restoring() -> Select[Any]:
         select(_other.id, _other.state)
         .where(
             _other.uniq_hash == chosen.c.task["uniq_hash"].astext,
-            _other.state.in_(ACTIVE),
+            holds_hash(_other),
             chosen.c.task["state"].astext.in_([state.value for state in WAITING]),
         )
         .limit(1)

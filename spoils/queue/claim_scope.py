@@ -6,11 +6,14 @@ No name of a parameter may be that of a column: SQLAlchemy would then write it t
 statement.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     Integer,
     SmallInteger,
     String,
+    and_,
     any_,
     bindparam,
     cast,
@@ -22,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from spoils.models import ACTIVE, LIMITED, WAITING, Task
+from spoils.models import LIMITED, WAITING, Task, TaskState
 
 COMMON = "common"
 SUSPECT_CRASHES = 2
@@ -48,8 +51,21 @@ level = _levels(LEVELS, "level")
 limited_level = _levels(LIMITED_LEVELS, "level")
 any_level = _levels((*LEVELS, *LIMITED_LEVELS), "level")
 # As literals: the predicates of indexes, in statements whose text never changes.
-waits = Task.state.in_([literal_column(f"'{state.value}'") for state in WAITING])
-active = Task.state.in_([literal_column(f"'{state.value}'") for state in ACTIVE])
+_WAITING: list[ColumnElement[Any]] = [literal_column(f"'{state.value}'") for state in WAITING]
+_RUNNING: ColumnElement[Any] = literal_column(f"'{TaskState.IN_PROGRESS.value}'")
+waits = Task.state.in_(_WAITING)
+active = Task.state.in_([*_WAITING, _RUNNING])
+
+
+def holds_hash(task: Any = Task) -> ColumnElement[bool]:
+    """The predicate of the unique index: a task that is unique only while it waits is no duplicate while it runs.
+
+    Beside Rust workers the index leaves out all that runs.
+    """
+    return and_(
+        task.uniq_hash.is_not(None),
+        or_(task.state.in_(_WAITING), and_(task.state == _RUNNING, task.uniq_waiting.is_not(True))),
+    )
 
 
 def of_class_among(kinds: str) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     Connection,
     DateTime,
     SmallInteger,
@@ -20,14 +21,22 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 
 from spoils.db import arrays
 from spoils.db.statements import Statement
-from spoils.job import Job
+from spoils.job import Job, OnDuplicate
 from spoils.models import Task, TaskState
-from spoils.queue.claim_scope import active
-from spoils.queue.enqueue import UNLESS_DUPLICATE, Enqueued, enqueue, now, row
+from spoils.queue.claim_scope import holds_hash
+from spoils.queue.enqueue import (
+    UNLESS_DUPLICATE,
+    Enqueued,
+    enqueue,
+    needs_function,
+    now,
+    put_by_function,
+    row,
+)
 from spoils.queue.ids import new_keys
 
 AT_ONCE = 5_000
@@ -35,78 +44,87 @@ AT_ONCE = 5_000
 
 
 class Order(NamedTuple):
-    """A job to be put in: `at` is the aware moment before which it is not due, `priority` −2 … 2."""
+    """A job to be put in: `at` is the aware moment before which it is not due, `priority` −2 … 2; `on_duplicate` is as
+    in `enqueue`."""
 
     job: Job
     at: datetime | None = None
     priority: int = 0
+    on_duplicate: OnDuplicate = "skip"
 
 
 _moment = DateTime(timezone=True)
-_given = (
-    func.unnest(
-        arrays.parameter("ids", Uuid),
-        arrays.parameter("payloads", Text),
-        arrays.parameter("names", String),
-        arrays.parameter("hashes", String),
-        arrays.parameter("levels", SmallInteger),
-        arrays.parameter("moments", _moment),
+_GIVEN = {
+    "id": ("ids", Uuid),
+    "metadata": ("payloads", Text),
+    "task_type": ("names", String),
+    "uniq_hash": ("hashes", String),
+    "priority": ("levels", SmallInteger),
+    "at": ("moments", _moment),
+}
+_GIVEN_UNIQUE = {**_GIVEN, "uniq_waiting": ("only_waiting", Boolean)}
+
+
+def _putting(columns: dict[str, tuple[str, Any]]) -> Insert:
+    """The statement that puts in what comes in arrays, which hold these columns."""
+    given = (
+        func.unnest(*[arrays.parameter(parameter, kind) for parameter, kind in columns.values()])
+        .table_valued(*[column(name, kind) for name, (_, kind) in columns.items()])
+        .render_derived(name="given")
     )
-    .table_valued(
-        column("id", Uuid),
-        column("metadata", Text),
-        column("task_type", String),
-        column("uniq_hash", String),
-        column("priority", SmallInteger),
-        column("at", _moment),
-    )
-    .render_derived(name="given")
-)
-_put = insert(Task).from_select(
-    ["id", "metadata", "task_type", "uniq_hash", "priority", "scheduled_at", "created_at", "updated_at"],
-    select(
-        _given.c.id,
-        cast(_given.c.metadata, JSONB),
-        _given.c.task_type,
-        _given.c.uniq_hash,
-        _given.c.priority,
-        func.greatest(now, _given.c.at),
-        now,
-        now,
-    ),
-    include_defaults=False,
-)
-_PUT = Statement(_put, "enqueue_many")
+    values: dict[str, Any] = {name: given.c[name] for name in columns if name != "at"}
+    values["metadata"] = cast(given.c.metadata, JSONB)
+    values |= {"scheduled_at": func.greatest(now, given.c["at"]), "created_at": now, "updated_at": now}
+    return insert(Task).from_select(list(values), select(*values.values()), include_defaults=False)
+
+
+_PUT = Statement(_putting(_GIVEN), "enqueue_many")
 _PUT_UNIQUE = Statement(
-    _put.on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(cast(Task.id, Text)), "enqueue_many_unique"
+    _putting(_GIVEN_UNIQUE).on_conflict_do_nothing(**UNLESS_DUPLICATE).returning(cast(Task.id, Text)),
+    "enqueue_many_unique",
 )
 _DUPLICATES = Statement(
     select(Task.uniq_hash, cast(Task.id, Text), Task.state).where(
-        Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), active
+        Task.uniq_hash == any_(bindparam("hashes", type_=ARRAY(String))), holds_hash()
     ),
     "duplicates",
 )
 
 
 def enqueue_many(
-    connection: Connection, jobs: Sequence[Job | Order], *, at: datetime | None = None, priority: int = 0
+    connection: Connection,
+    jobs: Sequence[Job | Order],
+    *,
+    at: datetime | None = None,
+    priority: int = 0,
+    on_duplicate: OnDuplicate = "skip",
 ) -> list[Enqueued]:
     """Put all in, in their order; part of the connection's transaction. Returns the task of each, in the same order.
 
     Of each five thousand that are due now, of one priority and type, the first one given is the first one claimed.
-    `at` and `priority` are for the jobs that come without an `Order`. A unique job that waits or runs already, or has
-    come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence, with nothing put in.
+    `at`, `priority` and `on_duplicate` are for the jobs that come without an `Order`. A unique job that waits or
+    runs already, or has come earlier in the list, is answered as its duplicate. Raises PayloadError with a sentence,
+    with nothing put in.
     """
-    orders = [one if isinstance(one, Order) else Order(one, at, priority) for one in jobs]
+    orders = [one if isinstance(one, Order) else Order(one, at, priority, on_duplicate) for one in jobs]
     rows = [
-        row(one.job, at=one.at, priority=one.priority, key=key)
+        row(one.job, at=one.at, priority=one.priority, key=key, on_duplicate=one.on_duplicate)
         for one, key in zip(orders, new_keys(len(orders)), strict=True)
     ]
     for part in _parts([one for one in rows if one["uniq_hash"] is None]):
         _PUT.rows(connection, _arrays(part))
-    firsts = {one["uniq_hash"]: one for one in reversed(rows) if one["uniq_hash"] is not None}
+    unique = [one for one in rows if one["uniq_hash"] is not None]
+    firsts = {one["uniq_hash"]: one for one in reversed(unique) if not needs_function(one)}
     others = _put_unique(connection, firsts, dict(zip([one["id"] for one in rows], orders, strict=True)))
-    return [_enqueued(one["id"], others.get(one["uniq_hash"]), firsts.get(one["uniq_hash"])) for one in rows]
+    by_function: dict[str, Enqueued] = {}
+    for part in _parts([one for one in unique if needs_function(one)]):
+        put = put_by_function(connection, part)
+        by_function |= dict(zip([one["id"] for one in part], put, strict=True))
+    return [
+        by_function.get(one["id"])
+        or _enqueued(one["id"], others.get(one["uniq_hash"]), firsts.get(one["uniq_hash"]))
+        for one in rows
+    ]
 
 
 def _enqueued(key: str, other: Enqueued | None, first: dict[str, Any] | None) -> Enqueued:
@@ -153,4 +171,5 @@ def _arrays(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
         "hashes": arrays.plain([one["uniq_hash"] for one in rows]),
         "levels": arrays.plain([one["priority"] for one in rows]),
         "moments": arrays.quoted([one["at"] and one["at"].isoformat() for one in rows]),
+        "only_waiting": arrays.plain([one["uniq_waiting"] for one in rows]),
     }

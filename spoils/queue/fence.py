@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import LockNotAvailable, UniqueViolation
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -87,25 +87,29 @@ def locking(statement: Selecting, *, skip_locked: bool = True) -> Selecting:
 
 
 class BlockedByOther(SpoilsError):
-    """An open transaction has inserted a duplicate of one of the tasks, or holds the batch of one."""
+    """An open transaction holds the batch of one of the tasks, or a duplicate of one was inserted meanwhile."""
 
 
 @contextmanager
 def not_blocked() -> Iterator[None]:
-    """A wait for an entry of the unique index or for a batch that takes too long is raised as BlockedByOther.
+    """A wait for an entry of the unique index or for a batch that takes too long, or a duplicate that was committed
+    meanwhile, is raised as BlockedByOther.
 
-    SKIP LOCKED does not help, since no row of a task blocks. The first happens where tasks go back to waiting beside
-    Rust workers, for whom that index leaves out running tasks; the second where another member's completion does not
-    commit. The error's context names what blocks, in whatever language the server speaks.
+    SKIP LOCKED does not help, since no row of a task blocks. A duplicate blocks where the unique index leaves out
+    running tasks: those that are unique only while they wait, and all beside Rust workers. A batch blocks where another
+    member's completion does not commit. The error's context names what blocks, in whatever language the server speaks.
     """
     try:
         yield
     except DBAPIError as exc:
-        if isinstance(exc.orig, LockNotAvailable):
-            context = exc.orig.diag.context or ""
-            if UNIQUE_INDEX in context or BATCHES in context:
-                raise BlockedByOther from exc
+        context = exc.orig.diag.context or "" if isinstance(exc.orig, LockNotAvailable) else ""
+        if UNIQUE_INDEX in context or BATCHES in context or _met_duplicate(exc):
+            raise BlockedByOther from exc
         raise
+
+
+def _met_duplicate(error: DBAPIError) -> bool:
+    return isinstance(error.orig, UniqueViolation) and error.orig.diag.constraint_name == UNIQUE_INDEX
 
 
 class Writing:
@@ -123,6 +127,8 @@ class Writing:
             try:
                 return self.waiting.rows(connection, values)
             except DBAPIError as exc:
+                if _met_duplicate(exc):
+                    raise BlockedByOther from exc
                 if not isinstance(exc.orig, LockNotAvailable):
                     raise
         with not_blocked():

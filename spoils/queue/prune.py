@@ -1,9 +1,28 @@
 """Deleting what is older than its retention: each call one small batch, and how many rows went."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, Text, cast, delete, func, or_, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    DateTime,
+    Double,
+    Select,
+    String,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -17,14 +36,30 @@ from spoils.models import (
     Logout,
     Minute,
     Quarter,
+    Step,
     Task,
     TaskState,
     Tick,
     Trash,
+    UniqueWindow,
     Worker,
 )
 
 BATCH = 1000
+SLICE = 10_000
+"""Rows that one statement reads where the retention depends on the class."""
+
+# The row of a task whose window is open answers for its duplicates.
+_no_open_window = or_(
+    Task.uniq_hash.is_(None),
+    ~select(UniqueWindow.task_id)
+    .where(
+        UniqueWindow.uniq_hash == Task.uniq_hash,
+        UniqueWindow.task_id == Task.id,
+        UniqueWindow.until > func.now(),
+    )
+    .exists(),
+)
 
 
 def prune_tasks(connection: Connection, state: TaskState, *, days: float, batch: int = BATCH) -> int:
@@ -33,7 +68,7 @@ def prune_tasks(connection: Connection, state: TaskState, *, days: float, batch:
         raise ValueError(f"Only ended tasks are pruned, not {state}.")
     old = (
         select(Task.id)
-        .where(Task.state == state, Task.updated_at < _ago(days))
+        .where(Task.state == state, Task.updated_at < _ago(days), _no_open_window)
         .order_by(Task.updated_at, Task.id)
         .limit(batch)
         .with_for_update(skip_locked=True)
@@ -41,6 +76,85 @@ def prune_tasks(connection: Connection, state: TaskState, *, days: float, batch:
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     return connection.execute(delete(Task).where(Task.id == old.c.id, Task.state == state)).rowcount
+
+
+def prune_by_class(
+    connection: Connection, state: TaskState, *, days: float | None, own: Mapping[str, timedelta]
+) -> Iterator[int]:
+    """Delete ended tasks that have stood in `state` for longer than their class keeps them, those of the classes that
+    are not among `own` for longer than `days`, or not at all; how many went with each slice of the table.
+
+    It reads all tasks of that state that are older than the shortest retention, in the order in which they ended.
+    """
+    other = None if days is None else timedelta(days=days).total_seconds()
+    seconds = [keep.total_seconds() for keep in own.values()]
+    values: dict[str, Any] = {
+        "kinds": list(own),
+        "seconds": seconds,
+        "other": other,
+        "shortest": min(seconds if other is None else [*seconds, other]),
+        "slice": SLICE,
+        "since": datetime.min.replace(tzinfo=UTC),
+        "since_id": UUID(int=0),
+    }
+    while True:
+        gone, last, last_id = connection.execute(_BY_CLASS[state], values).one()
+        if last is None:
+            return
+        values |= {"since": last, "since_id": last_id}
+        yield gone
+
+
+def _pruning_by_class(state: TaskState) -> Select[Any]:
+    rule = (
+        func.unnest(bindparam("kinds", type_=ARRAY(String)), bindparam("seconds", type_=ARRAY(Double)))
+        .table_valued(column("kind", String), column("seconds", Double))
+        .render_derived(name="rule")
+    )
+    part = (
+        select(Task.id, Task.updated_at, Task.payload["type"].astext.label("kind"))
+        .where(
+            Task.state == state,
+            tuple_(Task.updated_at, Task.id)
+            > tuple_(cast(bindparam("since"), DateTime(timezone=True)), cast(bindparam("since_id"), Uuid)),
+            Task.updated_at < _seconds_ago(bindparam("shortest", type_=Double)),
+        )
+        .order_by(Task.updated_at, Task.id)
+        .limit(bindparam("slice"))
+        .cte("part")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    keeps = func.coalesce(rule.c.seconds, cast(bindparam("other"), Double))
+    old = (
+        select(Task.id)
+        .select_from(part.join(Task, Task.id == part.c.id).outerjoin(rule, rule.c.kind == part.c.kind))
+        .where(Task.state == state, Task.updated_at < _seconds_ago(keeps), _no_open_window)
+        .with_for_update(of=Task, skip_locked=True)
+        .cte("old")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    gone = delete(Task).where(Task.id == old.c.id, Task.state == state).returning(Task.id).cte("gone")
+    last = select(part.c.updated_at, part.c.id).order_by(part.c.updated_at.desc(), part.c.id.desc()).limit(1)
+    end = last.cte("last")
+    number = select(func.count()).select_from(gone).scalar_subquery()
+    return select(
+        number,
+        select(end.c.updated_at).scalar_subquery(),
+        select(end.c.id).scalar_subquery(),
+    )
+
+
+def prune_steps(connection: Connection, *, batch: int = BATCH) -> int:
+    """Delete up to `batch` steps whose task is gone, and not in the trash."""
+    task = select(Task.id).where(Task.id == Step.task_id).exists()
+    deleted = select(Trash.id).where(Trash.task_id == Step.task_id).exists()
+    old = select(Step.task_id, Step.name).where(~task, ~deleted).limit(batch)
+    return connection.execute(delete(Step).where(tuple_(Step.task_id, Step.name).in_(old))).rowcount
+
+
+def prune_windows(connection: Connection, *, batch: int = BATCH) -> int:
+    """Delete up to `batch` windows that have passed."""
+    return _prune(connection, UniqueWindow.uniq_hash, UniqueWindow.until < func.now(), batch)
 
 
 def prune_attempts(connection: Connection, *, days: float, batch: int = BATCH) -> int:
@@ -126,4 +240,11 @@ def _prune(
 
 
 def _ago(days: float) -> ColumnElement[datetime]:
-    return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, timedelta(days=days).total_seconds())
+    return _seconds_ago(timedelta(days=days).total_seconds())
+
+
+def _seconds_ago(seconds: Any) -> ColumnElement[datetime]:
+    return func.now() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+_BY_CLASS = {state: _pruning_by_class(state) for state in (TaskState.FINISHED, TaskState.FAILED)}

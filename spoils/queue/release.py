@@ -72,7 +72,8 @@ def ranked(held: CTE, *, among: ColumnElement[bool] | None = None) -> CTE:
 def hash_in_waiting(ranked: CTE) -> ColumnElement[Any]:
     """The hash of a task that goes back: NULL where a duplicate waits already, or goes back in the same statement.
 
-    Only beside Rust workers, where the unique index leaves out what runs, duplicates run, or come to wait meanwhile.
+    Duplicates come to wait meanwhile where the unique index leaves out what runs: those that are unique only while they
+    wait, and all beside Rust workers.
     """
     taken = and_(Task.uniq_hash.is_not(None), or_(~ranked.c.first_of_hash, _duplicate_waits))
     return case((taken, null()), else_=Task.uniq_hash)

@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Select, select, union
 from sqlalchemy.orm import Session, aliased
 
 from spoils.masking import masked
-from spoils.models import ACTIVE, Task, TaskState
+from spoils.models import Task, TaskState
+from spoils.queue.claim_scope import holds_hash
 from spoils.reports.brief_tasks import brief_tasks, tasks_by_id
 
 FAR = 5_000
@@ -42,7 +43,7 @@ def with_field(session: Session, field: str, values: Collection[str], limit: int
 def with_hash(session: Session, uniq_hash: str, limit: int = 10) -> Sequence[Task]:
     """Jobs of this unique hash, the last changed first."""
     ended = [_near(state, lambda task: task.uniq_hash == uniq_hash) for state in ENDED]
-    active = select(Task.id).where(Task.uniq_hash == uniq_hash, Task.state.in_(ACTIVE))
+    active = select(Task.id).where(Task.uniq_hash == uniq_hash, holds_hash())
     return _last_changed(session, [*ended, active], limit)
 
 

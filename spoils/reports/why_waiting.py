@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
+from spoils.job.registry import registry
 from spoils.models import WAITING, DbSession, HoldKind, Parked, PauseKind, Task, TaskState, Worker
 from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
@@ -65,6 +66,22 @@ def _due(sight: Sight) -> Reason:
     if holds and sight.task.state is TaskState.RETRIED and last is not None and last.delay_ms is not None:
         facts |= {"attempt": last.attempt, "outcome": last.outcome, "delay_ms": last.delay_ms}
     return Reason("not_due" if holds else "due", holds, facts)
+
+
+def _expiry(sight: Sight) -> Reason | None:
+    """Only what has not been started expires."""
+    payload = sight.task.payload
+    job = payload.get("type") if isinstance(payload, dict) else None
+    job_class = registry.get(job) if isinstance(job, str) else None
+    if job_class is None or job_class.expires is None or sight.task.state is not TaskState.NEW:
+        return None
+    if tasks.has_started(sight.session.connection(), sight.task.id):
+        return None
+    try:
+        at = sight.task.scheduled_at + job_class.expires
+    except OverflowError:
+        return None
+    return Reason("expires", False, {"at": at})
 
 
 def _pause(sight: Sight) -> Reason | None:
@@ -130,7 +147,17 @@ def _limit(sight: Sight) -> Reason | None:
 
 
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect, _hold, _limit)
+FINDERS: tuple[Finder, ...] = (
+    _due,
+    _expiry,
+    _pause,
+    _worker,
+    _unknown_class,
+    _duplicate,
+    _suspect,
+    _hold,
+    _limit,
+)
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 
 

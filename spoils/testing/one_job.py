@@ -1,6 +1,7 @@
 """Performs one job that is in no queue."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ def perform(
     job: Job,
     *,
     attempt: int = 0,
+    steps: Mapping[str, Any] | None = None,
     client: Client | None = None,
     previous: Any = None,
     batch_result: BatchResult | None = None,
@@ -26,8 +28,8 @@ def perform(
 
     `queue.session` opens a transaction in the database of `client` or DATABASE_URL. It is committed if the job
     finishes, else rolled back. What the job enqueues is checked and returned, but not put into a queue. `attempt` is
-    the number of failures before; `previous` and `batch_result` are what the job finds in its queue. Raises
-    PayloadError where the job could not be enqueued.
+    the number of failures before, `steps` are the results of the steps that they have done; `previous` and
+    `batch_result` are what the job finds in its queue. Raises PayloadError where the job could not be enqueued.
     """
     settings = Settings.from_env()
     values = row(job, at=None, priority=0, key=new_key())
@@ -53,4 +55,5 @@ def perform(
     )
     url = client._url if client else settings.database_url
     with recording(RowlessRecorder, settings, url, uuid4()) as performer:
+        performer.steps_done = steps or {}
         return performer.performed(alone)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 
 from spoils.config import Settings
 from spoils.errors import SettingError, SpoilsError
-from spoils.job import Job
+from spoils.job import Job, OnDuplicate, wire
 from spoils.job.base import Batch, Chain
 from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
@@ -42,6 +42,7 @@ class EnqueuedJob(NamedTuple):
     job: Job
     at: datetime | None
     priority: int
+    on_duplicate: OnDuplicate = "skip"
 
 
 class EnqueuedBatch(NamedTuple):
@@ -77,6 +78,8 @@ class Performed:
     """The jobs of each chain that it enqueued."""
     added_to_batch: tuple[EnqueuedJob, ...] = ()
     """The jobs that it added to its own batch."""
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    """The steps that it did itself, with their results; those of earlier attempts are not among them."""
 
     @property
     def enqueued(self) -> list[Job]:
@@ -125,7 +128,9 @@ class Recorder(Performer):
             error=f"{report.error_class}: {report.message}".removeprefix(": ") if report else None,
             exception=verdict.error,
             delay_seconds=verdict.delay_seconds,
-            enqueue_calls=tuple(EnqueuedJob(note.job, note.at, note.priority) for note in notes),
+            enqueue_calls=tuple(
+                EnqueuedJob(note.job, note.at, note.priority, note.on_duplicate) for note in notes
+            ),
             batches=tuple(
                 EnqueuedBatch([member.job for member in one.members], one.then, one.name, one.on)
                 for one in batches
@@ -133,6 +138,7 @@ class Recorder(Performer):
             ),
             chains=tuple([link.job for link in one.links] for one in batches if isinstance(one, Chain)),
             added_to_batch=tuple(EnqueuedJob(*one) for one in finished.added_to_batch) if finished else (),
+            steps=dict(attempt.steps_run) if attempt else {},
         )
 
     def take_settlements(self) -> list[Settlement]:
@@ -159,11 +165,28 @@ class Recorder(Performer):
 
 
 class RowlessRecorder(Recorder):
-    """Performs a job that has no row: its completion commits the session alone."""
+    """Performs a job that has no row: its completion commits the session alone, and its steps are not stored."""
+
+    def __init__(self, **collaborators: Any) -> None:
+        super().__init__(**collaborators)
+        self._step_log = None
+        self.steps_done: Mapping[str, Any] = {}
+        """What earlier attempts have done, by the names of the steps."""
+
+    def _begin(self, attempt: Attempt) -> None:
+        attempt._steps = {name: wire.canonical(value, "result") for name, value in self.steps_done.items()}
+        super()._begin(attempt)
 
     def _complete(self, attempt: Attempt, settlement: Settlement) -> list[tuple[Job, Enqueued]]:
         for note in attempt.notes:
-            row(note.job, at=note.at, priority=note.priority, key=new_key())  # raises what enqueue would
+            # Raises what enqueue would.
+            row(
+                note.job,
+                at=note.at,
+                priority=note.priority,
+                key=new_key(),
+                on_duplicate=note.on_duplicate,
+            )
         for member in attempt.added_to_batch:
             row(member.job, at=member.at, priority=member.priority, key=new_key())
         for one in attempt.batches:

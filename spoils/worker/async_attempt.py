@@ -4,7 +4,9 @@ import asyncio
 import concurrent.futures
 import contextvars
 import inspect
+import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,7 +21,9 @@ from spoils.errors import SpoilsError
 from spoils.job import Job
 from spoils.job.hooks import await_with_hooks
 from spoils.job.outcome import Interrupted, Verdict
+from spoils.job.steps import ms_since
 from spoils.queue.claim import Claim
+from spoils.queue.steps import StepLog
 from spoils.worker.attempt import Attempt
 from spoils.worker.attempt_outcome import of_return
 from spoils.worker.interruption import Interruption
@@ -44,9 +48,16 @@ class AsyncAttempt(Attempt):
     """
 
     def __init__(
-        self, claim: Claim, job: Job, *, engine: Engine, stopping: threading.Event, places: asyncio.Semaphore
+        self,
+        claim: Claim,
+        job: Job,
+        *,
+        engine: Engine,
+        stopping: threading.Event,
+        places: asyncio.Semaphore,
+        step_log: StepLog | None = None,
     ) -> None:
-        super().__init__(claim, job, engine=engine, stopping=stopping)
+        super().__init__(claim, job, engine=engine, stopping=stopping, step_log=step_log)
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[Verdict | BaseException] | None = None
         self._places = places
@@ -124,6 +135,21 @@ class AsyncAttempt(Attempt):
             return await asyncio.shield(called)
         except Interrupted as exc:
             self._end_by(exc)
+
+    async def step(self, name: str, function: Callable[[], Any], /) -> Any:
+        """Implements `Queue.step`: calls the function in the event loop, and the database in threads."""
+        self._check_name(name)
+        if self._steps is None:
+            self._steps = await in_thread(self.read_steps)
+        if name in self._steps:
+            return json.loads(self._steps[name])
+        started = time.monotonic()
+        value = function()
+        if inspect.isawaitable(value):
+            value = await value
+        text = self._text(name, value)
+        await in_thread(partial(self.write_step, name, text, ms_since(started)))
+        return self._done(name, text)
 
     def checkpoint(self) -> None:
         """End here, by a CancelledError, which `asyncio.TaskGroup` and the like let through. In `in_session` too."""

@@ -20,14 +20,16 @@ from sqlalchemy.orm import Session
 
 from spoils.db.engine import first_in_transaction
 from spoils.errors import SpoilsError
-from spoils.job import Job
+from spoils.job import Job, OnDuplicate
 from spoils.job.base import Batch, Chain, Member
 from spoils.job.batch import BatchResult, Condition
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
+from spoils.job.steps import StepCalls
 from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.queue.batches import new_batch, new_chain
 from spoils.queue.claim import Claim
+from spoils.queue.steps import StepLog
 from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
 
@@ -50,14 +52,26 @@ class Note:
     job: Job
     at: datetime | None
     priority: int
+    on_duplicate: OnDuplicate = "skip"
 
 
-class Attempt:
+class Attempt(StepCalls):
     """Implements `spoils.job.Queue`, and the unit that `db.session` joins while the job runs."""
 
-    def __init__(self, claim: Claim, job: Job, *, engine: Engine, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        job: Job,
+        *,
+        engine: Engine,
+        stopping: threading.Event,
+        step_log: StepLog | None = None,
+    ) -> None:
+        """Without a `step_log` steps are not stored, since the job has no row."""
+        super().__init__(type(job).__name__)
         self.claim = claim
         self.job = job
+        self._step_log = step_log
         self.notes: list[Note] = []
         self.batches: list[Batch | Chain] = []
         self.added_to_batch: list[Member] = []
@@ -120,8 +134,26 @@ class Attempt:
         if self.stopping:
             raise GivenBack
 
-    def enqueue(self, job: Job, *, at: datetime | None = None, priority: int = 0) -> None:
-        self.notes.append(Note(job, at, priority))
+    def enqueue(
+        self,
+        job: Job,
+        *,
+        at: datetime | None = None,
+        priority: int = 0,
+        on_duplicate: OnDuplicate = "skip",
+    ) -> None:
+        self.notes.append(Note(job, at, priority, on_duplicate))
+
+    def read_steps(self) -> dict[str, str]:
+        """The steps that earlier attempts have done. The first attempt asks nothing."""
+        return self._step_log.read(self.claim) if self._step_log and self.claim.attempts > 1 else {}
+
+    def write_step(self, name: str, result: str, ran_ms: int) -> None:
+        """Commit a step. Raises ClaimLost where the task now belongs to another attempt."""
+        if os.getpid() != self._process:
+            raise InForkedProcess
+        if self._step_log is not None:
+            self._step_log.write(self.claim, name, result, ran_ms)
 
     @contextmanager
     def batch(

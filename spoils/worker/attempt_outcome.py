@@ -3,10 +3,12 @@
 import inspect
 import random
 from dataclasses import replace
+from datetime import timedelta
 
-from spoils.errors import JobDefinitionError, PayloadError
+from spoils.errors import JobDefinitionError, PayloadError, SpoilsError
 from spoils.job import Cancel, Done, Job, Outcome, RetryLater, Snooze, backoff, wire
 from spoils.job.outcome import FINISHED, Cancelled, Ending, GivenBack, Report, TimedOut, Verdict
+from spoils.job.steps import LARGEST_RESULT
 from spoils.worker.error_report import report_of, storable, text_of
 from spoils.worker.transient import is_transient
 
@@ -15,8 +17,6 @@ MOST_UNCOUNTED = 5
 TRANSIENT_SECONDS = 1.0
 LONGEST_LEFT_SECONDS = 20.0
 """The longest time for which a row is left to workers of another release, without the jitter."""
-LARGEST_RESULT = 64 * 1024
-"""Bytes of a result as JSON text."""
 BEFORE_ITS_LIMITS = Verdict(Ending.RELEASED)
 """The verdict on a row that was claimed without the limits of its class: released uncounted, under them."""
 _EXAMPLES = 'Snooze(60), Cancel("why"), RetryLater(30), Done({"id": 7})'
@@ -98,6 +98,26 @@ def of_failure(job: Job, error: BaseException, retries: int, uncounted: int = 0)
         note = f"\n\nIts backoff raised {type(exc).__name__}; the next try is in {seconds:g} s."
         report = replace(report, traceback=(report.traceback or "") + note)
     return Verdict(again, backoff.jittered(seconds, random.random), report, error=error)
+
+
+class Expired(SpoilsError):
+    """A job was not started in time after it was due."""
+
+
+def of_expiry(job: type[Job]) -> Verdict:
+    """The verdict on a task that was not started within the `expires` of its class: failed, without a retry."""
+    error = Expired(f"{job.__name__} was not started within {_duration(job.expires)} after it was due.")
+    return Verdict(Ending.FAILED, report=report_of(error), error=error)
+
+
+def _duration(time: timedelta | None) -> str:
+    """ "6 hours", by the largest unit that fits."""
+    seconds = (time or timedelta()).total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds % length == 0:
+            number = int(seconds // length)
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return f"{seconds:g} s"
 
 
 def of_misfit(error: BaseException) -> Verdict:

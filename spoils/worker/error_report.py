@@ -12,7 +12,9 @@ from spoils.masking import masked_text
 MAX_MESSAGE = 10_000
 MAX_TRACEBACK = 50_000
 BEYOND = 2_000
-OURS = tuple(str(Path(__file__).parent.parent / name) for name in ("worker", "testing", "job/hooks.py"))
+OURS = tuple(
+    str(Path(__file__).parent.parent / name) for name in ("worker", "testing", "job/hooks.py", "job/steps.py")
+)
 """The files and folders of what calls a job."""
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|\d+|'[^']*'|\"[^\"]*\"")

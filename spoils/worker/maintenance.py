@@ -1,15 +1,20 @@
-"""Maintenance that any worker does for all: rollups, tasks without an owner, and tasks of classes that nobody knows."""
+"""Maintenance that any worker does for all: rollups, and tasks that have expired, have no owner or a class that nobody
+knows.
+"""
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Engine
 
+from spoils.job import Job
 from spoils.queue.backlog_samples import sample_backlog
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
+from spoils.queue.expiry import Expiry, expire
 from spoils.queue.holds import drop_past_holds
 from spoils.queue.limits import drop_stale_places
 from spoils.queue.minute_stats import roll_up_minutes
@@ -17,6 +22,7 @@ from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.queue.unknown_classes import fail_unknown
+from spoils.worker.attempt_outcome import of_expiry
 from spoils.worker.background_transaction import background_transaction
 from spoils.worker.loop import Loop
 
@@ -26,7 +32,9 @@ EVERY_SECONDS = 10.0
 
 
 class Maintenance:
-    """Rolls up delta rows, releases tasks that nobody owns, and fails tasks whose class nobody knows."""
+    """Rolls up delta rows, releases tasks that nobody owns, and fails those that have expired or whose class nobody
+    knows.
+    """
 
     def __init__(
         self,
@@ -37,6 +45,7 @@ class Maintenance:
         shared_with_fang: bool,
         foreign_claim_timeout: float | None,
         turn: threading.Lock,
+        jobs: Iterable[type[Job]] = (),
     ) -> None:
         """`turn` is shared by the parts that keep house, of which one at a time takes a connection."""
         self._engine = engine
@@ -45,6 +54,7 @@ class Maintenance:
         # fang's workers publish no classes: what they may know is left to them.
         self._task_types = [] if shared_with_fang else [name for name in task_types if name != COMMON]
         self._foreign_claim_timeout = foreign_claim_timeout
+        self._expiries = [_expiry(one, one.expires) for one in jobs if one.expires is not None]
         self.loop = Loop(name="maintenance", tick=self.tick)
 
     def tick(self) -> float:
@@ -67,6 +77,8 @@ class Maintenance:
                     unknown,
                     extra={"action": "fail_unknown"},
                 )
+            if self._expiries and (expired := expire(connection, self._expiries)):
+                log.error("Failed %d jobs that had expired", expired, extra={"action": "expire"})
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
                 if foreign:
@@ -76,3 +88,16 @@ class Maintenance:
                         extra={"action": "rescue"},
                     )
         return EVERY_SECONDS
+
+
+def _expiry(job_class: type[Job], expires: timedelta) -> Expiry:
+    report = of_expiry(job_class).report
+    assert report is not None  # noqa: S101 - for the type checker
+    return Expiry(
+        job_class.__name__,
+        job_class.task_type,
+        expires.total_seconds(),
+        report.error_class,
+        report.message,
+        report.fingerprint,
+    )

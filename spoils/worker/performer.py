@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -27,7 +28,8 @@ from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.limits import put_under_limits
 from spoils.queue.settlement import Settlement, Token
-from spoils.queue.tasks import uncounted_failures
+from spoils.queue.steps import StepLog
+from spoils.queue.tasks import has_started, uncounted_failures
 from spoils.worker import attempt_outcome as outcomes
 from spoils.worker.async_attempt import AsyncAttempt, in_thread
 from spoils.worker.attempt import Attempt
@@ -53,10 +55,11 @@ class Performer:
         drop: Callable[[Token], None],
         on_deadline: Callable[[], None] = lambda: None,
         async_sessions: int = 1,
+        step_engine: Engine | None = None,
         others_differ: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Up to `async_sessions` async jobs at a time hold a connection of the engine. `others_differ`: whether a live
-        worker has other job classes, or other fields of one.
+        """Up to `async_sessions` async jobs at a time hold a connection of the engine. `step_engine` writes steps, by
+        default `engine`. `others_differ`: whether a live worker has other job classes, or other fields of one.
         """
         self._app = app
         self._engine = engine
@@ -69,6 +72,7 @@ class Performer:
         self._drop = drop
         self._on_deadline = on_deadline
         self._places = asyncio.Semaphore(async_sessions)
+        self._step_log: StepLog | None = StepLog(step_engine or engine, worker_id)
         self._running: dict[Token, Attempt] = {}
         self._misfits = Trouble("misfits")
 
@@ -87,8 +91,12 @@ class Performer:
             job, misfit = self._reader.read(claim, asynchronous=False)
             if misfit is not None:
                 job = self._settle_misfit(claim, job, misfit)
+            if job is not None and _is_late(claim, job):
+                job = self._settle_expired(claim, job)
             if job is not None:
-                attempt = Attempt(claim, job, engine=self._engine, stopping=self._stopping)
+                attempt = Attempt(
+                    claim, job, engine=self._engine, stopping=self._stopping, step_log=self._step_log
+                )
                 self._register(attempt)
                 try:
                     self._run_and_settle(attempt)
@@ -103,10 +111,17 @@ class Performer:
             job, misfit = self._reader.read(claim, asynchronous=True)
             if misfit is not None:
                 job = await in_thread(partial(self._settle_misfit, claim, job, misfit))
+            if job is not None and _is_late(claim, job):
+                job = await in_thread(partial(self._settle_expired, claim, job))
             if job is not None:
                 with self._app.app_context():
                     attempt = AsyncAttempt(
-                        claim, job, engine=self._engine, stopping=self._stopping, places=self._places
+                        claim,
+                        job,
+                        engine=self._engine,
+                        stopping=self._stopping,
+                        places=self._places,
+                        step_log=self._step_log,
                     )
                     self._register(attempt)
                     try:
@@ -172,6 +187,20 @@ class Performer:
         if job is None:
             self._settle_plainly(claim, misfit, 0)
         return job
+
+    def _settle_expired(self, claim: Claim, job: Job) -> Job | None:
+        """Fail a task that was due too long ago, unless an attempt of it was started in time. Asks the database where
+        it was claimed before; what was claimed and released again has no attempt on record.
+        """
+        if claim.attempts > 1:
+            try:
+                with self._engine.connect() as connection:
+                    if has_started(connection, claim.id):
+                        return job
+            except SQLAlchemyError:
+                return job
+        self._settle_plainly(claim, outcomes.of_expiry(type(job)), 0)
+        return None
 
     def _leave_to_others(self, claim: Claim, misfit: Verdict) -> None:
         if (note := self._misfits.met(time.monotonic(), claim.kind)) is not None:
@@ -297,7 +326,16 @@ class Performer:
         finish_one(connection, settlement, worker_id=self._worker_id)
         # In one order in every process: two jobs with the same unique notes would otherwise wait for each other.
         entered = [
-            (note.job, enqueue(connection, note.job, at=note.at, priority=note.priority))
+            (
+                note.job,
+                enqueue(
+                    connection,
+                    note.job,
+                    at=note.at,
+                    priority=note.priority,
+                    on_duplicate=note.on_duplicate,
+                ),
+            )
             for note in sorted(attempt.notes, key=lambda note: note.job.uniq_hash() or "")
         ]
         put_batches(connection, attempt.batches, attempt.claim.batch_id, attempt.added_to_batch)
@@ -312,6 +350,17 @@ class Performer:
         # Without the error: its frames would keep what the job held until the database has answered.
         kept = replace(verdict, error=None) if verdict.error is not None else verdict
         self._hand_over(Settlement(claim.key, claim.attempts, kept, claim.claimed_at, ran_ms))
+
+
+def _is_late(claim: Claim, job: Job) -> bool:
+    """Whether the claim came after the job's expiry. Due at a moment that Python has not, a job never expires."""
+    if job.expires is None:
+        return False
+    try:
+        late = datetime.fromisoformat(claim.claimed_at) - datetime.fromisoformat(claim.scheduled_at)
+    except ValueError:
+        return False
+    return late > job.expires
 
 
 def _clear_away() -> None:

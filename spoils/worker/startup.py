@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID, uuid4
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from spoils.config import Settings
+from spoils.config import OTHERS, Settings
 from spoils.db.engine import make_engine, transaction
 from spoils.job import Job
 from spoils.job.definition import is_async
@@ -105,25 +105,30 @@ class WorkerParts:
             drop=lambda token: self._settled([token]),
             on_deadline=lambda: self.job_deadlines.loop.wake(),
             async_sessions=self._session_connections,
+            step_engine=self.engine,
             others_differ=lambda: self.heartbeat.others_differ,
         )
         self.job_deadlines = JobDeadlines(running=self.performer.running, give_up=self._give_up)
-        self.pool = Pool(
-            threads=settings.worker_threads,
-            perform=self.performer.perform,
-            on_room=lambda: self.dispatcher.loop.wake(),
-            at_work=self.performer.at_work,
-        )
+        self.pool = self._make_pool(settings.worker_threads[OTHERS])
         async_classes = [job_class for job_class in registry if is_async(job_class)]
         async_types = {job_class.task_type for job_class in async_classes} - {COMMON}
         async_kinds = [job_class.__name__ for job_class in async_classes]
+        kinds = [name for name in job_classes if name not in async_kinds]
+        self._thread_pools = {
+            name: self._make_pool(threads)
+            for name, threads in settings.worker_threads.items()
+            if name in task_types and name not in async_types
+        }
+        # Rows of the type `common` may be of any class, so one lane of threads has the classes: that of the type.
         lanes = [
             Lane(
                 pool=self.pool,
-                task_types=[name for name in task_types if name not in async_types],
-                kinds=[name for name in job_classes if name not in async_kinds],
+                task_types=[name for name in task_types if name not in {*async_types, *self._thread_pools}],
+                kinds=[] if COMMON in self._thread_pools else kinds,
             )
         ]
+        for name, pool in self._thread_pools.items():
+            lanes.append(Lane(pool=pool, task_types=[name], kinds=kinds if name == COMMON else []))
         self.event_loop: EventLoop | None = None
         own_types = [name for name in task_types if name == COMMON or name in async_types]
         if async_classes and own_types:
@@ -177,6 +182,7 @@ class WorkerParts:
             shared_with_fang=settings.shared_with_fang,
             foreign_claim_timeout=settings.foreign_claim_timeout,
             turn=turn,
+            jobs=list(registry),
         )
         self.alerts = AlertDelivery(
             engine=self.engine,
@@ -191,8 +197,8 @@ class WorkerParts:
     def start(self) -> None:
         """The heartbeat first: nothing is claimed before other workers can see that this one is alive."""
         log.info(
-            "Worker pool started: %d threads%s, task types %s, %d database connections at most",
-            self._settings.worker_threads,
+            "Worker pool started: %s%s, task types %s, %d database connections at most",
+            _threads_in_words(self._settings.worker_threads),
             f", {self.event_loop.size} async jobs at a time" if self.event_loop else "",
             ", ".join(self._task_types),
             self._settings.worker_connections,
@@ -212,6 +218,17 @@ class WorkerParts:
         ):
             room.loop.start()
         self.watchdog.start()
+
+    def _make_pool(self, threads: int) -> Pool:
+        return Pool(
+            threads=threads,
+            perform=self.performer.perform,
+            on_room=lambda: self.dispatcher.loop.wake(),
+            at_work=self.performer.at_work,
+        )
+
+    def _pool_of(self, task_type: str) -> Pool:
+        return self._thread_pools.get(task_type, self.pool)
 
     def stop_claiming(self) -> None:
         """Claim nothing more, and release what no thread has begun."""
@@ -251,7 +268,7 @@ class WorkerParts:
             pool.replace(attempt.claim.token)
             self._stuck = [one for one in (*self._stuck, attempt) if one.in_thread]
         else:
-            pool, what = self.pool, "threads"
+            pool, what = self._pool_of(attempt.claim.task_type), "threads"
             pool.replace(attempt.thread)
         half = pool.lost * 2 >= pool.size and pool.lost > 1
         too_few = half or len(self._stuck) >= self._session_connections
@@ -265,6 +282,11 @@ class WorkerParts:
         if too_few:
             lost = f"Half of the {what}" if half else "All sessions of async jobs"
             log.error("%s are lost; draining and exiting", lost, extra={"action": "stop"})
+
+
+def _threads_in_words(threads: Mapping[str, int]) -> str:
+    own = [f"{number} for {name}" for name, number in threads.items() if name != OTHERS]
+    return f"{threads[OTHERS]} threads" + (f" and {', '.join(own)}" if own else "")
 
 
 def _task_types(settings: Settings, registry: Registry) -> list[str]:

@@ -9,6 +9,7 @@ from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.reports.attempt_stats import total_stats
+from tests.migrations.revisions import migrate_to
 
 MINUTES = """
 INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms)
@@ -20,7 +21,7 @@ FROM unnest(ARRAY[0, 60, 70, 30000]) AS ago
 @pytest.fixture
 def older(empty_database_url: str) -> Iterator[Engine]:
     engine = make_engine(empty_database_url, connections=1, application_name="tests")
-    migrate(engine, until="0013")
+    migrate_to(engine, "0013")
     yield engine
     engine.dispose()
 

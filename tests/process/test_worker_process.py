@@ -13,7 +13,15 @@ from spoils.queue.enqueue import enqueue
 from tests.faults.workers import all_end, enqueue_all
 from tests.programs import free_port, start_worker, worker
 from tests.rows import Rows
-from tests.sample_jobs import EffectJob, GateJob, HoldingJob, RaisingJob, SampleJob, SleepJob
+from tests.sample_jobs import (
+    EffectJob,
+    GateJob,
+    HoldingJob,
+    KilledStepsJob,
+    RaisingJob,
+    SampleJob,
+    SleepJob,
+)
 from tests.support import eventually
 
 OPEN = text("INSERT INTO effects (name, task_id) VALUES ('open', :id)")
@@ -71,6 +79,21 @@ def test_a_job_s_writes_and_its_completion_are_one(
     )
     assert entered == [("7", 1)]
     assert rows.one(snoozed).state == "new"
+
+
+def test_each_step_of_a_job_whose_worker_is_killed_is_done_once(
+    database_url: str, connection: Connection, rows: Rows
+) -> None:
+    task_id = enqueue(connection, KilledStepsJob()).id
+    with worker(database_url, WORKER_PROCESSES="2"):
+        row = rows.becomes(task_id, "finished", timeout=60)
+    assert (row.result, row.crashes) == (3, 2)
+    assert [rows.effects(f"step {number}") for number in range(3)] == [1, 1, 1]
+    assert rows.all("SELECT name, attempt FROM spoils_steps ORDER BY name") == [
+        ("step 0", 1),
+        ("step 1", 2),
+        ("step 2", 3),
+    ]
 
 
 def test_sigterm_lets_a_short_job_end_and_exits_with_0(

@@ -35,8 +35,14 @@ def take(
     return claims
 
 
-def take_suspect(connection: Connection, worker_id: UUID) -> list[Claim]:
-    return claim_suspect(connection, worker_id=worker_id, task_types=TYPES, kinds=KINDS)
+def take_suspect(
+    connection: Connection,
+    worker_id: UUID,
+    *,
+    task_types: Sequence[str] = TYPES,
+    kinds: Sequence[str] = KINDS,
+) -> list[Claim]:
+    return claim_suspect(connection, worker_id=worker_id, task_types=task_types, kinds=kinds)
 
 
 def end(

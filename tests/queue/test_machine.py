@@ -20,18 +20,22 @@ from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import transaction
+from spoils.job import OnDuplicate
 from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.models import TaskState
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim
 from spoils.queue.counts import count_tasks, roll_up_counts
 from spoils.queue.enqueue import enqueue
-from spoils.queue.prune import prune_tasks
+from spoils.queue.expiry import Expiry, expire
+from spoils.queue.finish import ClaimLost
+from spoils.queue.prune import prune_steps, prune_tasks, prune_windows
 from spoils.queue.release import release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_orphans, rescue_rest
+from spoils.queue.steps import write_step
 from tests.queue.hands import end, take, take_suspect
 from tests.rows import Rows
-from tests.sample_jobs import SampleJob, UniqueSampleJob
+from tests.sample_jobs import DebouncedSampleJob, SampleJob, UniqueSampleJob, WindowSampleJob
 
 VERDICTS = st.sampled_from(
     [
@@ -44,6 +48,15 @@ VERDICTS = st.sampled_from(
         Verdict(Ending.RELEASED),
     ]
 )
+TABLES = (
+    *("fang_tasks", "spoils_counts", "spoils_attempts", "spoils_minutes", "spoils_workers"),
+    *("spoils_steps", "spoils_unique_windows"),
+)
+CLASSES = {
+    "task_types": ("sample", "unique_sample", "debounced_sample", "window_sample", "common"),
+    "kinds": ("SampleJob", "UniqueSampleJob", "DebouncedSampleJob", "WindowSampleJob"),
+}
+EXPIRY = Expiry("SampleJob", "sample", 500.0, "Expired", "SampleJob was late.", "f00d")
 ANY = st.integers(0, 1000)
 """Which one of those there are, by its place in the round."""
 
@@ -68,16 +81,18 @@ class Machine(RuleBasedStateMachine):
         self.left: set[UUID] = set()  # what was locked when its worker was rescued
         self.removed: set[UUID] = set()
         self.seen: dict[UUID, Row[Any]] = {}
+        self.turn = 0
+        self.steps: set[tuple[UUID, str]] = set()
 
     @initialize()
     def begin(self) -> None:
-        for table in ("fang_tasks", "spoils_counts", "spoils_attempts", "spoils_minutes", "spoils_workers"):
+        for table in TABLES:
             self.connection.execute(text(f"DELETE FROM {table}"))
         self.workers = [self.rows.worker() for _ in range(2)]
         for number in range(3):
             enqueue(self.connection, SampleJob(number=number))
             enqueue(self.connection, UniqueSampleJob(number=number))
-        self.took(self.workers[0], take(self.connection, self.workers[0], 4), expected=4)
+        self.took(self.workers[0], take(self.connection, self.workers[0], 4, **CLASSES), expected=4)
         self.seen = self.tasks()
 
     def teardown(self) -> None:
@@ -98,19 +113,69 @@ class Machine(RuleBasedStateMachine):
         assert enqueued.duplicate is bool(twin)
         assert not twin or twin == [enqueued.id]
 
+    @rule(
+        number=st.integers(0, 1),
+        kind=st.sampled_from([DebouncedSampleJob, WindowSampleJob]),
+        on_duplicate=st.sampled_from(["skip", "replace", "reschedule"]),
+    )
+    def debounce(
+        self, number: int, kind: type[DebouncedSampleJob | WindowSampleJob], on_duplicate: OnDuplicate
+    ) -> None:
+        self.turn += 1
+        job = kind(number=number, turn=self.turn)
+        before = self.tasks()
+        waiting = [
+            row.id
+            for row in before.values()
+            if row.uniq_hash == job.uniq_hash() and row.state in ("new", "retried")
+        ]
+        window = self.rows.all(
+            "SELECT task_id FROM spoils_unique_windows AS opened JOIN fang_tasks ON id = task_id "
+            "WHERE opened.uniq_hash = :hash AND until > now()",
+            hash=job.uniq_hash(),
+        )
+        if on_duplicate != "skip" and self.locked.intersection(waiting):
+            return
+        enqueued = enqueue(self.connection, job, on_duplicate=on_duplicate)
+        stands = waiting or [task_id for (task_id,) in window]
+        assert enqueued.duplicate is bool(stands)
+        assert not stands or stands == [enqueued.id]
+        replaced = on_duplicate != "skip" and bool(waiting)
+        now = self.rows.one(enqueued.id)
+        assert (now.metadata["turn"] == self.turn) is (replaced or not stands)
+        if replaced:
+            assert (now.state, now.retries) == ("new", 0)
+            self.steps = {(task_id, name) for task_id, name in self.steps if task_id != enqueued.id}
+
     # What workers do.
+
+    @precondition(lambda self: self.claims)
+    @rule(which=ANY)
+    def step(self, which: int) -> None:
+        """Also by a zombie."""
+        worker_id, claim = one = self.claims[-1 - which % len(self.claims)]
+        if claim.id in self.locked:
+            return
+        self.turn += 1
+        name = f"step {self.turn}"
+        if self.owned.get(claim.id) == one:
+            write_step(self.connection, claim, name, "1", 1, worker_id=worker_id)
+            self.steps.add((claim.id, name))
+        else:
+            with pytest.raises(ClaimLost):
+                write_step(self.connection, claim, name, "1", 1, worker_id=worker_id)
 
     @rule(which=ANY, limit=st.integers(1, 4))
     def claim(self, which: int, limit: int) -> None:
         worker_id = self.workers[which % len(self.workers)]
         due = self.due("crashes < 2")
-        self.took(worker_id, take(self.connection, worker_id, limit), expected=min(limit, due))
+        self.took(worker_id, take(self.connection, worker_id, limit, **CLASSES), expected=min(limit, due))
 
     @rule(which=ANY)
     def claim_suspect(self, which: int) -> None:
         worker_id = self.workers[which % len(self.workers)]
         due = self.due("crashes >= 2")
-        self.took(worker_id, take_suspect(self.connection, worker_id), expected=min(1, due))
+        self.took(worker_id, take_suspect(self.connection, worker_id, **CLASSES), expected=min(1, due))
 
     @precondition(lambda self: self.claims)
     @rule(which=ANY, verdict=VERDICTS)
@@ -202,7 +267,7 @@ class Machine(RuleBasedStateMachine):
         self.lost([task_id])
         self.seen.pop(task_id, None)
         due = self.due("crashes < 2")
-        self.took(worker_id, take(self.connection, worker_id, 20), expected=min(20, due))
+        self.took(worker_id, take(self.connection, worker_id, 20, **CLASSES), expected=min(20, due))
 
     @precondition(lambda self: self.claims)
     @rule(which=ANY, verdict=VERDICTS)
@@ -280,10 +345,27 @@ class Machine(RuleBasedStateMachine):
         self.connection.execute(
             text("UPDATE spoils_workers SET ended_at = ended_at - interval '2 hours' WHERE ended_at > now()")
         )
+        self.connection.execute(
+            text("UPDATE spoils_unique_windows SET until = until - make_interval(secs => :seconds)"),
+            {"seconds": seconds},
+        )
         self.fresh.clear()
 
     @rule()
+    def expire(self) -> None:
+        late = self.rows.all(
+            "SELECT id FROM fang_tasks AS task WHERE task_type = 'sample' AND state = 'new' "
+            "AND scheduled_at < now() - interval '500 s' AND id <> ALL(CAST(:locked AS uuid[])) "
+            "AND NOT EXISTS (SELECT FROM spoils_attempts WHERE task_id = task.id)",
+            locked=list(map(str, self.locked)),
+        )
+        assert expire(self.connection, [EXPIRY]) == len(late)
+        assert {self.rows.state(task_id) for (task_id,) in late} <= {"failed"}
+
+    @rule()
     def keep_house(self) -> None:
+        prune_windows(self.connection)
+        prune_steps(self.connection)
         for state in (TaskState.FINISHED, TaskState.FAILED):
             assert prune_tasks(self.connection, state, days=1) == 0
         with transaction(self.engine) as connection:
@@ -295,7 +377,12 @@ class Machine(RuleBasedStateMachine):
     def promises(self) -> None:
         tasks = self.tasks()
         active = [row for row in tasks.values() if row.state in ("new", "retried", "in_progress")]
-        hashes = [row.uniq_hash for row in active if row.uniq_hash and row.state in self.stands_in_the_way]
+        hashes = [
+            row.uniq_hash
+            for row in active
+            if row.uniq_hash
+            and row.state in (("new", "retried") if row.uniq_waiting else self.stands_in_the_way)
+        ]
         assert len(hashes) == len(set(hashes)), "two rows of one hash"
         running = {row.id: (row.claimed_by, row.attempts) for row in active if row.state == "in_progress"}
         owners = {task_id: (worker_id, claim.attempts) for task_id, (worker_id, claim) in self.owned.items()}
@@ -324,6 +411,14 @@ class Machine(RuleBasedStateMachine):
             key = row.task_type, TaskState(row.state)
             true[key] = true.get(key, 0) + 1
         assert counted == true, "the counts are wrong"
+        steps = {
+            (task_id, name)
+            for task_id, name in self.rows.all("SELECT task_id, name FROM spoils_steps")
+            if task_id in tasks
+        }
+        assert steps == {(task_id, name) for task_id, name in self.steps if task_id in tasks}, (
+            "a step is lost"
+        )
         self.seen = tasks
 
     # Its hands.

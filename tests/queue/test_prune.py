@@ -1,6 +1,7 @@
 """Pruning: what is older than its retention goes, in small batches, and nothing else."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -145,3 +146,28 @@ def test_records_go_by_their_age_in_bounded_batches(
     assert rows.value(f"SELECT count(*) FROM spoils_{table} WHERE {moment} > now() - interval '30 days'") == 2
     assert rows.value(f"SELECT count(*) FROM spoils_{table} WHERE {moment} IS NOT NULL") == 2
     assert rows.value("SELECT count(*) FROM spoils_workers WHERE id = :id", id=alive) == 1
+
+
+def test_each_class_has_its_own_retention_and_the_others_the_default(
+    connection: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "SLICE", 3)
+    short, long = {"type": "ShortJob"}, {"type": "LongJob"}
+    gone = {aged(rows, 0.3, state="finished", metadata=short) for _ in range(4)}
+    gone |= {aged(rows, 8, state="finished"), aged(rows, 31, state="finished", metadata=long)}
+    kept = {
+        aged(rows, 0.2, state="finished", metadata=short),
+        aged(rows, 29, state="finished", metadata=long),
+    }
+    kept |= {aged(rows, 6, state="finished"), aged(rows, 40, state="failed", metadata=short)}
+    own = {"ShortJob": timedelta(hours=6), "LongJob": timedelta(days=30)}
+    assert sum(prune.prune_by_class(connection, TaskState.FINISHED, days=7, own=own)) == len(gone)
+    assert left(rows) == kept
+
+
+def test_without_a_default_only_the_classes_that_say_so_lose_jobs(connection: Connection, rows: Rows) -> None:
+    other = aged(rows, 100, state="failed")
+    aged(rows, 100, state="failed", metadata={"type": "ShortJob"})
+    own = {"ShortJob": timedelta(hours=6)}
+    assert sum(prune.prune_by_class(connection, TaskState.FAILED, days=None, own=own)) == 1
+    assert left(rows) == {other}

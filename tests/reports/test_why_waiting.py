@@ -1,5 +1,6 @@
 """Why a task does not run: each thing that can hold it, and how far it counts."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -7,9 +8,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from spoils.job import Job, Queue
 from spoils.models import PauseKind, Task
 from spoils.queue import pauses
 from spoils.reports import why_waiting
+from tests.classes import throw_away_classes
 from tests.rows import Rows
 
 
@@ -47,6 +50,24 @@ def test_its_time_and_its_worker_are_told_apart(ask: Any, rows: Rows) -> None:
     rows.connection.execute(text("UPDATE spoils_workers SET draining = false, task_types = '{other}'"))
     assert ask(rows.task()) == [("no_taker", True), ("due", False)]
     assert worker_id
+
+
+def test_a_job_that_has_not_started_says_when_it_expires(engine: Engine, ask: Any, rows: Rows) -> None:
+    with throw_away_classes():
+
+        class ExpiringJob(Job):
+            expires = timedelta(minutes=1)
+
+            def run(self, queue: Queue) -> None: ...
+
+        task_id = rows.task(metadata={"type": "ExpiringJob"})
+        assert ("expires", False) in ask(task_id)
+        expected = rows.one(task_id).scheduled_at + timedelta(minutes=1)
+        assert facts(engine, task_id, "expires") == {"at": expected}
+        assert "expires" not in dict(ask(rows.task(metadata={"type": "ExpiringJob"}, state="retried")))
+        never = rows.task(metadata={"type": "ExpiringJob"})
+        rows.connection.execute(text("UPDATE fang_tasks SET scheduled_at = '9999-12-31 23:59:59.9Z'"))
+        assert "expires" not in dict(ask(never))
 
 
 def test_a_task_of_a_class_that_no_worker_of_its_type_knows_waits_for_one_that_does(

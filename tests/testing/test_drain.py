@@ -50,6 +50,20 @@ def test_all_that_is_due_is_performed_and_settled_in_the_order_of_a_worker(
     assert drain(client) == []
 
 
+def test_steps_are_done_once_and_shown_by_the_attempt_that_did_them(client: Client) -> None:
+    class StepsJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.step("one", lambda: 1)
+            if not queue.attempt:
+                raise ValueError("after one")
+            assert queue.step("one", lambda: 2) == 1
+            queue.step("two", lambda: 2)
+
+    client.enqueue(StepsJob())
+    done = drain(client, scheduled=True)
+    assert [(one.outcome, one.steps) for one in done] == [("retried", {"one": 1}), ("finished", {"two": 2})]
+
+
 def test_jobs_that_jobs_enqueue_are_performed_too(client: Client, rows: Rows) -> None:
     class CountdownJob(Job):
         number: int

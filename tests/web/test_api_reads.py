@@ -123,6 +123,7 @@ def test_a_job_has_all_its_fields(client: FlaskClient, rows: Rows) -> None:
         "cancel_requested_at": None,
         "ran_ms": None,
         "attempt_log": [],
+        "steps": [],
         "result": None,
     }
     assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)
@@ -134,6 +135,24 @@ def test_a_job_has_its_result_with_secrets_masked_and_a_list_leaves_it_out(
     task_id = rows.task(state="finished", result='{"receipt": 7, "token": "hunter2"}')
     assert get(client, f"/api/jobs/{task_id}")["result"] == {"receipt": 7, "token": "••••••"}
     assert "result" not in get(client, "/api/jobs")["jobs"][0]
+
+
+def test_a_job_has_its_steps_the_first_one_first_with_secrets_masked(client: FlaskClient, rows: Rows) -> None:
+    task_id = rows.task(state="retried")
+    rows.all(
+        "INSERT INTO spoils_steps VALUES (:id, 'second', 2, '[1]', 7, '2026-11-24T02:00:01Z'), "
+        "(:id, 'first', 1, '{\"token\": \"hunter2\"}', 1500, '2026-11-24T02:00:00Z') RETURNING name",
+        id=task_id,
+    )
+    first, second = get(client, f"/api/jobs/{task_id}")["steps"]
+    assert first == {
+        "name": "first",
+        "attempt": 1,
+        "done_at": "2026-11-24T02:00:00Z",
+        "ran_ms": 1500,
+        "result": {"token": "••••••"},
+    }
+    assert (second["name"], second["result"]) == ("second", [1])
 
 
 def test_a_job_has_its_attempts_the_latest_first_without_tracebacks(client: FlaskClient, rows: Rows) -> None:

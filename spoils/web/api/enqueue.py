@@ -26,7 +26,9 @@ from spoils.web.openapi import operation
 
 log = logging.getLogger("spoils.enqueue")
 
-ENQUEUED = "Enqueued, or with `duplicate` an equal unique job is already waiting or running."
+ENQUEUED = (
+    "Enqueued, or with `duplicate` the equal unique job that already waits, runs, or has an open window."
+)
 
 
 @routes.post("/<name>")
@@ -101,14 +103,15 @@ def _enqueue(order: Order, model: type[responses.Outcome], fields: dict[str, Any
             after=lambda: log_enqueued(order.job, enqueued),
         )
 
+    options: dict[str, Any] = {
+        "at": order.at,
+        "priority": order.priority,
+        "on_duplicate": order.on_duplicate,
+    }
     if idempotency.key_of_request() is None:
         # One round trip; if the commit is not answered, the job is looked up by its id.
-        return idempotency.respond(
-            answer_to(enqueue_surely(db.engine, order.job, at=order.at, priority=order.priority))
-        )
-    return idempotency.once(
-        lambda connection: answer_to(enqueue(connection, order.job, at=order.at, priority=order.priority))
-    )
+        return idempotency.respond(answer_to(enqueue_surely(db.engine, order.job, **options)))
+    return idempotency.once(lambda connection: answer_to(enqueue(connection, order.job, **options)))
 
 
 @routes.errorhandler(InvalidRequest)

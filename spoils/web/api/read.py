@@ -84,7 +84,8 @@ def show(task_id: str) -> ResponseReturnValue:
         no_such_job(task_id)
     (job,) = responses.tasks(db.session, [row], responses.TaskWithAttempts)
     attempts = [responses.Attempt.model_validate(one) for one in tasks.attempts_of(db.session, row.id)]
-    response = responses.respond(job.model_copy(update={"attempt_log": attempts}))
+    steps = [responses.Step.model_validate(one) for one in tasks.steps_of(db.session, row.id)]
+    response = responses.respond(job.model_copy(update={"attempt_log": attempts, "steps": steps}))
     response.add_etag()
     if full:
         response.headers["Retry-After"] = "1"

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from spoils.job import Job
+from spoils.job import Job, OnDuplicate
 from spoils.job.registry import registry
 from spoils.queue.enqueue_many import Order
 from spoils.web.api import bounds
@@ -66,6 +66,9 @@ class JobRequest(BaseModel):
     """Not due before this time; a time in the past means now."""
     priority: Annotated[int, Field(ge=-2, le=2, strict=True)] = 0
     """−2 to 2; within its type a higher priority runs first."""
+    on_duplicate: OnDuplicate = "skip"
+    """What becomes of an equal unique job that waits: `skip` leaves it, `replace` gives it this payload and priority,
+    `reschedule` the time too. The last two need a class that is unique while it waits."""
 
 
 class JobRequests(RootModel[Annotated[list[JobRequest], Len(1, bounds.BATCH)]]):
@@ -86,7 +89,7 @@ def read_request(given: object) -> Order:
     except ValidationError as exc:
         raise invalid(exc) from exc
     job = build_job(class_named(request.type), request.payload)
-    return Order(job, request.scheduled_at, request.priority)
+    return Order(job, request.scheduled_at, request.priority, request.on_duplicate)
 
 
 def class_named(name: str) -> type[Job]:

@@ -163,12 +163,24 @@ class Attempt(Response):
     release: str | None
 
 
+class Step(Response):
+    """A step that the job has done, with its result. Secrets in it are masked."""
+
+    name: str
+    attempt: int
+    done_at: Instant
+    ran_ms: int
+    result: Masked
+
+
 class TaskWithAttempts(Task):
-    """A job, with its last 100 attempts that did not finish, the latest first. Secrets in its result are masked."""
+    """A job, with its last 100 attempts that did not finish, the latest first, and its first 100 steps. Secrets in its
+    result are masked."""
 
     result: Masked = None
     """What the job returned with `Done`; null without one."""
     attempt_log: list[Attempt] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list)
 
 
 class Page(Response):

@@ -45,6 +45,22 @@ def test_the_finishing_and_the_running_attempt_come_from_the_row_of_the_job(
     assert "a worker of another system" in page
 
 
+def test_the_steps_are_listed_and_marked_on_the_timeline(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="retried", attempts=1, created_at="2026-11-24T10:00:00Z")
+    assert "Steps" not in words(admin.see(f"/jobs/{task_id}"))
+    scenes.all(
+        "INSERT INTO spoils_steps VALUES (:id, '<download>', 1, '{\"token\": \"hunter2\"}', 1500, now()) "
+        "RETURNING name",
+        id=task_id,
+    )
+    response = admin.see(f"/jobs/{task_id}")
+    page = words(response)
+    assert "Steps 1 done" in page
+    assert "<download> 1 1.50 s" in page
+    assert "hunter2" not in page
+    assert "<title>Step &lt;download&gt;, attempt 1</title>" in response.get_data(as_text=True)
+
+
 def test_the_traceback_of_the_last_error_is_shown(admin: Visitor, scenes: Scenes) -> None:
     page = words(admin.see(f"/jobs/{scenes.full()['failed']}"))
     assert "spoils/jobs/fetch_product.py :41 in run" in page

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spoils.job import Job
+from spoils.job import Job, Unique
+from spoils.job.unique import only_waiting, window_seconds
 from spoils.web.dashboard.enqueue.form import Field
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.cron_words import describe
@@ -33,14 +34,16 @@ class EnqueuePage:
 
 def policy(job_class: type[Job], bar: StatusBar) -> tuple[tuple[str, str], ...]:
     """The policy of the class and its current situation, as labels and sentences."""
-    unique = (
-        "Yes. While a job with this payload waits or runs, no second one is enqueued; you get a link to the first."
-        if job_class.uniq
-        else "No. Each job that you enqueue runs."
-    )
-    found = [("Class", job_class.__name__), ("Unique", unique), ("Retries", f"At most {retries(job_class)}.")]
+    found = [
+        ("Class", job_class.__name__),
+        ("Unique", _unique(job_class.uniq)),
+        ("Retries", f"At most {retries(job_class)}."),
+    ]
     if job_class.timeout is not None:
         found.append(("Timeout", f"An attempt is stopped after {formats.span(job_class.timeout)}."))
+    if job_class.expires is not None:
+        after = formats.span(job_class.expires.total_seconds())
+        found.append(("Expiry", f"A job that has not started {after} after it was due fails."))
     if job_class.cron:
         zone = job_class.cron_timezone or "the configured time zone"
         found.append(("Schedule", f"{describe(job_class.cron)}, in {zone}."))
@@ -48,6 +51,17 @@ def policy(job_class: type[Job], bar: StatusBar) -> tuple[tuple[str, str], ...]:
     if job_class.task_type not in bar.taken:
         found.append(("Workers", "No running worker performs this type. The job waits until one does."))
     return tuple(found)
+
+
+def _unique(uniq: bool | Unique) -> str:
+    if not uniq:
+        return "No. Each job that you enqueue runs."
+    fields = uniq.fields if isinstance(uniq, Unique) else ()
+    what = f"with this {' and '.join(fields)}" if fields else "with this payload"
+    when = "waits" if only_waiting(uniq) else "waits or runs"
+    seconds = window_seconds(uniq)
+    window = f", and for {formats.span(seconds)} after it was enqueued" if seconds is not None else ""
+    return f"Yes. While a job {what} {when}{window}, no second one is enqueued; you get a link to the first."
 
 
 def correction(wrong: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from spoils.job import Job
 from spoils.job.outcome import Ending
 from spoils.masking import masked, masked_text
-from spoils.models import ACTIVE, WAITING, Attempt, Task, TaskState
+from spoils.models import ACTIVE, WAITING, Attempt, Step, Task, TaskState
 from spoils.queue import tasks
 from spoils.reports import find_by_payload
 from spoils.reports.run_times import finished_ms, running_ms
@@ -40,6 +40,7 @@ from spoils.web.dashboard.shared.traceback import Part, parse
 
 Call = Callable[[type[Job], Any], str]
 LONGEST_PAYLOAD = 20_000
+LONGEST_STEP_RESULT = 200
 ENDED = {Ending.RELEASED: "Released", Ending.SNOOZED: "Snoozed", Ending.CANCELLED: "Cancelled"}
 
 
@@ -55,6 +56,17 @@ class AttemptRow:
     message: str
     worker: str
     release: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step that the job has done."""
+
+    name: str
+    attempt: int
+    done: formats.Moment | None
+    ran: str
+    result: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class JobView:
     untried: bool
     attempts_text: str
     attempts: tuple[AttemptRow, ...]
+    steps: tuple[StepRow, ...]
     error: ErrorView | None
     error_attempt: int | None
     traceback: tuple[Part, ...]
@@ -106,6 +119,7 @@ class JobView:
 def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobView:
     """The page of `task`; `call` makes the curl command that enqueues it again."""
     ended = tasks.attempts_of(session, task.id)
+    steps = tasks.steps_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
     same = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
@@ -124,6 +138,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         untried=task.attempts == 0,
         attempts_text=attempts(task),
         attempts=(*_present(task, bar.now, names), *(_past(each, bar.now, names) for each in ended)),
+        steps=tuple(_step(each, bar.now) for each in steps),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
         traceback=parse(masked_text(last.traceback) if last and last.traceback else None),
@@ -131,12 +146,17 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         result=None if task.result is None else pretty(task.result),
         facts=(*_facts(task, bar.now, names), *_batch_facts(session, task)),
         reasons=why_it_waits(session, task, bar.now),
-        timeline=draw_timeline(task, ended, bar.now),
+        timeline=draw_timeline(task, ended, bar.now, steps),
         duplicates=job_rows(session, [each for each in same if each.id != task.id], bar.now),
         duplicates_of=find_by_payload.REACH_OF_ENDED,
         audit_log=log_of_job(session, task.id, bar.now),
         endpoint=job_class.endpoint if job_class else None,
-        again_waits=bool(job_class and job_class.uniq and task.uniq_hash and task.state in ACTIVE),
+        again_waits=bool(
+            job_class
+            and job_class.uniq
+            and task.uniq_hash
+            and task.state in (WAITING if task.uniq_waiting else ACTIVE)
+        ),
         curl=call(job_class, task.payload) if job_class else "",
     )
 
@@ -190,6 +210,18 @@ def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> Attempt
     )
 
 
+def _step(step: Step, now: datetime) -> StepRow:
+    return StepRow(
+        name=formats.one_line(masked_text(step.name)),
+        attempt=step.attempt,
+        done=formats.moment(step.done_at, now),
+        ran=formats.run_time(step.ran_ms),
+        result=formats.shortened(
+            formats.one_line(json.dumps(masked(step.result), ensure_ascii=False)), LONGEST_STEP_RESULT
+        ),
+    )
+
+
 def _error(task: Task, last: Attempt | None) -> ErrorView | None:
     if task.state not in (TaskState.FAILED, TaskState.RETRIED) and last is None:
         return None
@@ -215,7 +247,9 @@ def _facts(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Fact]:
     if task.uniq_hash and masked(task.payload) != task.payload:
         facts.append(Fact("Unique", "yes"))  # a hash of a secret could be compared with guesses
     elif task.uniq_hash:
-        note = "The same job cannot be enqueued until this one has ended." if task.state in ACTIVE else ""
+        until = "is claimed" if task.uniq_waiting else "has ended"
+        holds = task.state in (WAITING if task.uniq_waiting else ACTIVE)
+        note = f"The same job cannot be enqueued until this one {until}." if holds else ""
         facts.append(Fact("Unique", f"{task.uniq_hash[:8]}…{task.uniq_hash.strip()[-4:]}", note, mono=True))
     else:
         facts.append(Fact("Unique", "no"))

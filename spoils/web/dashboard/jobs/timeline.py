@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from spoils.job.outcome import Ending
-from spoils.models import WAITING, Attempt, Task, TaskState
+from spoils.masking import masked_text
+from spoils.models import WAITING, Attempt, Step, Task, TaskState
 from spoils.reports.run_times import finished_ms, running_ms
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.chart import Mark
@@ -31,6 +32,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """A step: its place in per cent, and its label."""
+
+    x: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The drawing, in per cent of its width."""
 
@@ -40,13 +49,16 @@ class Timeline:
     due: float | None
     ends: bool
     spans: tuple[Span, ...]
+    steps: tuple[Dot, ...]
     marks: tuple[Mark, ...]
     now_mark: Mark | None
     sentence: str
 
 
-def draw_timeline(task: Task, ended: Sequence[Attempt], now: datetime) -> Timeline | None:
-    """The timeline of `task` with the attempts `ended`; None if its timestamps are infinite."""
+def draw_timeline(
+    task: Task, ended: Sequence[Attempt], now: datetime, steps: Sequence[Step] = ()
+) -> Timeline | None:
+    """The timeline of `task` with the attempts `ended` and its `steps`; None if its timestamps are infinite."""
     ran = _runs(task, ended, now)
     over = task.state in (TaskState.FINISHED, TaskState.FAILED)
     last = max([task.updated_at, *(each.until for each in ran)]) if over else now
@@ -74,6 +86,11 @@ def draw_timeline(task: Task, ended: Sequence[Attempt], now: datetime) -> Timeli
                 words=f"ran {formats.run_time(each.ran_ms)}" if each.ran_ms is not None else "",
             )
             for each in ran
+        ),
+        steps=tuple(
+            Dot(at(each.done_at), f"Step {formats.one_line(masked_text(each.name))}, attempt {each.attempt}")
+            for each in steps
+            if first <= each.done_at <= last
         ),
         marks=_marks(first, first + whole, at),
         now_mark=None if over else Mark(at(now), f"now {now:%H:%M:%S}", now.isoformat(timespec="seconds")),

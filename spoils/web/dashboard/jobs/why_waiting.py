@@ -39,6 +39,16 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
             return _not_due(reason, now)
         case "due":
             return Reason(False, "", f"It has been due for {formats.moment(facts['due_at'], now).span}.")
+        case "expires":
+            when = formats.moment(facts["at"], now)
+            past = facts["at"] <= now
+            return Reason(
+                False,
+                "",
+                "It has expired, and is about to be failed."
+                if past
+                else f"It fails as expired if it has not started in {when.span}.",
+            )
         case "paused":
             age = formats.moment(facts["paused_at"], now).age
             rest = f"{facts['paused_by']} paused it {age}; it waits until somebody resumes it."
