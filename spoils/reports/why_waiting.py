@@ -12,6 +12,7 @@ from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
 from spoils.queue.enqueue import PRIORITIES
 from spoils.queue.pauses import paused
+from spoils.reports.schedules import tick_of
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 
 COUNTED_AHEAD = 1_000
@@ -103,8 +104,16 @@ def _suspect(sight: Sight) -> Reason | None:
     return Reason("suspect", True, {"crashes": sight.task.crashes})
 
 
+def _tick(sight: Sight) -> Reason | None:
+    found = tick_of(sight.session, sight.task)
+    if found is None:
+        return None
+    schedule, tick = found
+    return Reason("scheduled", False, {"schedule": schedule.label, "tick": tick.slot})
+
+
 Finder = Callable[[Sight], Reason | None]
-FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect)
+FINDERS: tuple[Finder, ...] = (_due, _pause, _worker, _unknown_class, _duplicate, _suspect, _tick)
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 
 

@@ -3,12 +3,14 @@
 import math
 import os
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from spoils.db.engine import is_direct
+from spoils.queue.schedules import CHANNEL as SCHEDULES
 
 CHANNEL = "spoils_tasks"
 
@@ -16,8 +18,9 @@ CHANNEL = "spoils_tasks"
 class ClaimConnection:
     """Holds one connection for good. Only the dispatcher's thread uses it; any thread may `interrupt` its wait."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_schedules_changed: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
+        self._on_schedules_changed = on_schedules_changed
         self._connection: Connection | None = None
         # A pipe, since a thread that waits for a socket hears no event.
         self._wake_reader, self._wake_writer = os.pipe()
@@ -36,7 +39,7 @@ class ClaimConnection:
             # Kept before it listens, so that a session that was changed is ended, and never lent to others.
             self._connection = self._engine.connect()
             if is_direct(self._connection):
-                self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+                self._connection.exec_driver_sql(f"LISTEN {CHANNEL}; LISTEN {SCHEDULES}")
         return self._connection
 
     def disconnect(self) -> None:
@@ -61,13 +64,18 @@ class ClaimConnection:
                 driver.poll()
 
     def notifications(self) -> list[float]:
-        """The seconds until due of each notification that has arrived, also with the answer to a statement."""
+        """The seconds until due of each notification of a task that has arrived, also with the answer to a statement.
+
+        Those of changed schedules are passed on.
+        """
         driver = self._driver
         if driver is None or not driver.notifies:
             return []
-        seconds = [_seconds(note.payload) for note in driver.notifies]
+        notes = list(driver.notifies)
         driver.notifies.clear()
-        return seconds
+        if any(note.channel == SCHEDULES for note in notes):
+            self._on_schedules_changed()
+        return [_seconds(note.payload) for note in notes if note.channel == CHANNEL]
 
     def interrupt(self) -> None:
         """End a wait now. Any thread may call it."""

@@ -13,6 +13,7 @@ from spoils.web.api import (  # noqa: F401 - the routes register themselves
     limits,
     metrics,
     read,
+    schedules,
     status,
     tokens,
     why,
@@ -30,6 +31,7 @@ FOREIGN = "The request came from a page of another site. Nothing was changed."
 api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(why.routes)
+api.register_blueprint(schedules.routes)
 api.register_blueprint(health.routes)
 api.register_blueprint(metrics.routes)
 api.before_request(tokens.identify)

@@ -62,6 +62,9 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
                 "nothing else."
             )
             return Reason(True, "It runs isolated.", rest)
+        case "scheduled":
+            schedule, tick = formats.one_line(facts["schedule"]), formats.moment(facts["tick"], now)
+            return Reason(False, "", f"The schedule {schedule} enqueued it for its tick {tick.age}.")
         case "ahead":
             return _ahead(reason)
         case "next":
