@@ -30,7 +30,9 @@ OWN_TYPE = "bulk"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Either `ids`, or `trash_of` (what that bulk deleted), or the rest: a filter as it was at `until`."""
+    """Either `ids`, or `trash_of` (what that bulk deleted), or the rest: a filter as it was at `until`, of what had
+    changed `since` then.
+    """
 
     ids: tuple[UUID, ...] = ()
     trash_of: UUID | None = None
@@ -38,6 +40,7 @@ class Selection:
     task_type: str | None = None
     group: str | None = None
     until: datetime | None = None
+    since: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
@@ -48,6 +51,7 @@ class Selection:
             "type": self.task_type,
             "group": self.group,
             "until": self.until.isoformat() if self.until else None,
+            "since": self.since.isoformat() if self.since else None,
         }
 
     def words(self, number: int) -> str:
@@ -67,6 +71,7 @@ class Selection:
             task_type=value["type"],
             group=value["group"],
             until=datetime.fromisoformat(value["until"]) if value["until"] else None,
+            since=datetime.fromisoformat(value["since"]) if value.get("since") else None,
         )
 
 
@@ -81,8 +86,8 @@ def count(connection: Connection, selection: Selection) -> int:
 
 
 def count_by_type(connection: Connection, selection: Selection) -> dict[str, int]:
-    """How many tasks of each type a filter finds now, exactly; of a group by its failures, else from the counts."""
-    if selection.group:
+    """How many tasks of each type a filter finds now, exactly: from the counts, unless it is narrower than those."""
+    if selection.group or selection.since:
         number = func.count().label("number")
         # Of a task nothing but what the index of failed ones holds: its rows, far apart, are not read.
         grouped = select(Task.task_type, number).where(*_filter(selection)).group_by(Task.task_type)
@@ -134,6 +139,8 @@ def _filter(selection: Selection) -> list[ColumnElement[bool]]:
         conditions.append(Task.task_type == selection.task_type)
     if selection.until:
         conditions.append(Task.updated_at <= cast(selection.until, DateTime(timezone=True)))
+    if selection.since:
+        conditions.append(Task.updated_at >= cast(selection.since, DateTime(timezone=True)))
     if selection.group:
         conditions.append(failures.in_group(Task, selection.group))
     return conditions
