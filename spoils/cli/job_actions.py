@@ -174,7 +174,8 @@ def _carry_out(engine: Engine, action: BulkAction, selection: Selection, number:
 
 
 def _advance(engine: Engine, bulk_id: UUID, action: BulkAction, number: int) -> None:
-    with click.progressbar(length=number, label=action.doing.rstrip(":"), file=sys.stderr) as bar:
+    label, hidden = action.doing.rstrip(":"), not sys.stderr.isatty()
+    with click.progressbar(length=number, label=label, hidden=hidden, file=sys.stderr) as bar:
         more, processed = True, 0
         while more:
             with engine.begin() as connection:

@@ -13,13 +13,21 @@ from spoils.web.masking import MASK
 
 
 def read_cron(cron: str, timezone: str | None) -> Cron:
-    """The cron in its zone, by default that of SPOILS_CRON_TIMEZONE. Raises InvalidRequest."""
+    """The cron in its zone, by default that of SPOILS_CRON_TIMEZONE. Raises InvalidRequest for one or both."""
+    expression = " ".join(cron.split())
+    wrong: dict[str, str] = {}
     try:
-        return Cron(" ".join(cron.split()), (timezone or "").strip() or current_settings().cron_timezone)
+        return Cron(expression, (timezone or "").strip() or current_settings().cron_timezone)
     except ZoneError as exc:
-        raise InvalidRequest(str(exc), {"timezone": str(exc)}) from exc
+        wrong["timezone"] = str(exc)
     except CronError as exc:
-        raise InvalidRequest(str(exc), {"cron": str(exc)}) from exc
+        wrong["cron"] = str(exc)
+    if "timezone" in wrong:
+        try:
+            Cron(expression)
+        except CronError as exc:
+            wrong["cron"] = str(exc)
+    raise InvalidRequest(" ".join(wrong.values()), wrong)
 
 
 def read_payload(job_class: type[Job], payload: dict[str, Any]) -> Job:

@@ -85,6 +85,7 @@ def test_a_zone_is_optional_and_spaces_do_not_count(client_with: MakeClient) -> 
         ({"cron": "2 30 * * *"}, "cron", 'Did you mean "30 2 * * *"?'),
         ({"cron": "0 0 30 2 *"}, "cron", "is not a cron expression"),
         ({"timezone": "Berlin"}, "timezone", "Did you mean Europe/Berlin?"),
+        ({"timezone": "Berlin", "cron": "x"}, "cron", "is not a cron expression"),
         ({"payload": {"barcode": "x"}}, "barcode", "A barcode has digits only"),
         ({"payload": {}}, "barcode", "Field required"),
         ({"payload": {"barcode": "737628064502", "size": 1}}, "size", 'Unknown field "size"'),
