@@ -74,9 +74,9 @@ def known_schedules(
             row = of_classes.pop((job_class.__name__, cron.expression, cron.zone), None)
             yield KnownSchedule(cron, row, job_class)
     for each in sorted((each for each in stored if each.name is not None), key=lambda each: each.label):
-        yield KnownSchedule(_cron(each), each, registry.get(each.job_name))
+        yield KnownSchedule(read_cron(each), each, registry.get(each.job_name))
     for each in of_classes.values():
-        if now - each.seen_at < seen_within and (found := _cron(each)) is not None:
+        if now - each.seen_at < seen_within and (found := read_cron(each)) is not None:
             yield KnownSchedule(found, each, None)
 
 
@@ -139,7 +139,8 @@ def tick_of(session: DbSession, task: Task) -> tuple[Schedule, Tick] | None:
     return (row[0], row[1]) if row else None
 
 
-def _cron(schedule: Schedule) -> Cron | None:
+def read_cron(schedule: Schedule) -> Cron | None:
+    """The cron of a row, or None where this release cannot read it."""
     try:
         return Cron(schedule.cron, schedule.zone)
     except CronError:
