@@ -60,6 +60,7 @@ class Schedule(Base):
     made_by: Mapped[str | None] = mapped_column(String)
     paused_at: Mapped[datetime | None] = mapped_column(_MOMENT)  # a class's own schedule is in spoils_pauses
     paused_by: Mapped[str | None] = mapped_column(String)
+    ping_url: Mapped[str | None] = mapped_column(String)  # called after a job of a tick has finished
 
     __table_args__ = (UniqueConstraint("job", "cron", "zone"), UniqueConstraint("name"))
 
@@ -85,6 +86,9 @@ class Tick(Base):
     task_id: Mapped[UUID | None] = mapped_column(Uuid)  # the task entered, or the duplicate that prevented it
     told_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     reason: Mapped[str | None] = mapped_column(String)  # paused, where that is why it was skipped
+    pinged_at: Mapped[datetime | None] = mapped_column(
+        _MOMENT
+    )  # when the call of the schedule's URL was enqueued
 
     __table_args__ = (Index("spoils_ticks_slot_idx", "slot"),)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job, wire
 from spoils.job.cron import Cron
+from spoils.job.ping_url import WRONG, is_ping_url
 from spoils.job.registry import registry
 from spoils.masking import masked
 from spoils.models import PauseKind, Schedule
@@ -25,6 +27,8 @@ from spoils.queue.release import may_notify
 
 CHANNEL = "spoils_schedules"
 """Workers listen on it."""
+KEEP = ""
+"""In place of a URL: it stays as it is."""
 MOST = 1_000
 """More schedules than this are refused: each worker reads all of them at each look."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -62,7 +66,14 @@ class RuntimeSchedule:
 
 
 def create(
-    connection: Connection, *, name: str, job: Job, payload: Mapping[str, Any], cron: Cron, who: str
+    connection: Connection,
+    *,
+    name: str,
+    job: Job,
+    payload: Mapping[str, Any],
+    cron: Cron,
+    who: str,
+    ping_url: str | None = None,
 ) -> Schedule:
     """Make a schedule that enqueues `job`, whose given fields are the `payload`; part of the transaction.
 
@@ -70,6 +81,7 @@ def create(
     """
     check_name(name)
     check_job(job)
+    check_ping_url(ping_url)
     if (connection.scalar(select(func.count(Schedule.name))) or 0) >= MOST:
         raise ScheduleRefused(
             f"There are {MOST:,} schedules made at runtime, which is the most. Delete some."
@@ -83,6 +95,7 @@ def create(
             cron=cron.expression,
             zone=cron.zone,
             payload=dict(payload),
+            ping_url=ping_url,
             made_by=who,
             settled_until=func.clock_timestamp(),
         )
@@ -108,9 +121,10 @@ def change(
     job: Job | None = None,
     payload: Mapping[str, Any] | None = None,
     cron: Cron | None = None,
+    ping_url: str | None = KEEP,
     version: int | None = None,
 ) -> Schedule | None:
-    """Change the cron, or the payload to that of `job`; None if the schedule is gone. Part of the transaction.
+    """Change the cron, the payload to that of `job`, or the URL; None if it is gone. Part of the transaction.
 
     With another cron or zone it goes on from now: ticks of the past are not enqueued. Raises ChangedMeanwhile unless
     `version` is still the schedule's.
@@ -127,6 +141,9 @@ def change(
         check_job(job)
         if dict(payload or {}) != before.payload:
             changed |= {"payload": dict(payload or {}), "task_type": job.task_type}
+    if ping_url not in (KEEP, before.ping_url):
+        check_ping_url(ping_url)
+        changed["ping_url"] = ping_url
     if not changed:
         return before
     _update(connection, schedule_id, version=Schedule.version + 1, **changed)
@@ -260,6 +277,12 @@ def check_job(job: Job) -> None:
         raise ScheduleRefused(str(exc), "payload") from exc
 
 
+def check_ping_url(url: str | None) -> None:
+    """Raises ScheduleRefused where the URL cannot be called."""
+    if url is not None and not is_ping_url(url):
+        raise ScheduleRefused(WRONG, "ping_url")
+
+
 def job_of(job_class: type[Job], payload: Mapping[str, Any] | None) -> Job:
     """The job that a tick enqueues. Raises PayloadError where this release refuses the payload."""
     return job_class.from_wire(wire.canonical(dict(payload or {})))
@@ -317,6 +340,11 @@ def _update(connection: Connection, schedule_id: int, **values: Any) -> None:
     connection.execute(update(Schedule).where(Schedule.id == schedule_id).values(**values))
 
 
+def host_of(url: str | None) -> str | None:
+    """What is shown of a URL to ping: who knows it all can call it too."""
+    return f"{urlsplit(url).scheme}://{urlsplit(url).hostname}/…" if url else None
+
+
 def _subclasses(of: type[Job]) -> Iterator[type[Job]]:
     for one in of.__subclasses__():
         yield one
@@ -330,6 +358,7 @@ def _facts(schedule: Schedule) -> dict[str, Any]:
         "cron": schedule.cron,
         "timezone": schedule.zone,
         "payload": masked(schedule.payload),
+        "ping_url": host_of(schedule.ping_url),
     }
 
 

@@ -1,4 +1,4 @@
-"""Maintenance that any worker does for all: rollups, tasks without an owner, and tasks of classes that nobody knows."""
+"""Maintenance that any worker does for all: rollups, pings of schedules, and tasks that nobody owns or knows."""
 
 import logging
 import threading
@@ -7,11 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from spoils.builtin.ping import PingJob
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
+from spoils.queue.enqueue import enqueue
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.queue.ticks import take_pings
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.queue.unknown_classes import fail_unknown
 from spoils.worker.background_transaction import background_transaction
@@ -49,6 +52,9 @@ class Maintenance:
         for roll_up in (roll_up_counts, roll_up_minutes, roll_up_quarters, roll_up_totals):
             with background_transaction(self._engine, self._turn) as connection:
                 roll_up(connection)
+        with background_transaction(self._engine, self._turn) as connection:
+            for schedule_id in take_pings(connection):
+                enqueue(connection, PingJob(schedule_id=schedule_id))
         with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(

@@ -98,6 +98,7 @@ class Scheduler:
                 task_type=job_class.task_type,
                 cron=cron.expression,
                 zone=cron.zone,
+                ping_url=job_class.ping_url,
             )
         return self._proceed(
             _Entry(job_class.__name__, job_class, cron, lambda _connection: job_class()), progress

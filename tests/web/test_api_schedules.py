@@ -54,6 +54,7 @@ def test_a_schedule_is_made_and_read_and_the_audit_log_names_the_token(
         "paused_at": None,
         "paused_by": None,
         "made_by": "API: shop",
+        "ping_url": None,
         "problem": None,
     }
     assert rows.all("SELECT who, verb, about FROM spoils_audit") == [
@@ -90,6 +91,8 @@ def test_a_zone_is_optional_and_spaces_do_not_count(client_with: MakeClient) -> 
         ({"payload": {}}, "barcode", "Field required"),
         ({"payload": {"barcode": "737628064502", "size": 1}}, "size", 'Unknown field "size"'),
         ({"payload": {"barcode": MASK}}, "barcode", "is the mask that is shown instead of a secret"),
+        ({"ping_url": "ftp://x.example/"}, "ping_url", "of http or https and without a user name"),
+        ({"ping_url": "https://ann:pw@x.example/"}, "ping_url", "without a user name"),
         ({"job": "NothingJob"}, "job", 'Unknown job class "NothingJob"'),
         ({"job": "BulkJob"}, "job", "BulkJob is the queue's own"),
         ({"name": "two words"}, "name", "pattern"),
@@ -235,3 +238,20 @@ def test_without_a_token_nothing_is_read_or_made(client_with: MakeClient, rows: 
     assert client.get(SCHEDULES).status_code == 401
     assert client.post(SCHEDULES, json=NIGHTLY).status_code == 401
     assert rows.value("SELECT count(*) FROM spoils_schedules") == 0
+
+
+def test_the_url_to_ping_is_kept_changed_and_removed_and_only_its_host_is_shown(
+    client: FlaskClient, rows: Rows
+) -> None:
+    made = ask(client, "POST", SCHEDULES, **NIGHTLY, ping_url="https://hc-ping.com/s3cret")
+    assert made["ping_url"] == "https://hc-ping.com/…"
+    path, stored = (
+        f"{SCHEDULES}/nightly-noodles",
+        "SELECT ping_url FROM spoils_schedules WHERE name IS NOT NULL",
+    )
+    ask(client, "PATCH", path, cron="0 3 * * *")
+    assert rows.value(stored) == "https://hc-ping.com/s3cret"
+    ask(client, "PATCH", path, ping_url="https://hc-ping.com/another")
+    assert rows.value(stored) == "https://hc-ping.com/another"
+    assert ask(client, "PATCH", path, ping_url=None)["ping_url"] is None
+    assert rows.value("SELECT count(*) FROM spoils_audit WHERE after::text LIKE '%s3cret%'") == 0

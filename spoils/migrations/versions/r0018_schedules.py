@@ -15,6 +15,8 @@ STATEMENTS = (
     "ALTER TABLE spoils_schedules ADD COLUMN made_by VARCHAR",
     "ALTER TABLE spoils_schedules ADD COLUMN paused_at TIMESTAMP WITH TIME ZONE",
     "ALTER TABLE spoils_schedules ADD COLUMN paused_by VARCHAR",
+    "ALTER TABLE spoils_schedules ADD COLUMN ping_url VARCHAR",
+    "ALTER TABLE spoils_ticks ADD COLUMN pinged_at TIMESTAMP WITH TIME ZONE",
     "ALTER TABLE spoils_schedules ADD CONSTRAINT spoils_schedules_name_key UNIQUE (name)",
 )
 

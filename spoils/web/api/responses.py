@@ -193,6 +193,8 @@ class ScheduleDetails(Response):
     paused_at: Instant | None
     paused_by: str | None
     made_by: str | None
+    ping_url: str | None
+    """The scheme and host of the URL that is called after a job of it has finished."""
     problem: str | None
     """Why its ticks wait; null if they do not."""
 

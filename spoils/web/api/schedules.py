@@ -49,6 +49,8 @@ class ScheduleRequest(BaseModel):
     """A name such as Europe/Berlin; by default that of SPOILS_CRON_TIMEZONE."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The fields of the class; those that are left out take their defaults at each tick."""
+    ping_url: Annotated[str, Field(min_length=1, max_length=2000, strict=True)] | None = None
+    """Called after each job of a tick that has finished. Responses show its host only."""
 
 
 class ScheduleChange(BaseModel):
@@ -62,6 +64,8 @@ class ScheduleChange(BaseModel):
     """As in ScheduleRequest."""
     payload: dict[str, Any] | None = None
     """Replaces the payload as a whole."""
+    ping_url: Annotated[str, Field(min_length=1, max_length=2000, strict=True)] | None = None
+    """As in ScheduleRequest; null removes it."""
 
 
 @routes.get("")
@@ -101,7 +105,13 @@ def create() -> ResponseReturnValue:
 
     def make(connection: Connection) -> Answer:
         schedules.create(
-            connection, name=request.name, job=job, payload=request.payload, cron=cron, who=_who()
+            connection,
+            name=request.name,
+            job=job,
+            payload=request.payload,
+            cron=cron,
+            who=_who(),
+            ping_url=request.ping_url,
         )
         location = url_for("api.schedules.show", name=request.name)
         return Answer(200, _one(connection, request.name), location=location)
@@ -138,7 +148,15 @@ def change(name: str) -> ResponseReturnValue:
         found = _made(connection, name)
         cron = read_cron(wanted.cron or found.cron, wanted.timezone or found.zone)
         job = None if wanted.payload is None else read_payload(_class(found.job_name), wanted.payload)
-        schedules.change(connection, found.id, who=_who(), cron=cron, job=job, payload=wanted.payload)
+        schedules.change(
+            connection,
+            found.id,
+            who=_who(),
+            cron=cron,
+            job=job,
+            payload=wanted.payload,
+            ping_url=wanted.ping_url if "ping_url" in wanted.model_fields_set else schedules.KEEP,
+        )
         return Answer(200, _one(connection, name))
 
     return idempotency.once(act)
@@ -320,7 +338,14 @@ def described(connection: Connection, known: Iterable[KnownSchedule]) -> list[re
                 paused_at=paused_at,
                 paused_by=paused_by,
                 made_by=stored.made_by if stored else None,
+                ping_url=schedules.host_of(_ping_url(each)),
                 problem=problem_of(each, workers) or None,
             )
         )
     return found
+
+
+def _ping_url(known: KnownSchedule) -> str | None:
+    if known.stored is not None and known.runtime:
+        return known.stored.ping_url
+    return known.job_class.ping_url if known.job_class else None

@@ -196,3 +196,17 @@ def test_a_viewer_sees_the_form_and_no_buttons(viewer: Visitor) -> None:
     page = words(viewer.see(NEW))
     assert "You are logged in as viewer, which is read-only." in page
     assert "/schedules/new" not in links(viewer.see("/schedules"))
+
+
+def test_the_url_to_ping_is_set_kept_and_removed_and_never_shown(admin: Visitor, scenes: Scenes) -> None:
+    url = "https://hc-ping.com/s3cret"
+    assert admin.press(NEW, **NIGHTLY, ping_url=url).status_code == 303
+    address = f"/schedules/{scenes.value('SELECT id FROM spoils_schedules WHERE name IS NOT NULL')}"
+    stored = "SELECT ping_url FROM spoils_schedules WHERE name IS NOT NULL"
+    form = admin.see(address)
+    assert "Now https://hc-ping.com/…." in words(form)
+    assert "s3cret" not in form.text
+    for sent, kept in (("", url), ("https://x.example/1", "https://x.example/1"), ("-", None)):
+        admin.press(address, **NIGHTLY, ping_url=sent)
+        assert scenes.value(stored) == kept
+    assert "of http or https" in words(admin.press(address, **NIGHTLY, ping_url="ftp://x.example"))

@@ -10,6 +10,7 @@ from spoils.config import current_settings
 from spoils.job import Job
 from spoils.job.cron import Cron
 from spoils.models import Schedule
+from spoils.queue.schedules import ScheduleRefused, check_ping_url, host_of
 from spoils.web.build_job import InvalidRequest
 from spoils.web.dashboard.enqueue.form import Field, form_fields, read_form, secret_names
 from spoils.web.dashboard.enqueue.view import correction
@@ -19,9 +20,11 @@ from spoils.web.dashboard.shared.job_classes import about
 from spoils.web.schedule_requests import read_cron, read_payload
 
 NEXT = 5
-OWN = ("name", "cron", "timezone")
+OWN = ("name", "cron", "timezone", "ping_url")
 """The fields of a schedule itself, with the ids of their inputs."""
 KEPT = "This is a secret and is not shown. Leave it empty to keep it."
+PING = "Called after each job of a tick that has finished, for a monitor that alerts without the call."
+REMOVE = "-"
 _CATCH_UP = {
     "skip": "Ticks missed while no worker was running are not run later.",
     "once": "Of the ticks missed while no worker was running, one is run.",
@@ -37,6 +40,8 @@ class Wanted:
     cron: Cron | None
     job: Job | None
     payload: Mapping[str, Any]
+    ping_url: str | None
+    """Empty where the form leaves it as it is."""
     wrong: Mapping[str, str]
 
 
@@ -62,6 +67,8 @@ class FormPage:
     cron: str
     timezone: str
     default_zone: str
+    ping_url: str
+    ping_hint: str
     fields: tuple[Field, ...]
     wrong: Mapping[str, str]
     summary: str
@@ -91,7 +98,13 @@ def read_schedule(job_class: type[Job], given: Mapping[str, str], stored: Schedu
     except InvalidRequest as exc:
         for path, message in (exc.fields or {"payload": str(exc)}).items():
             wrong.setdefault(path.partition(".")[0], message)
-    return Wanted(given.get("name", "").strip(), cron, job, payload, {**own, **_of_fields(wrong)})
+    url = given.get("ping_url", "").strip()
+    ping_url = None if url == REMOVE or not (url or stored) else url
+    try:
+        check_ping_url(ping_url or None)
+    except ScheduleRefused as exc:
+        own["ping_url"] = str(exc)
+    return Wanted(given.get("name", "").strip(), cron, job, payload, ping_url, {**own, **_of_fields(wrong)})
 
 
 def show_form(
@@ -129,11 +142,20 @@ def show_form(
         cron=texts.get("cron", ""),
         timezone=texts.get("timezone", ""),
         default_zone=zone,
+        ping_url=texts.get("ping_url", ""),
+        ping_hint=PING + (_pinged_now(stored.ping_url) if stored else " Optional."),
         fields=fields,
         wrong=wrong or {},
         summary=(wrong or {}).get("", "") or (correction(wrong) if wrong else ""),
         preview=_preview(cron, now) if cron else None,
         policy=_policy(job_class),
+    )
+
+
+def _pinged_now(url: str | None) -> str:
+    # Who knows the URL can call it too, and viewers see this page.
+    return (
+        f" Now {host_of(url)}. Leave it empty to keep it, or enter - to remove it." if url else " Optional."
     )
 
 

@@ -56,6 +56,7 @@ def create_schedule(name: str) -> ResponseReturnValue:
                 payload=wanted.payload,
                 cron=wanted.cron,
                 who=access.who(),
+                ping_url=wanted.ping_url,
             )
     except ScheduleRefused as exc:
         wrong[exc.field or ""] = str(exc)
@@ -89,6 +90,7 @@ def change_schedule(schedule_id: int) -> ResponseReturnValue:
                 job=wanted.job,
                 payload=wanted.payload,
                 cron=wanted.cron,
+                ping_url=wanted.ping_url,
                 version=_version(given),
             )
             if changed is None:
