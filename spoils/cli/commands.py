@@ -9,6 +9,9 @@ import click
 from spoils.cli.command import Group
 from spoils.cli.composition import branches
 from spoils.cli.development import run_development
+from spoils.cli.job_actions import COMMANDS as ACTIONS
+from spoils.cli.job_reads import run_export, run_jobs, run_show, run_why
+from spoils.cli.queue_state import run_health, run_pause, run_resume, run_schedules, run_stats, run_workers
 from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import serve
 from spoils.config import environment_with
@@ -30,6 +33,9 @@ def main() -> None:
 
 main.command("dev")(run_development)
 main.command("web")(serve)
+READS = (run_jobs, run_show, run_why, run_export, run_stats, run_workers, run_health, run_schedules)
+for operators_command in (*READS, *ACTIONS, run_pause, run_resume):
+    main.add_command(operators_command)
 
 
 @main.command("migrate")

@@ -5,10 +5,11 @@ gap, and one whose hour comes twice in autumn runs once; entries with a `*` in m
 entries, follow elapsed time.
 """
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -18,8 +19,16 @@ _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 
 
+FIELDS = "The fields are minute, hour, day of the month, month and day of the week; a sixth, of seconds, comes first."
+_EARLY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
 class CronError(SpoilsError, ValueError):
     """A cron expression or its time zone is wrong."""
+
+
+class ZoneError(CronError):
+    """There is no such time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,12 @@ class Cron:
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-            raise CronError(
-                f'There is no time zone "{self.zone}"; a name such as Europe/Berlin is needed.'
-            ) from exc
+            raise ZoneError(f'There is no time zone "{self.zone}"{_meant_zone(self.zone)}') from exc
         try:
-            self.next_after(datetime(2024, 1, 1, tzinfo=UTC))
+            self.next_after(_EARLY)
         except (CronSimError, IndexError, ValueError) as exc:
-            raise CronError(f'"{self.expression}" is not a cron expression: {exc}.') from exc
+            hint = _meant_order(self.expression) or FIELDS
+            raise CronError(f'"{self.expression}" is not a cron expression: {exc}. {hint}') from exc
         except StopIteration:
             raise CronError(f'"{self.expression}" never comes due.') from None
 
@@ -61,7 +69,7 @@ class Cron:
 
     def explain(self) -> str:
         """The expression in plain English words."""
-        return str(CronSim(self.expression, datetime(2024, 1, 1, tzinfo=UTC)).explain())
+        return str(CronSim(self.expression, _EARLY).explain())
 
     def _ticks(self, moment: datetime) -> Iterator[datetime]:
         zone = ZoneInfo(self.zone)
@@ -112,3 +120,26 @@ def _change(zone: ZoneInfo, begin: datetime, end: datetime) -> datetime | None:
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
     return moment.astimezone(zone).utcoffset() or timedelta()
+
+
+def _meant_zone(name: str) -> str:
+    """What follows a name that is no zone: the zone of that city or of a similar name, if there is one."""
+    given = name[:100].strip().replace(" ", "_").casefold()
+    zones = {zone.casefold(): zone for zone in sorted(available_timezones())}
+    cities = [zone for folded, zone in zones.items() if folded.rpartition("/")[2] == given]
+    close = [zones[folded] for folded in difflib.get_close_matches(given, zones, n=1, cutoff=0.8)]
+    meant = [*cities, *close]
+    return f". Did you mean {meant[0]}?" if given and meant else "; a name such as Europe/Berlin is needed."
+
+
+def _meant_order(expression: str) -> str:
+    """The expression with its first two fields exchanged, if that makes it a valid one: the hour was written first."""
+    fields = expression.split()
+    if len(fields) != 5:
+        return ""
+    exchanged = " ".join([fields[1], fields[0], *fields[2:]])
+    try:
+        next(CronSim(exchanged, _EARLY))
+    except (CronSimError, IndexError, ValueError, StopIteration):
+        return ""
+    return f'The minute comes before the hour. Did you mean "{exchanged}"?'

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from spoils.job.cron import Cron, CronError
 from spoils.job.definition import text_of, wrong
 from spoils.job.limits import Limit, check_limits
+from spoils.job.ping_url import WRONG, is_ping_url
 from spoils.job.unique import Unique
 
 COMMON = "common"
@@ -37,6 +38,8 @@ class Policies(BaseModel):
     overlap: ClassVar[bool | None] = None
     """Whether a tick's task may be enqueued while that of the tick before still waits or runs. A unique class never
     may; others may unless this is False."""
+    ping_url: ClassVar[str | None] = None
+    """A URL that is called after each job of a tick that has finished, for a monitor that alerts without the call."""
     timeout: ClassVar[float | None] = None
     """Seconds that an attempt may take; None sets no bound."""
     limits: ClassVar[tuple[Limit, ...]] = ()
@@ -82,6 +85,8 @@ def check_policies(cls: type[Policies]) -> None:
     _check_uniq(cls)
     for name, longest in (("expires", LONGEST_EXPIRY), ("keep", LONGEST_KEPT), ("keep_failed", LONGEST_KEPT)):
         _check_duration(cls, name, longest)
+    if cls.ping_url is not None and not is_ping_url(text_of(cls.ping_url)):
+        raise wrong(cls, WRONG)
     for name in ("cron", "cron_timezone"):
         if not isinstance(getattr(cls, name), str | None):
             raise wrong(cls, f"{name} must be None or a text.")

@@ -15,9 +15,11 @@ def enter(connection: Connection, verb: str, task_id: UUID, *, who: str, **colum
     connection.execute(insert(Audit).values(verb=verb, task_id=task_id, who=who, **columns))
 
 
-def enter_about(connection: Connection, verb: str, about: str, *, who: str, done: bool) -> None:
-    """Enter an action on a type, a schedule or a worker; part of the connection's transaction."""
-    connection.execute(insert(Audit).values(verb=verb, about=about, who=who, done=done))
+def enter_about(
+    connection: Connection, verb: str, about: str, *, who: str, done: bool, **columns: Any
+) -> None:
+    """Enter an action on a type, a schedule or a worker; part of the connection's transaction. `columns` as above."""
+    connection.execute(insert(Audit).values(verb=verb, about=about, who=who, done=done, **columns))
 
 
 def enter_many(connection: Connection, verb: str, bulk_id: UUID, *, who: str, about: str) -> None:
@@ -25,7 +27,9 @@ def enter_many(connection: Connection, verb: str, bulk_id: UUID, *, who: str, ab
     connection.execute(insert(Audit).values(verb=verb, bulk_id=bulk_id, about=about, who=who, done=True))
 
 
-def enter_enqueued(connection: Connection, task_id: UUID, *, who: str, again: UUID | None = None) -> None:
-    """Enter that `who` enqueued a task by hand, `again` being the one that it repeats."""
+def enter_enqueued(
+    connection: Connection, task_id: UUID, *, who: str, again: UUID | None = None, about: str | None = None
+) -> None:
+    """Enter that `who` enqueued a task by hand: a repetition of the task `again`, or a run of the schedule `about`."""
     after = connection.scalar(select(facts()).where(Task.id == task_id))
-    enter(connection, "enqueue", task_id, who=who, after=after, twin=again)
+    enter(connection, "enqueue", task_id, who=who, after=after, twin=again, about=about)

@@ -58,6 +58,13 @@ def advance(connection: Connection, bulk_id: UUID, *, chunk: int = CHUNK) -> boo
     return not ends
 
 
+def stop(connection: Connection, bulk_id: UUID) -> None:
+    """End it where it is: what it has done stays done, and the rest is left alone. Part of the transaction."""
+    ended = {"ended_at": func.clock_timestamp()}
+    connection.execute(update(Bulk).where(Bulk.id == bulk_id, Bulk.ended_at.is_(None)).values(ended))
+    connection.execute(delete(BulkItem).where(BulkItem.bulk_id == bulk_id))
+
+
 def _make_list(connection: Connection, row: Row[Any]) -> bool:
     selection = Selection.from_json(row.selection)
     total = connection.execute(insert(BulkItem).from_select(LISTED, listed(selection, row.id))).rowcount

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import (
@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from spoils.job import Job
-from spoils.models import ACTIVE, Pause, PauseKind, Schedule, Task, Tick, TickEnding
+from spoils.models import ACTIVE, Pause, PauseKind, Schedule, Task, TaskState, Tick, TickEnding
 from spoils.queue.enqueue import enqueue
 
 _FIND = (
@@ -31,11 +31,16 @@ _FIND = (
         cron=bindparam("cron"),
         zone=bindparam("zone"),
         task_type=bindparam("task_type"),
+        ping_url=bindparam("ping_url"),
         settled_until=func.clock_timestamp(),
     )
     .on_conflict_do_update(
         index_elements=["job", "cron", "zone"],
-        set_={"seen_at": func.clock_timestamp(), "task_type": bindparam("task_type")},
+        set_={
+            "seen_at": func.clock_timestamp(),
+            "task_type": bindparam("task_type"),
+            "ping_url": bindparam("ping_url"),
+        },
     )
     .returning(
         Schedule.id,
@@ -47,6 +52,8 @@ _FIND = (
         .label("paused_at"),
     )
 )
+PINGED_WITHIN = timedelta(days=1)
+"""The job of an older tick is not reported any more."""
 PAUSED = "paused"
 """The reason of a tick that was skipped because its schedule was paused."""
 
@@ -65,10 +72,11 @@ class ScheduleProgress:
 
 
 def schedule_progress(
-    connection: Connection, *, job: str, task_type: str, cron: str, zone: str
+    connection: Connection, *, job: str, task_type: str, cron: str, zone: str, ping_url: str | None = None
 ) -> ScheduleProgress:
     """Find the schedule of this class, cron and zone, or begin it now: earlier ticks are not enqueued."""
-    row = connection.execute(_FIND, {"job": job, "task_type": task_type, "cron": cron, "zone": zone}).one()
+    values = {"job": job, "task_type": task_type, "cron": cron, "zone": zone, "ping_url": ping_url}
+    row = connection.execute(_FIND, values).one()
     return ScheduleProgress(row.id, row.settled_until, row.now, row.paused_at)
 
 
@@ -137,6 +145,25 @@ def record_paused(connection: Connection, *, schedule_id: int, moments: Sequence
     skipped = _record(connection, schedule_id, moments, TickEnding.SKIPPED, PAUSED)
     _settle(connection, schedule_id, max(moments))
     return skipped
+
+
+def take_pings(connection: Connection) -> Sequence[int]:
+    """The schedules to ping, since a job of a tick has finished: each such tick counts once, in the transaction."""
+    statement = (
+        update(Tick)
+        .where(
+            Tick.schedule_id == Schedule.id,
+            Schedule.ping_url.is_not(None),
+            Tick.slot > func.now() - PINGED_WITHIN,
+            Tick.outcome == TickEnding.ENTERED.value,
+            Tick.pinged_at.is_(None),
+            Task.id == Tick.task_id,
+            Task.state == TaskState.FINISHED,
+        )
+        .values(pinged_at=func.now())
+        .returning(Tick.schedule_id)
+    )
+    return sorted(set(connection.scalars(statement)))
 
 
 def _still_active(connection: Connection, schedule_id: int, moment: datetime) -> UUID | None:

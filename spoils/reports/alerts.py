@@ -15,6 +15,7 @@ from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
 from spoils.queue.pauses import paused
 from spoils.queue.rollup import ALERTS_LOCK
+from spoils.reports import schedule_incidents
 from spoils.reports.backlog import oldest_waiting
 from spoils.reports.forecast import forecast, waiting_before
 from spoils.reports.workers import live_workers, takers_of, unknown_to
@@ -48,7 +49,8 @@ def scan(connection: Connection, *, wait_seconds: float) -> list[Incident]:
     """Enter what is wrong now and forget what is over, in the caller's transaction. No-op if another worker does it."""
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(ALERTS_LOCK))):
         return []
-    found = [*_waiting(connection, wait_seconds), *_new_groups(connection)]
+    of_schedules = [Incident(*each) for each in schedule_incidents.find(connection)]
+    found = [*_waiting(connection, wait_seconds), *_new_groups(connection), *of_schedules]
     for each in found:
         connection.execute(
             insert(Alert)
@@ -56,7 +58,9 @@ def scan(connection: Connection, *, wait_seconds: float) -> list[Incident]:
             .on_conflict_do_update(index_elements=["key"], set_={"seen_at": func.now()})
         )
     over = Alert.seen_at < func.now() - _seconds(CALM_SECONDS)
-    passing = or_(*(Alert.key.startswith(kind) for kind in (UNTAKEN, UNKNOWN, BEHIND)))
+    passing = or_(
+        *(Alert.key.startswith(kind) for kind in (UNTAKEN, UNKNOWN, BEHIND, *schedule_incidents.KINDS))
+    )
     connection.execute(delete(Alert).where(over, passing))
     return found
 

@@ -16,6 +16,7 @@ from spoils.queue.enqueue import PRIORITIES
 from spoils.queue.holds import held_until
 from spoils.queue.pauses import paused
 from spoils.reports.limit_state import limit_of
+from spoils.reports.schedules import tick_of
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 
 COUNTED_AHEAD = 1_000
@@ -146,6 +147,14 @@ def _limit(sight: Sight) -> Reason | None:
     return Reason("limit", True, facts)
 
 
+def _tick(sight: Sight) -> Reason | None:
+    found = tick_of(sight.session, sight.task)
+    if found is None:
+        return None
+    schedule, tick = found
+    return Reason("scheduled", False, {"schedule": schedule.label, "tick": tick.slot})
+
+
 Finder = Callable[[Sight], Reason | None]
 FINDERS: tuple[Finder, ...] = (
     _due,
@@ -157,6 +166,7 @@ FINDERS: tuple[Finder, ...] = (
     _suspect,
     _hold,
     _limit,
+    _tick,
 )
 """Each looks at one thing. What is new that may hold a task is one more of them."""
 

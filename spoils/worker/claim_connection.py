@@ -3,12 +3,14 @@
 import math
 import os
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from spoils.db.engine import is_direct
+from spoils.queue.schedules import CHANNEL as SCHEDULES
 
 TASKS = "spoils_tasks"
 """Tasks were inserted, or are due again."""
@@ -29,8 +31,9 @@ class Notified(NamedTuple):
 class ClaimConnection:
     """Holds one connection for good. Only the dispatcher's thread uses it; any thread may `interrupt` its wait."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, on_schedules_changed: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
+        self._on_schedules_changed = on_schedules_changed
         self._connection: Connection | None = None
         # A pipe, since a thread that waits for a socket hears no event.
         self._wake_reader, self._wake_writer = os.pipe()
@@ -49,7 +52,9 @@ class ClaimConnection:
             # Kept before it listens, so that a session that was changed is ended, and never lent to others.
             self._connection = self._engine.connect()
             if is_direct(self._connection):
-                self._connection.exec_driver_sql(f"LISTEN {TASKS}; LISTEN {LIMITS}; LISTEN {HOLDS}")
+                self._connection.exec_driver_sql(
+                    "; ".join(f"LISTEN {name}" for name in (TASKS, LIMITS, HOLDS, SCHEDULES))
+                )
         return self._connection
 
     def disconnect(self) -> None:
@@ -74,20 +79,25 @@ class ClaimConnection:
                 driver.poll()
 
     def notifications(self) -> Notified:
-        """The notifications that have arrived, also with the answer to a statement."""
+        """The notifications that have arrived, also with the answer to a statement. Those of changed schedules
+        are passed on.
+        """
         driver = self._driver
         notified = Notified([], [], {})
         if driver is None or not driver.notifies:
             return notified
-        for note in driver.notifies:
+        notes = list(driver.notifies)
+        driver.notifies.clear()
+        if any(note.channel == SCHEDULES for note in notes):
+            self._on_schedules_changed()
+        for note in notes:
             if note.channel == TASKS:
                 notified.due_in.append(_seconds(note.payload))
             elif note.channel == LIMITS:
                 notified.keys.append(note.payload)
-            else:
+            elif note.channel == HOLDS:
                 seconds, _, task_type = note.payload.partition(" ")
                 notified.holds[task_type] = _seconds(seconds)
-        driver.notifies.clear()
         return notified
 
     def interrupt(self) -> None:

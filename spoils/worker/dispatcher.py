@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -86,6 +86,7 @@ class Dispatcher:
         in_flight: InFlight,
         registered: threading.Event,
         writing: threading.Event,
+        on_schedules_changed: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is claimed unless both are set: the heartbeat is `registered`, and outcomes are `writing`."""
         self._engine = engine
@@ -96,7 +97,7 @@ class Dispatcher:
         self._in_flight = in_flight
         self._registered = registered
         self._writing = writing
-        self._claims = ClaimConnection(engine)
+        self._claims = ClaimConnection(engine, on_schedules_changed)
         self._orders = Orders()
         self._held: dict[str, float] = {}
         self._makes_room_since: float | None = None

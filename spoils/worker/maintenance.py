@@ -1,5 +1,5 @@
-"""Maintenance that any worker does for all: rollups, and tasks that have expired, have no owner or a class that nobody
-knows.
+"""Maintenance that any worker does for all: rollups, pings of schedules, and tasks that have expired, have no owner or
+a class that nobody knows.
 """
 
 import logging
@@ -10,16 +10,19 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from spoils.builtin.ping import PingJob
 from spoils.job import Job
 from spoils.queue.backlog_samples import sample_backlog
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
+from spoils.queue.enqueue import enqueue
 from spoils.queue.expiry import Expiry, expire
 from spoils.queue.holds import drop_past_holds
 from spoils.queue.limits import drop_stale_places
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
+from spoils.queue.ticks import take_pings
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.queue.unknown_classes import fail_unknown
 from spoils.worker.attempt_outcome import of_expiry
@@ -65,6 +68,8 @@ class Maintenance:
         with background_transaction(self._engine, self._turn) as connection:
             drop_stale_places(connection)
             drop_past_holds(connection)
+            for schedule_id in take_pings(connection):
+                enqueue(connection, PingJob(schedule_id=schedule_id))
         with self._turn, self._engine.connect() as connection:
             if orphans := rescue_orphans(connection):
                 log.warning(

@@ -167,6 +167,7 @@ class WorkerParts:
             in_flight=self.in_flight,
             registered=self.heartbeat.registered,
             writing=self.settler.writing,
+            on_schedules_changed=lambda: self.scheduler.loop.wake(),
         )
         # The heartbeat and the claim hold a connection each. The third serves settling and the background loops, which
         # take turns, so that only one of them at a time delays settling.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spoils.job.cron import Cron, CronError
+from spoils.job.cron import Cron, CronError, ZoneError
 from tests.job.crontabs import any_crontab
 
 BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"
@@ -48,6 +48,37 @@ def day_of(cron: Cron, year: int, month: int, day: int) -> list[str]:
 def test_what_is_no_expression_is_refused_with_a_sentence(expression: str) -> None:
     with pytest.raises(CronError, match="is not a cron expression"):
         Cron(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "hint"),
+    [
+        ("2 30 * * *", 'Did you mean "30 2 * * *"?'),
+        ("0 2 * * * 2026", "a sixth, of seconds, comes first."),
+        ("0 0 12 * * MON 2026", "a sixth, of seconds, comes first."),
+        ("0 2 * * 9", "day of the month, month and day of the week"),
+    ],
+)
+def test_an_expression_with_its_fields_in_another_order_is_refused_with_the_order(
+    expression: str, hint: str
+) -> None:
+    with pytest.raises(CronError) as refused:
+        Cron(expression)
+    assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("Berlin", "Europe/Berlin"),
+        ("new york", "America/New_York"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("europe/berlin", "Europe/Berlin"),
+    ],
+)
+def test_a_zone_that_is_none_is_refused_with_the_one_that_is_meant(zone: str, meant: str) -> None:
+    with pytest.raises(ZoneError, match=f"Did you mean {meant}[?]"):
+        Cron("0 0 * * *", zone)
 
 
 def test_an_expression_that_never_comes_due_is_refused() -> None:

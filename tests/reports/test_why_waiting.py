@@ -159,3 +159,24 @@ def test_those_ahead_are_counted_by_priority_then_time_and_only_so_far(engine: E
     )
     told = facts(engine, task_id, "ahead")
     assert (told["ahead"], told["more"]) == (1_000, True)
+
+
+@pytest.mark.parametrize("of_class", [True, False])
+def test_a_task_of_a_tick_names_its_schedule(engine: Engine, ask: Any, rows: Rows, of_class: bool) -> None:
+    task_id = rows.task()
+    schedule_id = rows.value(
+        "INSERT INTO spoils_schedules (job, name, runtime_job, cron, zone, task_type) "
+        "VALUES (:job, :name, 'SampleJob', '* * * * *', 'UTC', 'sample') RETURNING id",
+        job="SampleJob" if of_class else None,
+        name=None if of_class else "nightly",
+    )
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_ticks (schedule_id, slot, outcome, task_id) "
+            "VALUES (:schedule, date_trunc('minute', now()), 'entered', :task)"
+        ),
+        {"schedule": schedule_id, "task": task_id},
+    )
+    assert ("scheduled", False) in ask(task_id)
+    assert facts(engine, task_id, "scheduled")["schedule"] == ("SampleJob" if of_class else "nightly")
+    assert "scheduled" not in dict(ask(rows.task()))

@@ -26,6 +26,8 @@ BODIES: dict[str, Any] = {
     "/api/jobs/fetch-product": {"barcode": "737628064502"},
     "/api/jobs/analyze-ingredients": {"product_id": 1},
     "/api/jobs/send-notification": NOTE,
+    "/api/schedules": {"name": "nightly", "job": "CleanupJob", "cron": "0 2 * * *"},
+    "/api/schedules/{name}": {"cron": "0 2 * * *"},
 }
 SERVERS_OWN = "414"
 
@@ -42,8 +44,14 @@ class Asking:
 
     def ask(self, client: str = "with a token", **changed: Any) -> TestResponse:
         """A request that would be good but for what is changed."""
-        body = {"json": BODIES.get(self.path, {})} if self.method != "GET" else {}
-        parameters = {"task_id": str(uuid4()), "barcode": "3017620422003", **self.parameters}
+        body = {"json": BODIES.get(self.path, {}) if self.method != "DELETE" else {}}
+        body = body if self.method != "GET" else {}
+        parameters = {
+            "task_id": str(uuid4()),
+            "barcode": "3017620422003",
+            "name": "nothing",
+            **self.parameters,
+        }
         given = {"headers": DOOR, **body, **changed}
         return self.clients[client].open(self.path.format(**parameters), method=self.method.upper(), **given)
 
@@ -59,6 +67,9 @@ def not_changed(asking: Asking) -> TestResponse:
 
 
 def of_the_wrong_state(asking: Asking) -> TestResponse:
+    if asking.path == "/api/schedules":
+        asking.ask()  # takes the name
+        return asking.ask()
     state = "finished" if asking.path.endswith("cancel") else "in_progress"
     asking.parameters = {"task_id": str(asking.rows.task(state=state))}
     return asking.ask()

@@ -4,7 +4,7 @@ from alembic import op
 from sqlalchemy import text
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 
 # Where the minutes are, and not where new objects would go: a schema may have come before theirs in the path.
 SCHEMA = text("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'spoils_minutes'::regclass")

@@ -14,6 +14,7 @@ from spoils.web.api import (  # noqa: F401 - the routes register themselves
     limits,
     metrics,
     read,
+    schedules,
     status,
     tokens,
     why,
@@ -32,6 +33,7 @@ api = Blueprint("api", __name__)
 api.register_blueprint(blueprint.routes)
 api.register_blueprint(why.routes)
 api.register_blueprint(batches.routes)
+api.register_blueprint(schedules.routes)
 api.register_blueprint(health.routes)
 api.register_blueprint(metrics.routes)
 api.before_request(tokens.identify)

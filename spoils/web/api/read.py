@@ -7,7 +7,6 @@ from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from spoils.models import TaskState, db
-from spoils.queue import tasks
 from spoils.queue.counts import count_tasks
 from spoils.reports import job_list
 from spoils.web import paging
@@ -82,10 +81,7 @@ def show(task_id: str) -> ResponseReturnValue:
     row, full = long_polling.until_ended(wanted, given.wait)
     if row is None:
         no_such_job(task_id)
-    (job,) = responses.tasks(db.session, [row], responses.TaskWithAttempts)
-    attempts = [responses.Attempt.model_validate(one) for one in tasks.attempts_of(db.session, row.id)]
-    steps = [responses.Step.model_validate(one) for one in tasks.steps_of(db.session, row.id)]
-    response = responses.respond(job.model_copy(update={"attempt_log": attempts, "steps": steps}))
+    response = responses.respond(responses.whole_task(db.session, row))
     response.add_etag()
     if full:
         response.headers["Retry-After"] = "1"

@@ -1,7 +1,7 @@
 """The response bodies of the API. Each model serializes the answer and describes it in the OpenAPI document."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from flask import Response as HttpResponse
@@ -12,6 +12,7 @@ from spoils import models
 from spoils.job.outcome import Ending
 from spoils.masking import masked, masked_text
 from spoils.models import DbSession, TaskState
+from spoils.queue.tasks import attempts_of, steps_of
 from spoils.reports.run_times import last_ran_ms
 from spoils.web.openapi import Error, Instant, Response
 
@@ -215,6 +216,40 @@ class Schedule(Response):
     known_to_workers: bool
 
 
+class ScheduleDetails(Response):
+    """A schedule: that of a job class (`source` is `code`), or one made at runtime, whose payload is masked."""
+
+    name: str
+    source: Literal["code", "runtime"]
+    job: str
+    cron: str
+    timezone: str
+    payload: Masked
+    """The given fields; the others take their defaults at each tick."""
+    next: list[Instant]
+    """The next five ticks; none while it is paused."""
+    paused_at: Instant | None
+    paused_by: str | None
+    made_by: str | None
+    ping_url: str | None
+    """The scheme and host of the URL that is called after a job of it has finished."""
+    problem: str | None
+    """Why its ticks wait; null if they do not."""
+
+
+class Schedules(Response):
+    """All schedules: those of job classes, and those made at runtime."""
+
+    schedules: list[ScheduleDetails]
+
+
+class ScheduleDeleted(Response):
+    """The result of deleting a schedule."""
+
+    name: str
+    message: str
+
+
 class Status(Response):
     """Counts of jobs, running workers and schedules."""
 
@@ -273,6 +308,14 @@ def tasks(session: DbSession, rows: Sequence[models.Task], model: type[TaskModel
     return [
         model.model_validate(row).model_copy(update={"ran_ms": _rounded(ran_ms.get(row.id))}) for row in rows
     ]
+
+
+def whole_task(session: DbSession, row: models.Task) -> TaskWithAttempts:
+    """A row with its attempts that did not finish, and its steps."""
+    (task,) = tasks(session, [row], TaskWithAttempts)
+    attempts = [Attempt.model_validate(one) for one in attempts_of(session, row.id)]
+    steps = [Step.model_validate(one) for one in steps_of(session, row.id)]
+    return task.model_copy(update={"attempt_log": attempts, "steps": steps})
 
 
 def _rounded(value: float | None) -> int | None:

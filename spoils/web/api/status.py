@@ -6,6 +6,7 @@ from typing import Annotated
 from flask import Response
 from pydantic import Field
 from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
 from spoils.config import current_settings
 from spoils.job.cron import Cron
@@ -62,13 +63,17 @@ def stats() -> Response:
 
     How many jobs wait and run, and the outcomes and run times of the attempts of the last minutes.
     """
-    minutes = StatsArguments.of_request().minutes
-    connection = db.session.connection()
+    return responses.respond(stats_of(db.session(), minutes=StatsArguments.of_request().minutes))
+
+
+def stats_of(session: Session, *, minutes: int) -> responses.Stats:
+    """The figures of the last `minutes`."""
+    connection = session.connection()
     now = tasks.server_now(connection)
     counts = count_tasks(connection)
     recent = recent_stats(connection, minutes=minutes)
     waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
-    oldest = oldest_waiting(db.session, [name for name, number in waiting.items() if number])
+    oldest = oldest_waiting(session, [name for name, number in waiting.items() if number])
     oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
     before = waiting_before(db.session)
     types = {}
@@ -87,7 +92,7 @@ def stats() -> Response:
             p95_ms=tally.percentile_ms(0.95),
             p99_ms=tally.percentile_ms(0.99),
         )
-    return responses.respond(responses.Stats(minutes=minutes, at=now, types=types))
+    return responses.Stats(minutes=minutes, at=now, types=types)
 
 
 def _schedules(connection: Connection) -> Iterator[responses.Schedule]:

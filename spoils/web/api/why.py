@@ -1,10 +1,11 @@
 """Why a job does not run."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Blueprint, Response
 
-from spoils.models import WAITING, db
+from spoils.models import WAITING, Task, db
 from spoils.queue import tasks
 from spoils.reports import why_waiting
 from spoils.web.api.ids import no_such_job
@@ -24,12 +25,14 @@ def show(task_id: UUID) -> Response:
     row = tasks.find_task(db.session, task_id)
     if row is None:
         no_such_job(task_id)
-    reasons = why_waiting.find(db.session, row)
-    return respond(
-        WhyWaiting(
-            id=row.id,
-            state=row.state,
-            waits=row.state in WAITING,
-            reasons=[Reason(kind=one.kind, holds=one.holds, **one.facts) for one in reasons],
-        )
+    return respond(why_of(row, why_waiting.find(db.session, row)))
+
+
+def why_of(task: Task, reasons: Sequence[why_waiting.Reason]) -> WhyWaiting:
+    """The reasons as a response."""
+    return WhyWaiting(
+        id=task.id,
+        state=task.state,
+        waits=task.state in WAITING,
+        reasons=[Reason(kind=one.kind, holds=one.holds, **one.facts) for one in reasons],
     )

@@ -95,7 +95,18 @@ class Scenes(Rows):
         return product_id
 
     def full(self) -> dict[str, UUID]:
-        """A job in each state, with attempts and a traceback, and a product; the jobs by their state."""
+        """A job in each state, with attempts and a traceback, a product and a schedule; the jobs by their state."""
+        self.connection.execute(
+            text(
+                "INSERT INTO spoils_schedules (id, name, runtime_job, cron, zone, task_type, payload) VALUES "
+                "(1, 'fetch-product', 'FetchProductJob', '0 2 * * *', 'UTC', 'fetch_product', "
+                """'{"barcode": "3017620422003"}') """
+                "ON CONFLICT (id) DO UPDATE SET paused_at = NULL"
+            )
+        )
+        self.connection.execute(
+            text("SELECT setval('spoils_schedules_id_seq', 100 + nextval('spoils_schedules_id_seq'))")
+        )
         worker_id = self.at_work("fetch_product")
         jobs = {}
         for at, state in enumerate(STATES):

@@ -40,6 +40,7 @@ def paths(jobs: dict[str, UUID]) -> list[str]:
         ),
         *("/products", f"/products/{NOODLES}", "/bulks/new?verb=delete&all=1&state=failed", "/errors"),
         *("/enqueue", "/enqueue/send-notification", "/audit"),
+        *("/schedules/new", "/schedules/new/fetch-product"),
     ]
 
 
@@ -73,7 +74,7 @@ def test_every_page_fits_and_is_accessible(windows: Windows, scenes: Scenes, wid
     scenes.paused("send_notification")
     ticked(scenes, stored(scenes), 1, "missed")
     scenes.worker(ended=True)
-    check(windows, paths(jobs), width, scheme)
+    check(windows, [*paths(jobs), "/schedules/1"], width, scheme)
 
 
 @pytest.mark.parametrize(("width", "scheme"), THEMES)

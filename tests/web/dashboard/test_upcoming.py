@@ -23,7 +23,7 @@ MOMENTS = [
 def drawn(now: datetime, *crons: str, zone: str = "Europe/Berlin") -> list[int]:
     """Where ticks stand, from the left."""
     schedules = [Schedule(job=cron, cron=cron, zone=zone, task_type="x") for cron in crons]
-    return [int(x) for x in re.findall(r"M(\d+) ", show_upcoming(schedules, {}, [], now).ticks)]
+    return [int(x) for x in re.findall(r"M(\d+) ", show_upcoming(schedules, [], now).ticks)]
 
 
 @pytest.mark.parametrize("now", MOMENTS, ids=str)

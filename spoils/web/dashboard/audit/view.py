@@ -104,8 +104,12 @@ def _done_to_it(entry: Audit, note: str) -> str:
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     was, became = _state(before), _state(after)
+    if was == became and before and after and before.get("payload") != after.get("payload"):
+        return "payload changed"
     return f"{was} → {became}" if was != became else ""
 
 
 def _state(facts: Mapping[str, Any] | None) -> str:
+    if facts and "cron" in facts:  # of a schedule
+        return formats.one_line(f"{facts['cron']} {facts.get('timezone')}")
     return str(facts.get("state", "none")).replace("_", " ") if facts else "none"

@@ -41,18 +41,22 @@ def form_fields(
     payload: Mapping[str, Any] | None = None,
     given: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
+    withheld: str = _WITHHELD,
 ) -> tuple[Field, ...]:
-    """The fields of a class, filled from a form that was sent (`given`), else from `payload`, else by the defaults."""
+    """The fields of a class, filled from a form that was sent (`given`), else from `payload`, else by the defaults.
+
+    `withheld` is the hint beside a secret, which is never sent back.
+    """
     schema = masked_schema(job_class.model_json_schema())
     parts = {name: _resolved(part, schema) for name, part in schema.get("properties", {}).items()}
     values: dict[str, Any] = {}
     if given is not None:
         texts = {name: given.get(PREFIX + name, "") for name in parts}
         # A form that is shown again with its errors sends no secret back.
-        secret = _masked_names(texts) if wrong is not None else set[str]()
+        secret = secret_names(texts) if wrong is not None else set[str]()
     else:
         values = {name: part["default"] for name, part in parts.items() if "default" in part}
-        secret = _masked_names(payload or {})
+        secret = secret_names(payload or {})
         values |= {name: value for name, value in (payload or {}).items() if name not in secret}
         texts = {name: _text(_kind(part), values.get(name)) for name, part in parts.items()}
     required = set(schema.get("required", ()))
@@ -62,7 +66,7 @@ def form_fields(
             label=str(part.get("title") or name.replace("_", " ").capitalize()),
             kind=_kind(part),
             required=name in required,
-            hint=_WITHHELD if name in secret else _hint(part, name in required),
+            hint=withheld if name in secret else _hint(part, name in required),
             value="" if given is not None and name in secret else texts[name],
             checked=(PREFIX + name) in given if given is not None else values.get(name) is True,
             choices=tuple(str(each) for each in part.get("enum", ())),
@@ -93,7 +97,7 @@ def read_form(job_class: type[Job], given: Mapping[str, str]) -> tuple[dict[str,
     return payload, wrong
 
 
-def _masked_names(values: Mapping[str, Any]) -> set[str]:
+def secret_names(values: Mapping[str, Any]) -> set[str]:
     """The fields that are secret, by their own name or because another field names them; empty ones are not."""
     shown = masked(values)
     return {name for name, value in values.items() if value != "" and shown[name] != value}

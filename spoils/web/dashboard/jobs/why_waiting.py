@@ -79,6 +79,9 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
             return Reason(True, strong, rest, formats.moment(facts["until"], now))
         case "limit":
             return _limit(reason, now)
+        case "scheduled":
+            schedule, tick = formats.one_line(facts["schedule"]), formats.moment(facts["tick"], now)
+            return Reason(False, "", f"The schedule {schedule} enqueued it for its tick {tick.age}.")
         case "ahead":
             return _ahead(reason)
         case "next":

@@ -1,12 +1,12 @@
 """The next 24 hours: ticks of schedules, scheduled jobs, and retries."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from spoils.job.cron import Cron, CronError
-from spoils.models import Pause, Schedule, TaskState
+from spoils.models import Schedule, TaskState
 from spoils.reports.upcoming import STEP_SECONDS, STEPS, Later
 from spoils.web.dashboard.overview.ranges import Range
 from spoils.web.dashboard.shared import chart, cron_words, formats
@@ -50,14 +50,13 @@ class Upcoming:
 
 def show_upcoming(
     schedules: Sequence[Schedule],
-    paused: Mapping[str, Pause],
     later: Sequence[Later],
     now: datetime,
     *,
     at_most: int | None = None,
 ) -> Upcoming:
-    """Everything due in the next 24 hours as seen at `now`; paused schedules have no ticks."""
-    ticks = [(schedule, list(_ticks(schedule, now))) for schedule in schedules if schedule.job not in paused]
+    """Everything due in the next 24 hours as seen at `now`; of schedules that are not paused."""
+    ticks = [(schedule, list(_ticks(schedule, now))) for schedule in schedules]
     soon = [each for each in later if each.step < STEPS]
     # Only the soonest lines are rendered.
     lines: list[tuple[datetime, Callable[[], Line]]] = [
@@ -121,7 +120,8 @@ def _marks(now: datetime) -> tuple[chart.Mark, ...]:
 
 def _tick_line(schedule: Schedule, tick: datetime, now: datetime) -> Line:
     words = cron_words.describe(schedule.cron)
-    text = f"{formats.one_line(schedule.task_type)}, {words[0].lower()}{words[1:]}"
+    named = f" ({schedule.name})" if schedule.name else ""
+    text = f"{formats.one_line(schedule.task_type)}{named}, {words[0].lower()}{words[1:]}"
     return Line(formats.moment(tick, now), text)
 
 

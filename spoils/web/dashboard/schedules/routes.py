@@ -1,4 +1,4 @@
-"""The page of schedules; running a schedule now, pausing and resuming it."""
+"""The page of schedules: running a class's own schedule now, pausing and resuming it. See `runtime.py` for others."""
 
 from flask import abort, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -8,6 +8,7 @@ from spoils.job.registry import registry
 from spoils.models import PauseKind, db
 from spoils.queue.enqueue import DuplicateVanished
 from spoils.web.dashboard.blueprint import bp
+from spoils.web.dashboard.schedules import runtime  # noqa: F401 - its routes register themselves
 from spoils.web.dashboard.schedules.view import show_schedules
 from spoils.web.dashboard.shared import by_hand
 from spoils.web.dashboard.shared.by_hand import pause, resume

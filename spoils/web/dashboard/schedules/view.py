@@ -1,33 +1,36 @@
 """The schedules: their next ticks, what happened at the last ones, and the ticks that were late, skipped or missed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from spoils.config import current_settings
-from spoils.job import Job
-from spoils.job.cron import Cron, CronError
-from spoils.job.registry import registry
-from spoils.models import Pause, PauseKind, Schedule, Task, Tick, TickEnding
+from spoils.models import Pause, PauseKind, Task, Tick, TickEnding, Worker
 from spoils.queue import pauses
 from spoils.queue.ticks import PAUSED
 from spoils.reports.brief_tasks import tasks_by_id
 from spoils.reports.run_times import last_ran_ms
-from spoils.reports.schedules import all_schedules, last_ticks, troubled_ticks
+from spoils.reports.schedules import (
+    KnownSchedule,
+    all_schedules,
+    known_schedules,
+    last_ticks,
+    problem_of,
+    troubled_ticks,
+)
+from spoils.reports.workers import live_workers
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.cron_words import describe
 from spoils.web.dashboard.shared.job_classes import about
-from spoils.web.dashboard.shared.job_row import named
+from spoils.web.dashboard.shared.job_row import Pair, named, summary
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 
 NEXT = 3
 LATE_SECONDS = 5.0
-SEEN_RECENTLY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,10 @@ class TickMark:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """One cron of one class."""
+    """One schedule. One made at runtime has an `id` and a `name`."""
 
+    id: int | None
+    name: str
     job: str
     words: str
     cron: str
@@ -59,6 +64,9 @@ class ScheduleRow:
     paused_by: str
     known: bool
     """Whether this release has the class, so that it can be run from here."""
+    payload: tuple[Pair, ...]
+    problem: str
+    """Why its ticks wait, if they do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +90,13 @@ class SchedulesPage:
 
 
 def show_schedules(session: Session, bar: StatusBar) -> SchedulesPage:
-    """Every schedule of this release, and those that workers of other releases ran within a day."""
-    stored = all_schedules(session)
-    ticks = {each.id: last_ticks(session, each.id) for each in stored}
+    """Every schedule of this release, those made at runtime, and those that other releases ran within a day."""
+    known = list(known_schedules(session, bar.now, default_zone=current_settings().cron_timezone))
+    ids = [each.stored.id for each in known if each.stored]
+    ticks = {schedule_id: last_ticks(session, schedule_id) for schedule_id in ids}
     irregular = troubled_ticks(session, late_seconds=LATE_SECONDS)
-    ids = [tick.task_id for of in (*ticks.values(), irregular) for tick in of if tick.task_id]
-    tasks = tasks_by_id(session, ids)
+    task_ids = [tick.task_id for of in (*ticks.values(), irregular) for tick in of if tick.task_id]
+    tasks = tasks_by_id(session, task_ids)
     last = [task for of in ticks.values() if (task := _last_job(of, tasks))]
     context = _Context(
         now=bar.now,
@@ -95,29 +104,15 @@ def show_schedules(session: Session, bar: StatusBar) -> SchedulesPage:
         ticks=ticks,
         tasks=tasks,
         ran_ms=last_ran_ms(session, last),
+        workers=live_workers(session),
     )
-    types = {each.id: named(each.task_type) for each in stored}
+    names = {each.id: each.name or named(each.task_type) for each in all_schedules(session)}
     return SchedulesPage(
-        rows=tuple(context.row(*each) for each in _schedules(stored, bar.now)),
+        rows=tuple(context.row(each) for each in known),
         irregular=tuple(
-            _irregular(tick, types.get(tick.schedule_id, "–"), tasks, bar.now) for tick in irregular
+            _irregular(tick, names.get(tick.schedule_id, "–"), tasks, bar.now) for tick in irregular
         ),
     )
-
-
-def _schedules(
-    stored: Sequence[Schedule], now: datetime
-) -> Iterator[tuple[Cron, Schedule | None, type[Job] | None]]:
-    """Each schedule with its row, if a worker has seen it, and its class, if this release has it."""
-    by_key = {(each.job, each.cron, each.zone): each for each in stored}
-    for job_class in registry:
-        if job_class.cron is not None:
-            cron = Cron(job_class.cron, job_class.cron_timezone or current_settings().cron_timezone)
-            yield cron, by_key.pop((job_class.__name__, cron.expression, cron.zone), None), job_class
-    for each in by_key.values():
-        if now - each.seen_at < SEEN_RECENTLY:
-            with suppress(CronError):  # a release may know a zone that this one does not
-                yield Cron(each.cron, each.zone), each, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +124,36 @@ class _Context:
     ticks: Mapping[int, Sequence[Tick]]
     tasks: Mapping[UUID, Task]
     ran_ms: Mapping[UUID, float]
+    workers: Sequence[Worker]
 
-    def row(self, cron: Cron, stored: Schedule | None, job_class: type[Job] | None) -> ScheduleRow:
+    def row(self, known: KnownSchedule) -> ScheduleRow:
+        stored, cron = known.stored, known.cron
+        expression = cron.expression if cron else stored.cron if stored else ""
         ticks = self.ticks.get(stored.id, ()) if stored else ()
         last = _last_job(ticks, self.tasks)
-        name = job_class.__name__ if job_class else stored.job if stored else ""
-        pause = self.paused.get(name)
+        paused_at, paused_by = known.pause(self.paused) or (None, "")
+        coming = cron.upcoming(self.now, NEXT) if cron else ()
+        payload = stored.payload if stored and known.runtime else None
         return ScheduleRow(
-            job=name,
-            words=describe(cron.expression),
-            cron=cron.expression,
-            zone=cron.zone,
-            task_type=named(job_class.task_type if job_class else stored.task_type if stored else ""),
-            about=about(job_class) if job_class else "",
-            next=tuple(formats.moment(tick, self.now) for tick in cron.upcoming(self.now, NEXT)),
+            id=stored.id if stored and known.runtime else None,
+            name=known.name,
+            job=known.job,
+            words=describe(expression),
+            cron=expression,
+            zone=cron.zone if cron else stored.zone if stored else "",
+            task_type=named(known.task_type),
+            about=about(known.job_class) if known.job_class else "",
+            next=tuple(formats.moment(tick, self.now) for tick in coming),
             ticks=tuple(_mark(tick, self.tasks, self.now) for tick in reversed(ticks)),
             last=formats.moment(ticks[0].slot, self.now) if ticks else None,
             last_state=VIEWS[last.state] if last else None,
             last_ran=formats.run_time(self.ran_ms.get(last.id)) if last else "–",
             last_task=str(last.id) if last else None,
-            paused=formats.moment(pause.paused_at, self.now) if pause else None,
-            paused_by=pause.paused_by if pause else "",
-            known=job_class is not None,
+            paused=formats.moment(paused_at, self.now),
+            paused_by=paused_by,
+            known=known.job_class is not None,
+            payload=summary(payload) if payload else (),
+            problem=problem_of(known, self.workers),
         )
 
 
@@ -196,5 +199,5 @@ def _why(tick: Tick, glyph: str) -> str:
     if glyph == "skipped":
         return "The job of an earlier tick was still waiting or running, and only one is allowed at a time."
     if glyph == "missed":
-        return "No worker was running at that time. The tick was not run later."
+        return "No worker that could run it was up at that time. The tick was not run later."
     return "No worker enqueued it in time: none was running, or the database was slow."
