@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner, Result
-from spoils.web.masking import MASK
 from sqlalchemy import Connection, text
 
 from spoils.cli.commands import main
 from spoils.job.cron import Cron
+from spoils.masking import MASK
 from spoils.models import PauseKind
 from spoils.queue import bulk, pauses, schedules
 from tests.rows import Rows

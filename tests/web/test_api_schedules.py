@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from spoils.web.masking import MASK
 from sqlalchemy import Connection, text
 
 from spoils.job import Job, Queue
+from spoils.masking import MASK
 from tests.classes import throw_away_classes
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
