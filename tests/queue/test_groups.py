@@ -35,13 +35,7 @@ def failed(rows: Rows, key: str | None, *, minutes_ago: int = 0, task_type: str 
 def attempted(
     rows: Rows, task_id: UUID, attempt: int, key: str, *, minutes_ago: int = 0, release: str = "v1"
 ) -> None:
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, fingerprint, release) "
-            "VALUES (:id, :attempt, 'sample', 'failed', now() - make_interval(mins => :ago), :key, :release)"
-        ),
-        {"id": task_id, "attempt": attempt, "ago": minutes_ago, "key": key, "release": release},
-    )
+    rows.attempt(task_id, attempt, "failed", ago=minutes_ago * 60, fingerprint=key, release=release)
 
 
 def test_a_group_is_counted_by_type_whatever_else_has_failed(session: Session, rows: Rows) -> None:

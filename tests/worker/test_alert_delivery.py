@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
@@ -31,15 +32,8 @@ def room(engine: Engine, hook: Webhook | None) -> AlertDelivery:
 
 
 def failure(rows: Rows, fingerprint: str = "abc", minutes_ago: float = 0, message: str = "boom") -> None:
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts "
-            "(task_id, attempt, task_type, outcome, ended_at, fingerprint, error_class, message) VALUES "
-            "(gen_random_uuid(), 1, 'sample', 'retried', now() - make_interval(secs => :ago), :key, "
-            "'ValueError', :said)"
-        ),
-        {"ago": minutes_ago * 60, "key": fingerprint, "said": message},
-    )
+    said = {"error_class": "ValueError", "message": message}
+    rows.attempt(uuid4(), ago=minutes_ago * 60, fingerprint=fingerprint, **said)
 
 
 def later(rows: Rows, seconds: float = 7200) -> None:
