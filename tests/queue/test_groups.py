@@ -1,10 +1,8 @@
 """Groups of failures: who belongs to one, how many of which type, and when it was seen."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
-import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -12,12 +10,6 @@ from spoils.queue.selection import Selection, count, count_by_type
 from spoils.queue.tasks import server_now
 from spoils.reports import bulk_actions, failure_groups
 from tests.rows import Rows
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    with Session(engine) as session:
-        yield session
 
 
 def failed(rows: Rows, key: str | None, *, minutes_ago: int = 0, task_type: str = "sample") -> UUID:

@@ -1,10 +1,8 @@
 """Reading the queue: a task, its attempts and twins, and who lives."""
 
-from collections.abc import Iterator
 from uuid import uuid4
 
-import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -13,12 +11,6 @@ from spoils.reports.schedules import all_schedules, last_ticks, troubled_ticks
 from spoils.reports.workers import live_workers
 from tests.rows import Rows
 from tests.sample_jobs import UniqueSampleJob
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    with Session(engine) as session:
-        yield session
 
 
 def test_a_task_is_found_with_its_attempts_the_last_one_first(session: Session, rows: Rows) -> None:

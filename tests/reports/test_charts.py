@@ -31,11 +31,6 @@ def a_week(rows: Rows) -> None:
         entered(rows, ago, ran_ms=9_000, outcome="timed_out", task_type="other")
 
 
-@pytest.fixture
-def session(connection: Connection) -> Session:
-    return Session(connection)
-
-
 def now(rows: Rows) -> datetime:
     moment: datetime = rows.value("SELECT date_trunc('minute', now())")
     return moment
