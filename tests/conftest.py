@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
 
 from spoils.config import Settings
 from spoils.db import trouble
@@ -156,6 +157,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 def connection(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def session(connection: Connection) -> Session:
+    return Session(connection)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, text
 
 from spoils.queue import worker_rows
+from spoils.queue.minute_stats import bucket
 from tests.support import eventually
 
 
@@ -34,16 +35,48 @@ class Rows:
             "task_type": task_type,
             **columns,
         }
+        self._insert("fang_tasks", "scheduled_at", due_in, values)
+        return values["id"]
+
+    def attempt(
+        self, task_id: UUID, attempt: int = 1, outcome: str = "retried", *, ago: float = 0, **columns: Any
+    ) -> None:
+        """Insert an attempt that ended `ago` seconds ago; `columns` are any others of the table."""
+        values = {
+            "task_id": task_id,
+            "attempt": attempt,
+            "outcome": outcome,
+            "task_type": "sample",
+            **columns,
+        }
+        self._insert("spoils_attempts", "ended_at", -ago, values)
+
+    def ended(
+        self,
+        count: int,
+        minutes_ago: float = 3,
+        ran_ms: int = 341,
+        *,
+        task_type: str = "fetch_product",
+        **columns: Any,
+    ) -> None:
+        """Attempts that ended so many whole minutes ago, each after `ran_ms`."""
+        values = {"outcome": "finished", "bucket": bucket(ran_ms), "task_type": task_type, **columns}
+        values = {**values, "count": count, "ran_ms": ran_ms * count}
+        self._insert("spoils_minutes", "minute", -60 * int(minutes_ago), values, whole="minute")
+
+    def _insert(
+        self, table: str, moment: str, seconds: float, values: dict[str, Any], *, whole: str = "microsecond"
+    ) -> None:
         names = ", ".join(values)
         places = ", ".join(f":{name}" for name in values)
         self.connection.execute(
             text(
-                f"INSERT INTO fang_tasks (scheduled_at, {names}) "
-                f"VALUES (now() + make_interval(secs => :due_in), {places})"
+                f"INSERT INTO {table} ({moment}, {names}) "
+                f"VALUES (date_trunc(:whole, now() + make_interval(secs => :seconds)), {places})"
             ),
-            {**values, "due_in": due_in},
+            {**values, "seconds": seconds, "whole": whole},
         )
-        return values["id"]
 
     def worker(
         self,

@@ -1,99 +1,31 @@
 """Notifications, delivered to a real mail server and a real HTTP endpoint on loopback."""
 
-import json
 import logging
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from spoils.errors import SpoilsError
 from spoils.notifications import NotificationRefused, check_url, deliver, without_secrets
-
-
-class Mailbox:
-    """Keeps what the mail server takes in, or refuses it."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-        self.answer = "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd calls it so
-        self.mails.append(envelope)
-        return self.answer
-
+from tests.receivers import Mailbox, Webhook, a_mailbox, a_webhook
 
 # Apprise imports a module that Python 3.13 has no longer, and does without it there.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
-    box = Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    server = Controller(box, hostname="127.0.0.1", port=port)
-    server.start()
-    yield box, port
-    server.stop()
-
-
-class Endpoint(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that gave up is the point of the test
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hook)
-        self.posts: list[tuple[str, dict[str, Any]]] = []
-        self.status = 200
-        self.closing = threading.Event()
-        self.silent = self.drips = False
-
-    @property
-    def place(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
-
-
-class Hook(BaseHTTPRequestHandler):
-    server: Endpoint
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.silent:
-            self.server.closing.wait(30)
-            return
-        if self.server.drips:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-            while not self.server.closing.wait(0.02):
-                self.wfile.write(b"z")
-            return
-        self.server.posts.append((self.path, json.loads(body)))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None:
-        pass
+def mailbox() -> Iterator[Mailbox]:
+    with a_mailbox() as box:
+        yield box
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    with Endpoint() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+def endpoint() -> Iterator[Webhook]:
+    with a_webhook() as server:
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 def refused(url: str, seconds: float = 5.0) -> str:
@@ -108,22 +40,20 @@ def mail_url(port: int, **extra: str) -> str:
     return f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&mode=insecure&from=spoils@example.org&to=cook@example.org&{query}"
 
 
-def test_a_mail_arrives_at_a_mail_server(mailbox: tuple[Mailbox, int]) -> None:
-    box, port = mailbox
-    deliver(mail_url(port), title="Noodles are back", body="Três bons — ✓")
-    [mail] = box.mails
+def test_a_mail_arrives_at_a_mail_server(mailbox: Mailbox) -> None:
+    deliver(mail_url(mailbox.port), title="Noodles are back", body="Três bons — ✓")
+    [mail] = mailbox.mails
     assert mail.rcpt_tos == ["cook@example.org"]
     assert mail.mail_from == "spoils@example.org"
     assert b"Noodles are back" in mail.content
 
 
-def test_a_mail_that_the_server_refuses_is_an_error(mailbox: tuple[Mailbox, int]) -> None:
-    box, port = mailbox
-    box.answer = "554 No spam please"
-    assert refused(mail_url(port)).startswith("The mailto:// notification was not delivered")
+def test_a_mail_that_the_server_refuses_is_an_error(mailbox: Mailbox) -> None:
+    mailbox.answer = "554 No spam please"
+    assert refused(mail_url(mailbox.port)).startswith("The mailto:// notification was not delivered")
 
 
-def test_a_webhook_gets_title_and_body(endpoint: Endpoint) -> None:
+def test_a_webhook_gets_title_and_body(endpoint: Webhook) -> None:
     deliver(f"json://{endpoint.place}/hook", title="A title", body="A body")
     [(path, posted)] = endpoint.posts
     assert path == "/hook"
@@ -131,7 +61,7 @@ def test_a_webhook_gets_title_and_body(endpoint: Endpoint) -> None:
     assert posted["message"] == "A body"
 
 
-def test_a_webhook_that_answers_with_an_error_is_an_error_with_its_reason(endpoint: Endpoint) -> None:
+def test_a_webhook_that_answers_with_an_error_is_an_error_with_its_reason(endpoint: Webhook) -> None:
     endpoint.status = 500
     told = refused(f"json://{endpoint.place}/hook")
     assert told.startswith("The json:// notification was not delivered: ")
@@ -155,7 +85,7 @@ def test_a_closed_port_is_an_error_whose_reason_holds_no_part_of_the_url(user: s
 
 @pytest.mark.parametrize("fault", ["silent", "drips"])
 def test_a_server_that_does_not_end_its_answer_is_given_up_at_the_deadline(
-    endpoint: Endpoint, fault: str
+    endpoint: Webhook, fault: str
 ) -> None:
     setattr(endpoint, fault, True)
     assert "not delivered" in refused(f"json://{endpoint.place}/hook?rto=60", seconds=0.3)
@@ -191,8 +121,8 @@ def test_a_url_that_is_understood_is_fine(url: str) -> None:
 
 @pytest.mark.parametrize("names_threads", [True, False], ids=["as Python logs", "as our programs log"])
 def test_no_secret_of_the_url_is_in_the_error_or_in_any_log(
-    endpoint: Endpoint,
-    mailbox: tuple[Mailbox, int],
+    endpoint: Webhook,
+    mailbox: Mailbox,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     names_threads: bool,
@@ -201,11 +131,10 @@ def test_no_secret_of_the_url_is_in_the_error_or_in_any_log(
     caplog.set_level(logging.DEBUG)
     logging.getLogger("urllib3").setLevel(logging.DEBUG)
     endpoint.status = 403
-    box, port = mailbox
-    box.answer = "554 s3cretpass is wrong"
+    mailbox.answer = "554 s3cretpass is wrong"
     urls = [
         f"json://s3cretuser:s3cretpass@{endpoint.place}/s3cretpath?+X-Key=s3cretkey",
-        f"mailto://s3cretuser:s3cretpass@127.0.0.1:{port}?smtp=127.0.0.1&mode=insecure&from=a@b.org&to=c@d.org",
+        f"mailto://s3cretuser:s3cretpass@127.0.0.1:{mailbox.port}?smtp=127.0.0.1&mode=insecure&from=a@b.org&to=c@d.org",
         "nonsense://s3cretuser:s3cretpass@host/s3cretpath",
         "tgram://s3crettoken/s3cretchat",
     ]

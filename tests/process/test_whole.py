@@ -1,16 +1,12 @@
 """The whole system as real programs: gunicorn, the worker, Open Food Facts, mail and the webhooks around it."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import pytest
 import requests
-from aiosmtpd.controller import Controller
 from sqlalchemy import Connection, text
 
 from spoils.builtin.cleanup import CleanupJob
@@ -19,7 +15,8 @@ from spoils.jobs.send_notification import SendNotificationJob
 from spoils.models import TaskState
 from spoils.queue.counts import count_tasks
 from spoils.queue.enqueue import enqueue
-from tests.programs import Program, Web, free_port, worker
+from tests.programs import Program, Web, worker
+from tests.receivers import a_mailbox, a_webhook
 from tests.rows import Rows
 from tests.support import eventually
 from tests.upstream import Upstream, raw
@@ -148,50 +145,9 @@ def test_a_product_fetched_again_is_brought_up_to_date_and_analysed_again(
     assert rows.all("SELECT barcode, name FROM products") == [("0737628064502", "Noodles")]
 
 
-class Mailbox:
-    """Takes every mail."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.mails: list[Any] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep it."""
-        self.mails.append(envelope)
-        return "250 OK"
-
-
-class Hooks(ThreadingHTTPServer):
-    """Takes every POST."""
-
-    def __init__(self) -> None:
-        """Begin to serve."""
-        super().__init__(("127.0.0.1", 0), _Hook)
-        self.posts: list[tuple[str, dict[str, Any]]] = []
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-
-class _Hook(BaseHTTPRequestHandler):
-    server: Hooks
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posts.append((self.path, json.loads(body)))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        return None
-
-
 def test_notifications_go_out_by_mail_and_webhook_as_their_type_is_set(
     database_url: str, connection: Connection, rows: Rows
 ) -> None:
-    mailbox = Mailbox()
-    mail = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    mail.start()
-    hooks = Hooks()
-
     def send(kind: str, message: str) -> UUID:
         job = SendNotificationJob(user_id=123, notification_type=kind, message=message)
         return enqueue(connection, job).id
@@ -199,21 +155,20 @@ def test_notifications_go_out_by_mail_and_webhook_as_their_type_is_set(
     ids = {
         kind: send(kind, f"Your scan is ready, {kind}: «ü»!") for kind in ("email", "Web-Push", "sms", "down")
     }
-    try:
-        with the_worker(
+    with (
+        a_mailbox() as mailbox,
+        a_webhook() as hooks,
+        the_worker(
             database_url,
-            SPOILS_NOTIFY_URL_EMAIL=f"mailto://127.0.0.1:{mail.port}/?from=spoils@example.com&to=user@example.com",
-            SPOILS_NOTIFY_URL_WEB_PUSH=f"json://127.0.0.1:{hooks.server_address[1]}/push/h00k-s3cret",
+            SPOILS_NOTIFY_URL_EMAIL=f"mailto://127.0.0.1:{mailbox.port}/?from=spoils@example.com&to=user@example.com",
+            SPOILS_NOTIFY_URL_WEB_PUSH=f"json://{hooks.place}/push/h00k-s3cret",
             SPOILS_NOTIFY_URL_DOWN="json://127.0.0.1:1/push/h00k-s3cret",
-        ) as program:
-            for kind in ("email", "Web-Push", "sms"):
-                rows.becomes(ids[kind], "finished")
-            undelivered = rows.becomes(ids["down"], "retried")
-            program.says("Delivered sms to user 123 \\(no SPOILS_NOTIFY_URL_SMS is set\\)")
-    finally:
-        mail.stop()
-        hooks.shutdown()
-        hooks.server_close()
+        ) as program,
+    ):
+        for kind in ("email", "Web-Push", "sms"):
+            rows.becomes(ids[kind], "finished")
+        undelivered = rows.becomes(ids["down"], "retried")
+        program.says("Delivered sms to user 123 \\(no SPOILS_NOTIFY_URL_SMS is set\\)")
     (envelope,) = mailbox.mails
     assert envelope.rcpt_tos == ["user@example.com"]
     assert b"Your scan is ready, email" in envelope.content

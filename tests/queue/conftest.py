@@ -1,6 +1,7 @@
 """One database for each file of these tests, emptied after each of them: they are many, and small."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -9,6 +10,7 @@ from spoils.db.engine import make_engine
 from tests.classes import throw_away_classes
 from tests.databases import emptied
 from tests.pooler import Pooler, a_pooler
+from tests.rows import Rows
 
 SESSIONS = 30
 LOCK_TIMEOUT_MS = 20_000
@@ -57,6 +59,11 @@ def direct(database_url: str) -> Iterator[Engine]:
 def classes() -> Iterator[None]:
     with throw_away_classes():
         yield
+
+
+@pytest.fixture
+def me(rows: Rows) -> UUID:
+    return rows.worker()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The operator's actions on one task: each on each state, duplicates, and fifty clicks at once."""
 
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -189,13 +188,7 @@ def test_workers_are_woken_at_the_commit(
 
 def test_a_delete_keeps_the_attempts(engine: Engine, rows: Rows) -> None:
     task_id = rows.task(state="failed")
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at) "
-            "VALUES (:id, 1, 'sample', 'failed', :at)"
-        ),
-        {"id": task_id, "at": datetime.now(UTC)},
-    )
+    rows.attempt(task_id)
     assert press(engine, "delete", task_id) == Change(True, "Deleted 1 job.")
     assert rows.value("SELECT count(*) FROM fang_tasks") == 0
     assert rows.value("SELECT count(*) FROM spoils_attempts") == 1

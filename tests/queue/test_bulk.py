@@ -104,13 +104,7 @@ def test_a_group_of_failures_is_found_by_its_key_whatever_else_is_on_record(
 ) -> None:
     def failed(outcome: str, fingerprint: str | None, attempts: int = 2, message: str = "boom 1") -> UUID:
         task_id = rows.task(state="failed", attempts=attempts, error_message=message)
-        rows.connection.execute(
-            text(
-                "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, fingerprint, message) "
-                "VALUES (:id, 2, 'sample', :outcome, now(), :fingerprint, :message)"
-            ),
-            {"id": task_id, "outcome": outcome, "fingerprint": fingerprint, "message": message},
-        )
+        rows.attempt(task_id, 2, outcome, fingerprint=fingerprint, message=message)
         return task_id
 
     mine = failed("failed", "abc")

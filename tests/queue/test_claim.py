@@ -18,11 +18,6 @@ from tests.queue.hands import KINDS, TYPES, end, explaining, moment, take, take_
 from tests.rows import Rows
 
 
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
-
-
 def test_a_claim_takes_the_task_in_hand(connection: Connection, rows: Rows, me: UUID) -> None:
     task_id = rows.task(metadata={"type": "SampleJob", "number": 3}, retries=2)
     (claim,) = take(connection, me)

@@ -31,11 +31,6 @@ NOW = datetime.fromisoformat(BEHIND[0])
 PAIR = ("a", 0)
 
 
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
-
-
 def place(number: int) -> Place:
     return f"2026-02-01 00:00:{number:02}+00", f"00000000-0000-0000-0000-0000000000{number:02}"
 

@@ -1,10 +1,8 @@
 """Groups of failures: who belongs to one, how many of which type, and when it was seen."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
-import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -12,12 +10,6 @@ from spoils.queue.selection import Selection, count, count_by_type
 from spoils.queue.tasks import server_now
 from spoils.reports import bulk_actions, failure_groups
 from tests.rows import Rows
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    with Session(engine) as session:
-        yield session
 
 
 def failed(rows: Rows, key: str | None, *, minutes_ago: int = 0, task_type: str = "sample") -> UUID:
@@ -35,13 +27,7 @@ def failed(rows: Rows, key: str | None, *, minutes_ago: int = 0, task_type: str 
 def attempted(
     rows: Rows, task_id: UUID, attempt: int, key: str, *, minutes_ago: int = 0, release: str = "v1"
 ) -> None:
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, fingerprint, release) "
-            "VALUES (:id, :attempt, 'sample', 'failed', now() - make_interval(mins => :ago), :key, :release)"
-        ),
-        {"id": task_id, "attempt": attempt, "ago": minutes_ago, "key": key, "release": release},
-    )
+    rows.attempt(task_id, attempt, "failed", ago=minutes_ago * 60, fingerprint=key, release=release)
 
 
 def test_a_group_is_counted_by_type_whatever_else_has_failed(session: Session, rows: Rows) -> None:

@@ -34,11 +34,6 @@ def by_index(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
-
-
 @pytest.fixture(params=["young", "known"])
 def many(rows: Rows, request: pytest.FixtureRequest) -> None:
     """Many rows, with statistics and without."""

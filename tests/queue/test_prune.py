@@ -73,13 +73,7 @@ def test_a_row_that_somebody_changes_just_now_is_passed_over(engine: Engine, row
 def test_attempts_go_when_they_are_old_and_their_task_is_gone(connection: Connection, rows: Rows) -> None:
     task_id = rows.task()
     for owner, days in ((task_id, 100), (UUID(int=1), 100), (UUID(int=2), 1)):
-        connection.execute(
-            text(
-                "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at) "
-                "VALUES (:id, 1, 'sample', 'failed', now() - make_interval(secs => :age))"
-            ),
-            {"id": owner, "age": days * DAY},
-        )
+        rows.attempt(owner, ago=days * DAY)
     assert prune.prune_attempts(connection, days=7) == 1
     assert {one for (one,) in rows.all("SELECT task_id FROM spoils_attempts")} == {task_id, UUID(int=2)}
 

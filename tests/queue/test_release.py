@@ -2,7 +2,6 @@
 
 from uuid import UUID, uuid4
 
-import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.queue.release import release, release_strays
@@ -11,11 +10,6 @@ from tests.queue.hands import heard
 from tests.rows import Rows
 
 CLAIMED_AT = "2026-01-01 00:00:00+00"
-
-
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
 
 
 def running(rows: Rows, worker_id: UUID, attempts: int = 1) -> UUID:

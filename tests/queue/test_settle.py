@@ -23,11 +23,6 @@ REPORT = Report("ValueError", "boom", "Traceback …", "f1f1")
 EVERYTHING = "SELECT to_jsonb(t) FROM {} AS t ORDER BY 1"
 
 
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
-
-
 def everything(rows: Rows) -> dict[str, list[tuple[Any, ...]]]:
     """All that a settlement could touch."""
     return {

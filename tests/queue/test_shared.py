@@ -35,11 +35,6 @@ def shared(engine: Engine) -> None:
         sharing.begin(connection)
 
 
-@pytest.fixture
-def me(rows: Rows) -> UUID:
-    return rows.worker()
-
-
 class Rust:
     """A worker of fang's on a connection of its own; each of its statements is a transaction."""
 

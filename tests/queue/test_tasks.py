@@ -1,10 +1,8 @@
 """Reading the queue: a task, its attempts and twins, and who lives."""
 
-from collections.abc import Iterator
 from uuid import uuid4
 
-import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from spoils.models import TaskState
@@ -15,22 +13,11 @@ from tests.rows import Rows
 from tests.sample_jobs import UniqueSampleJob
 
 
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    with Session(engine) as session:
-        yield session
-
-
 def test_a_task_is_found_with_its_attempts_the_last_one_first(session: Session, rows: Rows) -> None:
     task_id = rows.task()
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at) "
-            "SELECT id, n, 'sample', 'failed', now() "
-            "FROM unnest(CAST(:ids AS uuid[])) AS id, generate_series(1, 5) AS n"
-        ),
-        {"ids": [task_id, uuid4()]},
-    )
+    for number in range(1, 6):
+        rows.attempt(task_id, number)
+        rows.attempt(uuid4(), number)
     found = tasks.find_task(session, task_id)
     assert found is not None
     assert found.state is TaskState.NEW
@@ -50,13 +37,7 @@ def test_a_failure_that_counts_for_nothing_is_one_that_was_given_back_with_an_er
         (task_id, "retried", "ValueError"),
         (other, "released", "OperationalError"),
     ):
-        connection.execute(
-            text(
-                "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, error_class, ended_at) "
-                "VALUES (:id, 1, 'sample', :outcome, :error_class, now())"
-            ),
-            {"id": of, "outcome": outcome, "error_class": error_class},
-        )
+        rows.attempt(of, outcome=outcome, error_class=error_class)
     assert tasks.uncounted_failures(connection, task_id) == 2
 
 

@@ -4,17 +4,12 @@ import json
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spoils.models import Task
 from spoils.reports.brief_tasks import LARGEST_PAYLOAD, LONGEST_ERROR, brief_tasks
 from tests.rows import Rows
-
-
-@pytest.fixture
-def session(connection: Connection) -> Session:
-    return Session(connection)
 
 
 def the_one(session: Session) -> Task:

@@ -21,15 +21,7 @@ from tests.rows import Rows
 
 
 def entered(rows: Rows, minutes_ago: float, count: int = 1, ran_ms: int = 100, **columns: Any) -> None:
-    values = {"task_type": "sample", "outcome": "finished", "bucket": bucket(ran_ms), **columns}
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
-            "(date_trunc('minute', now() - make_interval(mins => CAST(:ago AS int))), :task_type, :outcome, :bucket, "
-            ":count, :ran_ms)"
-        ),
-        {"ago": minutes_ago, "count": count, "ran_ms": ran_ms * count, **values},
-    )
+    rows.ended(count, minutes_ago, ran_ms, **{"task_type": "sample", **columns})
 
 
 def a_week(rows: Rows) -> None:
@@ -37,11 +29,6 @@ def a_week(rows: Rows) -> None:
         entered(rows, ago, count=3)
         entered(rows, ago, ran_ms=9_000, outcome="retried")
         entered(rows, ago, ran_ms=9_000, outcome="timed_out", task_type="other")
-
-
-@pytest.fixture
-def session(connection: Connection) -> Session:
-    return Session(connection)
 
 
 def now(rows: Rows) -> datetime:

@@ -4,17 +4,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from spoils.queue.failures import WORDLESS
 from spoils.reports import failure_groups
 from tests.rows import Rows
-
-
-@pytest.fixture
-def session(connection: Connection) -> Session:
-    return Session(connection)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Lists of tasks: pages both ways without gaps or repeats, by index, and as far as one page looks."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +11,6 @@ from spoils.models import WAITING, TaskState
 from spoils.reports import job_list
 from tests.queue.hands import explaining
 from tests.rows import Rows
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[Session]:
-    with Session(engine) as session:
-        yield session
 
 
 def seeded(rows: Rows, number: int = 1100) -> None:

@@ -100,13 +100,7 @@ def test_a_pause_of_its_type_holds_it(engine: Engine, ask: Any, rows: Rows) -> N
 
 def test_a_retry_tells_of_the_attempt_before_it(engine: Engine, rows: Rows) -> None:
     task_id = rows.task(state="retried", due_in=60, retries=1)
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, delay_ms) "
-            "VALUES (:id, 3, 'sample', 'timed_out', now(), 60000)"
-        ),
-        {"id": task_id},
-    )
+    rows.attempt(task_id, 3, "timed_out", delay_ms=60_000)
     told = facts(engine, task_id, "not_due")
     assert (told["attempt"], told["outcome"], told["delay_ms"]) == (3, "timed_out", 60_000)
 

@@ -1,7 +1,7 @@
 """Who works, on what, and who is gone."""
 
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
@@ -20,13 +20,7 @@ def ended(rows: Rows, minutes_ago: int) -> UUID:
 
 
 def crashed(rows: Rows, worker_id: UUID, minutes_ago: float, outcome: str = "crashed") -> None:
-    rows.connection.execute(
-        text(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, worker_id, ended_at) VALUES "
-            "(gen_random_uuid(), 1, 'sample', :outcome, :worker, now() - make_interval(secs => :ago * 60))"
-        ),
-        {"outcome": outcome, "worker": worker_id, "ago": minutes_ago},
-    )
+    rows.attempt(uuid4(), outcome=outcome, ago=minutes_ago * 60, worker_id=worker_id)
 
 
 def test_workers_stand_until_their_row_is_ended_and_the_oldest_comes_first(

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from tests.rows import Rows
 from tests.web.conftest import MakeClient
@@ -158,14 +159,9 @@ def test_a_job_has_its_steps_the_first_one_first_with_secrets_masked(client: Fla
 def test_a_job_has_its_attempts_the_latest_first_without_tracebacks(client: FlaskClient, rows: Rows) -> None:
     task_id, other = rows.task(), rows.task()
     for of, attempt, outcome in ((task_id, 1, "failed"), (task_id, 2, "released"), (other, 1, "failed")):
-        rows.all(
-            "INSERT INTO spoils_attempts (task_id, attempt, task_type, outcome, ended_at, ran_ms, delay_ms, "
-            "error_class, message, traceback) VALUES (:id, :attempt, 'sample', :outcome, "
-            "'2026-11-24T02:00:00Z', 1500, 60000, 'ValueError', 'boom', 'Traceback: line 1') RETURNING id",
-            id=of,
-            attempt=attempt,
-            outcome=outcome,
-        )
+        said = {"error_class": "ValueError", "message": "boom", "traceback": "Traceback: line 1"}
+        rows.attempt(of, attempt, outcome, ran_ms=1500, delay_ms=60000, **said)
+    rows.connection.execute(text("UPDATE spoils_attempts SET ended_at = '2026-11-24T02:00:00Z'"))
     log = get(client, f"/api/jobs/{task_id}")["attempt_log"]
     assert [(one["attempt"], one["outcome"]) for one in log] == [(2, "released"), (1, "failed")]
     assert log[1] == {

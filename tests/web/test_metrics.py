@@ -10,14 +10,13 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Engine, event, text
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from spoils.db.engine import make_engine, transaction
 from spoils.job.registry import registry
 from spoils.models import PauseKind, TaskState, db
 from spoils.queue import pauses
-from spoils.queue.minute_stats import bucket
 from spoils.queue.prune import prune_minutes
 from spoils.queue.total_rollups import roll_up_totals
 from spoils.reports import attempt_stats
@@ -65,25 +64,6 @@ def parsed(exposition: str) -> Samples:
     return found
 
 
-def ended(
-    connection: Connection, task_type: str, outcome: str, ran_ms: int, count: int, *, minutes_ago: int = 1
-) -> None:
-    connection.execute(
-        text(
-            "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
-            "(date_trunc('minute', now() - make_interval(mins => :ago)), :type, :outcome, :bucket, :count, :ran_ms)"
-        ),
-        {
-            "ago": minutes_ago,
-            "type": task_type,
-            "outcome": outcome,
-            "bucket": bucket(ran_ms),
-            "count": count,
-            "ran_ms": ran_ms * count,
-        },
-    )
-
-
 def of(found: Samples, name: str) -> Samples:
     """The samples of one name, by their labels."""
     return {key[1:]: value for key, value in found.items() if key[0] == name}
@@ -100,9 +80,9 @@ def test_the_figures_are_those_of_the_stats_and_the_lists(client: FlaskClient, r
         rows.task(task_type="mail", state="in_progress", claimed_by=worker)
     rows.task(task_type="mail", state="failed")
     rows.task(task_type="report", state="finished")
-    ended(rows.connection, "mail", "finished", 5, 98)
-    ended(rows.connection, "mail", "failed", 1_200, 2)
-    ended(rows.connection, "report", "timed_out", 0, 3)
+    rows.ended(98, ran_ms=5, task_type="mail")
+    rows.ended(2, ran_ms=1_200, task_type="mail", outcome="failed")
+    rows.ended(3, ran_ms=0, task_type="report", outcome="timed_out")
     pauses.pause(rows.connection, PauseKind.TASK_TYPE, "report", by="a test")
 
     found = scraped(client)
@@ -137,7 +117,7 @@ def test_the_histogram_counts_the_attempts_that_took_less_than_each_edge(
 ) -> None:
     took = {0: 1, 1: 2, 3: 4, 900: 8, 1_023: 16, 1_024: 32, 4_194_303: 64, 10**9: 128}
     for ran_ms, count in took.items():
-        ended(rows.connection, "mail", "finished", ran_ms, count)
+        rows.ended(count, ran_ms=ran_ms, task_type="mail")
     buckets = {
         float(le): value
         for (le, name), value in of(scraped(client), "spoils_run_seconds_bucket").items()
@@ -153,7 +133,7 @@ def test_of_150_types_the_last_50_are_summed_up_as_other(client: FlaskClient, ro
     types = [f"type_{number:03d}" for number in range(150)]
     for number, name in enumerate(types, start=1):
         rows.task(task_type=name, due_in=-number)
-        ended(rows.connection, name, "finished", 10, number)
+        rows.ended(number, ran_ms=10, task_type=name)
     pauses.pause(rows.connection, PauseKind.TASK_TYPE, types[-1], by="a test")
     found = scraped(client)
     own = types[: 100 - len(known)]
@@ -180,7 +160,7 @@ def test_no_counter_decreases_when_statistics_are_rolled_up_and_pruned_or_types_
     client: FlaskClient, engine: Engine, rows: Rows
 ) -> None:
     for number in range(120):
-        ended(rows.connection, f"type_{number:03d}", "finished", 10, 1, minutes_ago=5_000)
+        rows.ended(1, minutes_ago=5_000, task_type=f"type_{number:03d}")
     rows.task(task_type="aaa")
     before = counters(scraped(client))
     with transaction(engine) as connection:
@@ -188,7 +168,7 @@ def test_no_counter_decreases_when_statistics_are_rolled_up_and_pruned_or_types_
     assert prune_minutes(rows.connection, days=1) == 120
     rows.connection.execute(text("DELETE FROM fang_tasks"))
     assert counters(scraped(client)) == before
-    ended(rows.connection, "type_000_new", "finished", 10, 1)
+    rows.ended(1, task_type="type_000_new")
     after = counters(scraped(client))
     for key, value in before.items():
         # One that is now summed up with the others is gone, which is no decrease.
@@ -218,7 +198,7 @@ def test_all_figures_are_of_one_moment(client: FlaskClient, rows: Rows) -> None:
         # After the first read of the scrape somebody enqueues, and an attempt ends.
         if "SELECT" in statement and next(calls, False):
             rows.task(task_type="mail", due_in=-100)
-            ended(rows.connection, "mail", "finished", 1, 1)
+            rows.ended(1, ran_ms=1, task_type="mail")
 
     found = scraped(client)
     assert next(calls, None) is None

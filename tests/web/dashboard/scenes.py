@@ -8,7 +8,6 @@ from sqlalchemy import text
 
 from spoils.models import PauseKind
 from spoils.queue import pauses
-from spoils.queue.minute_stats import bucket
 from tests.rows import Rows
 
 MARKUP = '"\'><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -41,36 +40,6 @@ class Scenes(Rows):
             {"id": worker_id, "types": list(task_types)},
         )
         return worker_id
-
-    def attempt(self, task_id: UUID, attempt: int = 1, outcome: str = "retried", **columns: Any) -> None:
-        """An attempt that did not finish."""
-        values = {
-            "task_id": task_id,
-            "attempt": attempt,
-            "outcome": outcome,
-            "task_type": "sample",
-            **columns,
-        }
-        names = ", ".join(values)
-        places = ", ".join(f":{name}" for name in values)
-        self.connection.execute(
-            text(
-                f"INSERT INTO spoils_attempts (ended_at, claimed_at, {names}) VALUES (now(), now(), {places})"
-            ),
-            values,
-        )
-
-    def ended(self, count: int, minutes_ago: int = 3, ran_ms: int = 341, **columns: Any) -> None:
-        """Attempts that ended so many whole minutes ago."""
-        values = {"task_type": "fetch_product", "outcome": "finished", "bucket": bucket(ran_ms), **columns}
-        self.connection.execute(
-            text(
-                "INSERT INTO spoils_minutes (minute, task_type, outcome, bucket, count, ran_ms) VALUES "
-                "(date_trunc('minute', now()) - make_interval(mins => :ago), :task_type, :outcome, :bucket, "
-                ":count, :ran_ms)"
-            ),
-            {"ago": minutes_ago, "count": count, "ran_ms": ran_ms * count, **values},
-        )
 
     def paused(self, task_type: str) -> None:
         """A type of which nothing is claimed."""
