@@ -20,7 +20,7 @@ from spoils.queue.actions import Change, act
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely
 from spoils.queue.enqueue_many import Order, enqueue_many
-from spoils.queue.fence import DuplicateInserted
+from spoils.queue.fence import BlockedByOther
 from spoils.queue.release import release
 from spoils.queue.rescue import rescue
 from tests.locks import at_once, held, meanwhile
@@ -436,7 +436,7 @@ def settle_like_a_settler(connection: Connection, worker_id: UUID, one: Claim, v
     def settle() -> bool:
         try:
             return end(connection, worker_id, one, verdict=verdict) == {one.id}
-        except DuplicateInserted:
+        except BlockedByOther:
             return False
 
     eventually(settle)
