@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from spoils.errors import SpoilsError
-from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze
+from spoils.job import Cancel, Concurrency, Done, Job, Outcome, Queue, RetryLater, Snooze
 from spoils.models import db
 
 EFFECTS = "CREATE TABLE IF NOT EXISTS effects (name text NOT NULL, task_id uuid NOT NULL, at timestamptz DEFAULT now())"
@@ -36,6 +36,15 @@ class UniqueSampleJob(Job):
 
     number: int = 0
     uniq = True
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class LimitedSampleJob(Job):
+    """Two run at a time."""
+
+    limits = (Concurrency(2),)
 
     def run(self, queue: Queue) -> None:
         return None
