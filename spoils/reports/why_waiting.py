@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
+from spoils.masking import masked_text
 from spoils.models import WAITING, DbSession, HoldKind, Parked, PauseKind, Task, TaskState, Worker
 from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
@@ -110,7 +111,7 @@ def _hold(sight: Sight) -> Reason | None:
     """A job of its type, or of its key, has asked for a hold."""
     limit = limit_of(sight.session, sight.task)
     if limit is not None:
-        until, name = limit.held_until, limit.key
+        until, name = limit.held_until, masked_text(limit.key)
     else:
         name = sight.task.task_type
         until = held_until(sight.session.connection(), HoldKind.TASK_TYPE, name)
@@ -121,7 +122,7 @@ def _limit(sight: Sight) -> Reason | None:
     limit = limit_of(sight.session, sight.task)
     if limit is None or limit.held_until is not None or limit.places > 0:
         return None
-    facts: dict[str, Any] = {"limit": limit.key}
+    facts: dict[str, Any] = {"limit": masked_text(limit.key)}
     if limit.rate is not None:
         facts |= {"rate": limit.rate, "per": limit.per, "free_at": limit.free_at}
     else:

@@ -17,6 +17,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             taken=frozenset(taken.split() if workers else ()),
             paused=frozenset(paused.split()),
             unknown=figures.get("unknown", {}),
+            limited=frozenset(figures.get("limited", "").split()),
         )
     )
 
@@ -28,6 +29,10 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ({"waiting": {"mail": 3}}, "Healthy. No jobs are due."),
         ({"waiting": {"a": 3}, "due_for": {"a": 4.9}}, "Healthy. No job has been due for more than 5 s."),
         ({"waiting": {"a": 3}, "due_for": {"a": 61}}, "Healthy. The oldest due job has waited 1 min 1 s."),
+        (
+            {"waiting": {"a": 3}, "due_for": {"a": 9_000}, "limited": "a"},
+            "Healthy. All due jobs are under limits.",
+        ),
         ({"workers": 0}, "No workers running. No jobs are waiting either."),
         ({"workers": 0, "waiting": {"a": 1}}, "No workers running. 1 job waits, none of them due."),
         (
@@ -64,6 +69,16 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
             {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 900}, "unknown": {"a": "ChargeCard"}},
             "Falling behind. The oldest due job, of type b, has waited 15 min.",
             "b",
+        ),
+        (
+            {
+                "waiting": {"a": 3, "b": 3},
+                "due_for": {"a": 301, "b": 900},
+                "limited": "a b",
+                "unknown": {"a": "ChargeCard"},
+            },
+            "No running worker knows ChargeCard. Its oldest job has waited 5 min.",
+            "a",
         ),
         (
             {"waiting": {"a": 3, "mail": 412}, "due_for": {"a": 9_000, "mail": 780}},

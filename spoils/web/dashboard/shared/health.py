@@ -21,6 +21,8 @@ class Observed:
     paused: frozenset[str] = frozenset()
     unknown: Mapping[str, str] = field(default_factory=dict)
     """The types whose oldest due job has a class that no running worker knows, and that class."""
+    limited: frozenset[str] = frozenset()
+    """The types whose oldest due job is under limits, for which it may wait on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,17 @@ def _judge(seen: Observed) -> Health:
         return _no_workers(seen)
     if untaken := {name: age for name, age in seen.due_for.items() if name not in seen.taken}:
         return _no_worker_takes(seen, untaken)
-    oldest = max(seen.due_for.values(), default=None)
+    due_for = {
+        name: age for name, age in seen.due_for.items() if name not in seen.limited or name in seen.unknown
+    }
+    oldest = max(due_for.values(), default=None)
     if oldest is None:
-        return Health("Healthy.", "No jobs are due.")
+        return Health("Healthy.", "All due jobs are under limits." if seen.due_for else "No jobs are due.")
     if oldest <= CALM_SECONDS:
         return Health("Healthy.", f"No job has been due for more than {CALM_SECONDS} s.")
     if oldest < BEHIND_SECONDS:
         return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
-    slowest = max(seen.due_for, key=lambda name: seen.due_for[name])
+    slowest = max(due_for, key=lambda name: due_for[name])
     if job := seen.unknown.get(slowest):
         return Health(
             f"No running worker knows {one_line(job)}.",

@@ -95,7 +95,8 @@ def read_status_bar(session: Session) -> StatusBar:
         for each in oldest or ()
         if each.job is not None and unknown_to(takers_of(workers, each.task_type), each.job)
     }
-    observed = Observed(waiting, due_for, len(workers), taken, frozenset(paused), unknown)
+    limited = frozenset(each.task_type for each in oldest or () if each.limited)
+    observed = Observed(waiting, due_for, len(workers), taken, frozenset(paused), unknown, limited)
     return StatusBar(
         states=tuple(_state_count(by_type, state, uncounted=COUNTS in budget.missing) for state in ORDER),
         oldest=formats.coarse(max(due_for.values())) if due_for else "",
