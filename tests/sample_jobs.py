@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from spoils.errors import SpoilsError
-from spoils.job import Cancel, Done, Job, Outcome, Queue, RetryLater, Snooze, Unique
+from spoils.job import Cancel, Concurrency, Done, Job, Outcome, Queue, RetryLater, Snooze, Unique
 from spoils.models import db
 
 EFFECTS = "CREATE TABLE IF NOT EXISTS effects (name text NOT NULL, task_id uuid NOT NULL, at timestamptz DEFAULT now())"
@@ -58,6 +58,15 @@ class WindowSampleJob(Job):
     number: int = 0
     turn: int = 0
     uniq = Unique("number", within=500, while_="waiting")
+
+    def run(self, queue: Queue) -> None:
+        return None
+
+
+class LimitedSampleJob(Job):
+    """Two run at a time."""
+
+    limits = (Concurrency(2),)
 
     def run(self, queue: Queue) -> None:
         return None

@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
 from spoils.job.registry import registry
+from spoils.masking import masked_text
 from spoils.models import WAITING, DbSession, HoldKind, Parked, PauseKind, Task, TaskState, Worker
 from spoils.queue import tasks
 from spoils.queue.claim_scope import SUSPECT_CRASHES
@@ -128,7 +129,7 @@ def _hold(sight: Sight) -> Reason | None:
     """A job of its type, or of its key, has asked for a hold."""
     limit = limit_of(sight.session, sight.task)
     if limit is not None:
-        until, name = limit.held_until, limit.key
+        until, name = limit.held_until, masked_text(limit.key)
     else:
         name = sight.task.task_type
         until = held_until(sight.session.connection(), HoldKind.TASK_TYPE, name)
@@ -139,7 +140,7 @@ def _limit(sight: Sight) -> Reason | None:
     limit = limit_of(sight.session, sight.task)
     if limit is None or limit.held_until is not None or limit.places > 0:
         return None
-    facts: dict[str, Any] = {"limit": limit.key}
+    facts: dict[str, Any] = {"limit": masked_text(limit.key)}
     if limit.rate is not None:
         facts |= {"rate": limit.rate, "per": limit.per, "free_at": limit.free_at}
     else:

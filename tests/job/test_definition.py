@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from spoils.errors import JobDefinitionError
-from spoils.job import Job, Queue, wire
+from spoils.job import Concurrency, Job, Queue, Rate, wire
 from spoils.job.registry import registry
 from tests.job.test_base import define
 
@@ -290,3 +290,36 @@ def test_a_secret_that_a_serializer_stores_as_it_is_is_a_field() -> None:
 def test_a_hash_of_its_own_needs_a_unique_class() -> None:
     with pytest.raises(JobDefinitionError, match="uniq_hash is asked of unique jobs only: set uniq = True"):
         define("BrokenJob", uniq_hash=lambda self: None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        (Concurrency(2), "limits must be a tuple of limits"),
+        ((2,), "limits must be a tuple of limits"),
+        ((Concurrency(0),), "a Concurrency needs a whole number from 1 to 1,000,000, not 0"),
+        ((Rate(True, per=1),), "a Rate needs a whole number from 1 to 1,000,000, not True"),
+        ((Rate(2.5, per=1),), "a Rate needs a whole number"),  # type: ignore[arg-type]
+        ((Rate(2, per=0),), "per is the seconds of a Rate, up to seven days, not 0"),
+        ((Rate(2, per=1e9),), "per is the seconds of a Rate"),
+        ((Concurrency(2, by="user_di"),), "'user_di' is none. Did you mean user_id?"),
+        ((Concurrency(2, by=("user_id", "shop")),), "'shop' is none."),
+        ((Concurrency(2, name="g p=u"),), "the name of a limit must be 1 to 100 letters"),
+        ((Rate(2, per=1), Rate(3, per=1)), "two of its limits are one, BrokenJob per 1 s"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_means_nothing_is_refused(limits: object, sentence: str) -> None:
+    with pytest.raises(JobDefinitionError, match=r"^BrokenJob ") as refused:
+        define("BrokenJob", fields={"user_id": int}, limits=limits)
+    assert sentence in str(refused.value)
+    assert registry.get("BrokenJob") is None
+
+
+def test_classes_that_share_a_limit_agree_on_its_number() -> None:
+    define("FirstJob", limits=(Concurrency(4, name="gpu"), Rate(1, per=60, name="gpu")))
+    define("SecondJob", limits=[Concurrency(4, name="gpu")])
+    with pytest.raises(JobDefinitionError) as refused:
+        define("ThirdJob", limits=(Concurrency(5, name="gpu"),))
+    assert "it shares the limit gpu with FirstJob" in str(refused.value)
+    assert registry.get("ThirdJob") is None

@@ -25,17 +25,25 @@ from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.models import TaskState
 from spoils.queue.actions import act
 from spoils.queue.claim import Claim
+from spoils.queue.claim_limited import claim_limited
 from spoils.queue.counts import count_tasks, roll_up_counts
 from spoils.queue.enqueue import enqueue
 from spoils.queue.expiry import Expiry, expire
 from spoils.queue.finish import ClaimLost
+from spoils.queue.limits import publish
 from spoils.queue.prune import prune_steps, prune_tasks, prune_windows
 from spoils.queue.release import release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_orphans, rescue_rest
 from spoils.queue.steps import write_step
 from tests.queue.hands import end, take, take_suspect
 from tests.rows import Rows
-from tests.sample_jobs import DebouncedSampleJob, SampleJob, UniqueSampleJob, WindowSampleJob
+from tests.sample_jobs import (
+    DebouncedSampleJob,
+    LimitedSampleJob,
+    SampleJob,
+    UniqueSampleJob,
+    WindowSampleJob,
+)
 
 VERDICTS = st.sampled_from(
     [
@@ -89,6 +97,8 @@ class Machine(RuleBasedStateMachine):
         for table in TABLES:
             self.connection.execute(text(f"DELETE FROM {table}"))
         self.workers = [self.rows.worker() for _ in range(2)]
+        with transaction(self.engine) as connection:
+            publish(connection, [LimitedSampleJob])
         for number in range(3):
             enqueue(self.connection, SampleJob(number=number))
             enqueue(self.connection, UniqueSampleJob(number=number))
@@ -147,6 +157,10 @@ class Machine(RuleBasedStateMachine):
             assert (now.state, now.retries) == ("new", 0)
             self.steps = {(task_id, name) for task_id, name in self.steps if task_id != enqueued.id}
 
+    @rule(priority=st.integers(-2, 2))
+    def enqueue_limited(self, priority: int) -> None:
+        enqueue(self.connection, LimitedSampleJob(), priority=priority)
+
     # What workers do.
 
     @precondition(lambda self: self.claims)
@@ -164,6 +178,20 @@ class Machine(RuleBasedStateMachine):
         else:
             with pytest.raises(ClaimLost):
                 write_step(self.connection, claim, name, "1", 1, worker_id=worker_id)
+
+    @rule(which=ANY)
+    def claim_limited(self, which: int) -> None:
+        worker_id = self.workers[which % len(self.workers)]
+        free = 2 - self.limited("state = 'in_progress'")
+        due = self.due("crashes < 2", limited=True)
+        found = claim_limited(
+            self.connection,
+            worker_id=worker_id,
+            task_types=[LimitedSampleJob.task_type],
+            kinds=[LimitedSampleJob.__name__],
+            limit=1,
+        )
+        self.took(worker_id, found.claims, expected=min(1, free, due))
 
     @rule(which=ANY, limit=st.integers(1, 4))
     def claim(self, which: int, limit: int) -> None:
@@ -400,6 +428,17 @@ class Machine(RuleBasedStateMachine):
             assert now.attempts >= before.attempts, "attempts went down"
             if before.state == "finished":
                 assert now == before, "a finished row changed"
+        assert self.limited("state = 'in_progress'") <= 2, "more at once than the limit"
+        places = self.rows.all("SELECT task_id FROM spoils_limit_places")
+        assert sorted(places) == self.rows.all(
+            "SELECT id FROM fang_tasks WHERE priority < -2 AND state = 'in_progress' ORDER BY id"
+        ), "a place is taken by what does not run, or not by what does"
+        assert self.rows.all(
+            "SELECT task_id, priority, scheduled_at, crashes FROM spoils_parked ORDER BY 1"
+        ) == self.rows.all(
+            "SELECT id, priority, scheduled_at, crashes FROM fang_tasks "
+            "WHERE priority < -2 AND state IN ('new', 'retried') ORDER BY 1"
+        ), "what is parked is not what waits for a limit"
         counted = {
             (task_type, state): number
             for task_type, states in count_tasks(self.connection).items()
@@ -432,12 +471,16 @@ class Machine(RuleBasedStateMachine):
     def some_task(self, which: int) -> UUID:
         return list(self.seen)[which % len(self.seen)]
 
-    def due(self, where: str) -> int:
+    def limited(self, where: str) -> int:
+        return int(self.rows.value(f"SELECT count(*) FROM fang_tasks WHERE priority < -2 AND {where}"))
+
+    def due(self, where: str, *, limited: bool = False) -> int:
         return int(
             self.rows.value(
                 "SELECT count(*) FROM fang_tasks "
                 "WHERE state IN ('new', 'retried') AND scheduled_at <= now() "
-                f"AND id <> ALL(CAST(:locked AS uuid[])) AND {where}",
+                f"AND id <> ALL(CAST(:locked AS uuid[])) AND (priority < -2) = :limited AND {where}",
+                limited=limited,
                 locked=list(map(str, self.locked)),
             )
         )

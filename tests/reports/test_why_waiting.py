@@ -174,3 +174,63 @@ def test_a_task_of_a_tick_names_its_schedule(engine: Engine, ask: Any, rows: Row
     assert ("scheduled", False) in ask(task_id)
     assert facts(engine, task_id, "scheduled")["schedule"] == ("SampleJob" if of_class else "nightly")
     assert "scheduled" not in dict(ask(rows.task()))
+
+
+def limited(rows: Rows, number: int, **limit: Any) -> list[UUID]:
+    """Tasks of a class with this limit; the first one runs, if one may run at once."""
+    rows.worker()
+    columns = {
+        "job": "SampleJob",
+        "label": "sample",
+        "place": 0,
+        "at_once": None,
+        "rate": None,
+        "per": None,
+        **limit,
+    }
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_limits (job, label, place, fields, hashed, at_once, rate, per, published_at) "
+            "VALUES (:job, :label, :place, '{}', false, :at_once, :rate, :per, now())"
+        ),
+        columns,
+    )
+    first = rows.task(priority=-5, state="in_progress")
+    return [first, *(rows.task(priority=-5) for _ in range(number))]
+
+
+def test_a_full_limit_names_what_takes_its_places(engine: Engine, rows: Rows) -> None:
+    first, second = limited(rows, 1, at_once=1)
+    found = facts(engine, second, "limit")
+    assert found == {"limit": "sample", "at_once": 1, "running": [first]}
+
+
+def test_a_full_rate_says_when_the_next_one_may_start(engine: Engine, rows: Rows) -> None:
+    _, second = limited(rows, 1, rate=1, per=60)
+    found = facts(engine, second, "limit")
+    free_at = rows.value("SELECT free_at FROM spoils_limit_places")
+    assert found == {"limit": "sample", "rate": 1, "per": 60, "free_at": free_at}
+
+
+def test_of_a_limit_with_room_it_counts_those_of_its_key_that_go_first(
+    engine: Engine, ask: Any, rows: Rows
+) -> None:
+    _, second, third = limited(rows, 2, at_once=5)
+    rows.task()
+    assert ("limit", True) not in ask(third)
+    assert facts(engine, second, "next")["ahead"] == 0
+    assert facts(engine, third, "ahead")["ahead"] == 1
+
+
+def test_a_hold_is_named_with_its_end(engine: Engine, rows: Rows) -> None:
+    _, under_limit = limited(rows, 1, at_once=1)
+    plain = rows.task(task_type="other")
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_holds VALUES ('key', 'sample', now() + interval '60 s'), "
+            "('task_type', 'other', now() + interval '60 s'), ('task_type', 'sample', now() - interval '1 s')"
+        )
+    )
+    until = rows.value("SELECT max(until) FROM spoils_holds")
+    assert facts(engine, under_limit, "held") == {"name": "sample", "until": until}
+    assert facts(engine, plain, "held") == {"name": "other", "until": until}

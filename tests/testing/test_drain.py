@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from spoils import Client, Job, Queue, RetryLater
+from spoils import Client, Concurrency, Job, Queue, Rate, RetryLater
 from spoils.errors import SettingError, SpoilsError
 from spoils.testing import drain, enqueued
 from tests.classes import throw_away_classes
@@ -159,3 +159,21 @@ def test_without_a_database_nothing_touches_that_of_development() -> None:
     for act in (drain, lambda: enqueued(SampleJob)):
         with pytest.raises(SettingError, match="There is no database: use the fixture spoils_database"):
             act()
+
+
+def test_jobs_under_limits_are_performed_too_in_the_order_of_their_own_priorities(
+    client: Client, rows: Rows
+) -> None:
+    class LimitedJob(Job):
+        number: int
+        limits = (Concurrency(1), Rate(1, per=3600))
+
+        def run(self, queue: Queue) -> None: ...
+
+    for number, priority in ((1, 0), (2, 1)):
+        client.enqueue(LimitedJob(number=number), priority=priority)
+    client.enqueue(SampleJob())
+    client.enqueue(LimitedJob(number=3), at=LATER)
+    rows.connection.execute(text("SELECT spoils_enqueue('LimitedJob', '{\"number\": 4}')"))
+    done = [performed.job for performed in drain(client, scheduled=True)]
+    assert [job.number for job in done if isinstance(job, LimitedJob)] == [2, 1, 4, 3]

@@ -83,6 +83,8 @@ def test_operators_are_notified_of_a_job_that_waits_too_long(
     assert lines(hook) == ["The oldest of 1 job of type sample has been due for 15 min."]
     rows.connection.execute(text("DELETE FROM fang_tasks"))
     rows.task(due_in=-890)
+    rows.task(due_in=-9_000, priority=-5, task_type="limited")  # it waits for its limit, on purpose
+    rows.connection.execute(text("UPDATE spoils_workers SET task_types = '{sample,limited}'"))
     room(engine, hook).tick()
     assert len(hook.posts) == 1
 

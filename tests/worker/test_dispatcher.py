@@ -440,3 +440,37 @@ def test_in_a_thread_of_its_own_it_claims_what_is_put_in_and_stops(listening: Be
 
     eventually(claimed)
     assert listening.dispatcher.loop.stop(30)
+
+
+def test_notified_of_a_free_place_it_claims_what_waits_for_it(bench: Bench, rows: Rows) -> None:
+    bench.dispatcher.tick()
+    task_id = rows.task(priority=-5)
+    bench.dispatcher._claims.notifications = lambda: Notified([], ["SampleJob"], {})  # type: ignore[method-assign]
+    bench.dispatcher._hear()
+    bench.dispatcher.tick()
+    assert [one.id for one in bench.in_flight.claims()] == [task_id]
+
+
+def test_a_heartbeat_makes_it_look_for_tasks_under_limits_of_any_key(bench: Bench, rows: Rows) -> None:
+    bench.dispatcher.tick()
+    task_id = rows.task(priority=-5)
+    bench.dispatcher.follow(Orders(limited=True))
+    bench.dispatcher.tick()
+    assert [one.id for one in bench.in_flight.claims()] == [task_id]
+
+
+def test_a_suspect_under_limits_is_claimed_alone(bench: Bench, rows: Rows) -> None:
+    task_id = rows.task(priority=-5, crashes=2)
+    bench.dispatcher.follow(Orders(suspect_due=True, limited=True))
+    bench.dispatcher.tick()
+    assert [one.id for one in bench.in_flight.claims()] == [task_id]
+
+
+def test_notified_of_a_hold_it_claims_none_of_that_type(bench: Bench, rows: Rows) -> None:
+    rows.task()
+    rows.task(priority=-5)
+    other = rows.task(task_type="unique_sample")
+    bench.dispatcher._claims.notifications = lambda: Notified([], ["SampleJob"], {"sample": 30.0})  # type: ignore[method-assign]
+    bench.dispatcher._hear()
+    bench.dispatcher.tick()
+    assert [one.id for one in bench.in_flight.claims()] == [other]

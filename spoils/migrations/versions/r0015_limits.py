@@ -62,11 +62,16 @@ ALTER TABLE {schema}.spoils_parked SET (autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE {schema}.spoils_limit_places SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 """
 
-# Not valid: all rows satisfied the narrower one, and to read them would keep everybody waiting.
+# All rows satisfied the narrower one. Those of a large table are not read: everybody would wait for that.
 PRIORITY = """
 ALTER TABLE {schema}.fang_tasks
     DROP CONSTRAINT fang_tasks_priority_check,
-    ADD CONSTRAINT fang_tasks_priority_check CHECK (priority BETWEEN -7 AND 2) NOT VALID
+    ADD CONSTRAINT fang_tasks_priority_check CHECK (priority BETWEEN -7 AND 2) NOT VALID;
+DO $$ BEGIN
+    IF pg_relation_size('{schema}.fang_tasks') < 100 * 1024 * 1024 THEN
+        ALTER TABLE {schema}.fang_tasks VALIDATE CONSTRAINT fang_tasks_priority_check;
+    END IF;
+END $$;
 """
 
 # The keys of a task, in the order in which its class names its limits; NULL without any. A long value would not fit

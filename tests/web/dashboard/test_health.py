@@ -23,6 +23,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             unknown=figures.get("unknown", {}),
             recent=figures.get("recent", {}),
             forecasts=figures.get("forecasts", {}),
+            limited=frozenset(figures.get("limited", "").split()),
         )
     )
 
@@ -34,6 +35,10 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ({"waiting": {"mail": 3}}, "Healthy. No jobs are due."),
         ({"waiting": {"a": 3}, "due_for": {"a": 4.9}}, "Healthy. No job has been due for more than 5 s."),
         ({"waiting": {"a": 3}, "due_for": {"a": 61}}, "Healthy. The oldest due job has waited 1 min 1 s."),
+        (
+            {"waiting": {"a": 3}, "due_for": {"a": 9_000}, "limited": "a"},
+            "Healthy. All due jobs are under limits.",
+        ),
         ({"workers": 0}, "No workers running. No jobs are waiting either."),
         # Four failures, and 5 of 26, are no incident; nor is a backlog that has just come.
         ({"recent": {"a": Recent(4, 4, 4), "b": Recent(26, 26, 5)}}, "Healthy. No jobs are due."),
@@ -95,6 +100,16 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
             {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 900}, "unknown": {"a": "ChargeCard"}},
             "Falling behind. The oldest due job of type b has waited 15 min.",
             "b",
+        ),
+        (
+            {
+                "waiting": {"a": 3, "b": 3},
+                "due_for": {"a": 301, "b": 900},
+                "limited": "a b",
+                "unknown": {"a": "ChargeCard"},
+            },
+            "No running worker knows ChargeCard. Its oldest job has waited 5 min.",
+            "a",
         ),
         (
             {"waiting": {"a": 3, "mail": 412}, "due_for": {"a": 9_000, "mail": 780}},

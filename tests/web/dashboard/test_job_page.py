@@ -1,6 +1,7 @@
 """The page of one job."""
 
 import pytest
+from sqlalchemy import text
 
 from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import Scenes
@@ -123,6 +124,33 @@ def test_why_it_waits_for_others(admin: Visitor, scenes: Scenes) -> None:
     scenes.task(due_in=60, priority=2)
     assert "3 jobs of its type are ahead." in words(admin.see(f"/jobs/{last}"))
     assert "1 job of its type is ahead." in words(admin.see(f"/jobs/{first}"))
+
+
+def test_why_it_waits_for_its_limit(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("sample")
+    scenes.connection.execute(
+        text(
+            "INSERT INTO spoils_limits (job, label, place, fields, hashed, at_once, rate, per, published_at) VALUES "
+            "('SampleJob', 'SampleJob', 0, '{}', false, 1, NULL, NULL, now()), "
+            "('RateJob', 'RateJob per 60 s', 0, '{}', false, NULL, 1, 60, now())"
+        )
+    )
+    running = scenes.task(state="in_progress", priority=-5)
+    page = admin.see(f"/jobs/{scenes.task(priority=-4)}")
+    assert (
+        "Its limit is full: SampleJob, 1 at a time. It starts once one of those that run has ended"
+        in words(page)
+    )
+    assert f"/jobs/{running}" in links(page)
+    assert "Priority 1" in words(page)
+    scenes.task(state="in_progress", priority=-5, metadata={"type": "RateJob"})
+    page = words(admin.see(f"/jobs/{scenes.task(priority=-5, metadata={'type': 'RateJob'})}"))
+    assert "Its limit RateJob per 60 s is full until" in page
+    assert "1 of them start within 60 s" in page
+    scenes.connection.execute(
+        text("INSERT INTO spoils_holds VALUES ('key', 'SampleJob', now() + interval '30 s')")
+    )
+    assert "SampleJob is held until" in words(admin.see(f"/jobs/{scenes.task(priority=-5)}"))
 
 
 def test_other_jobs_of_the_same_payload_are_linked(admin: Visitor, scenes: Scenes) -> None:

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from spoils.masking import masked_text
 from spoils.models import WAITING, Task
 from spoils.reports import why_waiting
 from spoils.web.dashboard.shared import formats
@@ -74,7 +73,7 @@ def in_words(reason: why_waiting.Reason, now: datetime) -> Reason:
             )
             return Reason(True, "It runs isolated.", rest)
         case "held":
-            strong = f"{formats.one_line(masked_text(facts['name']))} is held until"
+            strong = f"{formats.one_line(facts['name'])} is held until"
             rest = "A job of it was asked to try again later, and asked to hold the others too."
             return Reason(True, strong, rest, formats.moment(facts["until"], now))
         case "limit":
@@ -105,7 +104,7 @@ def _not_due(reason: why_waiting.Reason, now: datetime) -> Reason:
 
 def _limit(reason: why_waiting.Reason, now: datetime) -> Reason:
     facts = reason.facts
-    name = formats.one_line(masked_text(facts["limit"]))
+    name = formats.one_line(facts["limit"])
     if "rate" not in facts:
         running = next((str(one) for one in facts["running"]), None)
         rest = "It starts once one of those that run has ended, in its turn."

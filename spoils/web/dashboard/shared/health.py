@@ -31,6 +31,8 @@ class Observed:
     forecasts: Mapping[str, Forecast] = field(default_factory=dict)
     minutes: int = 5
     """How many minutes `recent` covers, and the one that is not over."""
+    limited: frozenset[str] = frozenset()
+    """The types whose oldest due job is under limits, for which it may wait on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,18 @@ def _judge(seen: Observed) -> Health:
         return _no_worker_takes(seen, untaken)
     if failing := {name: of for name, of in seen.recent.items() if _is_failing(of)}:
         return _attempts_fail(failing, seen.minutes)
-    oldest = max(seen.due_for.values(), default=None)
+    due_for = {
+        name: age for name, age in seen.due_for.items() if name not in seen.limited or name in seen.unknown
+    }
+    oldest = max(due_for.values(), default=None)
     if oldest is None:
-        return Health("Healthy.", "No jobs are due.")
+        return Health("Healthy.", "All due jobs are under limits." if seen.due_for else "No jobs are due.")
     if oldest <= CALM_SECONDS:
         return Health("Healthy.", f"No job has been due for more than {CALM_SECONDS} s.")
-    growing = [name for name in seen.due_for if _is_growing(seen, name)]
+    growing = [name for name in due_for if _is_growing(seen, name)]
     if oldest < BEHIND_SECONDS and not growing:
         return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
-    slowest = max(growing or seen.due_for, key=lambda name: seen.due_for[name])
+    slowest = max(growing or due_for, key=lambda name: due_for[name])
     if job := seen.unknown.get(slowest):
         return Health(
             f"No running worker knows {one_line(job)}.",

@@ -104,6 +104,7 @@ def read_status_bar(session: Session) -> StatusBar:
         if each.job is not None and unknown_to(takers_of(workers, each.task_type), each.job)
     }
     forecasts = {name: forecast(waiting[name], before[name]) for name in due_for if name in before}
+    limited = frozenset(each.task_type for each in oldest or () if each.limited)
     observed = Observed(
         waiting,
         due_for,
@@ -114,6 +115,7 @@ def read_status_bar(session: Session) -> StatusBar:
         recent or {},
         forecasts,
         RATE_MINUTES,
+        limited,
     )
     return StatusBar(
         states=tuple(_state_count(by_type, state, uncounted=COUNTS in budget.missing) for state in ORDER),
