@@ -43,7 +43,12 @@ class Asking:
     def ask(self, client: str = "with a token", **changed: Any) -> TestResponse:
         """A request that would be good but for what is changed."""
         body = {"json": BODIES.get(self.path, {})} if self.method != "GET" else {}
-        parameters = {"task_id": str(uuid4()), "barcode": "3017620422003", **self.parameters}
+        parameters = {
+            "task_id": str(uuid4()),
+            "batch_id": str(uuid4()),
+            "barcode": "3017620422003",
+            **self.parameters,
+        }
         given = {"headers": DOOR, **body, **changed}
         return self.clients[client].open(self.path.format(**parameters), method=self.method.upper(), **given)
 
