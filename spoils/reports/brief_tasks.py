@@ -23,12 +23,12 @@ _LARGEST_STORED = 16 * 1024
 """Bytes of a stored, compressed payload whose size is measured at all: to measure is to read it."""
 
 
-_BOUNDED = ("payload", "error_message", "result")
+_BOUNDED = ("payload", "error_message", "result", "previous")
 _READ_WHOLE = [column.key for column in Task.__mapper__.column_attrs if column.key not in _BOUNDED]
 
 
 def brief_tasks(session: DbSession, statement: Select[Any], of: Any = Task) -> list[Task]:
-    """The tasks that `statement` selects from `of`, with long errors cut, and results and large payloads left out.
+    """The tasks that `statement` selects from `of`, with long errors cut. Results and large payloads are left out.
 
     They belong to no session.
     """

@@ -26,13 +26,13 @@ CREATE INDEX audit_task_idx ON audit (task_id, id);
 CREATE FUNCTION audit_tasks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO audit (task_id, becomes, owner, attempts, crashes)
+        INSERT INTO public.audit (task_id, becomes, owner, attempts, crashes)
         VALUES (NEW.id, NEW.state, NEW.claimed_by, NEW.attempts, NEW.crashes);
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO audit (task_id, was, owner, attempts, crashes)
+        INSERT INTO public.audit (task_id, was, owner, attempts, crashes)
         VALUES (OLD.id, OLD.state, OLD.claimed_by, OLD.attempts, OLD.crashes);
     ELSIF NEW.state IS DISTINCT FROM OLD.state THEN
-        INSERT INTO audit (task_id, was, becomes, owner, attempts, crashes)
+        INSERT INTO public.audit (task_id, was, becomes, owner, attempts, crashes)
         VALUES (NEW.id, OLD.state, NEW.state, coalesce(NEW.claimed_by, OLD.claimed_by), NEW.attempts, NEW.crashes);
     END IF;
     RETURN NULL;

@@ -27,6 +27,7 @@ OUR_INDEXES = {
     "fang_tasks_waiting_idx",
     "fang_tasks_finished_idx",
     "fang_tasks_suspect_idx",
+    "fang_tasks_batch_idx",
 }
 # What the guide has its readers type into psql, and two that follow from its advice.
 STATEMENTS_OF_THE_GUIDE = [

@@ -1,5 +1,6 @@
 """Any order of what clients, workers, rescuers, operators and time may do: the promises hold throughout."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +22,12 @@ from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import transaction
 from spoils.job import OnDuplicate
+from spoils.job.base import Member
+from spoils.job.batch import Condition
 from spoils.job.outcome import FINISHED, Ending, Report, Verdict
 from spoils.models import TaskState
 from spoils.queue.actions import act
+from spoils.queue.batches import new_batch, new_chain, put_batch, put_batches
 from spoils.queue.claim import Claim
 from spoils.queue.claim_limited import claim_limited
 from spoils.queue.counts import count_tasks, roll_up_counts
@@ -32,7 +36,7 @@ from spoils.queue.expiry import Expiry, expire
 from spoils.queue.finish import ClaimLost
 from spoils.queue.limits import publish
 from spoils.queue.prune import prune_steps, prune_tasks, prune_windows
-from spoils.queue.release import release_strays
+from spoils.queue.release import CANCELLED, release_strays
 from spoils.queue.rescue import Rescue, rescue, rescue_orphans, rescue_rest
 from spoils.queue.steps import write_step
 from tests.queue.hands import end, take, take_suspect
@@ -57,6 +61,7 @@ VERDICTS = st.sampled_from(
     ]
 )
 TABLES = (
+    "spoils_batches",
     *("fang_tasks", "spoils_counts", "spoils_attempts", "spoils_minutes", "spoils_workers"),
     *("spoils_steps", "spoils_unique_windows"),
 )
@@ -91,6 +96,9 @@ class Machine(RuleBasedStateMachine):
         self.seen: dict[UUID, Row[Any]] = {}
         self.turn = 0
         self.steps: set[tuple[UUID, str]] = set()
+        self.kinds: dict[UUID, str] = {}  # of each member that was seen: how its batch counts it
+        self.members: dict[UUID, Counter[str]] = {}  # by batch: the counts that it must have
+        self.followed: dict[UUID, set[UUID]] = {}  # by batch: its `then`, or by chain: its links
 
     @initialize()
     def begin(self) -> None:
@@ -160,6 +168,24 @@ class Machine(RuleBasedStateMachine):
     @rule(priority=st.integers(-2, 2))
     def enqueue_limited(self, priority: int) -> None:
         enqueue(self.connection, LimitedSampleJob(), priority=priority)
+
+    @rule(number=st.integers(0, 3), on=st.sampled_from(["end", "success"]), unique=st.booleans())
+    def enqueue_a_batch(self, number: int, on: Condition, unique: bool) -> None:
+        batch = new_batch(then=SampleJob(number=77), name=None, on=on)
+        for one in range(number):
+            batch.enqueue(UniqueSampleJob(number=one) if unique else SampleJob(number=one))
+        put_batch(self.connection, batch)
+        self.members[batch.id] = Counter()
+        self.followed[batch.id] = set()
+
+    @rule()
+    def enqueue_a_chain(self) -> None:
+        chain = new_chain(
+            [SampleJob(), UniqueSampleJob(number=0), SampleJob()], name=None, at=None, priority=1
+        )
+        put_batch(self.connection, chain)
+        self.members[chain.id] = Counter()
+        self.followed[chain.id] = set()
 
     # What workers do.
 
@@ -231,6 +257,16 @@ class Machine(RuleBasedStateMachine):
         written = end(self.connection, worker_id, *claims, verdict=verdict, skip_locked=bool(self.locked))
         assert written == count
         self.lost(count)
+
+    @precondition(lambda self: self.members_running())
+    @rule(which=ANY)
+    def finish_and_add_to_the_batch(self, which: int) -> None:
+        running = self.members_running()
+        worker_id, claim = running[which % len(running)]
+        with transaction(self.engine) as connection:
+            if end(connection, worker_id, claim, skip_locked=bool(self.locked)):
+                put_batches(connection, [], claim.batch_id, [Member(SampleJob(number=5))])
+                self.lost([claim.id])
 
     @rule(which=ANY, keep=st.integers(0, 3))
     def release(self, which: int, keep: int) -> None:
@@ -349,6 +385,14 @@ class Machine(RuleBasedStateMachine):
         if not running:
             self.removed.add(task_id)
 
+    @precondition(lambda self: self.removed)
+    @rule(which=ANY)
+    def restore(self, which: int) -> None:
+        task_id = sorted(self.removed)[which % len(self.removed)]
+        with transaction(self.engine) as connection:
+            if act(connection, "restore", task_id, who="admin").done:
+                self.removed.discard(task_id)
+
     @precondition(lambda self: self.seen)
     @rule(which=ANY)
     def delete_in_psql(self, which: int) -> None:
@@ -458,7 +502,64 @@ class Machine(RuleBasedStateMachine):
         assert steps == {(task_id, name) for task_id, name in self.steps if task_id in tasks}, (
             "a step is lost"
         )
+        self.follow_batches(tasks)
         self.seen = tasks
+
+    def follow_batches(self, tasks: dict[UUID, Row[Any]]) -> None:
+        """What is counted changes with what is seen, and what follows is enqueued once, when it is due."""
+        kinds = self.kinds_of(tasks)
+        for task_id in self.kinds.keys() | kinds.keys():
+            before, now = self.kinds.get(task_id), kinds.get(task_id)
+            batch_id = (tasks.get(task_id) or self.seen[task_id]).batch_id
+            if (now is None and before != "active") or (before is None and now != "active"):
+                continue  # an ended one was deleted or restored
+            self.members[batch_id].update([now] if now else [])
+            self.members[batch_id].subtract([before] if before else [])
+        self.kinds = kinds
+        for row in tasks.values():
+            follows = (row.previous or {}).get("batch")
+            batch_id = UUID(follows["id"]) if follows else row.batch_id
+            if batch_id and (follows or self.is_chain(batch_id)):
+                self.followed[batch_id].add(row.id)
+        for batch in self.connection.execute(text("SELECT * FROM spoils_batches")):
+            counts = self.members[batch.id]
+            for name in ("active", "finished", "failed", "cancelled"):
+                assert getattr(batch, name) == counts[name], (name, batch, counts)
+            assert batch.total == sum(counts.values())
+            stopped = batch.condition == "success" and counts["failed"] + counts["cancelled"] > 0
+            if batch.links is None:
+                assert len(self.followed[batch.id]) == (batch.ended_at is not None), (
+                    "then came twice, or too soon"
+                )
+                assert batch.ended_at or counts["active"] or stopped, "then did not come"
+            else:
+                gone = batch.enqueued_id in self.removed
+                assert batch.ended_at or counts["active"] or stopped or gone, "the chain does not go on"
+                assert not batch.ended_at or batch.links == []
+
+    def kinds_of(self, tasks: dict[UUID, Row[Any]]) -> dict[UUID, str]:
+        cancelled = set(
+            self.rows.all("SELECT task_id, attempt, message FROM spoils_attempts WHERE outcome = 'cancelled'")
+        )
+        found = {}
+        for row in tasks.values():
+            if row.batch_id is None:
+                continue
+            by_operator = row.error_message == CANCELLED
+            if row.state in ("new", "retried", "in_progress"):
+                found[row.id] = "active"
+            elif row.state == "failed" and (
+                by_operator or (row.id, row.attempts, row.error_message) in cancelled
+            ):
+                found[row.id] = "cancelled"
+            else:
+                found[row.id] = row.state
+        return found
+
+    def is_chain(self, batch_id: UUID) -> bool:
+        return bool(
+            self.rows.value("SELECT links IS NOT NULL FROM spoils_batches WHERE id = :id", id=batch_id)
+        )
 
     # Its hands.
 
@@ -497,6 +598,9 @@ class Machine(RuleBasedStateMachine):
         with transaction(self.engine) as connection:
             connection.execute(text("SET TRANSACTION READ ONLY"))
             yield connection
+
+    def members_running(self) -> list[tuple[UUID, Claim]]:
+        return [one for one in self.owned.values() if one[1].batch_id]
 
     def held_by(self, worker_id: UUID) -> list[UUID]:
         return [task_id for task_id, (owner, _) in self.owned.items() if owner == worker_id]

@@ -49,6 +49,7 @@ class Asking:
         parameters = {
             "task_id": str(uuid4()),
             "barcode": "3017620422003",
+            "batch_id": str(uuid4()),
             "name": "nothing",
             **self.parameters,
         }

@@ -25,7 +25,7 @@ if EVERY_COMBINATION:
     WIDTHS += [768, 1440]
 EMPTY = (
     *("/", "/workers", "/schedules", "/jobs", "/jobs?state=failed", "/products", "/errors", "/audit"),
-    *("/jobs?q=unavailable", "/bulks/new?verb=retry&all=1&state=failed", "/login", "/enqueue"),
+    *("/jobs?q=unavailable", "/bulks/new?verb=retry&all=1&state=failed", "/login", "/enqueue", "/batches"),
 )
 
 
@@ -39,7 +39,7 @@ def paths(jobs: dict[str, UUID]) -> list[str]:
             if EVERY_COMBINATION or state in ("retried", "failed")
         ),
         *("/products", f"/products/{NOODLES}", "/bulks/new?verb=delete&all=1&state=failed", "/errors"),
-        *("/enqueue", "/enqueue/send-notification", "/audit"),
+        *("/enqueue", "/enqueue/send-notification", "/audit", "/batches"),
         *("/schedules/new", "/schedules/new/fetch-product"),
     ]
 
