@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from spoils.job import Job
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
-from spoils.queue.expiry import Expiry, expire
+from spoils.queue.expiry import MOST, Expiry, expire
 from spoils.queue.minute_stats import roll_up_minutes
 from spoils.queue.quarter_rollups import roll_up_quarters
 from spoils.queue.rescue import rescue_foreign, rescue_orphans
@@ -71,7 +71,8 @@ class Maintenance:
                     unknown,
                     extra={"action": "fail_unknown"},
                 )
-            if self._expiries and (expired := expire(connection, self._expiries)):
+            expired = expire(connection, self._expiries) if self._expiries else 0
+            if expired:
                 log.error("Failed %d jobs that had expired", expired, extra={"action": "expire"})
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
@@ -81,7 +82,7 @@ class Maintenance:
                         len(foreign),
                         extra={"action": "rescue"},
                     )
-        return EVERY_SECONDS
+        return 0.0 if expired >= MOST else EVERY_SECONDS  # there may be more
 
 
 def _expiry(job_class: type[Job], expires: timedelta) -> Expiry:
