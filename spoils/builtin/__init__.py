@@ -1,1 +1,1 @@
-"""The queue's own jobs: the nightly cleanup, and actions on many jobs."""
+"""The queue's own jobs: the nightly cleanup, the hourly one of classes with their own retention, and bulk actions."""

@@ -16,7 +16,7 @@ from spoils.queue.backlog_samples import sample_backlog
 from spoils.queue.claim_scope import COMMON
 from spoils.queue.counts import roll_up_counts
 from spoils.queue.enqueue import enqueue
-from spoils.queue.expiry import Expiry, expire
+from spoils.queue.expiry import MOST, Expiry, expire
 from spoils.queue.holds import drop_past_holds
 from spoils.queue.limits import drop_stale_places
 from spoils.queue.minute_stats import roll_up_minutes
@@ -82,7 +82,8 @@ class Maintenance:
                     unknown,
                     extra={"action": "fail_unknown"},
                 )
-            if self._expiries and (expired := expire(connection, self._expiries)):
+            expired = expire(connection, self._expiries) if self._expiries else 0
+            if expired:
                 log.error("Failed %d jobs that had expired", expired, extra={"action": "expire"})
             if self._foreign_claim_timeout is not None:
                 foreign = rescue_foreign(connection, timeout_seconds=self._foreign_claim_timeout)
@@ -92,7 +93,7 @@ class Maintenance:
                         len(foreign),
                         extra={"action": "rescue"},
                     )
-        return EVERY_SECONDS
+        return 0.0 if expired >= MOST else EVERY_SECONDS  # there may be more
 
 
 def _expiry(job_class: type[Job], expires: timedelta) -> Expiry:

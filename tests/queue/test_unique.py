@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -15,13 +16,14 @@ from spoils.db.engine import transaction
 from spoils.errors import PayloadError
 from spoils.job import Job, OnDuplicate, Queue, Unique
 from spoils.job.outcome import FINISHED, Ending, Report, Verdict
+from spoils.models import TaskState
 from spoils.queue import prune
 from spoils.queue.actions import Change, act
 from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely
 from spoils.queue.enqueue_many import Order, enqueue_many
-from spoils.queue.fence import BlockedByOther
-from spoils.queue.release import release
+from spoils.queue.fence import ENTRY_TIMEOUT_MS, BlockedByOther
+from spoils.queue.release import _RELEASE, release
 from spoils.queue.rescue import rescue
 from tests.locks import at_once, held, meanwhile
 from tests.queue.hands import end, heard, take
@@ -297,6 +299,21 @@ def test_a_client_that_waits_for_the_same_key_meets_what_was_committed(engine: E
     assert numbers(rows) == [2]
 
 
+def test_a_client_that_waits_for_the_same_key_meets_its_window_although_that_job_has_ended(
+    engine: Engine, connection: Connection, rows: Rows
+) -> None:
+    enqueue(connection, WindowJob(key="a", number=1))
+    connection.execute(text("UPDATE fang_tasks SET state = 'finished'"))
+    pass_hour(connection)
+    with held(engine) as other:
+        second = enqueue(other, WindowJob(key="a", number=2))
+        other.execute(text("UPDATE fang_tasks SET state = 'finished'"))
+        with meanwhile(engine, lambda third: enqueue(third, WindowJob(key="a", number=3))) as waiting:
+            other.commit()
+        assert waiting.result(60) == Enqueued(second.key, TaskState.FINISHED, True)
+    assert numbers(rows) == [1, 2]
+
+
 def test_of_many_racing_clients_one_opens_the_window(engine: Engine, rows: Rows) -> None:
     for key in ("a", "b", "c"):
 
@@ -307,6 +324,25 @@ def test_of_many_racing_clients_one_opens_the_window(engine: Engine, rows: Rows)
         assert sum(not one.duplicate for one in results) == 1
         assert len({one.id for one in results}) == 1
         assert len(numbers(rows, key)) == 1
+
+
+def test_of_many_racing_clients_one_opens_the_window_although_each_job_ends_at_once(
+    engine: Engine, connection: Connection
+) -> None:
+    """So that no waiting job stands in the way of a second one."""
+
+    def race(number: int) -> bool:
+        enqueued = enqueue_surely(engine, WindowJob(key="a", number=number))
+        if not enqueued.duplicate:
+            with engine.connect() as own:
+                own.execute(
+                    text("UPDATE fang_tasks SET state = 'finished' WHERE id = :id"), {"id": enqueued.id}
+                )
+        return not enqueued.duplicate
+
+    for _ in range(10):
+        pass_hour(connection)
+        assert sum(at_once(SESSIONS, race)) == 1
 
 
 def test_windows_that_have_passed_are_pruned_and_a_task_outlives_its_window(
@@ -362,6 +398,28 @@ def test_one_that_goes_back_alone_is_unique_again(
     first = enqueue(connection, WaitingJob(key="a", number=1))
     give_back(connection, worker_id, claim(connection, worker_id, WaitingJob), how)
     assert enqueue(connection, WaitingJob(key="a", number=2)).id == first.id
+
+
+def test_one_that_goes_back_may_meet_one_that_is_just_being_enqueued(
+    engine: Engine, connection: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for that transaction, here for long, and then it is no longer unique."""
+    for text_of in ("_text_within", "_executing_within"):
+        before = getattr(_RELEASE._statement, text_of)
+        patient = before.replace(f"lock_timeout = {ENTRY_TIMEOUT_MS}", "lock_timeout = 20000")
+        monkeypatch.setattr(_RELEASE._statement, text_of, patient)
+    worker_id = rows.worker()
+    enqueue(connection, WaitingJob(key="a", number=1))
+    claimed = claim(connection, worker_id, WaitingJob)
+    with held(engine) as other:
+        enqueue(other, WaitingJob(key="a", number=2))
+        with ThreadPoolExecutor(1) as thread, engine.connect() as releasing:
+            pid = releasing.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            released = thread.submit(release, releasing, worker_id=worker_id, tokens=[claimed.token])
+            eventually(lambda: rows.value("SELECT cardinality(pg_blocking_pids(:pid)) > 0", pid=pid))
+            other.commit()
+            assert released.result(60) == [claimed.id]
+    assert rows.one(claimed.id).uniq_hash is None
 
 
 def test_two_that_ran_at_once_go_back_together_and_one_keeps_the_hash(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from spoils.job import Job
+from spoils.job import Job, Unique
 from spoils.job.outcome import Ending
 from spoils.masking import masked, masked_text
 from spoils.models import ACTIVE, WAITING, Attempt, Step, Task, TaskState
@@ -106,6 +106,8 @@ class JobView:
     timeline: Timeline | None
     reasons: tuple[Reason, ...]
     duplicates: tuple[JobRow, ...]
+    duplicates_share: str
+    """What they have in common with this one."""
     duplicates_of: str
     """Which jobs were searched for duplicates."""
     audit_log: tuple[Entry, ...]
@@ -148,6 +150,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         reasons=why_it_waits(session, task, bar.now),
         timeline=draw_timeline(task, ended, bar.now, steps),
         duplicates=job_rows(session, [each for each in same if each.id != task.id], bar.now),
+        duplicates_share=_shared(job_class),
         duplicates_of=find_by_payload.REACH_OF_ENDED,
         audit_log=log_of_job(session, task.id, bar.now),
         endpoint=job_class.endpoint if job_class else None,
@@ -208,6 +211,12 @@ def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> Attempt
         worker=_name(attempt.worker_id, names),
         release=attempt.release or "–",
     )
+
+
+def _shared(job_class: type[Job] | None) -> str:
+    uniq = job_class.uniq if job_class else False
+    fields = uniq.fields if isinstance(uniq, Unique) else ()
+    return " and ".join(fields) or "payload"
 
 
 def _step(step: Step, now: datetime) -> StepRow:
