@@ -155,6 +155,8 @@ def test_a_schedule_that_cannot_run_is_shown_with_the_reason(
     scenes.worker(job_classes={"FetchProductJob": "x"})
     scenes.connection.execute(text(f"UPDATE spoils_schedules SET {change}"))
     assert sentence in words(admin.see("/schedules"))
+    scenes.task()
+    assert "nightly-noodles" not in words(admin.see("/"))
     admin.see(address, 404 if "Gone" in change else 200)
     admin.press(f"{address}/runs")
     if "cron" not in change:
