@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from spoils.errors import PayloadError
@@ -12,7 +13,7 @@ from spoils.job import Job
 from spoils.job.cron import Cron, CronError
 from spoils.job.registry import registry
 from spoils.models import DbSession, Pause, Schedule, Task, Tick, TickEnding, Worker
-from spoils.queue.schedules import job_of
+from spoils.queue.schedules import MOST, job_of
 
 LATELY = 2000
 SEEN_RECENTLY = timedelta(days=1)
@@ -102,10 +103,24 @@ def all_schedules(session: DbSession) -> Sequence[Schedule]:
     return session.scalars(select(Schedule).order_by(Schedule.job, Schedule.id)).all()
 
 
-def last_ticks(session: DbSession, schedule_id: int, limit: int = 14) -> Sequence[Tick]:
-    """The last recorded ticks of a schedule, newest first."""
-    statement = select(Tick).where(Tick.schedule_id == schedule_id).order_by(Tick.slot.desc()).limit(limit)
-    return session.scalars(statement).all()
+def last_ticks(
+    session: DbSession, schedule_ids: Sequence[int], limit: int = 14
+) -> Mapping[int, Sequence[Tick]]:
+    """The last recorded ticks of each of these schedules, newest first."""
+    few = (
+        select(Tick)
+        .where(Tick.schedule_id == Schedule.id)
+        .order_by(Tick.slot.desc())
+        .limit(limit)
+        .correlate(Schedule)
+        .lateral("few")
+    )
+    tick = aliased(Tick, few)
+    found: dict[int, list[Tick]] = {schedule_id: [] for schedule_id in schedule_ids}
+    statement = select(tick).select_from(Schedule).join(few, true()).where(Schedule.id.in_(schedule_ids))
+    for one in session.scalars(statement.order_by(tick.schedule_id, tick.slot.desc())):
+        found[one.schedule_id].append(one)
+    return found
 
 
 def troubled_ticks(
@@ -142,9 +157,14 @@ def tick_of(session: DbSession, task: Task) -> tuple[Schedule, Tick] | None:
 def read_cron(schedule: Schedule) -> Cron | None:
     """The cron of a row, or None where this release cannot read it."""
     try:
-        return Cron(schedule.cron, schedule.zone)
+        return _cron(schedule.cron, schedule.zone)
     except CronError:
         return None  # a release may know a zone that this one does not
+
+
+@lru_cache(maxsize=2 * MOST)
+def _cron(expression: str, zone: str) -> Cron:
+    return Cron(expression, zone)
 
 
 def _wrong_cron(schedule: Schedule) -> str:

@@ -84,9 +84,10 @@ def test_schedules_come_by_class_and_their_slots_newest_first(session: Session, 
     ticked(rows, 1, [("10 min", "entered", 0), ("30 min", "missed", 0), ("20 min", "entered", 0)])
     ticked(rows, 2, [("5 min", "entered", 0)])
     assert [(one.job, one.id) for one in all_schedules(session)] == [("A", 2), ("A", 3), ("B", 1)]
-    assert [one.outcome for one in last_ticks(session, 1)] == ["entered", "entered", "missed"]
-    assert len(last_ticks(session, 1, 2)) == 2
-    assert last_ticks(session, 3) == []
+    found = last_ticks(session, [1, 3])
+    assert [one.outcome for one in found[1]] == ["entered", "entered", "missed"]
+    assert found[3] == []
+    assert len(last_ticks(session, [1], 2)[1]) == 2
 
 
 def test_slots_with_a_trouble_are_those_that_were_not_entered_or_late(session: Session, rows: Rows) -> None:

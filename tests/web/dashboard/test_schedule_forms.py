@@ -155,6 +155,8 @@ def test_a_schedule_that_cannot_run_is_shown_with_the_reason(
     scenes.worker(job_classes={"FetchProductJob": "x"})
     scenes.connection.execute(text(f"UPDATE spoils_schedules SET {change}"))
     assert sentence in words(admin.see("/schedules"))
+    scenes.task()
+    assert "nightly-noodles" not in words(admin.see("/"))
     admin.see(address, 404 if "Gone" in change else 200)
     admin.press(f"{address}/runs")
     if "cron" not in change:
@@ -210,3 +212,19 @@ def test_the_url_to_ping_is_set_kept_and_removed_and_never_shown(admin: Visitor,
         admin.press(address, **NIGHTLY, ping_url=sent)
         assert scenes.value(stored) == kept
     assert "of http or https" in words(admin.press(address, **NIGHTLY, ping_url="ftp://x.example"))
+
+
+def test_many_schedules_are_shown_a_page_at_a_time(
+    admin: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spoils.web.dashboard.schedules.view.PAGE", 2)
+    for number in range(5):
+        admin.press(NEW, **{**NIGHTLY, "name": f"schedule-{number}"})
+    admin.see("/schedules")  # the messages of the forms are shown once
+    shown, address = [], "/schedules"
+    while address:
+        page = admin.see(address)
+        shown.append(sorted({name for name in words(page).split() if name.startswith("schedule-")}))
+        address = next((link for link in links(page) if "after=" in link), "")
+    assert shown == [["schedule-0", "schedule-1"], ["schedule-2", "schedule-3"], ["schedule-4"]]
+    assert "cleanup" in words(admin.see("/schedules"))

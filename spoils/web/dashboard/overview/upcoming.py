@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from spoils.job.cron import Cron, CronError
 from spoils.models import Schedule, TaskState
@@ -56,7 +57,7 @@ def show_upcoming(
     at_most: int | None = None,
 ) -> Upcoming:
     """Everything due in the next 24 hours as seen at `now`; of schedules that are not paused."""
-    ticks = [(schedule, list(_ticks(schedule, now))) for schedule in schedules]
+    ticks = _ticks_of_all(schedules, now)
     soon = [each for each in later if each.step < STEPS]
     # Only the soonest lines are rendered.
     lines: list[tuple[datetime, Callable[[], Line]]] = [
@@ -73,6 +74,18 @@ def show_upcoming(
         more=max(len(lines) - LISTED, 0),
         at_most=at_most,
     )
+
+
+def _ticks_of_all(schedules: Sequence[Schedule], now: datetime) -> list[tuple[Schedule, Sequence[datetime]]]:
+    """The ticks of each schedule. Once the lane has a mark in each step, of the others only the next one."""
+    marked: set[int] = set()
+    by_cron: dict[tuple[str, str], Sequence[datetime]] = {}
+    for schedule in schedules:
+        key = (schedule.cron, schedule.zone)
+        if key not in by_cron:
+            by_cron[key] = list(islice(_ticks(schedule, now), 1 if len(marked) >= STEPS else None))
+            marked |= {(tick - now) // STEP for tick in by_cron[key]}
+    return [(schedule, by_cron[schedule.cron, schedule.zone]) for schedule in schedules]
 
 
 def _ticks(schedule: Schedule, now: datetime) -> Iterator[datetime]:

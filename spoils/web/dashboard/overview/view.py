@@ -12,7 +12,8 @@ from spoils.queue import pauses
 from spoils.reports import upcoming
 from spoils.reports.attempt_stats import NOTHING, AttemptStats
 from spoils.reports.charts import ended_by_step, ended_by_type
-from spoils.reports.schedules import known_schedules
+from spoils.reports.schedules import known_schedules, problem_of
+from spoils.reports.workers import live_workers
 from spoils.web.dashboard.overview.charts import RunTime, Steps, Throughput, draw_run_time, draw_throughput
 from spoils.web.dashboard.overview.charts import releases as releases_in
 from spoils.web.dashboard.overview.ranges import HOUR, Range
@@ -96,11 +97,12 @@ def _figures(
 
 def _upcoming(session: Session, bar: StatusBar, later: list[upcoming.Later], figures: Figures) -> Upcoming:
     paused = pauses.paused(session.connection(), PauseKind.SCHEDULE)
+    workers = live_workers(session)
     # Schedules from before a class was changed have no ticks any more, and those of other releases are not known.
     schedules = [
         each.stored
         for each in known_schedules(session, bar.now, default_zone=current_settings().cron_timezone)
-        if each.stored and each.cron and each.job_class and not each.pause(paused)
+        if each.stored and each.job_class and not each.pause(paused) and not problem_of(each, workers)
     ]
     cut = any(figures.is_cut(name) for name in figures.not_due)
     return show_upcoming(schedules, later, bar.now, at_most=figures.most_of_each if cut else None)

@@ -1,6 +1,6 @@
 """The page of schedules: running a class's own schedule now, pausing and resuming it. See `runtime.py` for others."""
 
-from flask import abort, redirect, render_template, url_for
+from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from spoils.job import Job
@@ -12,6 +12,7 @@ from spoils.web.dashboard.schedules import runtime  # noqa: F401 - its routes re
 from spoils.web.dashboard.schedules.view import show_schedules
 from spoils.web.dashboard.shared import by_hand
 from spoils.web.dashboard.shared.by_hand import pause, resume
+from spoils.web.dashboard.shared.filters import read_text
 from spoils.web.dashboard.shared.flashes import add_flash
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
@@ -20,7 +21,8 @@ from spoils.web.dashboard.shared.status_bar import read_status_bar
 def schedules() -> ResponseReturnValue:
     """Each schedule with its next and last ticks."""
     bar = read_status_bar(db.session())
-    return render_template("schedules/index.html", bar=bar, schedules=show_schedules(db.session(), bar))
+    page = show_schedules(db.session(), bar, read_text(request.args, "after"))
+    return render_template("schedules/index.html", bar=bar, schedules=page)
 
 
 @bp.post("/schedules/<job>/runs")

@@ -15,7 +15,6 @@ from spoils.reports.brief_tasks import tasks_by_id
 from spoils.reports.run_times import last_ran_ms
 from spoils.reports.schedules import (
     KnownSchedule,
-    all_schedules,
     known_schedules,
     last_ticks,
     problem_of,
@@ -30,6 +29,7 @@ from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 
 NEXT = 3
+PAGE = 100
 LATE_SECONDS = 5.0
 
 
@@ -87,13 +87,22 @@ class SchedulesPage:
 
     rows: tuple[ScheduleRow, ...]
     irregular: tuple[Irregular, ...]
+    placed: bool
+    """Whether it is not the first page."""
+    after: str | None
+    """The name after which the next page begins, if there is one."""
 
 
-def show_schedules(session: Session, bar: StatusBar) -> SchedulesPage:
-    """Every schedule of this release, those made at runtime, and those that other releases ran within a day."""
-    known = list(known_schedules(session, bar.now, default_zone=current_settings().cron_timezone))
-    ids = [each.stored.id for each in known if each.stored]
-    ticks = {schedule_id: last_ticks(session, schedule_id) for schedule_id in ids}
+def show_schedules(session: Session, bar: StatusBar, after: str | None = None) -> SchedulesPage:
+    """Every schedule of this release, those made at runtime, and those that other releases ran within a day.
+
+    Of those made at runtime the first `PAGE` by name, or those `after` a name and no others.
+    """
+    every = list(known_schedules(session, bar.now, default_zone=current_settings().cron_timezone))
+    made = [each for each in every if each.runtime and each.name > (after or "")]
+    of_classes = [each for each in every if not each.runtime and after is None]
+    known = [*of_classes, *made[:PAGE]]
+    ticks = last_ticks(session, [each.stored.id for each in known if each.stored])
     irregular = troubled_ticks(session, late_seconds=LATE_SECONDS)
     task_ids = [tick.task_id for of in (*ticks.values(), irregular) for tick in of if tick.task_id]
     tasks = tasks_by_id(session, task_ids)
@@ -106,13 +115,19 @@ def show_schedules(session: Session, bar: StatusBar) -> SchedulesPage:
         ran_ms=last_ran_ms(session, last),
         workers=live_workers(session),
     )
-    names = {each.id: each.name or named(each.task_type) for each in all_schedules(session)}
+    names = {each.stored.id: _name(each) for each in every if each.stored}
     return SchedulesPage(
         rows=tuple(context.row(each) for each in known),
         irregular=tuple(
             _irregular(tick, names.get(tick.schedule_id, "–"), tasks, bar.now) for tick in irregular
         ),
+        placed=after is not None,
+        after=made[PAGE - 1].name if len(made) > PAGE else None,
     )
+
+
+def _name(known: KnownSchedule) -> str:
+    return known.name if known.runtime else named(known.task_type)
 
 
 @dataclass(frozen=True, slots=True)
