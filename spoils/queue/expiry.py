@@ -22,7 +22,7 @@ from spoils.db import arrays
 from spoils.job.outcome import Ending
 from spoils.models import Attempt, Task, TaskState
 from spoils.queue import minute_stats
-from spoils.queue.claim_scope import level, waits
+from spoils.queue.claim_scope import any_level, waits
 from spoils.queue.fence import locking
 
 MOST = 1_000
@@ -73,7 +73,7 @@ _old = (
     select(Task.id)
     .where(
         Task.task_type == _given.c.task_type,
-        Task.priority == level.c.priority,
+        Task.priority == any_level.c.priority,
         Task.payload["type"].astext == _given.c.kind,
         _is_old,
         # What was released before it had begun has no attempt on record.
@@ -81,12 +81,12 @@ _old = (
     )
     .order_by(Task.scheduled_at, Task.id)
     .limit(MOST)
-    .correlate(_given, level)
+    .correlate(_given, any_level)
     .lateral("old")
 )
 _found = (
     select(_old.c.id, _given)
-    .select_from(_given.join(level, true()).join(_old, true()))
+    .select_from(_given.join(any_level, true()).join(_old, true()))
     .cte("found")
     .prefix_with("MATERIALIZED", dialect="postgresql")
 )

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from spoils.models import LIMITED
 from spoils.queue.expiry import Expiry, expire
 from tests.locks import held
 from tests.rows import Rows
@@ -17,8 +18,11 @@ def late(rows: Rows, **columns: Any) -> UUID:
     return rows.task(due_in=-3601, **columns)
 
 
-def test_what_was_not_started_in_time_is_failed_with_a_sentence(connection: Connection, rows: Rows) -> None:
-    task_id = late(rows, priority=-2)
+@pytest.mark.parametrize("priority", [-2, -2 - LIMITED], ids=["lowest", "under limits"])
+def test_what_was_not_started_in_time_is_failed_with_a_sentence(
+    connection: Connection, rows: Rows, priority: int
+) -> None:
+    task_id = late(rows, priority=priority)
     in_time = rows.task(due_in=-3500)
     assert expire(connection, [HOUR]) == 1
     row = rows.one(task_id)

@@ -225,7 +225,8 @@ CREATE TRIGGER spoils_limited_deleted AFTER DELETE ON {schema}.fang_tasks
 """
 
 # One call at a time, in the whole fleet, so that each counts what the one before has claimed. It does not wait for
-# another: a worker claims other tasks in the same thread. See `spoils.queue.claim_limited`.
+# another: a worker claims other tasks in the same thread. The columns batch_id and previous come with the next revision.
+# See `spoils.queue.claim_limited`.
 CLAIM = """
 CREATE FUNCTION {schema}.spoils_claim_limited(
     me uuid,
@@ -240,7 +241,8 @@ CREATE FUNCTION {schema}.spoils_claim_limited(
     bound boolean
 ) RETURNS TABLE (
     key text, task_type varchar, kind text, metadata text, retries integer, attempts integer, crashes smallint,
-    priority smallint, scheduled_at text, claimed_at text, at_key varchar, again_in double precision
+    priority smallint, scheduled_at text, claimed_at text, batch_id text, previous text, at_key varchar,
+    again_in double precision
 ) LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -272,7 +274,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(x'5B015'::int) THEN
         RETURN QUERY SELECT
             NULL::text, NULL::varchar, NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::smallint,
-            NULL::smallint, NULL::text, NULL::text, NULL::varchar, NULL::double precision;
+            NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::text, NULL::varchar, NULL::double precision;
         RETURN;
     END IF;
     -- A lost claim is fenced, so its commit need not wait for the disk.
@@ -398,7 +400,8 @@ BEGIN
             RETURNING
                 tasks.id::text, tasks.task_type::varchar, tasks.metadata ->> 'type', tasks.metadata::text,
                 tasks.retries, tasks.attempts, tasks.crashes, tasks.priority, tasks.scheduled_at::text,
-                tasks.claimed_at::text, NULL::varchar, NULL::double precision;
+                tasks.claimed_at::text, tasks.batch_id::text, tasks.previous::text, NULL::varchar,
+                NULL::double precision;
             taken := taken + 1;
             unclaimed := unclaimed - 1;
         END LOOP;
@@ -412,7 +415,7 @@ BEGIN
     RETURN QUERY
     SELECT
         NULL::text, NULL::varchar, NULL::text, NULL::text, NULL::integer, NULL::integer, NULL::smallint, NULL::smallint,
-        NULL::text, NULL::text, note.at_key,
+        NULL::text, NULL::text, NULL::text, NULL::text, note.at_key,
         CASE
             WHEN note.moment IS NOT NULL THEN greatest(extract(epoch FROM note.moment - clock_timestamp()), 0)
         END::double precision
