@@ -111,14 +111,14 @@ def test_what_upstream_answers_decides_what_becomes_of_a_fetch(
     upstream.always(busy, answering(429, retry_after="1234"))
     upstream.always(gone, answering(403))
     upstream.always(broken, raw(b"<html>maintenance</html>", "text/html"))
-    ids = {
-        code: enqueue(connection, FetchProductJob(barcode=code)).id for code in (missing, busy, gone, broken)
-    }
+    ids = {code: enqueue(connection, FetchProductJob(barcode=code)).id for code in (missing, gone, broken)}
     with the_worker(database_url, upstream):
         not_found = rows.becomes(ids[missing], "failed")
-        throttled = rows.becomes(ids[busy], "retried")
         refused = rows.becomes(ids[gone], "failed")
         no_json = rows.becomes(ids[broken], "retried")
+        throttled = rows.becomes(enqueue(connection, FetchProductJob(barcode=busy)).id, "retried")
+        held = "SELECT name FROM spoils_holds WHERE until > now() + interval '1200 s'"
+        assert rows.value(held) == "FetchProductJob per 60 s"
     assert (not_found.retries, not_found.attempts) == (0, 1)
     assert missing in not_found.error_message
     assert "Traceback" not in not_found.error_message
