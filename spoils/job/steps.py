@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel
+
 from spoils.errors import PayloadError
 from spoils.job import wire
 
@@ -20,12 +22,19 @@ LONGEST_NAME = 200
 class StepCalls:
     """The steps of one attempt; a subclass stores them."""
 
-    def __init__(self, job: str) -> None:
-        """`job` is the name of its class."""
-        self.steps_run: dict[str, Any] = {}
+    job: BaseModel
+    # Of the class, since most jobs have no steps.
+    _steps: dict[str, str] | None = None
+    _steps_run: dict[str, Any] | None = None
+
+    @property
+    def steps_run(self) -> dict[str, Any]:
         """What this attempt has done itself."""
-        self._job = job
-        self._steps: dict[str, str] | None = None
+        return self._steps_run or {}
+
+    @property
+    def _job(self) -> str:
+        return type(self.job).__name__
 
     def read_steps(self) -> dict[str, str]:
         """The results of earlier attempts, as JSON texts, by the names of the steps."""
@@ -76,7 +85,7 @@ class StepCalls:
         """The result as a later attempt gets it."""
         assert self._steps is not None  # noqa: S101 - for the type checker
         self._steps[name] = text
-        self.steps_run[name] = json.loads(text)
+        self._steps_run = {**self.steps_run, name: json.loads(text)}
         return json.loads(text)
 
 

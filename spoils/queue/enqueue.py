@@ -32,7 +32,7 @@ from spoils.db.statements import Statement
 from spoils.errors import PayloadError, SpoilsError
 from spoils.job import Job, OnDuplicate, Unique, wire
 from spoils.job.registry import registry
-from spoils.job.unique import ON_DUPLICATE, only_waiting, window_seconds
+from spoils.job.unique import ON_DUPLICATE, only_waiting
 from spoils.models import LIMITED, Task, TaskState
 from spoils.queue.claim_scope import holds_hash, waits
 from spoils.queue.ids import new_key
@@ -143,6 +143,7 @@ def row(
         raise PayloadError("A moment needs its time zone, as in 2026-11-24T02:00:00+00:00.")
     if on_duplicate != "skip":
         _check_on_duplicate(job, on_duplicate)
+    unique = job.uniq if isinstance(job.uniq, Unique) else None
     metadata = job.to_wire()
     canonical = wire.canonical(metadata)
     if registry.compares_payloads:
@@ -154,8 +155,8 @@ def row(
         "uniq_hash": _digest(job, metadata, canonical),
         "priority": priority - LIMITED if job.limits else priority,
         "at": at,
-        "uniq_waiting": only_waiting(job.uniq) or None,
-        "within": window_seconds(job.uniq),
+        "uniq_waiting": True if unique and unique.only_waiting else None,
+        "within": unique.window_seconds if unique else None,
         "on_duplicate": on_duplicate,
     }
 

@@ -68,9 +68,8 @@ class Attempt(StepCalls):
         step_log: StepLog | None = None,
     ) -> None:
         """Without a `step_log` steps are not stored, since the job has no row."""
-        super().__init__(type(job).__name__)
         self.claim = claim
-        self.job = job
+        self.job: Job = job
         self._step_log = step_log
         self.notes: list[Note] = []
         self.batches: list[Batch | Chain] = []
