@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import DateTime, func, literal, or_, select, true
 from sqlalchemy.orm import aliased
 
 from spoils.errors import PayloadError
@@ -141,10 +141,9 @@ def troubled_ticks(
 
 def tick_of(session: DbSession, task: Task) -> tuple[Schedule, Tick] | None:
     """The schedule and the tick that enqueued a task, if the tick was at most an hour late."""
-    near = (
-        task.created_at - AN_HOUR,
-        task.created_at + AN_HOUR,
-    )  # by the index of moments: there is none of tasks
+    # By the index of moments: there is none of tasks. The server reckons, which knows moments that Python does not.
+    created_at = literal(task.created_at, DateTime(timezone=True))
+    near = (created_at - AN_HOUR, created_at + AN_HOUR)
     statement = (
         select(Schedule, Tick)
         .join(Tick, Tick.schedule_id == Schedule.id)

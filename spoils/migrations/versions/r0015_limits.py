@@ -225,8 +225,8 @@ CREATE TRIGGER spoils_limited_deleted AFTER DELETE ON {schema}.fang_tasks
 """
 
 # One call at a time, in the whole fleet, so that each counts what the one before has claimed. It does not wait for
-# another: a worker claims other tasks in the same thread. The columns batch_id and previous come with the next revision.
-# See `spoils.queue.claim_limited`.
+# another: a worker claims other tasks in the same thread. The columns batch_id and previous come with the next
+# revision. See `spoils.queue.claim_limited`.
 CLAIM = """
 CREATE FUNCTION {schema}.spoils_claim_limited(
     me uuid,

@@ -75,7 +75,7 @@ def stats_of(session: Session, *, minutes: int) -> responses.Stats:
     waiting = {name: sum(of[state] for state in WAITING) for name, of in counts.items()}
     oldest = oldest_waiting(session, [name for name, number in waiting.items() if number])
     oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
-    before = waiting_before(db.session)
+    before = waiting_before(session)
     types = {}
     for name in sorted({*counts, *recent}):
         tally = recent.get(name, AttemptStats())
