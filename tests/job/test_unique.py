@@ -87,14 +87,14 @@ def test_a_mistake_is_refused_when_the_class_is_defined(policies: dict[str, Any]
 
 
 def test_a_float_that_comes_in_spite_of_its_annotation_is_refused() -> None:
-    class AnyJob(Job):
+    class AnythingJob(Job):
         value: Any
         uniq = Unique("value")
 
         def run(self, queue: Queue) -> None: ...
 
     with pytest.raises(PayloadError, match="may not hold a float"):
-        AnyJob(value=0.5).uniq_hash()
+        AnythingJob(value=0.5).uniq_hash()
 
 
 def test_the_name_is_public() -> None:

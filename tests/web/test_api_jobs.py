@@ -273,6 +273,8 @@ def test_figures_count_waiting_jobs_and_the_outcomes_of_attempts(client: FlaskCl
     assert mail == {
         "waiting": 1,
         "running": 1,
+        "growth_per_second": None,
+        "clears_in_seconds": None,
         "average_ms": 24.0,
         "p50_ms": 0.5,
         "p95_ms": 0.5,
