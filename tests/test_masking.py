@@ -473,6 +473,8 @@ def test_only_the_secret_of_a_command_is_masked_in_a_list_and_in_a_text_of_that_
     assert shown[place].endswith(MASK)
     assert SECRET not in shown[place]
     assert shown[:place] + shown[place + 1 :] == arguments[:place] + arguments[place + 1 :]
+    for command in (arguments[0], arguments[:1]):
+        assert masked({"command": command, "args": arguments[1:]})["args"] == shown[1:]
     assert SECRET not in masked_text(f"failed: {arguments!r}")
     assert SECRET not in masked_text(json.dumps(arguments))
 

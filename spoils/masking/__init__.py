@@ -33,6 +33,9 @@ _NAMED = """
     current previous
 """
 _NAMES, _VALUES = frozenset(_NAMING.split()), frozenset(_NAMED.split())
+# A command whose arguments stand apart, `{"command": "mysql", "args": ["-p…"]}`: the program says which is a password.
+_PROGRAMS = frozenset(("command", "cmd", "program", "executable", "entrypoint", "exec", "binary"))
+_ARGUMENTS = frozenset(("args", "argv", "arguments", "parameters", "params", "options", "flags"))
 
 
 def masked(value: Any, depth: int = 0) -> Any:
@@ -48,9 +51,12 @@ def masked(value: Any, depth: int = 0) -> Any:
         return "…"
     if isinstance(value, dict):
         hidden = _named_in(value)
+        program = _program_in(value)
         return {
             masked_text(key) if isinstance(key, str) else key: MASK
             if secret(key) or (hidden and _joined(key) in _VALUES)
+            else masked([*program, *item], depth + 1)[len(program) :]
+            if program and isinstance(item, list | tuple) and _joined(key) in _ARGUMENTS
             else masked(item, depth + 1)
             for key, item in value.items()
         }
@@ -129,6 +135,14 @@ def _named_in(value: dict[Any, Any]) -> bool:
         if name == "loc" and isinstance(item, list | tuple) and any(_is_name(part) for part in item[-1:]):
             return True
     return False
+
+
+def _program_in(value: dict[Any, Any]) -> list[Any]:
+    """The words of the program that a dict names for its arguments; none where it names none."""
+    for key, item in value.items():
+        if _joined(key) in _PROGRAMS and item and isinstance(item, str | list | tuple):
+            return [item] if isinstance(item, str) else list(item)
+    return []
 
 
 def _joined(key: object) -> str:
