@@ -41,11 +41,13 @@ def error_group(key: str) -> ResponseReturnValue:
     page = show_group(db.session(), check_group(key), bar, window=_window(), tried=_task_id("tried"))
     if page is None:
         abort(404, NONE_LEFT)
+    # Of a group with jobs that will be retried, all states may be selected.
+    state = TaskState.FAILED if page.group.retrying == "0" else None
     return render_template(
         "errors/group.html",
         bar=bar,
         page=page,
-        actions=actions_on_selected(Filters(state=TaskState.FAILED)),
+        actions=actions_on_selected(Filters(state=state)),
         windows=WINDOW_WORDS,
     )
 
