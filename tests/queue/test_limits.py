@@ -414,7 +414,7 @@ def test_a_priority_that_is_set_in_psql_does_not_evade_a_limit_for_good(
 
 
 def test_a_claim_of_other_tasks_reads_none_that_are_parked(
-    engine: Engine, connection: Connection, rows: Rows, define: Define, me: UUID
+    engine: Engine, connection: Connection, rows: Rows, define: Define, me: UUID, thorough: bool
 ) -> None:
     send = define("SendJob", Concurrency(1), task_type="sample", endpoint="send")
     published(engine, send)
@@ -422,8 +422,9 @@ def test_a_claim_of_other_tasks_reads_none_that_are_parked(
     rows.connection.execute(
         text(
             "INSERT INTO fang_tasks (metadata, task_type, priority) "
-            "SELECT '{\"type\": \"SendJob\"}', 'sample', -5 FROM generate_series(1, 5000)"
-        )
+            "SELECT '{\"type\": \"SendJob\"}', 'sample', -5 FROM generate_series(1, :number)"
+        ),
+        {"number": 100_000 if thorough else 5000},
     )
     rows.task()
     read = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'fang_tasks'"
