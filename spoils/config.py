@@ -76,6 +76,7 @@ class Settings(BaseModel):
     analyze_seconds: float = Field(2.0, alias="SPOILS_ANALYZE_SECONDS", ge=0, le=3600)
     notify_seconds: float = Field(0.5, alias="SPOILS_NOTIFY_SECONDS", ge=0, le=3600)
     alert_url: str | None = Field(None, alias="SPOILS_ALERT_URL", repr=False)
+    dashboard_url: str | None = Field(None, alias="SPOILS_DASHBOARD_URL", repr=False)
     alert_wait_seconds: float = Field(900.0, alias="SPOILS_ALERT_WAIT_SECONDS", gt=0, le=365 * 24 * 3600)
     notify_urls: dict[str, str] = Field(default_factory=dict, repr=False)
 
@@ -130,16 +131,18 @@ class Settings(BaseModel):
             raise _wrong(str(exc)) from None
         return f"postgresql://{rest}"
 
-    @field_validator("openfoodfacts_url")
+    @field_validator("openfoodfacts_url", "dashboard_url")
     @classmethod
-    def _http(cls, url: str) -> str:
+    def _http(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         try:
             parts = urlsplit(url)
             whole = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
         except ValueError:
             whole = False
         if not whole:
-            raise _wrong("a URL such as https://world.openfoodfacts.org is needed")
+            raise _wrong("a URL such as https://host.example is needed")
         return url.rstrip("/")
 
     @field_validator("jobs", "worker_task_types", "api_tokens", "trusted_proxies", "hosts")

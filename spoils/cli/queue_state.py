@@ -57,10 +57,11 @@ def run_stats(minutes: int, *, as_json: bool) -> None:
                     formats.number(failed),
                     formats.run_time(of.p50_ms),
                     formats.run_time(of.p95_ms),
+                    formats.run_time(of.waited_p95_ms),
                 )
             )
-        head = ("TYPE", "WAITING", "RUNNING", "OLDEST DUE", "FINISHED", "RETRIED", "FAILED", "P50", "P95")
-        console.table(head, rows)
+        head = ("TYPE", "WAITING", "RUNNING", "OLDEST DUE", "FINISHED", "RETRIED", "FAILED")
+        console.table((*head, "RAN P50", "RAN P95", "WAITED P95"), rows)
         click.echo(f"Outcomes and run times are of the last {formats.plural(minutes, 'minute')}.")
 
 

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -66,6 +67,20 @@ class Cron:
             if tick > until:
                 return
             yield tick
+
+    def count_in_a_day(self, after: datetime) -> int:
+        """The number of ticks in the 24 hours after `after`: reckoned, where the clock does not move."""
+        zone, until = ZoneInfo(self.zone), after + _DAY
+        if _offset(zone, after) != _offset(zone, until):
+            return sum(1 for _ in self.due_between(after, until))
+        sim, begin, end = CronSim(self.expression, _EARLY), after.astimezone(zone), until.astimezone(zone)
+        first, last = (day.month in sim.months and sim.match_day(day) for day in (begin.date(), end.date()))
+        times = len(sim.hours) * len(sim.minutes) * len(sim.seconds)
+        if first == last:
+            return times if first else 0
+        now = (begin.hour, begin.minute, begin.second)
+        still_to_come = sum(each > now for each in product(sim.hours, sim.minutes, sim.seconds))
+        return still_to_come if first else times - still_to_come
 
     def explain(self) -> str:
         """The expression in plain English words."""

@@ -91,5 +91,10 @@ class JobClasses(Generic[JobClass]):
         """Every task type that a class here has, each once."""
         return list(dict.fromkeys(job_class.task_type for job_class in self))
 
+    def own_types(self) -> frozenset[str]:
+        """The task types that only the queue's own classes have."""
+        public = {job_class.task_type for job_class in self.public()}
+        return frozenset(self.task_types()) - public
+
     def __iter__(self) -> Iterator[type[JobClass]]:
         return iter(self._by_name.values())

@@ -20,12 +20,19 @@ from sqlalchemy import (
     select,
 )
 
+from spoils.job.registry import registry
 from spoils.models import ACTIVE, Bulk, BulkItem, Task, TaskState, Trash
 from spoils.queue import failures
 from spoils.queue.counts import count_tasks
 
 OWN_TYPE = "bulk"
 """The task type of the job that carries out bulk actions: no filter finds it, so that none ends itself."""
+
+
+def left_out(selection: "Selection") -> frozenset[str]:
+    """The task types that a filter does not find: of all jobs of a state also none of the queue's own, as in lists."""
+    whole_state = selection.task_type is None and not (selection.group or selection.batch)
+    return registry.own_types() | {OWN_TYPE} if whole_state else frozenset({OWN_TYPE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def count_by_type(connection: Connection, selection: Selection) -> dict[str, int
     return {
         name: sum(of[state] for state in states)
         for name, of in count_tasks(connection).items()
-        if name == (selection.task_type or name) and name != OWN_TYPE
+        if name == (selection.task_type or name) and name not in left_out(selection)
     }
 
 
@@ -142,7 +149,7 @@ def found_by(selection: Selection) -> Select[Any, Any, Any]:
 
 
 def _filter(selection: Selection) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Task.task_type != OWN_TYPE]
+    conditions: list[ColumnElement[bool]] = [Task.task_type.not_in(sorted(left_out(selection)))]
     if selection.state:
         conditions.append(Task.state == selection.state)
     if selection.active:

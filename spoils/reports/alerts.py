@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from spoils.job.outcome import Ending
+from spoils.job.outcome import Ending, RetryLater
 from spoils.masking import masked_text
 from spoils.models import WAITING, Alert, Attempt, PauseKind
 from spoils.queue import tasks
@@ -20,7 +21,7 @@ from spoils.reports.backlog import oldest_waiting
 from spoils.reports.forecast import forecast, waiting_before
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 
-UNTAKEN, UNKNOWN, BEHIND, GROUP = "untaken:", "unknown:", "behind:", "group:"
+UNTAKEN, UNKNOWN, BEHIND, GROUP, OVER = "untaken:", "unknown:", "behind:", "group:", "over:"
 UNTAKEN_SECONDS = 60.0
 """A type without a worker for this time is an incident: a restart takes less."""
 UNKNOWN_SECONDS = 600.0
@@ -29,9 +30,9 @@ CALM_SECONDS = 600.0
 """An incident that was not seen for this time is over; when it comes again it is another one."""
 LATELY_SECONDS = 600.0
 LATELY = 2_000
-"""Attempts that are scanned for new groups."""
+"""Attempts that are scanned for groups."""
 MOST = 20
-"""Incidents of groups that one scan finds, and those that one message names."""
+"""New groups that are incidents within `LATELY_SECONDS`, and incidents that one message names."""
 LONGEST_MESSAGE = 200
 LEASE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 3_600.0
@@ -46,23 +47,49 @@ class Incident:
 
 
 def scan(connection: Connection, *, wait_seconds: float) -> list[Incident]:
-    """Enter what is wrong now and forget what is over, in the caller's transaction. No-op if another worker does it."""
+    """Enter what is wrong now and what is over, in the caller's transaction. No-op if another worker does it."""
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(ALERTS_LOCK))):
         return []
     of_schedules = [Incident(*each) for each in schedule_incidents.find(connection)]
-    found = [*_waiting(connection, wait_seconds), *_new_groups(connection), *of_schedules]
+    found = [*_waiting(connection, wait_seconds), *_failing_groups(connection), *of_schedules]
     for each in found:
         connection.execute(
             insert(Alert)
             .values(key=each.key, sentence=each.sentence)
             .on_conflict_do_update(index_elements=["key"], set_={"seen_at": func.now()})
         )
-    over = Alert.seen_at < func.now() - _seconds(CALM_SECONDS)
+    _end_what_is_over(connection)
+    return found
+
+
+def _end_what_is_over(connection: Connection) -> None:
+    """Delete incidents that were not seen for a while. Operators who were notified of one are notified of its end."""
     passing = or_(
         *(Alert.key.startswith(kind) for kind in (UNTAKEN, UNKNOWN, BEHIND, *schedule_incidents.KINDS))
     )
-    connection.execute(delete(Alert).where(over, passing))
-    return found
+    ended = connection.execute(
+        delete(Alert).where(Alert.seen_at < func.now() - _seconds(CALM_SECONDS), passing).returning(Alert)
+    )
+    for each in ended.all():
+        # A missed tick is no state that ends.
+        if each.sent_at is None or each.key.startswith(schedule_incidents.MISSED):
+            continue
+        lasted = _span((each.seen_at - each.opened_at).total_seconds())
+        values = {"key": OVER + each.key, "sentence": f"Over after {lasted}: {each.sentence}"}
+        again = {**values, "sent_at": None, "tries": 0, "next_try_at": func.now(), "seen_at": func.now()}
+        connection.execute(
+            insert(Alert).values(**values).on_conflict_do_update(index_elements=["key"], set_=again)
+        )
+
+
+def path_of(key: str) -> str:
+    """The page of the dashboard that shows an incident."""
+    kind, _, name = key.removeprefix(OVER).partition(":")
+    if kind + ":" in (UNTAKEN, BEHIND):
+        return f"/jobs?{urlencode({'state': 'waiting', 'type': name})}"
+    if kind + ":" == GROUP:
+        return f"/errors/{quote(name, safe='')}"
+    return "/jobs?state=waiting" if kind + ":" == UNKNOWN else "/schedules"
 
 
 def claim_unsent(connection: Connection) -> Mapping[str, str]:
@@ -87,8 +114,9 @@ def claim_unsent(connection: Connection) -> Mapping[str, str]:
 
 
 def mark_sent(connection: Connection, keys: Sequence[str]) -> None:
-    """Record that operators were notified of these."""
+    """Record that operators were notified of these; of an end nothing is kept."""
     connection.execute(update(Alert).where(Alert.key.in_(keys)).values(sent_at=func.now()))
+    connection.execute(delete(Alert).where(Alert.key.in_(keys), Alert.key.startswith(OVER)))
 
 
 def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
@@ -123,31 +151,57 @@ def _waiting(connection: Connection, wait_seconds: float) -> list[Incident]:
     return found
 
 
-def _new_groups(connection: Connection) -> list[Incident]:
-    newest = (
-        select(Attempt.fingerprint, Attempt.task_type, Attempt.error_class, Attempt.message)
-        .where(
-            Attempt.ended_at > func.now() - _seconds(LATELY_SECONDS),
-            Attempt.fingerprint.is_not(None),
-            Attempt.outcome != Ending.RELEASED.value,
-        )
-        .order_by(Attempt.ended_at.desc())
-        .limit(LATELY)
+_recent = (
+    select(Attempt)
+    .where(
+        Attempt.ended_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, LATELY_SECONDS),
+        Attempt.fingerprint.is_not(None),
+        Attempt.outcome != Ending.RELEASED.value,
     )
-    by_print: dict[str, Any] = {}
-    for row in connection.execute(newest):
-        by_print.setdefault(row.fingerprint, row)
-    found: list[Incident] = []
-    for fingerprint, row in by_print.items():
-        before = select(Attempt.id).where(
-            Attempt.fingerprint == fingerprint,
-            Attempt.ended_at <= func.now() - _seconds(LATELY_SECONDS),
-        )
-        if len(found) < MOST and connection.scalar(before.limit(1)) is None:
-            message = " ".join(masked_text(row.message or "").split())[:LONGEST_MESSAGE]
-            error = f"{row.error_class or 'Error'}: {message}".removesuffix(": ")
-            found.append(Incident(GROUP + fingerprint, f"New failure in {row.task_type}: {error}"))
-    return found
+    .order_by(Attempt.ended_at.desc())
+    .limit(LATELY)
+    .subquery("recent")
+).c
+_earlier = aliased(Attempt)
+_failed_before = exists(
+    select(_earlier.id).where(
+        _earlier.task_id == _recent.task_id,
+        _earlier.attempt < _recent.attempt,
+        _earlier.fingerprint == _recent.fingerprint,
+    )
+)
+_asked_for = func.coalesce(_recent.traceback, "").contains(f".{RetryLater.__name__}: ")
+# A job's first failure may end with its retry, and a job that says "later" expects it.
+_alarming = or_(
+    _recent.outcome.in_((Ending.FAILED.value, Ending.CRASHED.value)), and_(_failed_before, ~_asked_for)
+)
+_RECENT = select(
+    _recent.fingerprint,
+    _recent.task_type,
+    _recent.error_class,
+    _recent.message,
+    _alarming.label("alarming"),
+).order_by(_recent.ended_at.desc())
+
+
+def _failing_groups(connection: Connection) -> list[Incident]:
+    """Groups in which a job failed for good, or failed again at its retry. At most `MOST` are new within a while."""
+    by_key: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(_RECENT):
+        by_key.setdefault(GROUP + row.fingerprint, []).append(row)
+    alarming = [key for key, rows in by_key.items() if any(row.alarming for row in rows)]
+    old = Alert.opened_at <= func.now() - _seconds(LATELY_SECONDS)
+    known = set(connection.scalars(select(Alert.key).where(Alert.key.in_(alarming), old)))
+    new = [key for key in alarming if key not in known][:MOST]
+    return [Incident(key, _failure(by_key[key])) for key in (*known, *new)]
+
+
+def _failure(rows: Sequence[Row[Any]]) -> str:
+    newest = rows[0]
+    message = " ".join(masked_text(newest.message or "").split())[:LONGEST_MESSAGE]
+    error = f"{newest.error_class or 'Error'}: {message}".removesuffix(": ")
+    number = "1 attempt" if len(rows) == 1 else f"{len(rows):,} attempts"
+    return f"New failure in {newest.task_type}: {error} ({number} in {_span(LATELY_SECONDS)})"
 
 
 def _seconds(number: float) -> Any:

@@ -62,8 +62,8 @@ class AttemptStats:
 
     @property
     def failed(self) -> int:
-        """How many did not."""
-        return self.ended - self.finished
+        """How many failed; one that was cancelled did not."""
+        return self.ended - self.finished - self.outcomes[Ending.CANCELLED.value]
 
     @property
     def average_ms(self) -> float | None:

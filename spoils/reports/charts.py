@@ -47,34 +47,31 @@ def ended_by_type(session: DbSession, *, since: datetime) -> dict[str, AttemptSt
 
 @dataclass(slots=True)
 class Recent:
-    """Of one type: how many attempts ended in the last whole minutes, and with those of this minute, how many of all
-    failed.
-    """
+    """Of one type: how many attempts ended in the last minutes, and how many of them failed."""
 
-    ended_in_whole_minutes: int = 0
     ended: int = 0
     failed: int = 0
 
 
 def ended_recently(session: DbSession, *, minutes: int) -> dict[str, Recent]:
-    """By task type, what ended in the last whole `minutes` and in the one that is not over.
+    """By task type, what ended in the last `minutes` and in the one that is not over.
 
-    A rate is taken from whole minutes; failures are to be seen at once. What an operator cancelled has not failed.
+    What was cancelled has not failed, and does not count.
     """
     this_minute = func.date_trunc("minute", func.now())
-    whole = (Minute.minute < this_minute).label("whole")
     statement = (
-        select(Minute.task_type, Minute.outcome, whole, func.sum(Minute.count))
-        .where(Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, minutes))
-        .group_by(Minute.task_type, Minute.outcome, whole)
+        select(Minute.task_type, Minute.outcome, func.sum(Minute.count))
+        .where(
+            Minute.minute >= this_minute - func.make_interval(0, 0, 0, 0, 0, minutes),
+            Minute.outcome.in_(_JUDGED),
+        )
+        .group_by(Minute.task_type, Minute.outcome)
     )
     found: dict[str, Recent] = defaultdict(Recent)
-    for task_type, outcome, is_whole, count in session.execute(statement):
+    for task_type, outcome, count in session.execute(statement):
         of = found[task_type]
-        of.ended_in_whole_minutes += int(count) if is_whole else 0
-        if outcome in _JUDGED:
-            of.ended += int(count)
-            of.failed += int(count) if outcome != Ending.FINISHED.value else 0
+        of.ended += int(count)
+        of.failed += int(count) if outcome != Ending.FINISHED.value else 0
     return found
 
 

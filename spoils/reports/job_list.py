@@ -46,19 +46,21 @@ def page_of_tasks(
     task_type: str | None = None,
     batch: UUID | None = None,
     words: Sequence[str] = (),
+    without: Sequence[str] = (),
     older_than: Key | None = None,
     newer_than: Key | None = None,
     limit: int = PAGE,
 ) -> Page:
     """One page: pass a page's `older` as `older_than`, or its `newer` as `newer_than`.
 
-    With `batch`, only its members. With `words`, only tasks whose masked error contains all of them, ignoring case. The
-    workers of another system do not mask errors before they store them, and neither rows nor keys may reveal what is
-    masked.
+    With `batch`, only its members. `without` are task types that are left out. With `words`, only tasks whose masked
+    error contains all of them, ignoring case. The workers of another system do not mask errors before they store them,
+    and neither rows nor keys may reveal what is masked.
     """
     reach = _Range(Cursor(older_than, newer_than))
     of_batch = [] if batch is None else [Task.batch_id == batch]
-    conditions = [*_narrowed(task_type, words), *of_batch]
+    left_out = [Task.task_type.not_in(without)] if without and batch is None else []
+    conditions = [*_narrowed(task_type, words), *of_batch, *left_out]
     near = None
     if task_type is not None and not words and batch is None:
         near = _few_that_wait(session, task_type)

@@ -15,6 +15,8 @@ from spoils.reports.workers import live_workers
 MISSED, FAILING, WAITING = "missed:", "failing:", "unenqueued:"
 KINDS = (MISSED, FAILING, WAITING)
 LATELY = timedelta(minutes=10)
+STILL_MISSED = timedelta(hours=1)
+"""For how long a schedule counts as missed that has had no tick since."""
 RECENT = 100
 """Ticks of each schedule that are scanned."""
 
@@ -28,6 +30,20 @@ _recent = (
 )
 # A schedule of a class that no worker has any more is nobody's concern.
 _used = or_(Schedule.name.is_not(None), Schedule.seen_at > func.now() - SEEN_RECENTLY)
+_last = (
+    select(Tick.slot, Tick.outcome, Tick.told_at)
+    .where(Tick.schedule_id == Schedule.id)
+    .order_by(Tick.slot.desc())
+    .limit(1)
+    .correlate(Schedule)
+    .lateral("last")
+)
+_LAST_MISSED = (
+    select(Schedule, _last.c.slot)
+    .join(_last, true())
+    .where(_used, _last.c.outcome == TickEnding.MISSED.value, _last.c.told_at > func.now() - STILL_MISSED)
+    .order_by(_last.c.slot.desc())
+)
 _MISSED = (
     select(Schedule, func.count().label("number"), func.max(_recent.c.slot).label("last"))
     .join(_recent, true())
@@ -67,6 +83,14 @@ def find(connection: Connection) -> Iterator[tuple[str, str]]:
                 f"The job of the schedule {row.Schedule.label} for its tick at {_at(row.last)} failed.",
             )
         yield from _waiting(session)
+
+
+def missed_last(session: Session) -> list[str]:
+    """A sentence for each schedule whose last tick was missed within the hour. One probe for each schedule."""
+    return [
+        f"The schedule {row.Schedule.label} missed its tick at {_at(row.slot)}."
+        for row in session.execute(_LAST_MISSED)
+    ]
 
 
 def _waiting(session: Session) -> Iterator[tuple[str, str]]:

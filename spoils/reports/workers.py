@@ -46,9 +46,15 @@ def current_workers(session: DbSession) -> Sequence[Worker]:
 
 
 def stopped_workers(session: DbSession, *, hours: int = 24, limit: int = 20) -> Sequence[Worker]:
-    """Workers that ended within the last `hours`, the last one first."""
+    """Workers that ended within the last `hours`: those that were killed first, then the last one first."""
     since = func.now() - func.make_interval(0, 0, 0, 0, hours)
-    statement = select(Worker).where(Worker.ended_at > since).order_by(Worker.ended_at.desc()).limit(limit)
+    killed = Worker.ended_how.not_in(("clean", "recycled"))
+    statement = (
+        select(Worker)
+        .where(Worker.ended_at > since)
+        .order_by(killed.desc(), Worker.ended_at.desc())
+        .limit(limit)
+    )
     return session.scalars(statement).all()
 
 

@@ -188,6 +188,7 @@ class WorkerParts:
         self.alerts = AlertDelivery(
             engine=self.engine,
             url=settings.alert_url,
+            dashboard_url=settings.dashboard_url,
             wait_seconds=settings.alert_wait_seconds,
             turn=turn,
         )

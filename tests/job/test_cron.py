@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -180,6 +180,20 @@ def test_ticks_ascend_and_none_is_repeated_or_skipped_where_a_span_is_split(
     edges = [begin, *(begin + timedelta(seconds=cut) for cut in sorted(cuts)), end]
     parts = [tick for a, b in pairwise(edges) for tick in cron.due_between(a, b)]
     assert parts == list(cron.due_between(begin, end)) == sorted(set(parts))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.randoms(), ZONES, MOMENTS, st.integers(0, 999_999))
+def test_the_count_of_a_day_is_that_of_its_ticks(
+    dice: Random, zone: str, begin: datetime, fraction: int
+) -> None:
+    begin = begin.replace(microsecond=fraction)
+    try:
+        cron = Cron(str(any_crontab(dice)), zone)
+    except CronError:
+        return  # the 30th of February
+    ticks = sum(1 for _ in islice(cron.due_between(begin, begin + timedelta(days=1)), 2_000))
+    assert ticks == min(cron.count_in_a_day(begin), 2_000)
 
 
 def test_a_rare_slot_is_found_soon() -> None:

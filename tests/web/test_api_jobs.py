@@ -279,6 +279,8 @@ def test_figures_count_waiting_jobs_and_the_outcomes_of_attempts(client: FlaskCl
         "p50_ms": 0.5,
         "p95_ms": 0.5,
         "p99_ms": 1116.7,
+        "waited_p50_ms": None,
+        "waited_p95_ms": None,
     }
     longer = get(client, f"{JOBS}/stats?minutes=180")["types"]["mail"]
     assert longer["outcomes"]["finished"] == 103

@@ -1,12 +1,13 @@
-"""Alerts: each incident is found, told of once among any number of workers, and again when it comes back."""
+"""Alerts: operators are notified of each incident once, of its end, and again if it recurs."""
 
 import threading
 from collections.abc import Iterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
 
+from spoils.reports.alerts import MOST, path_of
 from spoils.worker.alert_delivery import EVERY_SECONDS, AlertDelivery
 from tests.locks import at_once
 from tests.receivers import Webhook, a_webhook
@@ -26,22 +27,33 @@ def lines(hook: Webhook) -> list[str]:
     return [line for _, body in hook.posts for line in body["message"].splitlines()]
 
 
-def room(engine: Engine, hook: Webhook | None) -> AlertDelivery:
+def room(engine: Engine, hook: Webhook | None, dashboard_url: str | None = None) -> AlertDelivery:
     url = hook and f"json://{hook.place}/"
-    return AlertDelivery(engine=engine, url=url, wait_seconds=900, turn=threading.Lock())
+    return AlertDelivery(
+        engine=engine, url=url, dashboard_url=dashboard_url, wait_seconds=900, turn=threading.Lock()
+    )
 
 
-def failure(rows: Rows, fingerprint: str = "abc", minutes_ago: float = 0, message: str = "boom") -> None:
-    said = {"error_class": "ValueError", "message": message}
-    rows.attempt(uuid4(), ago=minutes_ago * 60, fingerprint=fingerprint, **said)
+def failure(
+    rows: Rows,
+    fingerprint: str = "abc",
+    minutes_ago: float = 0,
+    *,
+    task_id: UUID | None = None,
+    attempt: int = 1,
+    outcome: str = "failed",
+    **columns: str,
+) -> None:
+    said = {"error_class": "ValueError", "message": "boom", **columns}
+    rows.attempt(task_id or uuid4(), attempt, outcome, ago=minutes_ago * 60, fingerprint=fingerprint, **said)
 
 
 def later(rows: Rows, seconds: float = 7200) -> None:
-    """As if all that is known of incidents were older by so many seconds."""
+    """As if all that is known of incidents were `seconds` older."""
     rows.connection.execute(
         text(
             "UPDATE spoils_alerts SET seen_at = seen_at - make_interval(secs => :s), "
-            "next_try_at = next_try_at - make_interval(secs => :s)"
+            "opened_at = opened_at - make_interval(secs => :s), next_try_at = next_try_at - make_interval(secs => :s)"
         ),
         {"s": seconds},
     )
@@ -50,17 +62,49 @@ def later(rows: Rows, seconds: float = 7200) -> None:
 def test_operators_are_notified_of_a_new_group_of_failures_once(
     engine: Engine, rows: Rows, hook: Webhook
 ) -> None:
+    failure(rows, minutes_ago=1)
     failure(rows, message="no answer\nfrom db password=hunter2")
-    failure(rows)
-    failure(rows, "known", minutes_ago=11)
-    failure(rows, "known")
-    alerts = room(engine, hook)
+    alerts = room(engine, hook, "https://queue.example.com")
     for _ in range(3):
         assert alerts.tick() == EVERY_SECONDS
     assert len(lines(hook)) == 1
-    assert lines(hook)[0].startswith("New failure in sample: ValueError: ")
+    assert lines(hook)[0].startswith("New failure in sample: ValueError: no answer from db password=")
+    assert lines(hook)[0].endswith(" (2 attempts in 10 min) https://queue.example.com/errors/abc")
     assert "hunter2" not in lines(hook)[0]
-    assert hook.posts[0][1]["title"] == "Spoils: 1 incident"
+    assert hook.posts[0][1]["title"] == "Spoils, queue.example.com: 1 incident"
+    later(rows)
+    alerts.tick()
+    assert len(hook.posts) == 1, "the group is known"
+
+
+def test_a_failure_that_its_retry_may_mend_is_no_incident_until_the_retry_fails(
+    engine: Engine, rows: Rows, hook: Webhook
+) -> None:
+    task_id, impatient = uuid4(), uuid4()
+    failure(rows, "flaky", minutes_ago=30, task_id=task_id, outcome="retried")
+    failure(rows, "flaky", outcome="retried")
+    for attempt in (1, 2, 3):  # the upstream says when to come back
+        said = f"…\nspoils.job.outcome.RetryLater: attempt {attempt}"
+        failure(rows, "later", task_id=impatient, attempt=attempt, outcome="retried", traceback=said)
+    alerts = room(engine, hook)
+    alerts.tick()
+    assert hook.posts == []
+    failure(rows, "flaky", task_id=task_id, attempt=2, outcome="timed_out")
+    failure(rows, "later", task_id=impatient, attempt=4, traceback="…\nspoils.job.outcome.RetryLater: 4")
+    alerts.tick()
+    assert sorted(lines(hook)) == [
+        "New failure in sample: ValueError: boom (2 attempts in 10 min)",
+        "New failure in sample: ValueError: boom (4 attempts in 10 min)",
+    ]
+
+
+def test_a_flood_of_new_groups_is_cut(engine: Engine, rows: Rows, hook: Webhook) -> None:
+    for number in range(MOST + 5):
+        failure(rows, f"group{number}")
+    alerts = room(engine, hook)
+    for _ in range(3):
+        alerts.tick()
+    assert len(lines(hook)) == MOST
 
 
 def test_operators_are_notified_of_a_type_without_a_worker_after_a_minute(
@@ -114,7 +158,8 @@ def test_several_incidents_are_one_message(engine: Engine, rows: Rows, hook: Web
     failure(rows)
     rows.task(due_in=-90)
     room(engine, hook).tick()
-    assert [body["title"] for _, body in hook.posts] == ["Spoils: 2 incidents"]
+    database = engine.url.database
+    assert [body["title"] for _, body in hook.posts] == [f"Spoils, database {database}: 2 incidents"]
     assert len(lines(hook)) == 2
 
 
@@ -124,7 +169,9 @@ def test_any_number_of_workers_notifies_once(engine: Engine, rows: Rows, hook: W
     rooms = [room(engine, hook) for _ in range(6)]
     for _ in range(3):
         at_once(6, lambda number: rooms[number].tick())
-    assert sorted(lines(hook)) == [f"New failure in sample: ValueError: boom {number}" for number in range(5)]
+    assert sorted(lines(hook)) == [
+        f"New failure in sample: ValueError: boom {number} (1 attempt in 10 min)" for number in range(5)
+    ]
 
 
 def test_what_could_not_be_delivered_is_logged_and_tried_again_later(
@@ -169,12 +216,60 @@ def test_operators_are_notified_again_of_an_incident_that_recurs(
     alerts.tick()
     assert len(hook.posts) == 1, "it was gone for too short a time"
     rows.connection.execute(text("DELETE FROM fang_tasks"))
+    rows.connection.execute(text("UPDATE spoils_alerts SET opened_at = seen_at - interval '35 min'"))
     later(rows)
     alerts.tick()
     assert rows.value("SELECT count(*) FROM spoils_alerts") == 0
+    assert lines(hook)[1:] == [f"Over after 35 min: {lines(hook)[0]}"]
+    assert hook.posts[1][1]["title"].endswith(": 1 over")
     rows.task(due_in=-90)
     alerts.tick()
-    assert len(hook.posts) == 2
+    assert lines(hook)[2:] == lines(hook)[:1]
+
+
+def test_operators_are_notified_of_an_end_only_if_they_know_of_the_incident(
+    engine: Engine, rows: Rows, hook: Webhook
+) -> None:
+    rows.connection.execute(
+        text(
+            "INSERT INTO spoils_alerts (key, sentence, sent_at) VALUES "
+            "('untaken:a', 'Never delivered.', NULL), ('missed:1', 'A tick was missed.', now())"
+        )
+    )
+    later(rows)
+    room(engine, hook).tick()
+    assert hook.posts == []
+    assert rows.value("SELECT count(*) FROM spoils_alerts") == 0
+
+
+def test_an_end_that_could_not_be_delivered_is_tried_again(engine: Engine, rows: Rows, hook: Webhook) -> None:
+    rows.connection.execute(
+        text("INSERT INTO spoils_alerts (key, sentence, sent_at) VALUES ('behind:a', 'Slow.', now())")
+    )
+    later(rows)
+    hook.status = 500
+    alerts = room(engine, hook)
+    alerts.tick()
+    hook.status = 200
+    later(rows, 90)
+    alerts.tick()
+    alerts.tick()
+    assert lines(hook) == ["Over after 0 s: Slow."] * 2  # the first one was refused
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("untaken:a b&c", "/jobs?state=waiting&type=a+b%26c"),
+        ("over:behind:mail", "/jobs?state=waiting&type=mail"),
+        ("unknown:ChargeCard", "/jobs?state=waiting"),
+        ("group:crashed:mail", "/errors/crashed%3Amail"),
+        ("missed:7", "/schedules"),
+        ("over:failing:7", "/schedules"),
+    ],
+)
+def test_an_incident_leads_to_the_page_that_shows_it(key: str, path: str) -> None:
+    assert path_of(key) == path
 
 
 def test_without_a_url_no_incidents_are_detected(engine: Engine, rows: Rows) -> None:

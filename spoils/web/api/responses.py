@@ -274,6 +274,8 @@ class TypeStats(Response):
     p50_ms: Tenths | None
     p95_ms: Tenths | None
     p99_ms: Tenths | None
+    waited_p50_ms: Tenths | None
+    waited_p95_ms: Tenths | None
 
 
 class Stats(Response):

@@ -1,6 +1,7 @@
 """The state of the queue as a whole: the status that the guide shows, and figures by task type."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated
 
 from flask import Response
@@ -19,6 +20,7 @@ from spoils.reports.attempt_stats import AttemptStats, recent_stats
 from spoils.reports.backlog import oldest_waiting
 from spoils.reports.forecast import forecast, waiting_before
 from spoils.reports.schedules import all_schedules
+from spoils.reports.wait_times import Waited, waited_by_type
 from spoils.reports.workers import live_workers
 from spoils.web.api import responses
 from spoils.web.api.arguments import Arguments, Digits
@@ -61,7 +63,8 @@ def status() -> Response:
 def stats() -> Response:
     """Get figures by task type.
 
-    How many jobs wait and run, and the outcomes and run times of the attempts of the last minutes.
+    How many jobs wait and run, the outcomes and run times of the attempts of the last minutes, and how long the last
+    jobs that finished then had waited.
     """
     return responses.respond(stats_of(db.session(), minutes=StatsArguments.of_request().minutes))
 
@@ -76,6 +79,7 @@ def stats_of(session: Session, *, minutes: int) -> responses.Stats:
     oldest = oldest_waiting(session, [name for name, number in waiting.items() if number])
     oldest_due_at = {one.task_type: one.oldest_due_at for one in oldest}
     before = waiting_before(session)
+    waited = waited_by_type(session, since=now - timedelta(minutes=minutes))
     types = {}
     for name in sorted({*counts, *recent}):
         tally = recent.get(name, AttemptStats())
@@ -91,6 +95,8 @@ def stats_of(session: Session, *, minutes: int) -> responses.Stats:
             p50_ms=tally.percentile_ms(0.5),
             p95_ms=tally.percentile_ms(0.95),
             p99_ms=tally.percentile_ms(0.99),
+            waited_p50_ms=waited.get(name, Waited()).p50_ms,
+            waited_p95_ms=waited.get(name, Waited()).p95_ms,
         )
     return responses.Stats(minutes=minutes, at=now, types=types)
 

@@ -154,6 +154,14 @@ def test_a_group_without_failed_jobs_says_so(admin: Visitor) -> None:
     assert "No failed jobs of this group" in words(admin.see("/errors/abc", 404))
 
 
+def test_a_group_of_crashes_has_a_page(admin: Visitor, scenes: Scenes) -> None:
+    failed(scenes, "crashed:fetch_product", outcome="crashed")
+    (group,) = [link for link in links(admin.see("/errors")) if link.startswith("/errors/")]
+    assert "failed jobs, last 24 hours 1" in words(admin.see(group)) or "failed jobs 1" in words(
+        admin.see(group)
+    )
+
+
 def test_the_page_of_a_group_has_its_traceback_and_its_jobs(admin: Visitor, scenes: Scenes) -> None:
     tasks = [failed(scenes, hours_ago=hours) for hours in (0, 1)]
     page = admin.see("/errors/abc")

@@ -24,6 +24,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             recent=figures.get("recent", {}),
             forecasts=figures.get("forecasts", {}),
             limited=frozenset(figures.get("limited", "").split()),
+            missed=figures.get("missed", ()),
         )
     )
 
@@ -41,7 +42,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ),
         ({"workers": 0}, "No workers running. No jobs are waiting either."),
         # Four failures, and 5 of 26, are no incident; nor is a backlog that has just come.
-        ({"recent": {"a": Recent(4, 4, 4), "b": Recent(26, 26, 5)}}, "Healthy. No jobs are due."),
+        ({"recent": {"a": Recent(4, 4), "b": Recent(26, 5)}}, "Healthy. No jobs are due."),
         (
             {"waiting": {"a": 900}, "due_for": {"a": 119}, "forecasts": {"a": GROWING}},
             "Healthy. The oldest due job has waited 1 min 59 s.",
@@ -62,13 +63,21 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
     health = judged(**figures)
     assert f"{health.strong} {health.rest}" == sentence
     assert not health.needs_you
+    assert health.glyph == (
+        "well" if "jobs wait" not in sentence and sentence.startswith("Healthy") else "waits"
+    )
 
 
 @pytest.mark.parametrize(
     ("figures", "sentence", "task_type"),
     [
         (
-            {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 7}},
+            {"missed": ("The schedule nightly missed its tick at 02:00.", "…", "…")},
+            "The schedule nightly missed its tick at 02:00. 2 other schedules missed a tick too.",
+            None,
+        ),
+        (
+            {"waiting": {"a": 3, "b": 9}, "due_for": {"a": 301, "b": 7}, "missed": ("…",)},
             "Falling behind. The oldest due job of type a has waited 5 min.",
             "a",
         ),
@@ -84,7 +93,7 @@ def test_health_that_needs_no_action(figures: dict[str, Any], sentence: str) -> 
         ),
         (
             {
-                "recent": {"a": Recent(20, 25, 5), "b": Recent(0, 10, 3), "c": Recent(9, 9, 9)},
+                "recent": {"a": Recent(25, 5), "b": Recent(10, 3), "c": Recent(9, 9)},
                 "waiting": {"a": 3},
                 "due_for": {"a": 301},
             },

@@ -1,5 +1,7 @@
 """The page of one job."""
 
+import re
+
 import pytest
 from sqlalchemy import text
 
@@ -44,6 +46,25 @@ def test_the_finishing_and_the_running_attempt_come_from_the_row_of_the_job(
     page = words(admin.see(f"/jobs/{running}"))
     assert "Running" in page
     assert "a worker of another system" in page
+
+
+def test_each_attempt_says_how_long_it_waited_from_when_it_was_due(admin: Visitor, scenes: Scenes) -> None:
+    second = {"claimed_at": "2026-11-24T10:05:04Z", "updated_at": "2026-11-24T10:05:05Z"}
+    finished = scenes.task(state="finished", attempts=2, **second)
+    failed = scenes.task(state="failed", attempts=2, **second)
+    scenes.all("UPDATE fang_tasks SET scheduled_at = '2026-11-24T10:04:00Z' RETURNING id")
+    for task_id in (finished, failed):
+        scenes.attempt(task_id, 1, "retried", claimed_at="2026-11-24T10:00:00Z", delay_ms=180_000)
+    scenes.attempt(failed, 2, "failed", claimed_at="2026-11-24T10:05:04Z")
+    for task_id in (finished, failed):
+        # When the first attempt was due, its retry has overwritten.
+        assert re.findall(r"waited [\w ]+?(?=<)", admin.see(f"/jobs/{task_id}").text) == ["waited 1 min 4 s"]
+    scenes.all("UPDATE fang_tasks SET state = 'retried' RETURNING id")
+    scenes.all("UPDATE spoils_attempts SET ended_at = '2026-11-24T10:01:00Z' RETURNING id")
+    page = admin.see(f"/jobs/{failed}").text
+    assert re.findall(r"waited [\w ]+?(?=<)", page) == ["waited 1 min 4 s"]
+    scenes.all("UPDATE spoils_attempts SET claimed_at = '2026-11-24T10:01:30Z' RETURNING id")  # run now
+    assert "waited" not in admin.see(f"/jobs/{failed}").text
 
 
 def test_the_steps_are_listed_and_marked_on_the_timeline(admin: Visitor, scenes: Scenes) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from werkzeug.test import TestResponse
 
+from spoils.web.dashboard.shared import formats
 from tests.web.dashboard.conftest import ADMIN, LOCKED, MakeApp
 from tests.web.dashboard.pages import Visitor, words
 from tests.web.dashboard.scenes import Scenes
@@ -59,6 +60,28 @@ def test_a_finished_job_has_the_time_of_its_own_row_everywhere(admin: Visitor, s
     assert cells(admin.see(f"/jobs/{task_id}"), "ran")[0] == "1.50 s"
     assert cells(admin.see("/jobs"), "last ran") == ["1.50 s"]
     assert admin.client.get(f"/api/jobs/{task_id}", headers=TOKEN).get_json()["ran_ms"] == 1_500
+
+
+def test_the_overview_and_the_api_show_the_same_percentiles(admin: Visitor, scenes: Scenes) -> None:
+    for ran_ms in range(10, 1_001, 10):
+        scenes.ended(1, ran_ms=ran_ms, task_type="mail")
+    for seconds in range(1, 101):
+        task_id = scenes.task(task_type="mail", state="finished", due_in=-seconds)
+        scenes.all("UPDATE fang_tasks SET claimed_at = now() WHERE id = :id RETURNING id", id=task_id)
+    api = admin.client.get("/api/jobs/stats", headers=TOKEN).get_json()["types"]["mail"]
+    exact = {"p50_ms": 500, "p95_ms": 950, "p99_ms": 990, "waited_p50_ms": 50_000, "waited_p95_ms": 95_000}
+    assert {name: api[name] for name in exact} == pytest.approx(exact, rel=0.1)
+    shown = {name: formats.run_time(api[name]) for name in exact}
+    page = admin.see("/?type=mail")
+    for line in (
+        "p50 {p50_ms} p95 {p95_ms} p99 {p99_ms}",
+        "Waited p50 {waited_p50_ms} , p95 {waited_p95_ms} ,",
+    ):
+        assert line.format(**shown) in words(page)
+    row = page.text.partition('type=mail"')[2]
+    labels = {"run p95": "p95_ms", "waited p50": "waited_p50_ms", "waited p95": "waited_p95_ms"}
+    for label, name in labels.items():
+        assert re.search(rf'data-label="{label}"><span[^>]*>([^<]*)<', row)[1] == shown[name]  # type: ignore[index]
 
 
 def test_a_job_of_another_system_runs_since_its_last_change(admin: Visitor, scenes: Scenes) -> None:

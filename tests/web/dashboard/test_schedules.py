@@ -67,6 +67,19 @@ def test_ticks_are_shown_as_fired_late_skipped_or_missed_with_links_to_their_job
     assert "The job of an earlier tick was still waiting or running" in page
 
 
+def test_a_missed_tick_is_in_the_health_sentence_until_the_next_tick(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("cleanup")
+    schedule_id = stored(scenes)
+    ticked(scenes, schedule_id, 2, "missed")  # recorded two days ago
+    assert "missed its tick" not in words(admin.see("/"))
+    ticked(scenes, schedule_id, 1, "missed", told_at=datetime.now(UTC))
+    page = admin.see("/")
+    assert "The schedule CleanupJob missed its tick at" in words(page)
+    assert '<a href="/schedules">Show schedules</a>' in page.text
+    ticked(scenes, schedule_id, 0)
+    assert "missed its tick" not in words(admin.see("/"))
+
+
 def test_a_schedule_of_another_release_is_shown_without_actions(admin: Visitor, scenes: Scenes) -> None:
     stored(scenes, "15 * * * *", "FutureJob")
     stored(scenes, "not one", "StrangeJob")

@@ -42,6 +42,15 @@ def test_ticks_that_are_a_step_apart_stand_each_at_its_place(now: datetime, cron
     assert drawn(now, cron) == [round(after / DAY * chart.WIDTH) for after in each]
 
 
+@pytest.mark.parametrize(
+    ("cron", "after"), [("* * * * *", ", 1,440 times"), ("0 */6 * * *", ", 4 times"), ("0 2 * * *", "")]
+)
+def test_a_schedule_is_one_line_that_says_how_often_it_ticks(cron: str, after: str) -> None:
+    schedules = [Schedule(job="x", cron=cron, zone="UTC", task_type="x")]
+    (line,) = show_upcoming(schedules, [], MOMENTS[0]).lines
+    assert line.after == after
+
+
 def test_a_schedule_with_an_unknown_zone_is_left_out() -> None:
     assert drawn(MOMENTS[0], "* * * * *", zone="Mars/Olympus") == []
 

@@ -61,6 +61,21 @@ def test_a_type_that_no_worker_takes_says_what_to_start(admin: Visitor, scenes: 
     )
 
 
+def test_a_type_that_no_class_has_offers_the_delete_of_its_jobs(admin: Visitor, scenes: Scenes) -> None:
+    scenes.at_work("fetch_product")
+    for state in ("new", "new", "retried", "failed"):
+        scenes.task(task_type="renamed", state=state)
+    page = admin.see("/workers")
+    assert (
+        "unknown type: no job class has it. Rename the class back, or delete 2 new jobs… and delete 1"
+        in words(page)
+    )
+    previews = [link for link in links(page) if link.startswith("/bulks/new")]
+    assert ["Delete 2 new jobs?" in words(admin.see(previews[0])), len(previews)] == [True, 2]
+    scenes.at_work("renamed")
+    assert "unknown type" not in words(admin.see("/workers"))
+
+
 def test_recently_stopped_workers_have_their_exit_reason(admin: Visitor, scenes: Scenes) -> None:
     clean, killed, long_ago = scenes.worker(ended=True), scenes.worker(ended=True), scenes.worker(ended=True)
     changed(scenes.connection, clean, ended_how="clean", host="tidy")
@@ -68,8 +83,13 @@ def test_recently_stopped_workers_have_their_exit_reason(admin: Visitor, scenes:
     changed(scenes.connection, long_ago, ended_how="clean", host="old", ended_at="2026-01-01T00:00:00Z")
     for _ in range(2):
         scenes.attempt(scenes.task(), outcome="crashed", worker_id=killed)
+    scenes.all(
+        "UPDATE spoils_workers SET ended_at = now() - interval '1 hour' WHERE id = :id RETURNING id",
+        id=killed,
+    )
+    scenes.all("UPDATE spoils_attempts SET ended_at = now() - interval '1 hour' RETURNING id")
     page = words(admin.see("/workers"))
-    assert "tidy pid 1" in page
+    assert page.index("gone pid 1") < page.index("tidy pid 1")
     assert "Stopped cleanly" in page
     assert "2 jobs rescued; memory 498 MB" in page
     assert "old pid 1" not in page

@@ -71,7 +71,9 @@ def list_jobs(session: Session, filters: Filters, bar: StatusBar) -> JobList:
     page = EMPTY
     # The exact counts tell an empty list from one that a large table must be searched for.
     if uncounted or any(by_state[state] for state in filters.states):
-        page = budget.read(JOBS, lambda: read_page(session, filters)) or EMPTY
+        # Of the queue's own types only those that have jobs: without any, the list needs no filter.
+        left_out = () if filters.task_type else tuple(bar.counts.keys() - set(bar.listed))
+        page = budget.read(JOBS, lambda: read_page(session, filters, without=left_out)) or EMPTY
     rows = budget.read(JOBS, lambda: job_rows(session, page.tasks, bar.now)) or ()
     matching = sum(selectable[state] for state in filters.states)
     return JobList(
@@ -88,14 +90,17 @@ def list_jobs(session: Session, filters: Filters, bar: StatusBar) -> JobList:
     )
 
 
-def read_page(session: Session, filters: Filters, words: tuple[str, ...] = ()) -> job_list.Page:
-    """The tasks of the page that `filters` name, with all `words` in their error."""
+def read_page(
+    session: Session, filters: Filters, words: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> job_list.Page:
+    """The tasks of the page that `filters` name, with all `words` in their error, and of no type in `without`."""
     return job_list.page_of_tasks(
         session,
         states=filters.states,
         task_type=filters.task_type,
         batch=filters.batch,
         words=words,
+        without=without,
         older_than=filters.older_than,
         newer_than=filters.newer_than,
     )
@@ -124,5 +129,6 @@ def _tabs(filters: Filters, by_state: Mapping[TaskState, int], *, uncounted: boo
 
 
 def _by_state(filters: Filters, bar: StatusBar, *, without: str | None = None) -> dict[TaskState, int]:
-    names = [name for name in bar.counts if filters.task_type in (None, name) and name != without]
+    of = [filters.task_type] if filters.task_type else bar.listed
+    names = [name for name in of if name != without]
     return {state: bar.count(names, state) for state in ORDER}

@@ -1,9 +1,9 @@
 """The page of one job."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -50,6 +50,8 @@ class AttemptRow:
 
     attempt: int
     claimed: formats.Moment | None
+    waited: str
+    """How long it waited from when it was due; empty where that is not known."""
     ran: str
     state: StateView
     ended: str
@@ -139,7 +141,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         actions=actions_for(task, bar.now),
         untried=task.attempts == 0,
         attempts_text=attempts(task),
-        attempts=(*_present(task, bar.now, names), *(_past(each, bar.now, names) for each in ended)),
+        attempts=(*_present(task, bar.now, names), *_past_ones(task, ended, bar.now, names)),
         steps=tuple(_step(each, bar.now) for each in steps),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
@@ -188,6 +190,7 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
         AttemptRow(
             attempt=task.attempts,
             claimed=formats.moment(task.claimed_at, now),
+            waited=_waited(task.scheduled_at, task.claimed_at),
             ran=formats.run_time(finished_ms(task) if finished else running_ms(task, now)),
             state=VIEWS[task.state],
             ended="Finished" if finished else "Running",
@@ -198,12 +201,32 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
     ]
 
 
-def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
+def _past_ones(
+    task: Task, ended: Sequence[Attempt], now: datetime, names: Mapping[UUID, str]
+) -> Iterator[AttemptRow]:
+    for at, each in enumerate(ended):
+        before = ended[at + 1] if at + 1 < len(ended) else None
+        due_at = None
+        if at == 0 and task.state is TaskState.FAILED:
+            due_at = task.scheduled_at
+        elif before is not None and before.delay_ms is not None:
+            due_at = before.ended_at + timedelta(milliseconds=before.delay_ms)
+        yield _past(each, due_at, now, names)
+
+
+def _waited(due_at: datetime | None, claimed_at: datetime | None) -> str:
+    if due_at is None or claimed_at is None or due_at.year <= 1 or claimed_at < due_at:
+        return ""
+    return formats.run_time((claimed_at - due_at).total_seconds() * 1_000)
+
+
+def _past(attempt: Attempt, due_at: datetime | None, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
     released = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
     word = ENDED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
     return AttemptRow(
         attempt=attempt.attempt,
         claimed=formats.moment(attempt.claimed_at, now),
+        waited=_waited(due_at, attempt.claimed_at),
         ran=formats.run_time(attempt.ran_ms),
         state=VIEWS[TaskState.NEW if released else TaskState.FAILED],
         ended=attempt.error_class or word or attempt.outcome.replace("_", " ").capitalize(),

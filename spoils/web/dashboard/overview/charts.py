@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from spoils.reports import workers
 from spoils.reports.attempt_stats import AttemptStats
+from spoils.reports.wait_times import Waited
 from spoils.web.dashboard.overview.ranges import Range
 from spoils.web.dashboard.shared import chart, formats
 
@@ -66,6 +67,8 @@ class RunTime:
     y_marks: tuple[chart.Mark, ...]
     releases: tuple[Release, ...]
     rows: tuple[Row, ...]
+    waited: tuple[tuple[str, str], ...]
+    """Percentiles of the time that its jobs waited."""
 
 
 def draw_throughput(steps: Steps, shown: Range, releases: Sequence[Release], now: datetime) -> Throughput:
@@ -102,7 +105,13 @@ def draw_throughput(steps: Steps, shown: Range, releases: Sequence[Release], now
 
 
 def draw_run_time(
-    steps: Steps, task_type: str | None, shown: Range, releases: Sequence[Release], now: datetime
+    steps: Steps,
+    task_type: str | None,
+    shown: Range,
+    releases: Sequence[Release],
+    now: datetime,
+    *,
+    waited: Waited | None = None,
 ) -> RunTime:
     """The chart of the percentiles of `task_type`; without lines if none of its jobs ran."""
     of = steps.get(task_type, {}) if task_type else {}
@@ -135,6 +144,9 @@ def draw_run_time(
             for at, moment in enumerate(moments)
             if values["p50"][at] is not None
         ),
+        waited=(("p50", formats.run_time(waited.p50_ms)), ("p95", formats.run_time(waited.p95_ms)))
+        if waited
+        else (),
     )
 
 
@@ -160,4 +172,4 @@ def _sum(parts: Iterable[AttemptStats | None]) -> AttemptStats:
 
 
 def _title(moment: formats.Moment, sums: AttemptStats) -> str:
-    return f"{moment.clock}: {formats.number(sums.finished)} finished, {formats.number(sums.failed)} failed"
+    return f"{moment.clock}: {formats.number(sums.finished)} finished, {formats.plural(sums.failed, 'failed attempt')}"

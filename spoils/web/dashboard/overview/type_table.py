@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from spoils.job.registry import registry
 from spoils.models import TaskState
 from spoils.reports.attempt_stats import NOTHING, AttemptStats
+from spoils.reports.wait_times import Waited
 from spoils.web.dashboard.shared import chart, formats
 from spoils.web.dashboard.shared.job_row import named
 from spoils.web.dashboard.shared.status_bar import RATE_MINUTES, StatusBar
@@ -15,10 +17,13 @@ SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures by type: attempts of the last day, of the last hour by minute, and jobs that are not due yet."""
+    """The figures by type: attempts of the last day, of the last hour by minute, how long the last jobs waited, and
+    jobs that are not due yet.
+    """
 
     day: Mapping[str, AttemptStats]
     hour: Mapping[str, Mapping[datetime, AttemptStats]]
+    waited: Mapping[str, Waited]
     not_due: Mapping[str, int]
     minutes: Sequence[datetime]
     """The minutes of the last hour; the last one is not over."""
@@ -28,12 +33,6 @@ class Figures:
     def is_cut(self, name: str) -> bool:
         """Whether more jobs of this type may be not due yet than `not_due` says."""
         return self.not_due.get(name, 0) >= self.most_of_each
-
-    def ended_recently(self, name: str) -> int:
-        """The attempts that ended in the last whole minutes."""
-        this_minute = self.minutes[-1]
-        since = this_minute - timedelta(minutes=RATE_MINUTES)
-        return sum(sums.ended for at, sums in self.hour.get(name, {}).items() if since <= at < this_minute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,8 @@ class TypeRow:
     finished: str
     average: str
     p95: str
+    waited_p50: str
+    waited_p95: str
     share: str
     drain: str
 
@@ -72,10 +73,13 @@ def type_table(bar: StatusBar, figures: Figures, *, all_types: bool = False) -> 
         {*bar.counts, *figures.day, *bar.paused},
         key=lambda name: (-figures.day.get(name, NOTHING).ended, -bar.waiting(name), name),
     )
-    shown = names if all_types else names[:SHOWN]
+    own = registry.own_types()
+    listed = [name for name in names if name not in own]
+    shown = names if all_types else listed[:SHOWN]
     return TypeTable(
         rows=tuple(_row(bar, [name], figures) for name in shown),
-        whole=_row(bar, names, figures, whole=True) if len(names) > 1 else None,
+        # Its counts link to lists that leave out the queue's own jobs.
+        whole=_row(bar, listed, figures, whole=True) if len(names) > 1 else None,
         others=len(names) - len(shown),
     )
 
@@ -88,6 +92,8 @@ def _row(bar: StatusBar, names: Sequence[str], figures: Figures, *, whole: bool 
     not_due = sum(figures.not_due.get(each, 0) for each in names)
     cut = any(figures.is_cut(each) for each in names)
     paused = not whole and name in bar.paused
+    # Percentiles of several types are not those of all.
+    waited = figures.waited.get(name, Waited())
     return TypeRow(
         name="All types" if whole else named(name),
         filter=name,
@@ -101,19 +107,21 @@ def _row(bar: StatusBar, names: Sequence[str], figures: Figures, *, whole: bool 
         finished=formats.number(ended.finished),
         average=formats.run_time(ended.average_ms),
         p95=formats.run_time(ended.percentile_ms(0.95)),
+        waited_p50=formats.run_time(waited.p50_ms),
+        waited_p95=formats.run_time(waited.p95_ms),
         share=formats.percent(ended.failed, ended.ended),
         drain="paused" if paused else _drain(bar, names, figures),
     )
 
 
 def _drain(bar: StatusBar, names: Sequence[str], figures: Figures) -> str:
-    """How long the due jobs take at the rate of the last whole minutes, or why they do not drain."""
+    """How long the due jobs take at the rate of the last minutes, or why they do not drain."""
     due = {
         name: max(bar.waiting(name) - figures.not_due.get(name, 0), 0)
         for name in names
         if name in bar.due_for
     }
-    stuck = {name: why for name in due if (why := _stuck(bar, name, figures))}
+    stuck = {name: why for name in due if (why := _stuck(bar, name))}
     if stuck and len(names) == 1:
         return stuck[names[0]]
     if stuck:
@@ -123,13 +131,13 @@ def _drain(bar: StatusBar, names: Sequence[str], figures: Figures) -> str:
     outlook = bar.outlook(names[0]) if len(names) == 1 else None
     if outlook and outlook.clears_in_seconds is not None:
         return formats.span(max(outlook.clears_in_seconds, 1))
-    ended = sum(figures.ended_recently(name) for name in due)
+    ended = sum(bar.ended_recently(name) for name in due)
     # Of a type that is cut, more jobs may be not due than is known.
     at_most = "at most " if any(figures.is_cut(name) for name in due) else ""
-    return at_most + formats.span(max(sum(due.values()) / ended * RATE_MINUTES * 60, 1))
+    return at_most + formats.span(max(sum(due.values()) / ended * bar.recent_minutes * 60, 1))
 
 
-def _stuck(bar: StatusBar, name: str, figures: Figures) -> str:
+def _stuck(bar: StatusBar, name: str) -> str:
     if name in bar.paused:
         return "paused"
     if name not in bar.taken:
@@ -137,7 +145,7 @@ def _stuck(bar: StatusBar, name: str, figures: Figures) -> str:
     outlook = bar.outlook(name)
     if outlook and outlook.clears_in_seconds is None:
         return outlook.sentence
-    return "" if figures.ended_recently(name) else f"none ended in {RATE_MINUTES} min"
+    return "" if bar.ended_recently(name) else f"none ended in {RATE_MINUTES} min"
 
 
 def _spark(figures: Figures, name: str) -> chart.Bars:

@@ -135,7 +135,8 @@ def _tick_line(schedule: Schedule, tick: datetime, now: datetime) -> Line:
     words = cron_words.describe(schedule.cron)
     named = f" ({schedule.name})" if schedule.name else ""
     text = f"{formats.one_line(schedule.task_type)}{named}, {words[0].lower()}{words[1:]}"
-    return Line(formats.moment(tick, now), text)
+    times = Cron(schedule.cron, schedule.zone).count_in_a_day(now)
+    return Line(formats.moment(tick, now), text, after=f", {times:,} times" if times > 1 else "")
 
 
 def _groups(later: Sequence[Later]) -> Iterator[list[Later]]:

@@ -13,6 +13,7 @@ from spoils.reports import upcoming
 from spoils.reports.attempt_stats import NOTHING, AttemptStats
 from spoils.reports.charts import ended_by_step, ended_by_type
 from spoils.reports.schedules import known_schedules, problem_of
+from spoils.reports.wait_times import waited_by_type
 from spoils.reports.workers import live_workers
 from spoils.web.dashboard.overview.charts import RunTime, Steps, Throughput, draw_run_time, draw_throughput
 from spoils.web.dashboard.overview.charts import releases as releases_in
@@ -25,6 +26,7 @@ from spoils.web.dashboard.shared.status_bar import StatusBar
 
 DAY = timedelta(hours=24)
 CHARTS, TYPES, UPCOMING = "the charts", "the last day by type", "the next 24 hours"
+WAITED = "the waiting times"
 MOST_TYPES = 200
 """The number of types that upcoming jobs are read of, those with the most waiting jobs."""
 
@@ -60,14 +62,24 @@ def show_overview(
     hour: Steps | None = steps
     if shown is not HOUR:
         hour = budget.read(CHARTS, lambda: ended_by_step(session, since=HOUR.since(now), step=HOUR.step))
+    waited = budget.read(WAITED, lambda: waited_by_type(session, since=now - DAY)) or {}
     waiting = _fullest_types(bar)
     later = budget.read(UPCOMING, lambda: upcoming.later(session, waiting))
     releases = releases_in(session, shown, now) if steps else ()
-    figures = _figures(bar, day or {}, hour or {}, later or [], len(waiting))
+    figures = Figures(
+        day or {},
+        hour or {},
+        waited,
+        _not_due(later or []),
+        HOUR.moments(now),
+        upcoming.most_of_each(len(waiting)),
+    )
     unused = not bar.uncounted and not bar.total and not day and not steps
     return Overview(
         throughput=None if steps is None else draw_throughput(steps, shown, releases, now),
-        run_time=None if steps is None else draw_run_time(steps, chosen, shown, releases, now),
+        run_time=None
+        if steps is None
+        else draw_run_time(steps, chosen, shown, releases, now, waited=waited.get(chosen or "")),
         types=None if day is None or bar.uncounted else type_table(bar, figures, all_types=all_types),
         names=tuple(names),
         upcoming=None if later is None else _upcoming(session, bar, later, figures),
@@ -86,13 +98,11 @@ def _fullest_types(bar: StatusBar) -> list[str]:
     return sorted((name for name in waiting if waiting[name]), key=lambda name: -waiting[name])[:MOST_TYPES]
 
 
-def _figures(
-    bar: StatusBar, day: Mapping[str, AttemptStats], hour: Steps, later: list[upcoming.Later], types: int
-) -> Figures:
+def _not_due(later: list[upcoming.Later]) -> dict[str, int]:
     not_due: dict[str, int] = {}
     for each in later:
         not_due[each.task_type] = not_due.get(each.task_type, 0) + each.count
-    return Figures(day, hour, not_due, HOUR.moments(bar.now), upcoming.most_of_each(types))
+    return not_due
 
 
 def _upcoming(session: Session, bar: StatusBar, later: list[upcoming.Later], figures: Figures) -> Upcoming:

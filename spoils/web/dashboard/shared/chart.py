@@ -30,14 +30,24 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the last bar, whose step is not over: hatched, in per cent of the plot."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bars:
     """Stacked bars: the lower ones solid, the upper ones soft with a cap."""
 
     lower: str
     upper: str
     caps: str
-    running: str
-    """The outline of the last bar, whose step is not over."""
+    running_lower: Part | None = None
+    running_upper: Part | None = None
 
 
 def nice_top(largest: float) -> tuple[float, float]:
@@ -50,24 +60,34 @@ def nice_top(largest: float) -> tuple[float, float]:
 
 
 def bars(lower: Sequence[float], upper: Sequence[float], top: float) -> Bars:
-    """Bars of two sequences of equal length, the upper ones on top of the lower ones; the last bar is an outline."""
+    """Bars of two sequences of equal length, the upper ones on top of the lower ones; the last bar is hatched."""
     height = HEIGHT
     each = WIDTH / len(lower)
     width = each * (1 - GAP)
-    below, above, caps, outline = [], [], [], ""
-    for at, (low, high) in enumerate(zip(lower, upper, strict=True)):
+    below, above, caps = [], [], []
+    for at, (low, high) in enumerate(zip(lower[:-1], upper[:-1], strict=True)):
         x = at * each + each * GAP / 2
         low_top, top_top = height - low / top * height, height - (low + high) / top * height
-        if at == len(lower) - 1:
-            if low + high:
-                outline = f"M{x:.0f} {height}V{top_top:.0f}h{width:.0f}V{height}"
-            continue
         if low:
             below.append(f"M{x:.0f} {height}V{low_top:.0f}h{width:.0f}V{height}z")
         if high:
             above.append(f"M{x:.0f} {low_top:.0f}V{top_top:.0f}h{width:.0f}V{low_top:.0f}z")
             caps.append(f"M{x:.0f} {top_top:.0f}h{width:.0f}")
-    return Bars("".join(below), "".join(above), "".join(caps), outline)
+    return Bars(
+        "".join(below),
+        "".join(above),
+        "".join(caps),
+        running_lower=_running(len(lower), 0, lower[-1] / top),
+        running_upper=_running(len(lower), lower[-1] / top, upper[-1] / top),
+    )
+
+
+def _running(steps: int, below: float, share: float) -> Part | None:
+    width = 100 / steps
+    if not share:
+        return None
+    x, y = 100 - width * (1 - GAP / 2), 100 - (below + share) * 100
+    return Part(round(x, 2), round(width * (1 - GAP), 2), round(y, 2), round(share * 100, 2))
 
 
 def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
@@ -81,7 +101,7 @@ def spark(lower: Sequence[float], upper: Sequence[float]) -> Bars:
         if high:
             above.append(f"M{x} {low_top}V{top_top}")
             caps.append(f"M{x - 4} {top_top}h8")
-    return Bars("".join(below), "".join(above), "".join(caps), "")
+    return Bars("".join(below), "".join(above), "".join(caps))
 
 
 def log_marks(smallest: float, largest: float) -> list[float]:

@@ -16,7 +16,7 @@ WAITING_ARG = "waiting"
 """The value of `state` that stands for both states in which a job waits."""
 BOTH_PLACES = "Use either older or newer, not both."
 BAD_PLACE = "This place in the list is not valid. Start again at the newest."
-_GROUP = re.compile(r"(words:)?[A-Za-z0-9_-]{1,64}")
+_GROUP = re.compile(r"(words:|crashed:)?[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ def moment(point: datetime | None, now: datetime) -> Moment | None:
     )
 
 
-def per_minute(count: int, minutes: int) -> str:
+def per_minute(count: int, minutes: float) -> str:
     """117; one decimal below ten: 0.4."""
     rate = count / minutes
     return number(round(rate)) if rate >= 10 or rate == round(rate) else f"{rate:.1f}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from spoils.reports.charts import Recent
 from spoils.reports.forecast import SETTLED_SECONDS, Forecast
@@ -33,6 +34,10 @@ class Observed:
     """How many minutes `recent` covers, and the one that is not over."""
     limited: frozenset[str] = frozenset()
     """The types whose oldest due job is under limits, for which it may wait on purpose."""
+    missed: tuple[str, ...] = ()
+    """A sentence for each schedule whose last tick was missed."""
+    own: frozenset[str] = frozenset()
+    """The types of the queue's own jobs, which the list of all waiting jobs leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ class Health:
     glyph: str = "well"
     task_type: str | None = None
     """The type whose waiting jobs the link leads to; all types without one."""
-    failing: bool = False
-    """Whether the link leads to the errors instead."""
+    page: Literal["jobs", "errors", "schedules"] = "jobs"
+    """The page that the link leads to."""
 
 
 INCOMPLETE = Health(
@@ -57,7 +62,7 @@ INCOMPLETE = Health(
 
 
 def judge(seen: Observed) -> Health:
-    """The worst problem there is. Paused types wait on purpose, so they are mentioned last."""
+    """The worst problem there is. Paused types wait on purpose, so they are mentioned last, but not as well."""
     if not seen.paused:
         return _judge(seen)
     # Without a worker all jobs wait for one, whether their type is paused or not.
@@ -68,7 +73,8 @@ def judge(seen: Observed) -> Health:
         due_for={name: age for name, age in seen.due_for.items() if name not in seen.paused},
     )
     health = _judge(others)
-    return replace(health, rest=f"{health.rest} {_paused(seen)}".strip())
+    glyph = "waits" if health.glyph == "well" and any(map(seen.waiting.get, seen.paused)) else health.glyph
+    return replace(health, rest=f"{health.rest} {_paused(seen)}".strip(), glyph=glyph)
 
 
 def _paused(seen: Observed) -> str:
@@ -89,13 +95,9 @@ def _judge(seen: Observed) -> Health:
         name: age for name, age in seen.due_for.items() if name not in seen.limited or name in seen.unknown
     }
     oldest = max(due_for.values(), default=None)
-    if oldest is None:
-        return Health("Healthy.", "All due jobs are under limits." if seen.due_for else "No jobs are due.")
-    if oldest <= CALM_SECONDS:
-        return Health("Healthy.", f"No job has been due for more than {CALM_SECONDS} s.")
     growing = [name for name in due_for if _is_growing(seen, name)]
-    if oldest < BEHIND_SECONDS and not growing:
-        return Health("Healthy.", f"The oldest due job has waited {span(oldest)}.")
+    if oldest is None or (oldest < BEHIND_SECONDS and not growing):
+        return _missed(seen) if seen.missed else Health("Healthy.", _calm(seen, oldest))
     slowest = max(growing or due_for, key=lambda name: due_for[name])
     if job := seen.unknown.get(slowest):
         return Health(
@@ -115,6 +117,25 @@ def _judge(seen: Observed) -> Health:
     )
 
 
+def _calm(seen: Observed, oldest: float | None) -> str:
+    if oldest is None:
+        return "All due jobs are under limits." if seen.due_for else "No jobs are due."
+    if oldest <= CALM_SECONDS:
+        return f"No job has been due for more than {CALM_SECONDS} s."
+    return f"The oldest due job has waited {span(oldest)}."
+
+
+def _missed(seen: Observed) -> Health:
+    first, *others = seen.missed
+    return Health(
+        first,
+        f"{plural(len(others), 'other schedule')} missed a tick too." if others else "",
+        needs_you=True,
+        glyph="needs-you",
+        page="schedules",
+    )
+
+
 def _is_failing(of: Recent) -> bool:
     return of.failed >= FAILING_ATTEMPTS and of.failed >= of.ended * FAILING_SHARE
 
@@ -129,7 +150,7 @@ def _attempts_fail(failing: Mapping[str, Recent], minutes: int) -> Health:
         needs_you=True,
         glyph="needs-you",
         task_type=worst,
-        failing=True,
+        page="errors",
     )
 
 
@@ -142,7 +163,7 @@ def _is_growing(seen: Observed, name: str) -> bool:
 
 
 def _no_workers(seen: Observed) -> Health:
-    waiting = sum(seen.waiting.values())
+    waiting = sum(number for name, number in seen.waiting.items() if name not in seen.own)
     if not waiting:
         return Health("No workers running.", "No jobs are waiting either.", glyph="waits")
     if not seen.due_for:

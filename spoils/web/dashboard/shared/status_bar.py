@@ -6,11 +6,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from spoils.job.registry import registry
 from spoils.models import WAITING, Pause, PauseKind, TaskState
 from spoils.queue import counts, pauses, tasks
 from spoils.reports.backlog import oldest_waiting
 from spoils.reports.charts import Recent, ended_recently
 from spoils.reports.forecast import SETTLED_SECONDS, Forecast, forecast, waiting_before
+from spoils.reports.schedule_incidents import missed_last
 from spoils.reports.workers import live_workers, takers_of, unknown_to
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.health import INCOMPLETE, Health, Observed, judge
@@ -19,6 +21,7 @@ from spoils.web.dashboard.shared.states import ORDER, VIEWS, StateView
 
 RATE_MINUTES = 5
 COUNTS, OLDEST, RATE = "the counts by state", "the oldest waiting", "the jobs per minute"
+MISSED = "the missed ticks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,6 @@ class StatusBar:
     oldest: str
     """The age of the oldest due job; empty if none is due."""
     oldest_since: formats.Moment | None
-    per_minute: str
     workers: int
     capacity: str
     health: Health
@@ -51,6 +53,8 @@ class StatusBar:
     """For each type with a due job: for how many seconds the oldest has been due."""
     forecasts: Mapping[str, Forecast]
     """For each type with a due job, if it is known how many waited some minutes ago."""
+    recent: Mapping[str, Recent]
+    """The attempts of the last minutes."""
     paused: Mapping[str, Pause]
     missing: tuple[str, ...]
     """The parts that took the database too long."""
@@ -65,6 +69,12 @@ class StatusBar:
         """Whether the counts timed out: then `counts` and `total` say nothing."""
         return COUNTS in self.missing
 
+    @property
+    def listed(self) -> list[str]:
+        """The types that lists show unless a type is chosen: the queue's own jobs are left out."""
+        own = registry.own_types()
+        return [name for name in self.counts if name not in own]
+
     def count(self, names: Iterable[str], *states: TaskState) -> int:
         """How many jobs of these types are in one of these states."""
         return sum(self.counts[name][state] for name in names if name in self.counts for state in states)
@@ -77,6 +87,21 @@ class StatusBar:
         """What the backlog of a type will do; None while its oldest job has not been due for long."""
         return self.forecasts.get(name) if self.due_for.get(name, 0) > SETTLED_SECONDS else None
 
+    @property
+    def recent_minutes(self) -> float:
+        """How many minutes `recent` covers: `RATE_MINUTES`, and the part of this minute that has passed."""
+        return RATE_MINUTES + (self.now.second + self.now.microsecond / 1e6) / 60
+
+    def ended_recently(self, name: str) -> int:
+        """How many attempts of a type ended in the last minutes."""
+        return self.recent[name].ended if name in self.recent else 0
+
+    @property
+    def per_minute(self) -> str:
+        """How many attempts end in a minute."""
+        ended = sum(of.ended for of in self.recent.values())
+        return "–" if RATE in self.missing else formats.per_minute(ended, self.recent_minutes)
+
     def oldest_of(self, *names: str) -> str:
         """For how long the oldest job of these types has been due; a dash if none is."""
         ages = [self.due_for[name] for name in names if name in self.due_for]
@@ -88,11 +113,14 @@ def read_status_bar(session: Session) -> StatusBar:
     now = tasks.server_now(session.connection())
     budget = QueryBudget(session)
     by_type = budget.read(COUNTS, lambda: counts.count_tasks(session.connection())) or {}
+    own = registry.own_types()
+    listed = {name: of for name, of in by_type.items() if name not in own}
     waiting = {name: sum(of[state] for state in WAITING) for name, of in by_type.items()}
     oldest = budget.read(
         OLDEST, lambda: oldest_waiting(session, [name for name in waiting if waiting[name] > 0])
     )
     recent = budget.read(RATE, lambda: ended_recently(session, minutes=RATE_MINUTES))
+    missed = budget.read(MISSED, lambda: missed_last(session))
     before = waiting_before(session)
     workers = live_workers(session)
     paused = pauses.paused(session.connection(), PauseKind.TASK_TYPE)
@@ -116,12 +144,13 @@ def read_status_bar(session: Session) -> StatusBar:
         forecasts,
         RATE_MINUTES,
         limited,
+        tuple(missed or ()),
+        own,
     )
     return StatusBar(
-        states=tuple(_state_count(by_type, state, uncounted=COUNTS in budget.missing) for state in ORDER),
+        states=tuple(_state_count(listed, state, uncounted=COUNTS in budget.missing) for state in ORDER),
         oldest=formats.coarse(max(due_for.values())) if due_for else "",
         oldest_since=formats.moment(min(each.oldest_due_at for each in oldest), now) if oldest else None,
-        per_minute="–" if recent is None else formats.per_minute(_ended(recent), RATE_MINUTES),
         workers=len(workers),
         capacity=f"capacity {formats.number(sum(worker.threads for worker in workers))}",
         health=INCOMPLETE if budget.missing else judge(observed),
@@ -131,13 +160,10 @@ def read_status_bar(session: Session) -> StatusBar:
         taken=taken,
         due_for=due_for,
         forecasts=forecasts,
+        recent=recent or {},
         paused=paused,
         missing=tuple(budget.missing),
     )
-
-
-def _ended(recent: Mapping[str, Recent]) -> int:
-    return sum(of.ended_in_whole_minutes for of in recent.values())
 
 
 def _state_count(

@@ -1,12 +1,13 @@
 """The workers, the types that they perform, and the workers that stopped recently."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from spoils.models import Task, TaskState, Worker
+from spoils.job.registry import registry
+from spoils.models import WAITING, Task, TaskState, Worker
 from spoils.reports import charts, workers
 from spoils.reports.run_times import running_ms
 from spoils.reports.workers import LIVE_SECONDS
@@ -80,6 +81,10 @@ class TypeRow:
     running: str
     taken_by: str
     untaken: bool
+    unknown: bool
+    """Whether jobs of it wait, and neither this release nor a worker has the type."""
+    deletable: tuple[tuple[str, str], ...]
+    """Of an unknown type: in which states how many jobs wait."""
     paused: formats.Moment | None
     paused_by: str
 
@@ -109,7 +114,7 @@ def show_workers(session: Session, bar: StatusBar) -> WorkersPage:
     return WorkersPage(
         sentence=_sentence(rows, live),
         workers=rows,
-        types=_types(live, bar),
+        types=_types(live, {name for worker in current for name in worker.task_types}, bar),
         stopped=tuple(_stopped(worker, rescued.get(worker.id, 0), bar.now) for worker in stopped),
         missing=(*bar.missing, *budget.missing),
     )
@@ -190,7 +195,7 @@ def _stopped(worker: Worker, rescued: int, now: datetime) -> StoppedRow:
     )
 
 
-def _types(live: Sequence[Worker], bar: StatusBar) -> tuple[TypeRow, ...]:
+def _types(live: Sequence[Worker], known: Set[str], bar: StatusBar) -> tuple[TypeRow, ...]:
     hosts: dict[str, set[str]] = {}
     for worker in live:
         for name in worker.task_types if not worker.draining else ():
@@ -205,11 +210,15 @@ def _types(live: Sequence[Worker], bar: StatusBar) -> tuple[TypeRow, ...]:
             name,
         ),
     )
-    return tuple(_type(name, sorted(hosts.get(name, ())), bar) for name in names[:SHOWN_TYPES])
+    known = known | set(registry.task_types())
+    return tuple(
+        _type(name, sorted(hosts.get(name, ())), bar, known=name in known) for name in names[:SHOWN_TYPES]
+    )
 
 
-def _type(name: str, hosts: Sequence[str], bar: StatusBar) -> TypeRow:
+def _type(name: str, hosts: Sequence[str], bar: StatusBar, *, known: bool) -> TypeRow:
     pause = bar.paused.get(name)
+    waiting = {state: bar.count([name], state) for state in WAITING}
     return TypeRow(
         name=named(name),
         filter=name,
@@ -218,6 +227,8 @@ def _type(name: str, hosts: Sequence[str], bar: StatusBar) -> TypeRow:
         running=formats.number(bar.count([name], TaskState.IN_PROGRESS)),
         taken_by=_names(hosts),
         untaken=not hosts and bool(bar.waiting(name)),
+        unknown=not known and bool(bar.waiting(name)),
+        deletable=tuple((state.value, formats.number(number)) for state, number in waiting.items() if number),
         paused=formats.moment(pause.paused_at, bar.now) if pause else None,
         paused_by=pause.paused_by if pause else "",
     )
