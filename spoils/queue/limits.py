@@ -48,22 +48,22 @@ def publish(connection: Connection, job_classes: Iterable[type[Job]]) -> None:
     are free where it has none any more.
     """
     connection.execute(select(func.pg_advisory_xact_lock(PUBLISH_LOCK)))
-    found: dict[str, dict[str, tuple[Any, ...]]] = {}
-    for row in connection.execute(select(Limit.__table__)):
-        found.setdefault(row.job, {})[row.label] = _definition(row._mapping)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(select(Limit.__table__).order_by(Limit.place)).mappings():
+        definition = {name: value for name, value in row.items() if name != "published_at"}
+        found.setdefault(row["job"], []).append(definition)
     for job_class in job_classes:
         name = job_class.__name__
-        wanted = {row["label"]: row for row in _rows(job_class)}
-        published = found.get(name, {})
-        if published == {label: _definition(row) for label, row in wanted.items()}:
+        published, wanted = found.get(name, []), _rows(job_class)
+        if published == wanted:
             continue
         connection.execute(delete(Limit).where(Limit.job == name))
         values = {"job": name, "of_type": job_class.task_type}
-        same_keys = _keys_of(published.values()) == _keys_of(map(_definition, wanted.values()))
+        same_keys = _keys(published) == _keys(wanted)
         if not same_keys:
             connection.execute(_OUT_OF_LIMITS, values)
         if wanted:
-            connection.execute(_PUBLISH, list(wanted.values()))
+            connection.execute(_PUBLISH, wanted)
         if wanted and not same_keys:
             connection.execute(_UNDER_LIMITS, values)
     # Waiting tasks may start now: places may have been added.
@@ -86,16 +86,9 @@ def _rows(job_class: type[Job]) -> list[dict[str, Any]]:
     ]
 
 
-_COMPARED = ("label", "place", "fields", "hashed", "at_once", "rate", "per")
-
-
-def _definition(row: Any) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _COMPARED)
-
-
-def _keys_of(definitions: Iterable[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+def _keys(rows: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """The part of each that the keys of tasks follow from."""
-    return {(label, place, *fields, hashed) for label, place, fields, hashed, *_ in definitions}
+    return [(row["label"], row["fields"], row["hashed"]) for row in rows]
 
 
 def put_under_limits(connection: Connection, token: Token, *, worker_id: UUID) -> None:

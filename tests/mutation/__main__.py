@@ -12,19 +12,17 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 
-# The trials are forks: what is loaded here, each of them need not load again. Nothing of it imports the queue.
+# The trials are forks: what is loaded here, each of them need not load again.
 import flask_wtf  # noqa: F401
 import playwright.sync_api  # noqa: F401
 import requests  # noqa: F401
 import sqlalchemy.dialects.postgresql  # noqa: F401
 from sqlalchemy import text
 
-import spoils.job
-import spoils.models  # noqa: F401
 from spoils.db.embedded import EmbeddedPostgres
 from tests.databases import administration, migrate_at, on_server
 from tests.mutation.mutants import Mutant, mutants, mutated
-from tests.mutation.reach import Reached, measure
+from tests.mutation.reach import Reached, is_old, measure
 from tests.mutation.trials import ROOM, ROOT, Trial
 
 THROW_AWAY = {
@@ -50,10 +48,12 @@ def main() -> None:
         os.environ["SPOILS_TEST_DATABASE_URL"] = url = server.start()
         try:
             _make_template(url)
-            if not options.map.exists():
+            if is_old(options.map):
                 options.map.parent.mkdir(parents=True, exist_ok=True)
                 measure(options.map)
-            _try(chosen, sources, Reached(options.map), Path(home), options)
+            left = _try(chosen, sources, Reached(options.map), Path(home), options)
+            if options.report:
+                options.report.write_text("".join(f"{line}\n" for line in sorted(left)))
         finally:
             server.remove()
 
@@ -71,7 +71,9 @@ def _try(
     reached: Reached,
     home: Path,
     options: argparse.Namespace,
-) -> None:
+) -> list[str]:
+    """Try them, and return a line for each that no test has killed."""
+    found: list[str] = []
     ends_at = time.monotonic() + options.seconds
     left, sums = deque((one, reached.tests(one)) for one in chosen), Counter[str]()
     running: dict[Mutant, tuple[Trial, list[list[str]]]] = {}
@@ -80,7 +82,7 @@ def _try(
             while left and len(running) < options.lanes and time.monotonic() < ends_at:
                 mutant, stages = left.popleft()
                 if not stages:
-                    _report("unreached", mutant, sums)
+                    found.append(_report("unreached", mutant, sums))
                     continue
                 trial = Trial(
                     stages[0],
@@ -96,19 +98,24 @@ def _try(
                     del running[mutant]
                     if outcome == "survived" and later:
                         left.appendleft((mutant, later))
-                    else:
+                    elif outcome == "killed":
                         _report(outcome, mutant, sums, trial.killer() if options.verbose else "")
+                    else:
+                        found.append(_report(outcome, mutant, sums))
     finally:
         for trial, _ in running.values():
             trial.end()
     print(", ".join(f"{number} {outcome}" for outcome, number in sorted(sums.items())), f"of {sums.total()}")
+    return found
 
 
-def _report(outcome: str, mutant: Mutant, sums: Counter[str], killer: str = "") -> None:
+def _report(outcome: str, mutant: Mutant, sums: Counter[str], killer: str = "") -> str:
     sums[outcome] += 1
+    before, after = (" ".join(text.split())[:300] for text in (mutant.before, mutant.after))
+    line = f"{mutant.module}.py:{mutant.line}: {outcome} {mutant.name}: {before}  ->  {after}"
     if killer or outcome != "killed":
-        before, after = (" ".join(text.split())[:300] for text in (mutant.before, mutant.after))
-        print(f"{outcome} {mutant.name} line {mutant.line}: {before}  ->  {after}  {killer}", flush=True)
+        print(line, killer, flush=True)
+    return line
 
 
 def _options() -> argparse.Namespace:
@@ -118,12 +125,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lanes", type=int, default=2, help="trials at once")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds until a trial counts as hung")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="files (claim) or mutants (claim:120.0)")
+    parser.add_argument("--report", type=Path, help="a file to write those to that no test has killed")
     parser.add_argument(
         "--verbose", action="store_true", help="report the killed ones too, and what killed them"
     )
     parser.add_argument(
         "--map", type=Path, default=ROOT / ".spoils" / "mutation-map",
-        help="which tests reach which line; measured first where the file is not there, or old",
+        help="which tests reach which line; measured first where the file is not there, or older than the code",
     )  # fmt: skip
     return parser.parse_args()
 

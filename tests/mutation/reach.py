@@ -25,6 +25,12 @@ MACHINE = "tests/queue/test_machine.py"
 """It reaches nearly all, and takes longer than all the others together: survivors are for it to try, by hand."""
 
 
+def is_old(path: Path) -> bool:
+    """Whether the code has changed since `measure` wrote this file, or it is not there."""
+    changed_at = max(source.stat().st_mtime for source in ROOM.glob("*.py"))
+    return not path.exists() or path.stat().st_mtime < changed_at
+
+
 def measure(path: Path) -> None:
     """Run the tests once, each under its own name, in a fork: what they import would stay in this process."""
     process = os.fork()

@@ -63,6 +63,9 @@ def _become(tests: Sequence[str], module: str, source: str, output: Path) -> Non
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(written, descriptor)
+    # What was loaded before the fork would keep the module as it was. `import spoils` alone loads a part of the queue.
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("spoils", "tests")]:
+        del sys.modules[name]
     sys.meta_path.insert(0, _Changed(f"spoils.queue.{module}", ROOM / f"{module}.py", source))
     try:
         code = int(pytest.main([*OPTIONS, *tests]))

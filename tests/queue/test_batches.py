@@ -484,6 +484,7 @@ def test_a_recount_corrects_a_batch_and_ends_it_if_it_is_due(
     claims = members.take(2)
     if not wrong:
         members.end(*claims)
+    enqueue(members.connection, SampleJob(number=7))  # of no batch
     assert members.thens() == []
     engine = make_engine(database_url, connections=1, application_name="tests")
     for expected in (1, 0):
@@ -504,6 +505,25 @@ def test_a_recount_waits_for_an_outcome_that_is_not_committed(members: Members, 
             one.commit()
         assert recounting.result() is False
     assert members.counts(batch_id) == {"total": 2, "active": 1, "finished": 1}
+
+
+def test_a_recount_ends_a_batch_of_which_only_the_end_is_missing(members: Members) -> None:
+    batch_id = members.enqueue(1)
+    with transaction(members.engine) as own:
+        own.exec_driver_sql("ALTER TABLE spoils_batches DISABLE TRIGGER USER")
+        end(own, members.worker, *members.take())
+        own.exec_driver_sql("ALTER TABLE spoils_batches ENABLE TRIGGER USER")
+    assert (members.counts(batch_id), members.thens()) == ({"total": 1, "finished": 1}, [])
+    assert recount_batch(members.connection, batch_id) is False
+    assert len(members.thens()) == 1
+
+
+def test_a_recount_leaves_a_batch_that_has_ended(members: Members) -> None:
+    batch_id = members.enqueue(1)
+    members.end(*members.take())
+    members.psql("UPDATE spoils_batches SET active = 2")
+    assert recount_batch(members.connection, batch_id) is False
+    assert members.counts(batch_id) == {"total": 1, "active": 2, "finished": 1}
 
 
 def test_a_member_adds_members_in_the_transaction_of_its_completion(members: Members, engine: Engine) -> None:

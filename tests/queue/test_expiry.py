@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from spoils.models import LIMITED
-from spoils.queue.expiry import Expiry, expire
+from spoils.queue.expiry import MOST, Expiry, expire
 from tests.locks import held
 from tests.rows import Rows
 
@@ -69,6 +69,22 @@ def test_each_class_has_its_own_time(connection: Connection, rows: Rows) -> None
     late(rows)
     assert expire(connection, [HOUR, HOUR._replace(kind="OtherJob", seconds=7200.0)]) == 1
     assert rows.state(other) == "new"
+
+
+def test_a_call_fails_the_oldest_of_a_class_and_no_more_than_its_limit(
+    connection: Connection, rows: Rows
+) -> None:
+    youngest = late(rows)
+    connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type, scheduled_at) "
+            """SELECT '{"type": "SampleJob"}', 'sample', now() - interval '2 h' FROM generate_series(1, :most)"""
+        ),
+        {"most": MOST},
+    )
+    assert expire(connection, [HOUR]) == MOST
+    assert rows.state(youngest) == "new"
+    assert expire(connection, [HOUR]) == 1
 
 
 def test_one_that_is_being_claimed_is_left(engine: Engine, connection: Connection, rows: Rows) -> None:

@@ -348,11 +348,14 @@ def test_a_removed_limit_frees_what_is_parked(
     late = rows.task(
         task_type="send", metadata={"type": "SendJob", "number": 8}, priority=-5
     )  # as one of the release before
+    ended = rows.task(
+        state="finished", task_type="send", metadata={"type": "SendJob", "number": 6}, priority=-5
+    )
     send.limits = ()
     published(engine, send)
     claims = take(connection, me, 10, task_types=["send"], kinds=["SendJob"])
     assert numbers(claims) == [9, 0, 1, 2, 3, 8]
-    assert (parked(rows), rows.one(late).priority) == (0, 0)
+    assert (parked(rows), rows.one(late).priority, rows.one(ended).priority) == (0, 0, -5)
     # What an enqueuer of that release still puts in has no limit.
     rows.task(task_type="send", metadata={"type": "SendJob", "number": 7}, priority=-5)
     assert numbers(start(connection, me, send)) == [7]
@@ -476,6 +479,7 @@ def test_a_hold_keeps_a_key_or_a_type_until_its_end(
     assert (name, 29 < float(seconds) <= 30) == ("plain", True)
     assert heartbeat_of(connection, me, plain).paused == {"plain"}
     assert held_until(connection, HoldKind.KEY, "SendJob.user=ann")
+    assert held_until(connection, HoldKind.KEY, "SendJob.user=bob") is None
     found = look(connection, me, send)
     assert [json.loads(one.metadata)["user"] for one in found.claims] == ["bob"]
     assert 29 < found.again_in["SendJob.user=ann"] <= 30
@@ -542,6 +546,24 @@ def test_what_the_triggers_did_not_see_is_made_right(
     assert start(connection, me, send) == []
     repair(connection, task_types=["send"])
     assert numbers(start(connection, me, send)) == [7]
+
+
+def test_a_repair_keeps_what_still_waits_and_drops_the_rest(
+    engine: Engine, connection: Connection, rows: Rows, define: Define, me: UUID
+) -> None:
+    send = define("SendJob", Concurrency(1))
+    published(engine, send)
+    enqueue_many(connection, [send(number=number) for number in range(3)])
+    start(connection, me, send)
+    with transaction(engine) as own:
+        own.exec_driver_sql("ALTER TABLE fang_tasks DISABLE TRIGGER USER")
+        own.exec_driver_sql("UPDATE fang_tasks SET state = 'finished' WHERE state = 'in_progress'")
+        own.exec_driver_sql("DELETE FROM fang_tasks WHERE metadata ->> 'number' = '1'")
+        own.exec_driver_sql("ALTER TABLE fang_tasks ENABLE TRIGGER USER")
+    assert (places(rows), parked(rows)) == (1, 2)
+    repair(connection, task_types=["send"])
+    assert (places(rows), parked(rows)) == (0, 1)
+    assert numbers(start(connection, me, send)) == [2]
 
 
 @pytest.mark.parametrize(
