@@ -18,6 +18,7 @@ from tests.databases import migrate_at
 from tests.programs import ROOT, Program, free_port
 from tests.support import eventually
 from tests.upstream import Behaviour, Exchange, Upstream, status
+from tests.walk.drill import drill
 
 PATIENCE_MS = 60_000
 LARGEST = 150 * 1024
@@ -133,9 +134,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/screens", description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "screens")
     parser.add_argument("--dark", action="store_true", help="in the dark theme")
+    parser.add_argument("--drill", nargs="?", const="all", help="instead: the incidents of tests/walk/drill.py, or one")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        if options.drill:
+            page = stack.enter_context(_window("dark" if options.dark else "light"))
+            drill(page, options.folder, None if options.drill == "all" else options.drill)
+            return 0
         upstream = stack.enter_context(Upstream())
         url = stack.enter_context(_programs(upstream.url))
         page = stack.enter_context(_window("dark" if options.dark else "light"))

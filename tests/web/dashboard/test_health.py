@@ -25,6 +25,8 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             forecasts=figures.get("forecasts", {}),
             limited=frozenset(figures.get("limited", "").split()),
             missed=figures.get("missed", ()),
+            running=figures.get("running", 0),
+            capacity=figures.get("capacity", 5),
         )
     )
 
@@ -36,6 +38,12 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
         ({"waiting": {"mail": 3}}, "Healthy. No jobs are due."),
         ({"waiting": {"a": 3}, "due_for": {"a": 4.9}}, "Healthy. No job has been due for more than 5 s."),
         ({"waiting": {"a": 3}, "due_for": {"a": 61}}, "Healthy. The oldest due job has waited 1 min 1 s."),
+        (
+            {"waiting": {"a": 3}, "due_for": {"a": 61}, "running": 5},
+            "At full capacity. 5 jobs are running. The oldest due job has waited 1 min 1 s.",
+        ),
+        ({"due_for": {"a": 61}, "running": 4}, "Healthy. The oldest due job has waited 1 min 1 s."),
+        ({"due_for": {"a": 29}, "running": 5}, "Healthy. The oldest due job has waited 29 s."),
         (
             {"waiting": {"a": 3}, "due_for": {"a": 9_000}, "limited": "a"},
             "Healthy. All due jobs are under limits.",

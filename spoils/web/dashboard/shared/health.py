@@ -9,6 +9,8 @@ from spoils.reports.forecast import SETTLED_SECONDS, Forecast
 from spoils.web.dashboard.shared.formats import coarse, one_line, percent, plural, span
 
 CALM_SECONDS = 5
+BUSY_SECONDS = 30
+"""A job that has been due for so long at full capacity is mentioned: what runs may wait for one and the same thing."""
 BEHIND_SECONDS = 300
 FAILING_SHARE = 0.2
 FAILING_ATTEMPTS = 5
@@ -38,6 +40,9 @@ class Observed:
     """A sentence for each schedule whose last tick was missed."""
     own: frozenset[str] = frozenset()
     """The types of the queue's own jobs, which the list of all waiting jobs leaves out."""
+    running: int = 0
+    capacity: int = 0
+    """How many jobs the live workers that claim run at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Health:
     glyph: str = "well"
     task_type: str | None = None
     """The type whose waiting jobs the link leads to; all types without one."""
-    page: Literal["jobs", "errors", "schedules"] = "jobs"
+    page: Literal["jobs", "errors", "schedules", "workers"] = "jobs"
     """The page that the link leads to."""
 
 
@@ -97,7 +102,14 @@ def _judge(seen: Observed) -> Health:
     oldest = max(due_for.values(), default=None)
     growing = [name for name in due_for if _is_growing(seen, name)]
     if oldest is None or (oldest < BEHIND_SECONDS and not growing):
-        return _missed(seen) if seen.missed else Health("Healthy.", _calm(seen, oldest))
+        if seen.missed:
+            return _missed(seen)
+        if oldest and oldest > BUSY_SECONDS and 0 < seen.capacity <= seen.running:
+            running = f"{plural(seen.running, 'job is', 'jobs are')} running."
+            return Health(
+                "At full capacity.", f"{running} {_calm(seen, oldest)}", glyph="waits", page="workers"
+            )
+        return Health("Healthy.", _calm(seen, oldest))
     slowest = max(growing or due_for, key=lambda name: due_for[name])
     if job := seen.unknown.get(slowest):
         return Health(

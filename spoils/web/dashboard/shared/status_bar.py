@@ -146,6 +146,8 @@ def read_status_bar(session: Session) -> StatusBar:
         limited,
         tuple(missed or ()),
         own,
+        running=sum(of[TaskState.IN_PROGRESS] for of in by_type.values()),
+        capacity=sum(worker.threads for worker in workers if not worker.draining),
     )
     return StatusBar(
         states=tuple(_state_count(listed, state, uncounted=COUNTS in budget.missing) for state in ORDER),
