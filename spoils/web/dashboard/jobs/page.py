@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from spoils.job import Job, Unique
 from spoils.job.outcome import Ending
+from spoils.job.output import Progress
 from spoils.masking import masked, masked_text
-from spoils.models import ACTIVE, WAITING, Attempt, Step, Task, TaskState
+from spoils.models import ACTIVE, WAITING, Attempt, Output, Step, Task, TaskState
 from spoils.queue import tasks
+from spoils.queue.outputs import lines_of, outputs_of
 from spoils.reports import find_by_payload
 from spoils.reports.run_times import finished_ms, running_ms
 from spoils.reports.workers import worker_names
@@ -26,11 +28,13 @@ from spoils.web.dashboard.shared.batch_link import batch_link
 from spoils.web.dashboard.shared.job_row import (
     ErrorView,
     JobRow,
+    ProgressView,
     attempts,
     class_of,
     error_view,
     job_rows,
     named,
+    progress_view,
     short_id,
     summary,
 )
@@ -56,6 +60,9 @@ class AttemptRow:
     message: str
     worker: str
     release: str
+    progress: ProgressView | None
+    lines: tuple[tuple[str, str], ...]
+    """Its log lines, each with how long after the start it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
     """The page of `task`; `call` makes the curl command that enqueues it again."""
     ended = tasks.attempts_of(session, task.id)
     steps = tasks.steps_of(session, task.id)
+    outputs = outputs_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
     same = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
@@ -139,7 +147,10 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         actions=actions_for(task, bar.now),
         untried=task.attempts == 0,
         attempts_text=attempts(task),
-        attempts=(*_present(task, bar.now, names), *(_past(each, bar.now, names) for each in ended)),
+        attempts=(
+            *_present(task, bar.now, names, outputs.get(task.attempts)),
+            *(_past(each, bar.now, names, outputs.get(each.attempt)) for each in ended),
+        ),
         steps=tuple(_step(each, bar.now) for each in steps),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
@@ -179,7 +190,7 @@ def _name(worker_id: UUID | None, names: Mapping[UUID, str]) -> str:
     return names.get(worker_id, str(worker_id)[:8]) if worker_id else "–"
 
 
-def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[AttemptRow]:
+def _present(task: Task, now: datetime, names: Mapping[UUID, str], output: Output | None) -> list[AttemptRow]:
     """The attempt that is recorded in the row of the task: the one that finished it, or the running one."""
     if task.state not in (TaskState.FINISHED, TaskState.IN_PROGRESS):
         return []
@@ -194,11 +205,27 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
             message="It was asked to stop." if task.cancel_requested_at and not finished else "",
             worker=_name(task.claimed_by, names),
             release="–",
+            progress=_progress(output),
+            lines=_lines(output),
         )
     ]
 
 
-def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
+def _progress(output: Output | None) -> ProgressView | None:
+    if output is None or output.done is None:
+        return None
+    return progress_view(Progress(output.done, output.total, output.note))
+
+
+def _lines(output: Output | None) -> tuple[tuple[str, str], ...]:
+    if output is None:
+        return ()
+    return tuple(
+        (f"+{line.ms / 1_000:,.1f} s", formats.visible(masked_text(line.text))) for line in lines_of(output)
+    )
+
+
+def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str], output: Output | None) -> AttemptRow:
     released = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
     word = ENDED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
     return AttemptRow(
@@ -210,6 +237,8 @@ def _past(attempt: Attempt, now: datetime, names: Mapping[UUID, str]) -> Attempt
         message=formats.shortened(formats.one_line(masked_text(attempt.message or "")), 300),
         worker=_name(attempt.worker_id, names),
         release=attempt.release or "–",
+        progress=_progress(output),
+        lines=_lines(output),
     )
 
 
