@@ -49,6 +49,7 @@ class CleanupJob(Job):
             batches: dict[str, Batch] = {
                 "attempts": partial(prune.prune_attempts, connection, days=kept),
                 "steps": partial(prune.prune_steps, connection),
+                "outputs": partial(prune.prune_outputs, connection),
                 "unique windows": partial(prune.prune_windows, connection),
                 "minutes": partial(prune.prune_minutes, connection, days=max(longest, MINUTES_KEPT_DAYS)),
                 "quarters": partial(prune.prune_quarters, connection, days=longest),

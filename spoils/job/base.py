@@ -5,7 +5,6 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractContextManager
 from datetime import datetime
-from logging import LoggerAdapter
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from spoils.job.definition import (
 )
 from spoils.job.job_classes import JobClasses
 from spoils.job.outcome import Outcome
+from spoils.job.output import JobLog
 from spoils.job.policies import COMMON, Policies, check_policies
 from spoils.job.unique import OnDuplicate, Unique
 
@@ -118,8 +118,18 @@ class Queue(Protocol):
         """
 
     @property
-    def log(self) -> LoggerAdapter[Any]:
-        """A logger whose lines carry the task's id and attempt."""
+    def log(self) -> JobLog:
+        """A logger whose lines carry the task's id and attempt.
+
+        `queue.log("text")` logs at INFO, and keeps the line with the attempt: the last 200 are on the job's page if the
+        attempt does not finish, or if the class sets `keep_log = True`.
+        """
+
+    def progress(self, done: float, *, of: float | None = None, note: str | None = None) -> None:
+        """Report how far the job is, as in `queue.progress(300, of=1000, note="page 3")`.
+
+        The worker stores the latest report with its heartbeat, so a call costs no statement.
+        """
 
     def enqueue(
         self,

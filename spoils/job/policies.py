@@ -50,6 +50,8 @@ class Policies(BaseModel):
     """How long finished jobs are kept; by default the setting SPOILS_RETENTION_DAYS."""
     keep_failed: ClassVar[timedelta | None] = None
     """How long failed jobs are kept; by default the setting SPOILS_FAILED_RETENTION_DAYS."""
+    keep_log: ClassVar[bool] = False
+    """Whether the lines of `queue.log("text")` and the progress are kept of attempts that finish too."""
     open: ClassVar[bool] = False
     """Whether the endpoint is open to everybody while no API token is set."""
     hidden: ClassVar[bool] = False
@@ -79,7 +81,7 @@ def check_policies(cls: type[Policies]) -> None:
         raise wrong(cls, 'catch_up must be "skip", "once" or "all".')
     if cls.overlap and cls.uniq:
         raise wrong(cls, "a unique job cannot overlap with itself.")
-    for name in ("open", "hidden"):
+    for name in ("keep_log", "open", "hidden"):
         if type(getattr(cls, name)) is not bool:
             raise wrong(cls, f"{name} must be True or False.")
     _check_uniq(cls)

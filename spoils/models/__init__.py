@@ -2,7 +2,7 @@
 
 from spoils.models.base import DbSession, db
 from spoils.models.batch import Batch
-from spoils.models.history import Attempt, BacklogSample, Count, Minute, Quarter, Step, Total
+from spoils.models.history import Attempt, BacklogSample, Count, Minute, Output, Quarter, Step, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.limits import Hold, HoldKind, Limit, LimitPlace, Parked
 from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
@@ -31,6 +31,7 @@ __all__ = [
     "LimitPlace",
     "Logout",
     "Minute",
+    "Output",
     "Parked",
     "Pause",
     "PauseKind",

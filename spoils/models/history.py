@@ -1,4 +1,4 @@
-"""What is written beside a task: its attempts and steps, and the deltas from which counts and charts are summed."""
+"""What is written beside a task: its attempts, their output, its steps, and the deltas that counts and charts sum."""
 
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -72,6 +73,20 @@ class Step(Base):
     result: Mapped[Any] = mapped_column(JSONB)
     ran_ms: Mapped[int] = mapped_column(BigInteger)
     done_at: Mapped[datetime] = mapped_column(_MOMENT)
+
+
+class Output(Base):
+    """What an attempt reports while it runs: its progress, and its last log lines (see `spoils.queue.outputs`)."""
+
+    __tablename__ = "spoils_outputs"
+
+    task_id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    done: Mapped[float | None] = mapped_column(Double)
+    total: Mapped[float | None] = mapped_column(Double)
+    note: Mapped[str | None] = mapped_column(Text)
+    lines: Mapped[list[Any]] = mapped_column(JSONB)  # [milliseconds from the start of the attempt, text]
+    updated_at: Mapped[datetime] = mapped_column(_MOMENT)
 
 
 class Minute(Base):

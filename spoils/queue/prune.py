@@ -35,6 +35,7 @@ from spoils.models import (
     IdempotencyKey,
     Logout,
     Minute,
+    Output,
     Quarter,
     Step,
     Task,
@@ -150,6 +151,19 @@ def prune_steps(connection: Connection, *, batch: int = BATCH) -> int:
     deleted = select(Trash.id).where(Trash.task_id == Step.task_id).exists()
     old = select(Step.task_id, Step.name).where(~task, ~deleted).limit(batch)
     return connection.execute(delete(Step).where(tuple_(Step.task_id, Step.name).in_(old))).rowcount
+
+
+def prune_outputs(connection: Connection, *, batch: int = BATCH) -> int:
+    """Delete up to `batch` outputs of attempts whose task is gone, and not in the trash, and that have no row left."""
+    task = select(Task.id).where(Task.id == Output.task_id).exists()
+    deleted = select(Trash.id).where(Trash.task_id == Output.task_id).exists()
+    attempt = (
+        select(Attempt.id)
+        .where(Attempt.task_id == Output.task_id, Attempt.attempt == Output.attempt)
+        .exists()
+    )
+    old = select(Output.task_id, Output.attempt).where(~task, ~deleted, ~attempt).limit(batch)
+    return connection.execute(delete(Output).where(tuple_(Output.task_id, Output.attempt).in_(old))).rowcount
 
 
 def prune_windows(connection: Connection, *, batch: int = BATCH) -> int:

@@ -20,6 +20,7 @@ from spoils.job import Job, OnDuplicate, wire
 from spoils.job.base import Batch, Chain
 from spoils.job.definition import is_async
 from spoils.job.outcome import Verdict
+from spoils.job.output import Progress
 from spoils.job.registry import registry
 from spoils.models import db
 from spoils.queue.batches import as_json
@@ -81,6 +82,11 @@ class Performed:
     steps: Mapping[str, Any] = field(default_factory=dict)
     """The steps that it did itself, with their results; those of earlier attempts are not among them."""
 
+    progress: Progress | None = None
+    """What it reported last by `queue.progress`: `done`, `of` and `note`."""
+    log: tuple[str, ...] = ()
+    """The last 200 lines of `queue.log("text")`, with secrets masked."""
+
     @property
     def enqueued(self) -> list[Job]:
         """The jobs that it enqueued by `queue.enqueue`."""
@@ -139,6 +145,8 @@ class Recorder(Performer):
             chains=tuple([link.job for link in one.links] for one in batches if isinstance(one, Chain)),
             added_to_batch=tuple(EnqueuedJob(*one) for one in finished.added_to_batch) if finished else (),
             steps=dict(attempt.steps_run) if attempt else {},
+            progress=attempt.output.progress if attempt and attempt.output else None,
+            log=tuple(line.text for line in attempt.output.lines) if attempt and attempt.output else (),
         )
 
     def take_settlements(self) -> list[Settlement]:

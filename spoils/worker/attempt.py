@@ -24,12 +24,14 @@ from spoils.job import Job, OnDuplicate
 from spoils.job.base import Batch, Chain, Member
 from spoils.job.batch import BatchResult, Condition
 from spoils.job.outcome import Cancelled, GivenBack, Interrupted
+from spoils.job.output import LONGEST_LINE, LONGEST_NOTE, JobLog, Output
 from spoils.job.steps import StepCalls
 from spoils.models import db
 from spoils.models.base import running_unit
 from spoils.queue.batches import new_batch, new_chain
 from spoils.queue.claim import Claim
 from spoils.queue.steps import StepLog
+from spoils.worker.error_report import storable
 from spoils.worker.forks import InForkedProcess, end_forked_process
 from spoils.worker.interruption import Interruption
 
@@ -57,6 +59,9 @@ class Note:
 
 class Attempt(StepCalls):
     """Implements `spoils.job.Queue`, and the unit that `db.session` joins while the job runs."""
+
+    output: Output | None = None
+    """Its progress and log lines. Of the class, since most jobs report none."""
 
     def __init__(
         self,
@@ -120,8 +125,19 @@ class Attempt(StepCalls):
         return self._stopping.is_set()
 
     @property
-    def log(self) -> "logging.LoggerAdapter[Any]":
-        return logging.LoggerAdapter(_log, {"task_id": self.claim.key, "attempt": self.claim.attempts})
+    def log(self) -> JobLog:
+        return JobLog(_log, {"task_id": self.claim.key, "attempt": self.claim.attempts}, keep=self._keep_line)
+
+    def progress(self, done: float, *, of: float | None = None, note: str | None = None) -> None:
+        self._reporting().report(done, of, None if note is None else storable(str(note), LONGEST_NOTE))
+
+    def _keep_line(self, text: str) -> None:
+        self._reporting().add(storable(text, LONGEST_LINE))
+
+    def _reporting(self) -> Output:
+        if self.output is None:
+            self.output = Output()
+        return self.output
 
     def in_session(self, _function: Callable[[Session], Result], /) -> Awaitable[Result]:
         """Only an async job needs it, and only there something awaits it."""

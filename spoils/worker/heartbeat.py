@@ -10,11 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import is_direct
 from spoils.db.trouble import database_answers
 from spoils.errors import DatabaseAway
 from spoils.queue import worker_rows
+from spoils.queue.outputs import OutputOf, write_outputs
 from spoils.worker.dispatcher import Orders
 from spoils.worker.liveness import Liveness
 from spoils.worker.loop import Loop
@@ -25,6 +27,8 @@ log = logging.getLogger("spoils.worker")
 HEARTBEAT_SECONDS = 1.0
 # After an outage the first worker to return sees the others unresponsive; they must return before they count as dead.
 LONGEST_ERROR_SECONDS = 1.0
+MOST_OUTPUTS = 100
+"""Of how many jobs a heartbeat stores the progress and log lines; those of others go with the next ones."""
 
 
 class LockStillHeld(DatabaseAway):
@@ -49,6 +53,7 @@ class Heartbeat:
         on_dead: Callable[[Sequence[worker_rows.OtherWorker]], None],
         on_cancelled: Callable[[frozenset[UUID]], None],
         on_orders: Callable[[Orders], None],
+        take_outputs: Callable[[int], Sequence[OutputOf]] = lambda _most: (),
         before_entering: Callable[[], None] = lambda: None,
         on_registered: Callable[[], None],
         on_ended: Callable[[], None],
@@ -65,6 +70,8 @@ class Heartbeat:
         self._on_dead = on_dead
         self._on_cancelled = on_cancelled
         self._on_orders = on_orders
+        self._take_outputs = take_outputs
+        self._outputs: Sequence[OutputOf] = ()
         self._before_entering = before_entering
         self._on_registered = on_registered
         self._on_ended = on_ended
@@ -95,6 +102,7 @@ class Heartbeat:
         """End the worker's row: `how` is clean or recycled. The loop has been stopped."""
         try:
             if self._connection is not None:
+                self._write_outputs(self._connection)
                 worker_rows.leave(self._connection, self._worker_id, how)
         finally:
             self._disconnect()
@@ -157,6 +165,27 @@ class Heartbeat:
             self._on_cancelled(result.cancelled)
         if dead := self._liveness.observe(result, self._sent_at):
             self._on_dead(dead)
+        self._write_outputs(connection)
+
+    def _write_outputs(self, connection: Connection) -> None:
+        """Store what jobs report. What a lost connection prevented is stored with the next one; what the database
+        refuses is given up, since the heartbeat matters more.
+        """
+        self._outputs = self._outputs or self._take_outputs(MOST_OUTPUTS)
+        if not self._outputs:
+            return
+        try:
+            write_outputs(connection, self._outputs)
+        except DBAPIError as exc:
+            if exc.connection_invalidated:
+                raise
+            log.warning(
+                "Failed to store the progress and log lines of %d jobs",
+                len(self._outputs),
+                exc_info=True,
+                extra={"action": "output"},
+            )
+        self._outputs = ()
 
     def _row(self, direct: bool) -> dict[str, object]:
         return {

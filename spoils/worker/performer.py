@@ -5,10 +5,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from flask import Flask, g
@@ -27,6 +28,7 @@ from spoils.queue.claim import Claim
 from spoils.queue.enqueue import Enqueued, enqueue, log_enqueued
 from spoils.queue.finish import ClaimLost, finish_one, finishing
 from spoils.queue.limits import put_under_limits
+from spoils.queue.outputs import OutputOf
 from spoils.queue.settlement import Settlement, Token
 from spoils.queue.steps import StepLog
 from spoils.queue.tasks import has_started, uncounted_failures
@@ -74,6 +76,7 @@ class Performer:
         self._places = asyncio.Semaphore(async_sessions)
         self._step_log: StepLog | None = StepLog(step_engine or engine, worker_id)
         self._running: dict[Token, Attempt] = {}
+        self._ended_outputs: SimpleQueue[OutputOf] = SimpleQueue()
         self._misfits = Trouble("misfits")
 
     @contextmanager
@@ -151,6 +154,29 @@ class Performer:
         """The attempts that run now."""
         return list(self._running.values())
 
+    def take_outputs(self, most: int) -> list[OutputOf]:
+        """Up to `most` outputs that have changed since they were taken: those of ended attempts first, then those that
+        were taken longest ago.
+        """
+        # First: an attempt that ends meanwhile is among the ended ones of the next time, as the last word.
+        running = [attempt for attempt in self.running() if attempt.output and attempt.output.changed]
+        taken: list[OutputOf] = []
+        with suppress(Empty):
+            while len(taken) < most:
+                taken.append(self._ended_outputs.get_nowait())
+        ended = {id(one.output) for one in taken}
+        outputs = [(attempt, attempt.output) for attempt in running if attempt.output]
+        for attempt, output in sorted(outputs, key=lambda pair: pair[1].written_at)[: most - len(taken)]:
+            if id(output) not in ended:
+                output.changed = False  # first: what is reported from here on goes with the next heartbeat
+                output.written_at = time.monotonic()
+                taken.append(OutputOf(attempt.task_id, attempt.claim.attempts, output))
+        return taken
+
+    def _end_output(self, attempt: Attempt, *, keep: bool) -> None:
+        if attempt.output is not None:
+            self._ended_outputs.put(OutputOf(attempt.task_id, attempt.claim.attempts, attempt.output, keep))
+
     @property
     def in_job(self) -> int:
         """How many threads run a job's own code, or commit what it wrote."""
@@ -159,6 +185,7 @@ class Performer:
     def give_up(self, attempt: Attempt, error: Interrupted) -> None:
         """Settle an attempt whose job ignores its interruption; what its thread returns later is ignored."""
         attempt.given_up = True
+        self._end_output(attempt, keep=True)
         attempt.cut()
         self._running.pop(attempt.claim.token, None)
         job = attempt.job
@@ -265,6 +292,9 @@ class Performer:
             self._close(attempt)
 
     def _settle_attempt(self, attempt: Attempt, verdict: Verdict | None, ran_ms: int) -> None:
+        if attempt.output is not None and not attempt.given_up:
+            finished = verdict is None or verdict.ending is Ending.FINISHED
+            self._end_output(attempt, keep=not finished or attempt.job.keep_log)
         if verdict is not None and not attempt.given_up:
             self._settle_plainly(attempt.claim, verdict, ran_ms, type(attempt.job).__name__)
 

@@ -154,6 +154,7 @@ class WorkerParts:
             on_dead=lambda dead: self.rescuer.found_dead(dead),
             on_cancelled=self.performer.ask_to_stop,
             on_orders=lambda orders: self.dispatcher.follow(orders),
+            take_outputs=self.performer.take_outputs,
             before_entering=lambda: self._publish_limits(list(registry)),
             on_registered=on_registered,
             on_ended=on_ended,

@@ -165,3 +165,17 @@ def test_without_a_default_only_the_classes_that_say_so_lose_jobs(connection: Co
     own = {"ShortJob": timedelta(hours=6)}
     assert sum(prune.prune_by_class(connection, TaskState.FAILED, days=None, own=own)) == 1
     assert left(rows) == {other}
+
+
+def test_outputs_go_with_the_task_and_the_row_of_their_attempt(connection: Connection, rows: Rows) -> None:
+    there, gone, recorded = rows.task(), rows.task(), rows.task()
+    rows.attempt(recorded, 1, "failed")
+    for task_id in (there, gone, recorded):
+        rows.all(
+            "INSERT INTO spoils_outputs VALUES (:id, 1, 1, 1, NULL, '[]', now()) RETURNING 1", id=task_id
+        )
+    rows.connection.execute(
+        text("DELETE FROM fang_tasks WHERE id IN (:gone, :recorded)"), {"gone": gone, "recorded": recorded}
+    )
+    assert prune.prune_outputs(connection) == 1
+    assert {task_id for (task_id,) in rows.all("SELECT task_id FROM spoils_outputs")} == {there, recorded}

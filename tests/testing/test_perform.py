@@ -205,3 +205,16 @@ def test_nothing_is_left_behind(client: Client) -> None:
     with client._engine.begin() as connection:
         others = "datname = current_database() AND application_name LIKE 'spoils:%-%'"
         assert connection.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {others}")) == 0
+
+
+def test_the_progress_and_the_log_lines_are_returned() -> None:
+    class ReportingJob(Job):
+        def run(self, queue: Queue) -> None:
+            queue.progress(3, of=10, note="page 3")
+            queue.log("token=hunter2")
+
+    done = perform(ReportingJob())
+    assert done.progress == (3, 10, "page 3")
+    assert len(done.log) == 1
+    assert "hunter2" not in done.log[0]
+    assert perform(SampleJob()).progress is None

@@ -126,6 +126,7 @@ def test_a_job_has_all_its_fields(client: FlaskClient, rows: Rows) -> None:
         "attempt_log": [],
         "steps": [],
         "result": None,
+        "progress": None,
     }
     assert get(client, f"/api/jobs/{str(task_id).upper()}")["id"] == str(task_id)
 
@@ -250,3 +251,13 @@ def test_the_reasons_why_a_job_waits_are_listed(client: FlaskClient, rows: Rows)
     answer = get(client, f"/api/jobs/{running}/why")
     assert (answer["waits"], answer["reasons"]) == (False, [])
     assert client.get("/api/jobs/nonsense/why", headers=DOOR).status_code == 404
+
+
+def test_a_job_has_the_progress_of_its_last_attempt(client: FlaskClient, rows: Rows) -> None:
+    task_id = rows.task(state="in_progress", attempts=2)
+    rows.all("INSERT INTO spoils_outputs VALUES (:id, 1, 9, 9, '', '[]', now()) RETURNING 1", id=task_id)
+    assert get(client, f"/api/jobs/{task_id}")["progress"] is None
+    rows.all(
+        "INSERT INTO spoils_outputs VALUES (:id, 2, 300, NULL, 'page 3', '[]', now()) RETURNING 1", id=task_id
+    )
+    assert get(client, f"/api/jobs/{task_id}")["progress"] == {"done": 300, "of": None, "note": "page 3"}

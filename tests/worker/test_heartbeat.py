@@ -8,10 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from spoils.db.engine import make_engine
 from spoils.db.trouble import Trouble
+from spoils.job.output import Output
 from spoils.queue import worker_rows as statements
+from spoils.queue.outputs import OutputOf
 from spoils.worker.heartbeat import Heartbeat, LockStillHeld
 from tests.queue.hands import KINDS, TYPES, take
 from tests.rows import Rows
@@ -157,3 +160,33 @@ def test_half_of_the_workers_at_most_perform_suspects_so_that_the_others_go_on(
         ears.heartbeat.tick()
     orders = [(one.suspect_due, one.make_room) for one in ears.of("orders")]
     assert orders == [(True, True), (True, False), (True, False), *[(False, False)] * 3]
+
+
+def test_a_heartbeat_stores_what_jobs_report_and_keeps_it_over_a_lost_connection(
+    ears: Ears, rows: Rows
+) -> None:
+    output = Output()
+    output.report(1, 3, None)
+    stored = "SELECT count(*) FROM spoils_outputs"
+
+    def give(_most: int) -> list[OutputOf]:
+        return [OutputOf(uuid4(), 1, output)]
+
+    def give_and_lose_the_connection(_most: int) -> list[OutputOf]:
+        ears.heartbeat._take_outputs = lambda _most: []
+        statements.evict(rows.connection, ears.worker_id)
+        return give(_most)
+
+    ears.heartbeat._take_outputs = give
+    ears.heartbeat.tick()
+    assert rows.value(stored) == 1
+    ears.heartbeat._take_outputs = give_and_lose_the_connection
+    ears.heartbeat._sent_at = 0.0
+    with pytest.raises(DBAPIError):
+        ears.heartbeat.tick()
+    assert rows.value(stored) == 1
+    ears.heartbeat.tick()
+    assert rows.value(stored) == 2
+    ears.heartbeat._take_outputs = give
+    ears.heartbeat.leave()
+    assert rows.value(stored) == 3

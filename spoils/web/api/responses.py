@@ -12,6 +12,7 @@ from spoils import models
 from spoils.job.outcome import Ending
 from spoils.masking import masked, masked_text
 from spoils.models import DbSession, TaskState
+from spoils.queue.outputs import progress_of
 from spoils.queue.tasks import attempts_of, steps_of
 from spoils.reports.run_times import last_ran_ms
 from spoils.web.openapi import Error, Instant, Response
@@ -174,6 +175,14 @@ class Step(Response):
     result: Masked
 
 
+class Progress(Response):
+    """How far the last attempt is: `done` of `of`, which is null if the job does not say it."""
+
+    done: float
+    of: float | None
+    note: MaskedText | None
+
+
 class TaskWithAttempts(Task):
     """A job, with its last 100 attempts that did not finish, the latest first, and its first 100 steps. Secrets in its
     result are masked."""
@@ -182,6 +191,8 @@ class TaskWithAttempts(Task):
     """What the job returned with `Done`; null without one."""
     attempt_log: list[Attempt] = Field(default_factory=list)
     steps: list[Step] = Field(default_factory=list)
+    progress: Progress | None = None
+    """What the last attempt has reported; null if it reported nothing, or has finished without `keep_log`."""
 
 
 class Page(Response):
@@ -313,11 +324,13 @@ def tasks(session: DbSession, rows: Sequence[models.Task], model: type[TaskModel
 
 
 def whole_task(session: DbSession, row: models.Task) -> TaskWithAttempts:
-    """A row with its attempts that did not finish, and its steps."""
+    """A row with its attempts that did not finish, its steps and its progress."""
     (task,) = tasks(session, [row], TaskWithAttempts)
     attempts = [Attempt.model_validate(one) for one in attempts_of(session, row.id)]
     steps = [Step.model_validate(one) for one in steps_of(session, row.id)]
-    return task.model_copy(update={"attempt_log": attempts, "steps": steps})
+    found = progress_of(session, [(row.id, row.attempts)]).get(row.id)
+    progress = Progress.model_validate(found) if found else None
+    return task.model_copy(update={"attempt_log": attempts, "steps": steps, "progress": progress})
 
 
 def _rounded(value: float | None) -> int | None:

@@ -191,3 +191,20 @@ def test_the_audit_log_says_who_did_what(admin: Visitor, scenes: Scenes) -> None
     assert "admin tried to retry. Refused: the job is new. Only a failed job can be retried." in page
     assert "admin retried it. failed → new" in page
     assert page.index("cancelled it") < page.index("tried to retry") < page.index("retried it")
+
+
+def test_the_progress_and_the_log_of_an_attempt_are_shown_with_it(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="in_progress", attempts=2)
+    scenes.attempt(task_id, 1, "retried", error_class="ReadTimeout", message="no answer")
+    scenes.all(
+        "INSERT INTO spoils_outputs VALUES (:id, 1, NULL, NULL, NULL, '[[1500, \"<b> token=hunter2\"]]', now()), "
+        "(:id, 2, 300, 1000, 'page 3', '[]', now()) RETURNING 1",
+        id=task_id,
+    )
+    response = admin.see(f"/jobs/{task_id}")
+    page = words(response)
+    assert "300 of 1,000 · page 3" in page
+    assert 'aria-valuenow="30"' in response.get_data(as_text=True)
+    assert "Log 1 line +1.5 s <b> token=" in page
+    assert "hunter2" not in page
+    assert "300 of 1,000 · page 3" in words(admin.see("/jobs?state=in_progress"))

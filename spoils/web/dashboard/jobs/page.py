@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from spoils.job import Job, Unique
 from spoils.job.outcome import Ending
+from spoils.job.output import Progress
 from spoils.masking import masked, masked_text
-from spoils.models import ACTIVE, WAITING, Attempt, Step, Task, TaskState
+from spoils.models import ACTIVE, WAITING, Attempt, Output, Step, Task, TaskState
 from spoils.queue import tasks
+from spoils.queue.outputs import lines_of, outputs_of
 from spoils.reports import find_by_payload
 from spoils.reports.run_times import finished_ms, running_ms
 from spoils.reports.workers import worker_names
@@ -26,11 +28,13 @@ from spoils.web.dashboard.shared.batch_link import batch_link
 from spoils.web.dashboard.shared.job_row import (
     ErrorView,
     JobRow,
+    ProgressView,
     attempts,
     class_of,
     error_view,
     job_rows,
     named,
+    progress_view,
     short_id,
     summary,
 )
@@ -58,6 +62,9 @@ class AttemptRow:
     message: str
     worker: str
     release: str
+    progress: ProgressView | None
+    lines: tuple[tuple[str, str], ...]
+    """Its log lines, each with how long after the start it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
     """The page of `task`; `call` makes the curl command that enqueues it again."""
     ended = tasks.attempts_of(session, task.id)
     steps = tasks.steps_of(session, task.id)
+    outputs = outputs_of(session, task.id)
     names = _worker_names(session, task, ended)
     last = next((each for each in ended if each.error_class or each.message), None)
     same = find_by_payload.with_hash(session, task.uniq_hash) if task.uniq_hash else ()
@@ -141,7 +149,10 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         actions=actions_for(task, bar.now),
         untried=task.attempts == 0,
         attempts_text=attempts(task),
-        attempts=(*_present(task, bar.now, names), *_past_ones(task, ended, bar.now, names)),
+        attempts=(
+            *_present(task, bar.now, names, outputs.get(task.attempts)),
+            *_past_ones(task, ended, bar.now, names, outputs),
+        ),
         steps=tuple(_step(each, bar.now) for each in steps),
         error=_error(task, last),
         error_attempt=last.attempt if last else None,
@@ -181,7 +192,7 @@ def _name(worker_id: UUID | None, names: Mapping[UUID, str]) -> str:
     return names.get(worker_id, str(worker_id)[:8]) if worker_id else "–"
 
 
-def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[AttemptRow]:
+def _present(task: Task, now: datetime, names: Mapping[UUID, str], output: Output | None) -> list[AttemptRow]:
     """The attempt that is recorded in the row of the task: the one that finished it, or the running one."""
     if task.state not in (TaskState.FINISHED, TaskState.IN_PROGRESS):
         return []
@@ -197,12 +208,18 @@ def _present(task: Task, now: datetime, names: Mapping[UUID, str]) -> list[Attem
             message="It was asked to stop." if task.cancel_requested_at and not finished else "",
             worker=_name(task.claimed_by, names),
             release="–",
+            progress=_progress(output),
+            lines=_lines(output),
         )
     ]
 
 
 def _past_ones(
-    task: Task, ended: Sequence[Attempt], now: datetime, names: Mapping[UUID, str]
+    task: Task,
+    ended: Sequence[Attempt],
+    now: datetime,
+    names: Mapping[UUID, str],
+    outputs: Mapping[int, Output],
 ) -> Iterator[AttemptRow]:
     for at, each in enumerate(ended):
         before = ended[at + 1] if at + 1 < len(ended) else None
@@ -211,7 +228,7 @@ def _past_ones(
             due_at = task.scheduled_at
         elif before is not None and before.delay_ms is not None:
             due_at = before.ended_at + timedelta(milliseconds=before.delay_ms)
-        yield _past(each, due_at, now, names)
+        yield _past(each, due_at, now, names, outputs.get(each.attempt))
 
 
 def _waited(due_at: datetime | None, claimed_at: datetime | None) -> str:
@@ -220,7 +237,23 @@ def _waited(due_at: datetime | None, claimed_at: datetime | None) -> str:
     return formats.run_time((claimed_at - due_at).total_seconds() * 1_000)
 
 
-def _past(attempt: Attempt, due_at: datetime | None, now: datetime, names: Mapping[UUID, str]) -> AttemptRow:
+def _progress(output: Output | None) -> ProgressView | None:
+    if output is None or output.done is None:
+        return None
+    return progress_view(Progress(output.done, output.total, output.note))
+
+
+def _lines(output: Output | None) -> tuple[tuple[str, str], ...]:
+    if output is None:
+        return ()
+    return tuple(
+        (f"+{line.ms / 1_000:,.1f} s", formats.visible(masked_text(line.text))) for line in lines_of(output)
+    )
+
+
+def _past(
+    attempt: Attempt, due_at: datetime | None, now: datetime, names: Mapping[UUID, str], output: Output | None
+) -> AttemptRow:
     released = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
     word = ENDED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
     return AttemptRow(
@@ -233,6 +266,8 @@ def _past(attempt: Attempt, due_at: datetime | None, now: datetime, names: Mappi
         message=formats.shortened(formats.one_line(masked_text(attempt.message or "")), 300),
         worker=_name(attempt.worker_id, names),
         release=attempt.release or "–",
+        progress=_progress(output),
+        lines=_lines(output),
     )
 
 

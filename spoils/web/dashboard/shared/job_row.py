@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from spoils.job import Job
+from spoils.job.output import Progress
 from spoils.job.registry import registry
 from spoils.masking import MASK, masked, masked_text
 from spoils.models import WAITING, Task, TaskState
+from spoils.queue.outputs import progress_of
 from spoils.reports.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.actions import Action, actions_for
@@ -42,6 +44,14 @@ class ErrorView:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressView:
+    """How far a job is: in words, and in percent if it says of how much."""
+
+    text: str
+    percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobRow:
     """What a list shows of a job."""
 
@@ -52,6 +62,7 @@ class JobRow:
     state: StateView
     error: ErrorView | None
     note: str
+    progress: "ProgressView | None"
     attempts: str
     ran: str
     changed: formats.Moment
@@ -61,10 +72,13 @@ class JobRow:
 def job_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[JobRow, ...]:
     """The rows of `tasks` as seen at `now`."""
     ran = last_ran_ms(session, tasks)
-    return tuple(_row(task, now, ran.get(task.id)) for task in tasks)
+    progress = progress_of(
+        session, [(task.id, task.attempts) for task in tasks if task.state is TaskState.IN_PROGRESS]
+    )
+    return tuple(_row(task, now, ran.get(task.id), progress.get(task.id)) for task in tasks)
 
 
-def _row(task: Task, now: datetime, ran_ms: float | None) -> JobRow:
+def _row(task: Task, now: datetime, ran_ms: float | None, progress: Progress | None) -> JobRow:
     return JobRow(
         id=str(task.id),
         short_id=short_id(task.id),
@@ -73,6 +87,7 @@ def _row(task: Task, now: datetime, ran_ms: float | None) -> JobRow:
         state=VIEWS[task.state],
         error=error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None,
         note=_note(task, now),
+        progress=progress_view(progress),
         attempts=attempts(task),
         ran=formats.run_time(ran_ms),
         changed=formats.moment(task.updated_at, now),
@@ -117,6 +132,16 @@ def error_view(text: str | None) -> ErrorView | None:
     found = _CLASS_AND_MESSAGE.fullmatch(text.strip())
     name, message = (found["name"], found["message"]) if found else ("", text)
     return ErrorView(name.rpartition(".")[2], formats.shortened(formats.one_line(message), MESSAGE_LENGTH))
+
+
+def progress_view(progress: Progress | None) -> ProgressView | None:
+    """A progress as pages show it: "300 of 1,000 · page 3"."""
+    if progress is None:
+        return None
+    done, of = (None if each is None else f"{each:,.15g}" for each in progress[:2])
+    note = formats.one_line(masked_text(progress.note or ""))
+    text = " · ".join(filter(None, (f"{done} of {of}" if of else f"{done} done", note)))
+    return ProgressView(text, min(100.0, 100 * progress.done / progress.of) if progress.of else None)
 
 
 def attempts(task: Task) -> str:
