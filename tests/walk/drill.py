@@ -34,7 +34,9 @@ class Incident:
 
     def __init__(self, name: str, page: Page, stack: ExitStack, engine: Engine, url: str, folder: Path) -> None:
         self.name, self.page, self.stack, self.engine = name, page, stack, engine
-        self.rows = Rows(stack.enter_context(engine.connect()))
+        self.rows = Rows(
+            stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+        )
         self.home = Path(tempfile.mkdtemp(prefix="spoils-drill-"))
         stack.callback(shutil.rmtree, self.home)
         port = free_port()
@@ -57,6 +59,10 @@ class Incident:
     def enqueue(self, *made: Job) -> None:
         with self.engine.begin() as connection:
             enqueue_many(connection, list(made))
+
+    def write(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(statement)
 
     def wrong(self, fault: str, on: bool) -> None:
         file = self.home / fault
@@ -160,18 +166,17 @@ def dead_worker(at: Incident) -> None:
 
 def missed_nightly_job(at: Incident) -> None:
     """No worker was up when a schedule was due."""
-    nightly = at.worker()
-    at.page.goto(f"{at.url}/schedules")
-    eventually(lambda: at.rows.value("SELECT count(*) FROM spoils_schedules") == 1, 30)
-    nightly.stop()
-    at.rows.connection.exec_driver_sql(
-        "UPDATE spoils_schedules SET settled_until = now() - interval '25 hours', seen_at = now()"
-    )
+    nightly = "job = 'NightlyReportJob'"
+    worker = at.worker()
+    eventually(lambda: at.rows.value("SELECT count(*) FROM spoils_schedules WHERE " + nightly) == 1, 30)
+    worker.stop()
+    # A day later: its tick was due while no worker was up.
+    at.write(f"UPDATE spoils_schedules SET settled_until = now() - interval '25 hours' WHERE {nightly}")
     at.worker()
     at.see("missed")
     at.click(at.page.locator(".health").get_by_role("link"))
     at.understand("missed")
-    at.click(at.page.get_by_role("button", name="Run now"))
+    at.click(at.page.get_by_role("button", name="Run now nightly_report"))
     at.all_end(1)
 
 
