@@ -369,8 +369,10 @@ def test_a_new_limit_counts_what_waits_and_what_runs(
     send = define("SendJob")
     enqueue_many(connection, [send(number=number) for number in range(4)])
     claims = take(connection, me, 2, task_types=["send"], kinds=["SendJob"])
+    known = rows.task(task_type="send", metadata={"type": "SendJob"}, priority=-5)  # who enqueued it knew
     send.limits = (Concurrency(2),)
     published(engine, send)
+    assert rows.one(known).priority == -5
     assert start(connection, me, send) == []
     end(connection, me, *claims)
     assert numbers(start(connection, me, send)) == [2, 3]
