@@ -330,8 +330,10 @@ def test_a_changed_number_counts_at_once(
     published(engine, send)
     enqueue_many(connection, [send(number=number) for number in range(5)])
     start(connection, me, send)
+    connection.exec_driver_sql("LISTEN spoils_limits")
     send.limits = (Concurrency(3),)
     published(engine, send)
+    assert heard(connection, 1) == [""]  # workers look at all keys
     assert numbers(start(connection, me, send)) == [1, 2]
     send.limits = (Concurrency(1),)
     published(engine, send)
@@ -367,8 +369,10 @@ def test_a_new_limit_counts_what_waits_and_what_runs(
     send = define("SendJob")
     enqueue_many(connection, [send(number=number) for number in range(4)])
     claims = take(connection, me, 2, task_types=["send"], kinds=["SendJob"])
+    known = rows.task(task_type="send", metadata={"type": "SendJob"}, priority=-5)  # who enqueued it knew
     send.limits = (Concurrency(2),)
     published(engine, send)
+    assert rows.one(known).priority == -5
     assert start(connection, me, send) == []
     end(connection, me, *claims)
     assert numbers(start(connection, me, send)) == [2, 3]
@@ -485,6 +489,7 @@ def test_a_hold_keeps_a_key_or_a_type_until_its_end(
     assert 29 < found.again_in["SendJob.user=ann"] <= 30
     end(connection, me, *found.claims)
     connection.execute(text("UPDATE spoils_holds SET until = now()"))
+    assert held_until(connection, HoldKind.KEY, "SendJob.user=ann") is None
     drop_past_holds(connection)
     assert heartbeat_of(connection, me, plain).paused == frozenset()
     assert len(start(connection, me, send)) == 1
@@ -548,7 +553,7 @@ def test_what_the_triggers_did_not_see_is_made_right(
     assert numbers(start(connection, me, send)) == [7]
 
 
-def test_a_repair_keeps_what_still_waits_and_drops_the_rest(
+def test_a_repair_parks_what_waits_and_drops_the_rest(
     engine: Engine, connection: Connection, rows: Rows, define: Define, me: UUID
 ) -> None:
     send = define("SendJob", Concurrency(1))
@@ -559,10 +564,11 @@ def test_a_repair_keeps_what_still_waits_and_drops_the_rest(
         own.exec_driver_sql("ALTER TABLE fang_tasks DISABLE TRIGGER USER")
         own.exec_driver_sql("UPDATE fang_tasks SET state = 'finished' WHERE state = 'in_progress'")
         own.exec_driver_sql("DELETE FROM fang_tasks WHERE metadata ->> 'number' = '1'")
+        enqueue(own, send(number=9))
         own.exec_driver_sql("ALTER TABLE fang_tasks ENABLE TRIGGER USER")
     assert (places(rows), parked(rows)) == (1, 2)
     repair(connection, task_types=["send"])
-    assert (places(rows), parked(rows)) == (0, 1)
+    assert (places(rows), parked(rows)) == (0, 2)
     assert numbers(start(connection, me, send)) == [2]
 
 
