@@ -79,6 +79,14 @@ def pytest_runtest_makereport() -> Iterator[Any]:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests report, such as how long a deployment took to be well again."""
+    for passed in terminalreporter.getreports("passed"):
+        for name, line in passed.user_properties:
+            if name == "report":
+                terminalreporter.write_line(f"{passed.nodeid.rpartition('::')[2]}: {line}")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the servers of all test processes, also of one that was killed and could not do it itself."""
     if hasattr(config, "workerinput") or SERVERS not in config.stash:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -15,7 +16,7 @@ from tests.support import eventually
 
 
 @contextlib.contextmanager
-def nginx_before(web: Web, folder: Path) -> Iterator[str]:
+def nginx_before(*webs: Web, folder: Path) -> Iterator[str]:
     """Its URL, once it answers. Skips the test where there is no nginx.
 
     `folder` gets its configuration, its log of errors, and `upstream`, which has a line for each request: where it was
@@ -29,7 +30,7 @@ def nginx_before(web: Web, folder: Path) -> Iterator[str]:
     for ours, here in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("listen [::]:80;", ""),
-        ("http://127.0.0.1:8000", web.url),
+        ("server 127.0.0.1:8000;", "".join(f"server {urlsplit(web.url).netloc};" for web in webs)),
     ):
         assert ours in shipped
         shipped = shipped.replace(ours, here)

@@ -84,8 +84,8 @@ def halt(files: Files, mode: str = "fast") -> None:
 def _launch(files: Files, settings: Mapping[str, str]) -> None:
     given = {
         "timezone": "UTC",
-        **settings,
         "listen_addresses": "",
+        **settings,
         "port": str(PORT),
         "unix_socket_directories": str(files.socket),
         "unix_socket_permissions": "0700",

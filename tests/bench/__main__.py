@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from tests.bench import (
+    beside_fang,
     drain,
     enqueueing,
     flat,
@@ -178,6 +179,17 @@ class Bench:
         self.results["mix"] = share
         yield ("time of 20 threads that goes to jobs", f"{share:.1%}", "")
 
+    def fang(self) -> Iterator[Row]:
+        """Four workers of the crate fang (bench/fang) and four of ours on one table, without the guard and with it."""
+        for name, guard in (("without the guard", False), ("with the guard", True)):
+            administer(self.url, "TRUNCATE fang_tasks, spoils_minutes, spoils_attempts")
+            found = self.results[name] = beside_fang.share(self.url, self.jobs, guard=guard)
+            yield (
+                f"{self.jobs:,} tasks, {name}",
+                ", ".join(f"{what} {number:,.0f}" for what, number in found.items()),
+                "",
+            )
+
     def memory(self) -> Iterator[Row]:
         """An idle worker, and one that has performed many jobs."""
         found = smallness.idle(self.url, self.seconds)
@@ -234,6 +246,7 @@ class Bench:
 
 SCENARIOS = (
     "marks",
+    "fang",
     "drain",
     "counts",
     "latency",
@@ -251,7 +264,10 @@ SCENARIOS = (
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument(
-        "scenarios", nargs="*", choices=[*SCENARIOS, []], help=f"of {', '.join(SCENARIOS)}; all but the first"
+        "scenarios",
+        nargs="*",
+        choices=[*SCENARIOS, []],
+        help=f"of {', '.join(SCENARIOS)}; all but the first two",
     )
     parser.add_argument("--database-url", help="a server to measure on, where a database is made and dropped")
     parser.add_argument("--jobs", type=int, default=60_000, help="of one drain")
@@ -274,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server(options.database_url) as server_url:
         results["machine"] = machine.description(server_url)
         print(results["machine"], flush=True)
-        for name in options.scenarios or SCENARIOS[1:]:
+        for name in options.scenarios or SCENARIOS[2:]:
             with database(server_url) as url:
                 bench = Bench(url, options)
                 scenario = getattr(bench, name)

@@ -84,6 +84,19 @@ class CallJob(Job):
         requests.get(self.url, timeout=10).raise_for_status()
 
 
+class SharedTask(Job):
+    """Writes a line, and takes 5 ms; bench/fang has the same in Rust."""
+
+    number: int
+    log: str
+    task_type = "shared"
+
+    def run(self, queue: Queue) -> None:
+        with Path(self.log).open("a") as log:
+            log.write(f"python {self.number}\n")
+        time.sleep(0.005)
+
+
 # Further types, as a large code base would have.
 for _number in range(int(os.environ.get("BENCH_TYPES", "0"))):
     type(f"Extra{_number}Job", (Job,), {"__module__": __name__, "run": NoopJob.run})

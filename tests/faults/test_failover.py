@@ -1,10 +1,8 @@
 """A standby is promoted and the name leads to it, while the old primary keeps its connections and only reads."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from spoils.cli.composition import FOOD_TABLES
 from spoils.config import Settings
 from spoils.db import embedded_server
 from spoils.db.embedded import EmbeddedPostgres
-from spoils.db.embedded_files import Files, find_files
+from spoils.db.embedded_files import find_files
 from spoils.db.engine import make_engine
 from spoils.db.migrate import migrate
 from spoils.job.discovery import load as load_jobs
@@ -21,6 +19,7 @@ from spoils.models import db
 from spoils.web import create_app
 from tests.faults import invariants
 from tests.faults.proxy import Proxy
+from tests.faults.standby import MAKE_FOLLOWER, standby_of
 from tests.faults.workers import all_end, enqueue_all, in_flight, work, workers_run
 from tests.programs import worker
 from tests.rows import Rows
@@ -30,7 +29,6 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.process
 
-FOLLOWER = "follower"
 FETCH = "/api/jobs/fetch-product"
 
 
@@ -51,35 +49,12 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         engine = make_engine(url, connections=1, application_name="tests")
         migrate(engine, branches=[FOOD_TABLES])
         with engine.begin() as connection:
-            connection.exec_driver_sql(f"CREATE ROLE {FOLLOWER} REPLICATION LOGIN PASSWORD '{FOLLOWER}'")
+            connection.exec_driver_sql(MAKE_FOLLOWER)
         engine.dispose()
         standby = standby_of(find_files(tmp_path / "server" / "16", 16))
         embedded_server.ensure_running(standby, THROW_AWAY)
         stack.callback(embedded_server.halt, standby, "immediate")
         yield Pair(url, standby.url)
-
-
-def standby_of(primary: Files) -> Files:
-    """Copy a running server as one that follows it."""
-    place = primary.place / "standby"
-    standby = replace(primary, place=place, data=place / "data", socket=primary.socket / "s")
-    for folder, mode in ((place, 0o711), (standby.data, 0o700), (standby.socket, 0o700)):
-        folder.mkdir()
-        primary.give(folder, mode)
-    subprocess.run(
-        [
-            primary.programs / "pg_basebackup",
-            *("--host", str(primary.socket), "--username", FOLLOWER, "--pgdata", str(standby.data)),
-            *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
-        ],
-        env={"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": FOLLOWER},
-        cwd="/",
-        check=True,
-        user=primary.account.pw_uid if primary.account else None,
-        group=primary.account.pw_gid if primary.account else None,
-        extra_groups=[] if primary.account else None,
-    )
-    return standby
 
 
 def rows_at(stack: ExitStack, url: str) -> Rows:
@@ -125,5 +100,27 @@ def test_after_a_failover_without_a_closed_socket_all_works_again_and_no_job_cou
         assert new.value("SELECT max(retries) + max(crashes) FROM fang_tasks WHERE task_type = 'work'") == 0
         assert program.process.poll() is None
         invariants.check(new, accepted)
+        with app.app_context():
+            db.engine.dispose()
+
+
+def test_a_web_program_on_the_standby_shows_the_queue_and_refuses_to_change_it(pair: Pair) -> None:
+    load_jobs()
+    with ExitStack() as stack:
+        old, new = rows_at(stack, pair.primary), rows_at(stack, pair.standby)
+        (job,) = enqueue_all(old.connection, [SampleJob()])
+        eventually(lambda: new.state(job) == "new")
+        settings = {
+            "SECRET_KEY": "the key of the tests' sessions",
+            "SPOILS_API_TOKEN": "the token of the tests",
+        }
+        app = create_app(settings, database_url=pair.standby, authorize=lambda _: "viewer")
+        client = app.test_client()
+        for page in ("/", "/jobs?state=new", f"/jobs/{job}", "/errors", "/workers", "/schedules"):
+            assert client.get(page).status_code == 200, page
+        assert str(job) in client.get("/jobs?state=new").text
+        token = {"Authorization": "Bearer the token of the tests"}
+        assert client.get(f"/api/jobs/{job}", headers=token).json["state"] == "new"
+        assert client.post(FETCH, json={"barcode": "737628064502"}, headers=token).status_code == 503
         with app.app_context():
             db.engine.dispose()

@@ -216,7 +216,7 @@ def test_mutated_requests_straight_at_gunicorn(web: Web, capsys: pytest.CaptureF
 
 
 def test_mutated_requests_through_nginx(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with nginx_before(web, tmp_path) as url:
+    with nginx_before(web, folder=tmp_path) as url:
         fuzz = check(web, url, capsys, half_close=False)
     assert {200, 400, 404} <= fuzz.statuses.keys()
     # One that gunicorn sees and nginx did not pass on is smuggled.

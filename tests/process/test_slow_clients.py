@@ -158,7 +158,7 @@ def test_more_connections_than_files_end_no_process(web: Web) -> None:
 @pytest.fixture
 def proxied(web: Web, tmp_path: Path) -> Iterator[str]:
     limit_files(web.process.pid, 1024)
-    with nginx_before(web, tmp_path) as url:
+    with nginx_before(web, folder=tmp_path) as url:
         answered(url)
         yield url
 
