@@ -44,7 +44,7 @@ from spoils.models import ACTIVE, WAITING, Audit, Task, TaskState, Trash
 from spoils.queue.audit_facts import facts
 from spoils.queue.claim_scope import holds_hash
 from spoils.queue.release import CANCELLED, STATES, wake
-from spoils.queue.trash import whole_row
+from spoils.queue.trash import is_edit, whole_row
 
 GONE = "the job is gone."
 RUNNING = "the same unique job is in progress."
@@ -143,7 +143,9 @@ def _execute(
 
 def in_trash(connection: Connection, task_id: UUID) -> bool:
     """Whether the delete of a task can be undone."""
-    return connection.scalar(select(Trash.id).where(Trash.task_id == task_id).limit(1)) is not None
+    return (
+        connection.scalar(select(Trash.id).where(Trash.task_id == task_id, ~is_edit()).limit(1)) is not None
+    )
 
 
 def _change(action: str, row: Row[Any]) -> Change:
@@ -262,10 +264,15 @@ def _restoring() -> Select[Any]:
         select(Trash.id, Trash.task_id, Trash.task)
         .join(_item, Trash.task_id == _item.c.task_id)
         .where(
+            ~is_edit(),
             or_(source.is_(None), Trash.bulk_id == source),
             or_(
                 source.is_not(None),
-                ~exists(select(newer.id).where(newer.task_id == Trash.task_id, newer.id > Trash.id)),
+                ~exists(
+                    select(newer.id).where(
+                        newer.task_id == Trash.task_id, newer.id > Trash.id, ~is_edit(newer)
+                    )
+                ),
             ),
         )
         .with_for_update(of=Trash)
@@ -343,7 +350,7 @@ _RETRY_REASON = case(
     (_duplicate.c.id.is_not(None), WAITS),
     else_=null(),
 )
-_RETRIED = {
+RETRIED = {
     "state": TaskState.NEW,
     "retries": 0,
     "crashes": 0,
@@ -361,7 +368,7 @@ _CANCELLED_OR_ASKED = {
     "updated_at": func.now(),
 }
 _STATEMENTS = {
-    "retry": _updating("retry", _judged(_RETRY_REASON, with_duplicate=True), _RETRIED),
+    "retry": _updating("retry", _judged(_RETRY_REASON, with_duplicate=True), RETRIED),
     "run_now": _updating("run_now", _judged(_wrong_state("run_now", *WAITING)), _DUE_NOW),
     "cancel": _updating("cancel", _judged(_wrong_state("cancel", *ACTIVE)), _CANCELLED_OR_ASKED),
     "delete": _deleting(),

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from spoils.models import Bulk, BulkItem
-from spoils.queue.actions import act_on_many
+from spoils.queue.actions import Change, act_on_many
+from spoils.queue.edits import Mend, edit, revert
 from spoils.queue.selection import LISTED, Selection, listed
 
 CHUNK = 1_000
@@ -14,12 +15,24 @@ AT_ONCE = 200
 """Up to this many tasks are done within the request, which must not take longer than a second."""
 
 
-def begin(connection: Connection, action: str, selection: Selection, *, who: str, expected: int) -> UUID:
-    """Enter an action on many tasks; part of the transaction. `advance` does it, at once or from a job."""
+def begin(
+    connection: Connection,
+    action: str,
+    selection: Selection,
+    *,
+    who: str,
+    expected: int,
+    mend: Mend | None = None,
+) -> UUID:
+    """Enter an action on many tasks; part of the transaction. `advance` does it, at once or from a job.
+
+    The action "mend" changes a field as `mend` says; "revert" undoes that of the bulk action `selection.trash_of`.
+    """
+    of_mend = {"mend": mend.as_json()} if mend else {}
     bulk_id = uuid4()
     connection.execute(
         insert(Bulk).values(
-            id=bulk_id, verb=action, who=who, selection=selection.as_json(), expected=expected
+            id=bulk_id, verb=action, who=who, selection={**selection.as_json(), **of_mend}, expected=expected
         )
     )
     return bulk_id
@@ -86,14 +99,17 @@ def _act(connection: Connection, row: Row[Any], to_place: int) -> tuple[int, int
         .where(BulkItem.bulk_id == row.id, BulkItem.place > row.place, BulkItem.place <= to_place)
         .order_by(BulkItem.place)
     )
-    trash_of = row.selection["trash_of"]
-    changes = act_on_many(
-        connection,
-        row.verb,
-        [(item.task_id, item.newest) for item in items],
-        who=row.who,
-        bulk_id=row.id,
-        deleted_by=UUID(trash_of) if trash_of else None,
-    )
+    changes = _changes(connection, row, [(item.task_id, item.newest) for item in items])
     done = sum(change.done for change in changes)
     return done, len(changes) - done
+
+
+def _changes(connection: Connection, row: Row[Any], tasks: list[tuple[UUID, bool]]) -> list[Change]:
+    trash_of = UUID(row.selection["trash_of"]) if row.selection["trash_of"] else None
+    task_ids = [task_id for task_id, _ in tasks]
+    if row.verb == "mend":
+        mend = Mend.from_json(row.selection["mend"])
+        return edit(connection, mend, task_ids, who=row.who, action="mend", bulk_id=row.id)
+    if row.verb == "revert":
+        return revert(connection, task_ids, who=row.who, bulk_id=row.id, edited_by=trash_of)
+    return act_on_many(connection, row.verb, tasks, who=row.who, bulk_id=row.id, deleted_by=trash_of)
