@@ -26,7 +26,7 @@ def login() -> ResponseReturnValue:
 @bp.post("/login")
 def log_in() -> ResponseReturnValue:
     """Begin a session if the password is that of the name, or one of the shared passwords."""
-    name = request.form.get("name", "").strip()[:LONGEST_NAME] if access.has_names() else ""
+    name = _name()
     limit, address, by_name = guard.logins(), client(), f"name {name}"
     if limit.exceeded(address):
         return _form(TOO_MANY), 429
@@ -56,9 +56,14 @@ def _form(error: str | None = None) -> str:
         "session/login.html",
         error=error,
         next=_next(),
+        name=_name(),
         has_names=access.has_names(),
         has_shared_passwords=access.has_shared_passwords(),
     )
+
+
+def _name() -> str:
+    return request.form.get("name", "").strip()[:LONGEST_NAME] if access.has_names() else ""
 
 
 def _next() -> str:
