@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from spoils.database_url import connection_arguments
 from spoils.errors import SettingError
 from spoils.password_strength import weakness
+from spoils.users import User, parse_users
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent if (PACKAGE.parent / "worker.py").is_file() else Path.cwd()
@@ -32,6 +33,7 @@ OTHERS = "*"
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda text: _split(text))]
 Threads = Annotated[Mapping[str, int], BeforeValidator(lambda given: _threads(given))]
 """How many threads each task type has of its own, and how many all others."""
+Users = Annotated[tuple[User, ...], BeforeValidator(lambda given: _users(given))]
 
 
 class Settings(BaseModel):
@@ -61,6 +63,7 @@ class Settings(BaseModel):
 
     admin_password: str | None = Field(None, alias="SPOILS_ADMIN_PASSWORD", repr=False)
     viewer_password: str | None = Field(None, alias="SPOILS_VIEWER_PASSWORD", repr=False)
+    users: Users = Field((), alias="SPOILS_USERS", repr=False)
     api_tokens: Names = Field((), alias="SPOILS_API_TOKEN", repr=False)
     open_queue_depth: int = Field(10_000, alias="SPOILS_OPEN_QUEUE_DEPTH", ge=0, le=2**31 - 1)
 
@@ -277,6 +280,15 @@ def _split(text: object) -> Any:
     if isinstance(text, str):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
+
+
+def _users(given: object) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_users(given)
+    except ValueError as exc:
+        raise _wrong(str(exc)) from None
 
 
 def _threads(given: object) -> Any:

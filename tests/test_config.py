@@ -13,6 +13,7 @@ SECRETS = {
     "SECRET_KEY": "hunter2-secret-key-of-enough-length",
     "SPOILS_ADMIN_PASSWORD": "hunter2-admin",
     "SPOILS_VIEWER_PASSWORD": "hunter2-viewer",
+    "SPOILS_USERS": f"anna:admin:scrypt:32768:8:1$hunter2salt${'0' * 128}",
     "SPOILS_API_TOKEN": "hunter2-token-1,hunter2-token-2",
     "SPOILS_NOTIFY_URL_EMAIL": "mailto://someone:hunter2-mail@mail.example",
     "SPOILS_ALERT_URL": "mailto://someone:hunter2-alert@mail.example",
@@ -39,6 +40,7 @@ def test_what_stands_when_nothing_is_set() -> None:
         "worker_task_types": None,
         "admin_password": None,
         "viewer_password": None,
+        "users": (),
         "api_tokens": (),
         "open_queue_depth": 10_000,
         "trusted_proxies": None,
@@ -128,6 +130,8 @@ SEVERAL = "it names several hosts. Give one name that always leads to the primar
 SCHEME = "a URL that starts with postgresql:// or postgres:// is needed"
 HOST = r"is not a host name. Write one such as spoils\.example, or \.example for every name below it"
 COMMAS = "it contains only commas. List names, or unset it"
+HASH = f"scrypt:32768:8:1$s3cretsalt${'0' * 128}"
+ENTRY = "entry {} is not name:admin:hash or name:viewer:hash, with a hash of `spoils hash-password`"
 WRONG = [
     ("DATABASE_URL", "mysql://root:s3cret@localhost/x", SCHEME),
     ("DATABASE_URL", "spoils", SCHEME),
@@ -172,6 +176,14 @@ WRONG = [
     ("WORKER_TASK_TYPES", ",", COMMAS),
     ("SPOILS_API_TOKEN", "name:", "each token needs a secret, after its name and a colon if it has one"),
     ("SPOILS_API_TOKEN", ",", COMMAS),
+    ("SPOILS_USERS", "anna:admin:s3cret", ENTRY.format(1)),
+    ("SPOILS_USERS", f"anna:admin:{HASH} ben:owner:{HASH}", ENTRY.format(2)),
+    ("SPOILS_USERS", f":admin:{HASH}", ENTRY.format(1)),
+    ("SPOILS_USERS", f"anna:admin:{HASH}0", ENTRY.format(1)),
+    ("SPOILS_USERS", f"anna:admin:{HASH.replace('32768', '1048576')}", ENTRY.format(1)),
+    ("SPOILS_USERS", ",", ENTRY.format(1)),
+    ("SPOILS_USERS", f"Admin:viewer:{HASH}", "entry 1 has a reserved name. Choose another than .*"),
+    ("SPOILS_USERS", f"anna:admin:{HASH},anna:viewer:{HASH}", "it has anna twice"),
     ("SPOILS_OPEN_QUEUE_DEPTH", "-1", "a whole number from 0 to 2147483647 is needed"),
     ("SPOILS_SHUTDOWN_SECONDS", "-1", "a number from 0 to 3600 is needed"),
     ("SPOILS_SHUTDOWN_SECONDS", "25s", "a number from 0 to 3600 is needed"),

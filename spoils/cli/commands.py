@@ -5,22 +5,25 @@ import subprocess
 import sys
 
 import click
+from werkzeug.security import generate_password_hash
 
 from spoils.cli.command import Group
 from spoils.cli.composition import branches
+from spoils.cli.console import Mistake
 from spoils.cli.development import run_development
 from spoils.cli.job_actions import COMMANDS as ACTIONS
 from spoils.cli.job_reads import run_export, run_jobs, run_show, run_why
 from spoils.cli.queue_state import run_health, run_pause, run_resume, run_schedules, run_stats, run_workers
 from spoils.cli.start import begin, check_worker_settings, starting_engine
 from spoils.cli.web import serve
-from spoils.config import environment_with
+from spoils.config import LEAST_PASSWORD, environment_with
 from spoils.database_url import without_password
 from spoils.db import sharing
 from spoils.db.migrate import changing, check_schema, migrate
 from spoils.db.url import database_url, psql
 from spoils.errors import SettingError
 from spoils.job.registry import registry
+from spoils.password_strength import weakness
 from spoils.queue.batches import recount_batches
 from spoils.queue.counts import recount
 from spoils.queue.rescue import rescue_foreign
@@ -51,6 +54,18 @@ def run_migrate() -> None:
         print("The schema is up to date.")
     else:
         print(f"The schema is newer than this release (revision {newer}): nothing to do.")
+
+
+@main.command("hash-password")
+def run_hash_password() -> None:
+    """Print the hash of a password for SPOILS_USERS. The password is asked for, or read from standard input."""
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if why := weakness(password, least=LEAST_PASSWORD):
+        raise Mistake(f"The password is too weak: {why}.")
+    print(generate_password_hash(password, method="scrypt"))
 
 
 @main.command("worker")

@@ -1,6 +1,5 @@
 """What the commands for operators share: the database, who acts, the arguments, and how results are printed."""
 
-import csv
 import getpass
 import json
 import logging
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import click
@@ -31,8 +29,6 @@ log = logging.getLogger("spoils")
 COLOURS = {"failed": "red", "retried": "yellow", "in progress": "cyan", "finished": "green"}
 _UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"(\d{1,6})\s*(s|min|m|h|d|w)")
-# A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Mistake(SpoilsError):
@@ -120,25 +116,6 @@ def as_json(value: BaseModel | Sequence[BaseModel]) -> None:
     models = [value] if isinstance(value, BaseModel) else list(value)
     found = [one.model_dump(mode="json") for one in models]
     click.echo(json.dumps(found[0] if isinstance(value, BaseModel) else found, indent=2, ensure_ascii=False))
-
-
-def compact(value: Any) -> str:
-    """A JSON value in one line."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def csv_row(values: Sequence[Any]) -> list[str]:
-    """The cells of a row. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    texts = ["" if value is None else str(value) for value in values]
-    return [f"'{text}" if text.startswith(_FORMULA) else text for text in texts]
-
-
-def write_csv(head: Sequence[str], rows: Iterator[Sequence[Any]], out: Any) -> None:
-    """Write rows as CSV, as they come."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow(csv_row(row))
 
 
 def _styled(text: str, *, heading: bool = False) -> str:

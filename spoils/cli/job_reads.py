@@ -23,6 +23,7 @@ from spoils.web.api.why import why_of
 from spoils.web.dashboard.jobs.why_waiting import in_words
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.job_row import JobRow, job_rows
+from spoils.web.tabular import compact, write_csv
 
 LISTED = 50
 EXPORTED = 100_000
@@ -56,7 +57,7 @@ def run_jobs(
         if as_json:
             console.as_json(responses.tasks(session, found, responses.Task))
         elif as_csv:
-            console.write_csv(COLUMNS, _cells(session, iter(found)), sys.stdout)
+            write_csv(COLUMNS, _cells(session, iter(found)), sys.stdout)
         elif not found:
             click.echo("No jobs match." if (state or task_type or since) else "There are no jobs.")
         else:
@@ -152,7 +153,7 @@ def run_export(
     with console.queue() as (_, engine), Session(engine) as session, opened as out:
         found = _matching(session, state, task_type, since)
         if as_csv:
-            console.write_csv(COLUMNS, _cells(session, counted(found)), out)
+            write_csv(COLUMNS, _cells(session, counted(found)), out)
         else:
             for task in _models(session, counted(found)):
                 out.write(f"{task.model_dump_json()}\n")
@@ -203,7 +204,7 @@ def _models(session: Session, found: Iterator[Task]) -> Iterator[responses.Task]
 def _cells(session: Session, found: Iterator[Task]) -> Iterator[Sequence[Any]]:
     for task in _models(session, found):
         values = task.model_dump(mode="json")
-        yield [values[name] if name != "metadata" else console.compact(values[name]) for name in COLUMNS]
+        yield [values[name] if name != "metadata" else compact(values[name]) for name in COLUMNS]
 
 
 def _row(row: JobRow) -> tuple[str, ...]:
@@ -218,7 +219,7 @@ def _facts(job: responses.TaskWithAttempts, now: datetime) -> list[tuple[str, st
         ("id", str(job.id)),
         ("state", job.state.value),
         ("type", job.task_type),
-        ("payload", console.compact(job.metadata)),
+        ("payload", compact(job.metadata)),
         ("priority", str(job.priority)),
         ("due", _age(job.scheduled_at, now)),
         ("created", _age(job.created_at, now)),
@@ -226,7 +227,7 @@ def _facts(job: responses.TaskWithAttempts, now: datetime) -> list[tuple[str, st
         ("attempts", f"{job.attempts}, {formats.plural(job.retries, 'retry', 'retries')} used"),
         ("ran", formats.run_time(job.ran_ms)),
         ("error", formats.one_line(job.error or "")),
-        ("result", "" if job.result is None else console.compact(job.result)),
+        ("result", "" if job.result is None else compact(job.result)),
     ]
 
 

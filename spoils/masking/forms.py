@@ -47,9 +47,9 @@ _FORMS = (
     # JSON in base64, as a JWT begins with.
     _form("eyj", r"\b(?P<secret>eyJ[\w+/=-]{10,}(?:\.[\w-]*){0,4})"),
     _form(
-        "ghp_|gho_|ghu_|ghs_|ghr_|_pat_|_live_|_test_|whsec_|xox|glpat-|npm_|pypi-|shpat_",
+        "ghp_|gho_|ghu_|ghs_|ghr_|_pat_|_live_|_test_|whsec_|xox|glpat-|npm_|pypi-|shpat_|spl_",
         r"\b(?P<secret>gh[opusr]_\w{20,}|github_pat_\w{20,}|[sr]k_(?:live|test)_\w{8,}|whsec_[\w+/=]{16,}",
-        r"|xox[a-z]-[\w-]{10,}|glpat-[\w-]{16,}|npm_\w{30,}|pypi-[\w-]{40,}|shpat_\w{20,})",
+        r"|xox[a-z]-[\w-]{10,}|glpat-[\w-]{16,}|npm_\w{30,}|pypi-[\w-]{40,}|shpat_\w{20,}|spl_[\w-]{40,})",
     ),
     _form(
         "akia|asia|aiza|ya29.|sk-|sg.|hf_|dop_v1_|hrku-",

@@ -5,7 +5,7 @@ from spoils.models.batch import Batch
 from spoils.models.history import Attempt, BacklogSample, Count, Minute, Output, Quarter, Step, Total
 from spoils.models.idempotency import IdempotencyKey
 from spoils.models.limits import Hold, HoldKind, Limit, LimitPlace, Parked
-from spoils.models.operators import Alert, Audit, Bulk, BulkItem, Logout, Trash
+from spoils.models.operators import Alert, ApiToken, Audit, Bulk, BulkItem, Logout, Trash
 from spoils.models.schedule import Pause, PauseKind, Schedule, Tick, TickEnding
 from spoils.models.task import ACTIVE, LIMITED, WAITING, Task, TaskState, is_limited, own_priority
 from spoils.models.unique_window import UniqueWindow
@@ -16,6 +16,7 @@ __all__ = [
     "LIMITED",
     "WAITING",
     "Alert",
+    "ApiToken",
     "Attempt",
     "Audit",
     "BacklogSample",

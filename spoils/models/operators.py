@@ -1,10 +1,24 @@
-"""What operators do: the audit log, the trash, bulk actions, logouts, and the alerts that notify operators."""
+"""What operators do: the audit log, the trash, bulk actions, logouts, API tokens, and alerts."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Identity, Index, Integer, String, Text, Uuid, func, text
+from sqlalchemy import (
+    ARRAY,
+    CHAR,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Text,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -103,6 +117,21 @@ class Logout(Base):
 
     login: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+
+
+class ApiToken(Base):
+    """A token of the API that an admin has made; a revoked one is deleted."""
+
+    __tablename__ = "spoils_api_tokens"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(String, unique=True)
+    secret_hash: Mapped[str] = mapped_column(CHAR(64), unique=True)  # SHA-256
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(String))
+    made_by: Mapped[str] = mapped_column(String)
+    made_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+    expires_at: Mapped[datetime | None] = mapped_column(_MOMENT)
+    last_used_at: Mapped[datetime | None] = mapped_column(_MOMENT)
 
 
 class Alert(Base):

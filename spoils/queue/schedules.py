@@ -24,6 +24,7 @@ from spoils.models import PauseKind, Schedule
 from spoils.queue import audit, pauses
 from spoils.queue.enqueue import Enqueued, enqueue, row
 from spoils.queue.release import may_notify
+from spoils.queue.ticks import run_missed
 
 CHANNEL = "spoils_schedules"
 """Workers listen on it."""
@@ -209,6 +210,7 @@ def run_now(connection: Connection, schedule: Schedule, *, who: str) -> Enqueued
     enqueued = enqueue(connection, job_of(job_class, schedule.payload))
     if not enqueued.duplicate:
         audit.enter_enqueued(connection, enqueued.id, who=who, about=schedule.label)
+    run_missed(connection, Schedule.id == schedule.id, enqueued.id)
     return enqueued
 
 
@@ -217,6 +219,7 @@ def run_class_now(connection: Connection, job_class: type[Job], *, who: str) -> 
     enqueued = enqueue(connection, job_class())
     if not enqueued.duplicate:
         audit.enter_enqueued(connection, enqueued.id, who=who, about=job_class.__name__)
+    run_missed(connection, Schedule.job == job_class.__name__, enqueued.id)
     return enqueued
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     Connection,
     DateTime,
     String,
@@ -138,6 +139,21 @@ def record_missed(connection: Connection, *, schedule_id: int, moments: Sequence
     missed = _record(connection, schedule_id, moments, TickEnding.MISSED)
     _settle(connection, schedule_id, max(moments))
     return missed
+
+
+def run_missed(connection: Connection, of: ColumnElement[bool], task_id: UUID) -> None:
+    """Where the last tick of the schedules `of` was missed, name the task that makes up for it."""
+    last = select(func.max(Tick.slot)).where(Tick.schedule_id == Schedule.id).correlate(Schedule)
+    connection.execute(
+        update(Tick)
+        .where(
+            Tick.schedule_id == Schedule.id,
+            of,
+            Tick.slot == last.scalar_subquery(),
+            Tick.outcome == TickEnding.MISSED.value,
+        )
+        .values(task_id=task_id)
+    )
 
 
 def record_paused(connection: Connection, *, schedule_id: int, moments: Sequence[datetime]) -> int:

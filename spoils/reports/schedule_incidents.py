@@ -31,7 +31,7 @@ _recent = (
 # A schedule of a class that no worker has any more is nobody's concern.
 _used = or_(Schedule.name.is_not(None), Schedule.seen_at > func.now() - SEEN_RECENTLY)
 _last = (
-    select(Tick.slot, Tick.outcome, Tick.told_at)
+    select(Tick.slot, Tick.outcome, Tick.told_at, Tick.task_id)
     .where(Tick.schedule_id == Schedule.id)
     .order_by(Tick.slot.desc())
     .limit(1)
@@ -41,13 +41,23 @@ _last = (
 _LAST_MISSED = (
     select(Schedule, _last.c.slot)
     .join(_last, true())
-    .where(_used, _last.c.outcome == TickEnding.MISSED.value, _last.c.told_at > func.now() - STILL_MISSED)
+    .where(
+        _used,
+        _last.c.outcome == TickEnding.MISSED.value,
+        _last.c.told_at > func.now() - STILL_MISSED,
+        _last.c.task_id.is_(None),  # nobody has run it by hand since
+    )
     .order_by(_last.c.slot.desc())
 )
 _MISSED = (
     select(Schedule, func.count().label("number"), func.max(_recent.c.slot).label("last"))
     .join(_recent, true())
-    .where(_used, _recent.c.outcome == TickEnding.MISSED.value, _recent.c.told_at > func.now() - LATELY)
+    .where(
+        _used,
+        _recent.c.outcome == TickEnding.MISSED.value,
+        _recent.c.told_at > func.now() - LATELY,
+        _recent.c.task_id.is_(None),
+    )
     .group_by(Schedule.id)
 )
 # The last tick whose job does not wait or run any more. Where that job is pruned, nothing is known of it.

@@ -16,6 +16,7 @@ from spoils.web import (
     dashboard,
     document,
     errors,
+    exports,
     extension,
     headers,
     proxy,
@@ -91,6 +92,8 @@ def create_app(
     # Before the checks of the dashboard.
     proxy.init_app(app)
     dashboard.init_app(app, authorize=authorize, login_url=login_url)
+    # Beside the dashboard, since it writes jobs as the API does.
+    app.register_blueprint(exports.routes, name_prefix="dashboard")
     extension.init_app(app, extensions)
     app.wsgi_app = headers.SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, text
+from werkzeug.security import check_password_hash
 
 from spoils.cli.commands import main
+from spoils.config import Settings
 from spoils.job.cron import Cron
 from spoils.masking import MASK
 from spoils.models import PauseKind
@@ -304,3 +306,25 @@ def test_an_export_writes_every_page_and_says_what_it_left_out(
     result = run("export", f"--{kind}", "--limit", "3")
     assert "Wrote 3 jobs, and left out older ones: raise --limit." in result.stderr
     assert len(result.stdout.splitlines()) == (3 if kind == "json" else 4)
+
+
+@pytest.mark.parametrize(
+    ("password", "weak"),
+    [
+        ("short", "it has 5 characters"),
+        ("password-password", "looks like a sample"),
+        ("aaaaaaaaaaaaaa", "repeats"),
+    ],
+)
+def test_a_weak_password_is_not_hashed(password: str, weak: str) -> None:
+    result = CliRunner().invoke(main, ["hash-password"], input=f"{password}\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert weak in result.stderr
+
+
+def test_the_hash_of_a_password_makes_an_entry_of_spoils_users() -> None:
+    result = CliRunner().invoke(main, ["hash-password"], input="ruhig-Brot 91-Kiesel\n")
+    assert result.exit_code == 0
+    settings = Settings.from_env({"SPOILS_USERS": f"anna:admin:{result.stdout.strip()}"})
+    assert [user.name for user in settings.users] == ["anna"]
+    assert check_password_hash(settings.users[0].password_hash, "ruhig-Brot 91-Kiesel")

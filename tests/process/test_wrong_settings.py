@@ -44,6 +44,7 @@ WRONG = [
     ("DATABASE_URL", "mysql://root:s3cret@localhost/x", "a URL that starts with postgresql:// or .* is needed"),
     ("PORT", "abc", "a whole number from 1 to 65535 is needed"),
     ("SPOILS_API_TOKEN", ",", "it contains only commas. List names, or unset it"),
+    ("SPOILS_USERS", "anna:admin:s3cret", "entry 1 is not name:admin:hash or name:viewer:hash, with a hash of .*"),
     ("WORKER_THREADS", "cleanup:2", r"it needs the threads of the other task types too, as in fetch_product:2,\*:5"),
     ("SPOILS_JOBS", "nothere.jobs", "there is no module nothere.jobs. Name the modules or packages of your .*"),
 ]  # fmt: skip

@@ -421,11 +421,11 @@ def test_a_priority_that_is_set_in_psql_does_not_evade_a_limit_for_good(
 
 
 def test_a_claim_of_other_tasks_reads_none_that_are_parked(
-    engine: Engine, connection: Connection, rows: Rows, define: Define, me: UUID, thorough: bool
+    engine: Engine, rows: Rows, define: Define, me: UUID, thorough: bool
 ) -> None:
     send = define("SendJob", Concurrency(1), task_type="sample", endpoint="send")
     published(engine, send)
-    start(connection, me, send)
+    start(rows.connection, me, send)
     rows.connection.execute(
         text(
             "INSERT INTO fang_tasks (metadata, task_type, priority) "
@@ -438,8 +438,8 @@ def test_a_claim_of_other_tasks_reads_none_that_are_parked(
     with transaction(engine) as own:
         assert len(take(own, me, 10)) == 1
         assert own.execute(text(read)).scalar_one() < 20
-    start(connection, me, send)
-    enqueue(connection, send(user="ann"))
+    start(rows.connection, me, send)
+    enqueue(rows.connection, send(user="ann"))
     with transaction(engine) as own:
         assert look(own, me, send).claims == []
         assert (own.execute(text(read)).scalar_one() or 0) < 20

@@ -134,7 +134,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/screens", description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "screens")
     parser.add_argument("--dark", action="store_true", help="in the dark theme")
-    parser.add_argument("--drill", nargs="?", const="all", help="instead: the incidents of tests/walk/drill.py, or one")
+    parser.add_argument(
+        "--drill", nargs="?", const="all", help="instead: the incidents of tests/walk/drill.py, or one"
+    )
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

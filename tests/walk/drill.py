@@ -8,14 +8,11 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack
 from pathlib import Path
 
 import requests
 from playwright.sync_api import Locator, Page, expect
-from sqlalchemy import Engine
 
 from spoils.job import Job
 from spoils.queue.enqueue_many import enqueue_many
@@ -32,10 +29,11 @@ LARGEST = 200 * 1024
 class Incident:
     """What an operator has before them: a browser, and the programs that run."""
 
-    def __init__(self, name: str, page: Page, stack: ExitStack, engine: Engine, url: str, folder: Path) -> None:
-        self.name, self.page, self.stack, self.engine = name, page, stack, engine
+    def __init__(self, page: Page, stack: ExitStack, url: str, pictures: str) -> None:
+        self.page, self.stack, self.engine = page, stack, engine_of(url)
+        stack.callback(self.engine.dispose)
         self.rows = Rows(
-            stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+            stack.enter_context(self.engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
         )
         self.home = Path(tempfile.mkdtemp(prefix="spoils-drill-"))
         stack.callback(shutil.rmtree, self.home)
@@ -46,7 +44,7 @@ class Incident:
         }  # fmt: skip
         stack.enter_context(Program("app.py", **self.environment))
         eventually(lambda: requests.get(f"{self.url}/health", timeout=10).raise_for_status(), 60)
-        self._folder, self._clicks, self._pictures = folder, 0, 0
+        self._pictures, self._taken, self._clicks = pictures, 0, 0
         self.seen_after, self.understood, self.mended = 0.0, 0, 0
 
     def worker(self, **environment: str) -> Program:
@@ -99,7 +97,8 @@ class Incident:
 
     def all_end(self, finished: int) -> None:
         eventually(
-            lambda: self.rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'finished'") == finished, 60
+            lambda: self.rows.value("SELECT count(*) FROM fang_tasks WHERE state = 'finished'") == finished,
+            60,
         )
 
     def well(self) -> None:
@@ -110,8 +109,8 @@ class Incident:
         self.keep()
 
     def keep(self) -> None:
-        self._pictures += 1
-        file = self._folder / f"drill-{self.name}-{self._pictures}.png"
+        self._taken += 1
+        file = Path(f"{self._pictures}-{self._taken}.png")
         self.page.mouse.move(0, 0)
         self.page.screenshot(path=file, animations="disabled")
         if file.stat().st_size > LARGEST:
@@ -208,9 +207,7 @@ def drill(page: Page, folder: Path, only: str | None = None) -> None:
             name = scene.__name__.replace("_", "-")
             if only in (None, name):
                 with database(postgres) as url, ExitStack() as stack:
-                    engine = engine_of(url)
-                    stack.callback(engine.dispose)
-                    at = Incident(name, page, stack, engine, url, folder)
+                    at = Incident(page, stack, url, f"{folder}/drill-{name}")
                     scene(at)
                     at.well()
                     print(

@@ -68,7 +68,7 @@ def test_a_new_class_is_in_it_with_its_docstring_its_fields_and_its_security(cli
             def run(self, queue: Queue) -> None:
                 return None
 
-        for token, door in (("", [{}, {"token": []}]), ("t0ken", [{"token": []}])):
+        for token, door in (("", [{}, {"token": ["enqueue"]}]), ("t0ken", [{"token": ["enqueue"]}])):
             client = client_with(SPOILS_API_TOKEN=token, **LOCKED)
             log_in(client)
             found = client.get("/openapi.json").get_json()

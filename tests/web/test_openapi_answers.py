@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 import requests
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
+from spoils.queue import api_tokens
 from spoils.web.hit_counter import RateLimit
 from tests.programs import Web
 from tests.rows import Rows
@@ -91,11 +93,20 @@ def not_installed(asking: Asking) -> TestResponse:
         return asking.ask()
 
 
+def without_the_scope(asking: Asking) -> TestResponse:
+    insert = "INSERT INTO spoils_api_tokens (name, secret_hash, scopes, made_by) VALUES ('idle', :hash, '{}', 'test')"
+    secret = "spl_" + "x" * 43
+    asking.rows.connection.execute(
+        text(f"{insert} ON CONFLICT DO NOTHING"), {"hash": api_tokens.hash_of(secret)}
+    )
+    return asking.ask(headers={"Authorization": f"Bearer {secret}"})
+
+
 PROVOKED: dict[str, Callable[[Asking], TestResponse]] = {
     "304": not_changed,
     "400": lambda asking: asking.ask(headers={**DOOR, "Host": ".."}),
     "401": lambda asking: asking.ask(headers={}),
-    "403": lambda asking: asking.ask(headers={**DOOR, "Origin": "https://elsewhere.example"}),
+    "403": without_the_scope,
     "404": not_there,
     "409": of_the_wrong_state,
     "413": too_large,

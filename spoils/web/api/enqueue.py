@@ -14,6 +14,7 @@ from spoils.job import Job
 from spoils.job.policies import RESERVED_ENDPOINTS
 from spoils.masking import masked
 from spoils.models import db
+from spoils.queue.api_tokens import Scope
 from spoils.queue.enqueue import Enqueued, enqueue, enqueue_surely, log_enqueued
 from spoils.queue.enqueue_many import Order, enqueue_many
 from spoils.web.api import body, bounds, idempotency, responses
@@ -32,7 +33,7 @@ ENQUEUED = (
 
 
 @routes.post("/<name>")
-@operation(responses.EnqueuedOfClass, ENQUEUED, location=True)
+@operation(responses.EnqueuedOfClass, ENQUEUED, location=True, scope=Scope.ENQUEUE)
 def create(name: str) -> ResponseReturnValue:
     """Enqueue a job of the class in the path; the body is its payload."""
     if name in RESERVED_ENDPOINTS:
@@ -49,7 +50,13 @@ def create(name: str) -> ResponseReturnValue:
 
 
 @routes.post("")
-@operation(responses.Enqueued, ENQUEUED, body={"application/json": JobRequest}, location=True)
+@operation(
+    responses.Enqueued,
+    ENQUEUED,
+    body={"application/json": JobRequest},
+    location=True,
+    scope=Scope.ENQUEUE,
+)
 def create_any() -> ResponseReturnValue:
     """Enqueue a job of any class.
 
@@ -68,6 +75,7 @@ def create_any() -> ResponseReturnValue:
     "All jobs were enqueued or already there.",
     body={"application/json": JobRequests, "application/x-ndjson": JobRequestLines},
     error_models={422: responses.BatchError},
+    scope=Scope.ENQUEUE,
 )
 def create_batch() -> ResponseReturnValue:
     """Enqueue many jobs.

@@ -46,7 +46,7 @@ def key_of_request() -> str | None:
         abort(400, NO_TOKEN)
     if not (0 < len(key) <= LONGEST and all("!" <= one <= "~" for one in key)):
         abort(400, f"{HEADER} must have 1 to {LONGEST} printable ASCII characters and no spaces.")
-    return _digest(tokens.caller().scope.encode(), key.encode())
+    return _digest(tokens.caller().secret_hash.encode(), key.encode())
 
 
 def once(act: Callable[[Connection], Answer]) -> Response:

@@ -26,6 +26,7 @@ PAGES = (
     "overview",
     "schedules",
     "session",
+    "tokens",
     "workers",
 )
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import hmac
+import threading
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID, uuid4
 
 from flask import current_app, g, request, session
+from werkzeug.security import check_password_hash
 
 from spoils.config import Settings, current_settings
 from spoils.models import db
@@ -16,6 +19,8 @@ from spoils.web.dashboard.application_users import application_users
 
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts from its login."""
+# A check of a hash takes 32 MiB, which many at once would multiply.
+_hash_check = threading.Lock()
 
 
 class Role(StrEnum):
@@ -25,9 +30,29 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person of SPOILS_USERS; or one of the two shared passwords, without a name."""
+
+    name: str
+    role: Role
+    secret: str
+    """The password, or the hash of a person's."""
+
+
 def has_doors() -> bool:
     """Whether there is a password to log in with."""
-    return bool(_passwords(current_settings()))
+    return bool(_accounts(current_settings()))
+
+
+def has_names() -> bool:
+    """Whether people log in by their names."""
+    return bool(current_settings().users)
+
+
+def has_shared_passwords() -> bool:
+    """Whether there is a password that needs no name."""
+    return not all(account.name for account in _accounts(current_settings()))
 
 
 def closed_because() -> str | None:
@@ -48,13 +73,13 @@ def current_role() -> Role | None:
         # Where the database does not answer below, the page that says so is rendered for a stranger.
         g.role = g.user_name = None
         users = application_users()
-        g.role, g.user_name = (_role(), None) if users is None else _checked(*users.identify())
+        g.role, g.user_name = _own() if users is None else _checked(*users.identify())
     found: Role | None = g.role
     return found
 
 
 def user_name() -> str | None:
-    """The name that the application gave its user; None where it gave none."""
+    """The name of a person of SPOILS_USERS or of a user of the application; None where there is none."""
     name: str | None = g.get("user_name")
     return name
 
@@ -64,21 +89,33 @@ def who() -> str:
     return user_name() or str(current_role() or "nobody")
 
 
-def role_of(password: str) -> Role | None:
-    """Whose password this is; both are compared, so that the time taken tells nothing."""
-    matches = [role for role, own in _passwords(current_settings()).items() if _same(password, own)]
-    return matches[0] if matches else None
+def account_of(name: str, password: str) -> Account | None:
+    """The account that the password opens; without a name, that of a shared password.
+
+    The time that it takes does not reveal which names exist, nor which of both shared passwords is near.
+    """
+    accounts = _accounts(current_settings())
+    if not name:
+        matches = [one for one in accounts if not one.name and _same(password, one.secret)]
+        return matches[0] if matches else None
+    people = {one.name: one for one in accounts if one.name}
+    if not people:
+        return None
+    found = people.get(name)
+    with _hash_check:
+        right = check_password_hash((found or next(iter(people.values()))).secret, password)
+    return found if right else None
 
 
-def enter(role: Role) -> None:
+def enter(account: Account) -> None:
     """Begin a login; one that this browser had before ends."""
     leave()
     session.permanent = True
     session["login"] = str(uuid4())
     session["until"] = int(time.time()) + SESSION_SECONDS
-    session["role"] = role.value
+    session["role"], session["name"] = account.role.value, account.name
     # A session holds good for the password that it was begun with, and ends when that is changed.
-    session["mark"] = _mark(role, _passwords(current_settings())[role])
+    session["mark"] = _mark(account)
 
 
 def leave() -> None:
@@ -96,17 +133,18 @@ def _checked(role: str | None, name: str | None) -> tuple[Role | None, str | Non
     return (None if role is None else Role(role)), name
 
 
-def _role() -> Role | None:
+def _own() -> tuple[Role | None, str | None]:
     if not has_doors():
-        return Role.ADMIN if closed_because() is None else None
+        return (Role.ADMIN if closed_because() is None else None), None
     # The cookie's own signature is renewed with each request, so its age says nothing of the login. A cookie of a
     # release before logins had ids could not be ended.
     if "login" not in session or time.time() >= session["until"]:
-        return None
-    for role, password in _passwords(current_settings()).items():
-        if session.get("role") == role.value and _same(str(session.get("mark")), _mark(role, password)):
-            return None if _has_ended(session["login"]) else role
-    return None
+        return None, None
+    begun_as = (session.get("name", ""), session.get("role"))
+    for account in _accounts(current_settings()):
+        if begun_as == (account.name, account.role) and _same(str(session.get("mark")), _mark(account)):
+            return (None, None) if _has_ended(session["login"]) else (account.role, account.name or None)
+    return None, None
 
 
 def _has_ended(login: str) -> bool:
@@ -115,16 +153,22 @@ def _has_ended(login: str) -> bool:
         return logouts.has_ended(connection, UUID(login))
 
 
-def _passwords(now: Settings) -> dict[Role, str]:
+def _accounts(now: Settings) -> list[Account]:
     if application_users() is not None:
-        return {}
-    both = {Role.ADMIN: now.admin_password, Role.VIEWER: now.viewer_password}
-    return {role: password for role, password in both.items() if password}
+        return []
+    shared = {Role.ADMIN: now.admin_password, Role.VIEWER: now.viewer_password}
+    return [
+        *(Account("", role, password) for role, password in shared.items() if password),
+        *(Account(user.name, Role(user.role), user.password_hash) for user in now.users),
+    ]
 
 
-def _mark(role: Role, password: str) -> str:
+def _mark(account: Account) -> str:
     key = str(current_app.secret_key).encode()
-    return hmac.new(key, f"{role}:{password}".encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+    names = f"{account.name}:{account.role}" if account.name else account.role
+    return hmac.new(
+        key, f"{names}:{account.secret}".encode(errors="surrogateescape"), hashlib.sha256
+    ).hexdigest()
 
 
 def _same(left: str, right: str) -> bool:

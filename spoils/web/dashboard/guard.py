@@ -40,7 +40,7 @@ def init_app(app: Flask) -> None:
 
 
 def logins() -> RateLimit:
-    """The limit of failed logins of one client."""
+    """The limit of failed logins, by address and by name."""
     found: RateLimit = current_app.extensions["spoils_logins"]
     return found
 

@@ -33,7 +33,7 @@ ERRORS = {
     304: "Not modified since the response that `If-None-Match` names.",
     400: "The path, an argument, a header or the JSON of the body is malformed.",
     401: "A token is required.",
-    403: "The request comes from a page of another site.",
+    403: "The token lacks the scope for this call, or the request comes from a page of another site.",
     404: "Not found.",
     409: "The state of the job does not allow the action, or a unique duplicate prevents it. Nothing was changed.",
     413: "The request body is too large.",
@@ -99,7 +99,11 @@ def make_document(app: Flask, root: str = "") -> Schema:
         "components": {
             "schemas": components.schemas,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "A token of SPOILS_API_TOKEN."}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of SPOILS_API_TOKEN, or one made in the dashboard, with the scope.",
+                }
             },
         },
     }
@@ -198,7 +202,7 @@ def _described(endpoint: Endpoint, components: _Components, *, is_open: bool) ->
         "tags": [operation.tag],
         "parameters": [*parameters, *([IDEMPOTENCY_KEY] if endpoint.writes else [])],
         "responses": responses,
-        "security": [{}, {"token": []}] if is_open else [{"token": []}],
+        "security": [*([{}] if is_open else []), {"token": [operation.scope_for(endpoint.method)]}],
     }
     if operation.body:
         content = {
@@ -210,9 +214,9 @@ def _described(endpoint: Endpoint, components: _Components, *, is_open: bool) ->
 
 def _errors(operation: Operation, *, writes: bool, is_open: bool) -> set[int]:
     found = {400, TOO_LONG, 503, *operation.errors, *operation.error_models}
-    found |= {403, 413, 415, 422} if writes else set()
+    found |= {413, 415, 422} if writes else set()
     found |= set() if is_open else {401}
-    return found | (set() if operation.public else {429})
+    return found | (set() if operation.public else {403, 429})
 
 
 def _response(description: str, schema: Schema | None, media_type: str = "application/json") -> Schema:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from spoils.queue.api_tokens import Scope
 from spoils.web.openapi.schemas import Anything
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -35,8 +36,14 @@ class Operation:
     """Whether the response carries a `Location` header."""
     open: bool = False
     """Whether it needs no token while the server has none."""
+    scope: Scope | None = None
+    """The scope that a token needs; None is `read` for a GET and `admin` for any other method."""
     public: bool = False
     """Whether it never needs a token and has no rate limit."""
+
+    def scope_for(self, method: str) -> Scope:
+        """The scope that a token needs for a call by this method."""
+        return self.scope or (Scope.READ if method.upper() in ("GET", "HEAD", "OPTIONS") else Scope.ADMIN)
 
 
 def operation(response: type[BaseModel], description: str = "OK", **more: Any) -> Callable[[View], View]:

@@ -142,6 +142,7 @@ BY_ACTION: dict[str, tuple[str, object]] = {
         {"name": "nightly", "cron": "0 2 * * *", "field.barcode": "4006381333931"},
     ),
     "dashboard.change_schedule": ("failed", {"cron": "0 3 * * *", "field.barcode": "4006381333931"}),
+    "dashboard.make_token": ("failed", {"name": "ci", "scope": "read"}),
     "api.jobs.create_any": ("failed", {"type": "CleanupJob"}),
     "api.schedules.create": ("failed", {"name": "weekly", "job": "CleanupJob", "cron": "0 2 * * 0"}),
     "api.schedules.change": ("failed", {"cron": "0 4 * * *"}),
@@ -158,6 +159,7 @@ NEED_ANOTHER = {
     "dashboard.resume_schedule",
     "dashboard.resume_runtime_schedule",
     "dashboard.try_one",
+    "dashboard.revoke_token",
     "dashboard.drain_worker",
     "dashboard.undrain_worker",
 }

@@ -7,10 +7,11 @@ from spoils.job import Job
 from spoils.job.registry import registry
 from spoils.models import PauseKind, db
 from spoils.queue.enqueue import DuplicateVanished
+from spoils.queue.schedules import run_class_now
+from spoils.web.dashboard import access
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.schedules import runtime  # noqa: F401 - its routes register themselves
 from spoils.web.dashboard.schedules.view import show_schedules
-from spoils.web.dashboard.shared import by_hand
 from spoils.web.dashboard.shared.by_hand import pause, resume
 from spoils.web.dashboard.shared.filters import read_text
 from spoils.web.dashboard.shared.flashes import add_flash
@@ -30,7 +31,8 @@ def run_schedule(job: str) -> ResponseReturnValue:
     """Enqueue its job now; its ticks do not change."""
     job_class = _scheduled(job)
     try:
-        enqueued = by_hand.enqueue_job(job_class())
+        enqueued = run_class_now(db.session.connection(), job_class, who=access.who())
+        db.session.commit()
     except DuplicateVanished as exc:
         add_flash("refused", f"Nothing was enqueued. {exc}")
     else:
