@@ -57,17 +57,23 @@ class JobRow:
     note: str
     attempts: str
     ran: str
-    changed: formats.Moment
+    moment: formats.Moment
+    """When it changed, or is due."""
     actions: tuple[Action, ...]
 
 
-def job_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[JobRow, ...]:
-    """The rows of `tasks` as seen at `now`."""
+def job_rows(
+    session: Session, tasks: Sequence[Task], now: datetime, *, by_due: bool = False
+) -> tuple[JobRow, ...]:
+    """The rows of `tasks` as seen at `now`, of a list that is sorted by when they change or are due."""
     ran, ended_themselves = last_ran_ms(session, tasks), given_up(session, tasks)
-    return tuple(_row(task, now, ran.get(task.id), gave_up=task.id in ended_themselves) for task in tasks)
+    return tuple(
+        _row(task, now, ran.get(task.id), gave_up=task.id in ended_themselves, by_due=by_due)
+        for task in tasks
+    )
 
 
-def _row(task: Task, now: datetime, ran_ms: float | None, *, gave_up: bool) -> JobRow:
+def _row(task: Task, now: datetime, ran_ms: float | None, *, gave_up: bool, by_due: bool) -> JobRow:
     return JobRow(
         id=str(task.id),
         short_id=short_id(task.id),
@@ -75,10 +81,10 @@ def _row(task: Task, now: datetime, ran_ms: float | None, *, gave_up: bool) -> J
         summary=summary(task.payload),
         state=VIEWS[task.state],
         error=_error(task, gave_up=gave_up),
-        note=_note(task, now),
+        note="" if by_due else _note(task, now),
         attempts=attempts(task),
         ran=formats.run_time(ran_ms),
-        changed=formats.moment(task.updated_at, now),
+        moment=formats.moment(task.scheduled_at if by_due else task.updated_at, now),
         actions=actions_for(task, now),
     )
 
