@@ -69,6 +69,14 @@ function showCopying() {
   for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
 }
 
+// Leaves empty fields out of the address of a list.
+function shortUrls() {
+  document.addEventListener("formdata", (event) => {
+    if (!event.target.matches("[data-short-url]")) return;
+    for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+  });
+}
+
 function autoSubmit() {
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
@@ -130,5 +138,6 @@ document.addEventListener("spoils:fresh", fresh);
 setInterval(ages, 5000);
 themeSwitch();
 copying();
+shortUrls();
 autoSubmit();
 keys();

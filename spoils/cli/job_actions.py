@@ -192,7 +192,7 @@ def _show(session: Session, selection: Selection, now: datetime) -> None:
     rows = some_of_selection(session, selection, EXAMPLES)
     console.table(
         ("ID", "STATE", "TYPE", "CHANGED"),
-        [(row.id, row.state.word, row.task_type, row.changed.age) for row in job_rows(session, rows, now)],
+        [(row.id, row.state.word, row.task_type, row.moment.age) for row in job_rows(session, rows, now)],
     )
     if not selection.ids:
         by_type = count_by_type(session.connection(), selection)

@@ -211,7 +211,7 @@ def _row(row: JobRow) -> tuple[str, ...]:
     payload = " ".join(f"{pair.field} {pair.value}".strip() for pair in row.summary)
     error = f"{row.error.name}: {row.error.message}".strip(": ") if row.error else ""
     what = " · ".join(part for part in (payload, error or row.note) if part)
-    return (row.id, row.state.word, row.task_type, row.attempts, row.changed.age, what)
+    return (row.id, row.state.word, row.task_type, row.attempts, row.moment.age, what)
 
 
 def _facts(job: responses.TaskWithAttempts, now: datetime) -> list[tuple[str, str]]:

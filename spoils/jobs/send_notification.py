@@ -16,9 +16,9 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 class SendNotificationJob(Job):
     """Sends an e-mail, a push message or a text to a user."""
 
-    user_id: Annotated[int, Field(ge=0, le=2**63 - 1)]
-    notification_type: Kind
-    message: Text
+    user_id: Annotated[int, Field(ge=0, le=2**63 - 1, examples=[123])]
+    notification_type: Annotated[Kind, Field(examples=["email"])]
+    message: Annotated[Text, Field(examples=["Your product scan is ready!"])]
 
     task_type = "send_notification"
     max_retries = 5

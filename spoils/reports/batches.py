@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 
 from spoils.models import Batch, DbSession, Task, TaskState
 from spoils.reports.brief_tasks import brief_tasks
 from spoils.reports.pager import Cursor, Page
 
 PAGE = 50
+FAR = 5_000
+"""This many of the batches that were enqueued last are searched for the end of an id."""
 Key = tuple[datetime, UUID]
 """The key of a batch in the list: when it was enqueued, and its id."""
 
@@ -18,6 +20,13 @@ Key = tuple[datetime, UUID]
 def find(session: DbSession, batch_id: UUID) -> Batch | None:
     """The batch or chain of that id."""
     return session.get(Batch, batch_id, populate_existing=True)
+
+
+def with_short_id(session: DbSession, short_id: str) -> UUID | None:
+    """The id that ends so, of one of the batches and chains that were enqueued last."""
+    newest = select(Batch.id).order_by(Batch.created_at.desc(), Batch.id.desc()).limit(FAR).subquery()
+    ends_so = func.right(cast(newest.c.id, Text), len(short_id)) == short_id
+    return session.execute(select(newest.c.id).where(ends_so).limit(1)).scalar()
 
 
 def page_of_batches(

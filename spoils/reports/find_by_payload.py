@@ -7,7 +7,7 @@ last. Pages say so, with `REACH` and `REACH_OF_ENDED`.
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select, union
+from sqlalchemy import ColumnElement, Select, Text, cast, func, select, union
 from sqlalchemy.orm import Session, aliased
 
 from spoils.masking import masked
@@ -45,6 +45,12 @@ def with_hash(session: Session, uniq_hash: str, limit: int = 10) -> Sequence[Tas
     ended = [_near(state, lambda task: task.uniq_hash == uniq_hash) for state in ENDED]
     active = select(Task.id).where(Task.uniq_hash == uniq_hash, holds_hash())
     return _last_changed(session, [*ended, active], limit)
+
+
+def with_short_id(session: Session, short_id: str) -> Task | None:
+    """The job whose id ends so, if it is among those that changed last; of several the last changed."""
+    found = meeting(session, lambda task: func.right(cast(task.id, Text), len(short_id)) == short_id, limit=1)
+    return next(iter(found), None)
 
 
 def meeting(session: Session, condition: Condition, limit: int = 10) -> Sequence[Task]:

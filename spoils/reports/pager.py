@@ -1,4 +1,4 @@
-"""Keyset pagination in both directions, newest first: the one place that makes the WHERE and ORDER BY of a page."""
+"""Keyset pagination in both directions: the one place that makes the WHERE and ORDER BY of a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row, Key]):
-    """One page, newest first, and the keys of the pages before and after it."""
+    """One page, and the keys of the pages before (`newer`) and after it (`older`)."""
 
     rows: Sequence[Row]
     newer: Key | None
@@ -21,30 +21,38 @@ class Page(Generic[Row, Key]):
 
 @dataclass(frozen=True, slots=True)
 class Cursor(Generic[Key]):
-    """Where a page starts: at the newest row, after `older_than`, or backwards from `newer_than`."""
+    """Where a page starts: at the first row, after `older_than`, or backwards from `newer_than`.
+
+    The newest row is the first one; if `ascending`, the one with the least key.
+    """
 
     older_than: Key | None = None
     newer_than: Key | None = None
+    ascending: bool = False
 
     @property
     def backwards(self) -> bool:
-        """Whether the page goes towards newer rows."""
+        """Whether the page goes back towards the first row."""
         return self.newer_than is not None
+
+    @property
+    def rising(self) -> bool:
+        """Whether the page reads rows with rising keys."""
+        return self.backwards != self.ascending
 
     def rows_of(
         self, statement: Select[Any], *key: Any, value: Callable[[Key], Any] = lambda key: tuple_(*key)
     ) -> Select[Any]:
         """The rows of `statement` from here on, the nearest first; `value` is the SQL of a key."""
         columns: ColumnElement[Any] = tuple_(*key)
-        if self.older_than is not None:
-            statement = statement.where(columns < value(self.older_than))
-        if self.newer_than is not None:
-            statement = statement.where(columns > value(self.newer_than))
+        for start in (self.older_than, self.newer_than):
+            if start is not None:
+                statement = statement.where(columns > value(start) if self.rising else columns < value(start))
         return self.ordered(statement, *key)
 
     def ordered(self, statement: Select[Any], *key: Any) -> Select[Any]:
         """The rows of `statement`, the nearest first."""
-        return statement.order_by(*(key if self.backwards else [column.desc() for column in key]))
+        return statement.order_by(*(key if self.rising else [column.desc() for column in key]))
 
     def page(self, found: Sequence[Row], limit: int, key: Callable[[Row], Key]) -> Page[Row, Key]:
         """The page of the rows found, which are one more than `limit` if there are more."""

@@ -178,3 +178,95 @@ def test_moments_beyond_python_s_years_end_no_paging(
         page = job_list.page_of_tasks(session, limit=1, newer_than=page.newer, **chosen)
         up += ids(page)
     assert up == all_ids[::-1]
+
+
+def waiting(rows: Rows, number: int = 600) -> None:
+    """Put in new and retried rows of two types and two priorities, about ten of which are due at each moment."""
+    rows.connection.execute(
+        text(
+            "INSERT INTO fang_tasks (metadata, task_type, priority, state, scheduled_at) "
+            "SELECT '{}', 'type' || n % 2, n / 2 % 2, (ARRAY['new', 'retried'])[n % 3 / 2 + 1]::fang_task_state, "
+            "now() + make_interval(mins => n * 7919 % 60 - 30) FROM generate_series(1, :n) AS n"
+        ),
+        {"n": number},
+    )
+
+
+@pytest.mark.parametrize("far", [20, 1_000])
+@pytest.mark.parametrize("types", [["type0", "type1"], ["type1"]])
+def test_new_tasks_are_paged_by_when_they_are_due_and_each_page_reads_a_bounded_number(
+    session: Session, rows: Rows, monkeypatch: pytest.MonkeyPatch, types: list[str], far: int
+) -> None:
+    monkeypatch.setattr(job_list, "FAR_OF_LEVEL", far)
+    waiting(rows)
+    found = rows.all(
+        "SELECT id FROM fang_tasks WHERE state = 'new' AND task_type = ANY(:types) ORDER BY scheduled_at, id",
+        types=types,
+    )
+    page = job_list.page_of_new(session, types, limit=30)
+    assert page.newer is None
+    assert page.cut_off is (far < 30)
+    down = ids(page)
+    while page.older:
+        page = job_list.page_of_new(session, types, limit=30, older_than=page.older)
+        down += ids(page)
+    assert down == [task_id for (task_id,) in found]
+    up = ids(page)
+    while page.newer:
+        page = job_list.page_of_new(session, types, limit=30, newer_than=page.newer)
+        up = ids(page) + up
+    # The way back from an empty page begins at the last row that was read, and leaves it out.
+    assert up == down[: len(up)]
+    assert len(up) >= len(down) - 1
+
+
+def test_new_tasks_by_when_they_are_due_are_read_from_the_claim_index(
+    engine: Engine, session: Session, rows: Rows
+) -> None:
+    waiting(rows, 20_000)
+    rows.connection.execute(text("ANALYZE fang_tasks"))
+    page = job_list.page_of_new(session, ["type0", "type1"])
+    plans: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(_c: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        cursor.execute(explaining(statement), parameters)  # type: ignore[attr-defined]
+        plans.append("\n".join(row[0] for row in cursor.fetchall()))  # type: ignore[attr-defined]
+
+    job_list.page_of_new(session, ["type0", "type1"], older_than=page.older)
+    assert len(plans) == 2
+    for plan in plans:
+        assert "fang_tasks_claim_idx" in plan, plan
+        assert "fang_tasks_waiting_idx" not in plan, plan
+        assert "Seq Scan on fang_tasks" not in plan, plan
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+def test_a_new_task_that_is_due_beyond_python_s_years_ends_no_paging(
+    session: Session, rows: Rows, moment: str
+) -> None:
+    all_ids = {rows.task(), rows.task(due_in=60), rows.task()}
+    (last,) = rows.all(
+        "UPDATE fang_tasks SET scheduled_at = CAST(:moment AS timestamptz) WHERE id = :id RETURNING id",
+        moment=moment,
+        id=max(all_ids),
+    )[0]
+    page = job_list.page_of_new(session, ["sample"], limit=1)
+    found = ids(page)
+    while page.older:
+        page = job_list.page_of_new(session, ["sample"], limit=1, older_than=page.older)
+        found += ids(page)
+    assert len(found) == 3
+    assert set(found) == all_ids
+    assert found[-1 if moment == "infinity" else 0] == last
+
+
+def test_only_tasks_that_changed_since_a_moment(session: Session, rows: Rows) -> None:
+    seeded(rows)
+    since = rows.value("SELECT updated_at FROM fang_tasks ORDER BY updated_at DESC OFFSET 100 LIMIT 1")
+    page = job_list.page_of_tasks(session, since=since, limit=30)
+    found = ids(page)
+    while page.older:
+        page = job_list.page_of_tasks(session, since=since, limit=30, older_than=page.older)
+        found += ids(page)
+    assert found == expected(rows, f"updated_at >= '{since.isoformat()}'")

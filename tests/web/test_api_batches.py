@@ -34,6 +34,8 @@ def test_a_batch_is_answered_with_its_counts_and_what_it_enqueued(
     batch.enqueue(SampleJob())
     put_batch(connection, batch)
     answer = get(client, batch.id)
+    member = client.get(f"/api/jobs/{rows.value('SELECT id FROM fang_tasks')}", headers=DOOR).get_json()
+    assert member["batch_id"] == str(batch.id)
     created_at = answer.pop("created_at")
     assert created_at.endswith("Z")
     assert "hunter2" not in answer.pop("name")

@@ -125,6 +125,7 @@ def test_a_job_has_all_its_fields(client: FlaskClient, rows: Rows) -> None:
         "ran_ms": None,
         "attempt_log": [],
         "steps": [],
+        "batch_id": None,
         "result": None,
         "progress": None,
     }

@@ -187,6 +187,8 @@ class TaskWithAttempts(Task):
     """A job, with its last 100 attempts that did not finish, the latest first, and its first 100 steps. Secrets in its
     result are masked."""
 
+    batch_id: UUID | None
+    """The batch or chain that the job is a member of."""
     result: Masked = None
     """What the job returned with `Done`; null without one."""
     attempt_log: list[Attempt] = Field(default_factory=list)

@@ -3,6 +3,7 @@
 By default each width goes with one theme; SPOILS_EVERY_BROWSER_COMBINATION=1 tries all of them.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
@@ -126,6 +127,51 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_where_it_is(
     assert {"Jobs", "Products", "q", "fetch_product"} <= set(seen)
     assert any(name.startswith("Retry") for name in seen)
     assert any(name.startswith("More for fetch_product") for name in seen)
+
+
+def test_a_phone_shows_the_first_job_and_reaches_every_page_without_scripts(
+    windows: Windows, scenes: Scenes
+) -> None:
+    scenes.full()
+    for path in ("/jobs", "/jobs?state=failed"):
+        page = windows.open(path, width=375, scripts=False)
+        box = page.locator("table.jobs tbody tr").first.bounding_box()
+        assert box is not None
+        assert box["y"] <= 300, path
+        assert box["height"] <= 72, path
+    expect(page.get_by_role("navigation", name="Sections")).to_be_hidden()
+    page.get_by_text("Menu", exact=True).click()
+    page.get_by_role("navigation", name="Sections").get_by_role("link", name="Workers").click()
+    expect(page.locator("h1")).to_have_text("Workers")
+    counts = page.locator(".status-bar .states .value")
+    assert len({(each.bounding_box() or {})["y"] for each in counts.all()}) == 1
+
+
+def test_a_row_of_the_list_is_one_line_of_36_pixels(windows: Windows, scenes: Scenes) -> None:
+    scenes.full()
+    page = windows.open("/jobs")
+    boxes = [each.bounding_box() for each in page.locator("table.jobs tbody tr").all()]
+    assert len(boxes) == 5
+    assert all(box and 35 <= box["height"] <= 37 for box in boxes)
+
+
+def test_the_timeline_of_a_job_shows_its_attempts_on_a_phone(windows: Windows, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", attempts=3, created_at="2026-01-01T00:00:00Z")
+    for number in (1, 2, 3):
+        scenes.attempt(task_id, number, ago=300 * (4 - number), claimed_at="2026-01-01T00:00:10Z", ran_ms=5)
+    page = windows.open(f"/jobs/{task_id}", width=375)
+    attempts = [each.bounding_box() for each in page.locator(".timeline rect").all()]
+    assert len(attempts) == 3
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 375 for box in attempts)
+
+
+def test_the_search_box_says_its_syntax_when_it_is_focused(windows: Windows) -> None:
+    page = windows.open("/jobs", scripts=False)
+    hint = page.get_by_text("Words of an error")
+    expect(hint).to_be_hidden()
+    page.get_by_label("Find jobs").focus()
+    expect(hint).to_be_visible()
+    expect(page.get_by_label("Find jobs")).to_have_accessible_description(re.compile("last 8 characters"))
 
 
 def test_the_slash_key_focuses_the_search(windows: Windows, scenes: Scenes) -> None:

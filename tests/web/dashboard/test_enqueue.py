@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import pytest
+from playwright.sync_api import expect
 from pydantic import Field
 
 from spoils.job import Job, Queue
@@ -13,6 +14,7 @@ from spoils.web.dashboard.shared.curl import curl
 from tests.classes import throw_away_classes
 from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import MARKUP, Scenes
+from tests.web.dashboard.windows import Windows
 
 
 class Size(StrEnum):
@@ -162,6 +164,58 @@ def test_not_before_is_read_in_the_zone_of_the_page(admin: Visitor, scenes: Scen
     other = {"field.barcode": "4006381333931", "at": "2096-07-02T11:59+23:59"}
     assert admin.press("/enqueue/fetch-product", **other).status_code == 303
     assert scenes.value("SELECT count(*) FROM fang_tasks WHERE scheduled_at = '2096-07-01T12:00Z'") == 2
+
+
+@pytest.mark.parametrize(
+    ("zone", "due_at"),
+    [
+        ("Asia/Tokyo", "2096-07-01T03:00Z"),
+        ("../etc", "2096-07-01T12:00Z"),
+        ("Nowhere/X", "2096-07-01T12:00Z"),
+    ],
+)
+def test_not_before_is_read_in_the_zone_of_the_browser(
+    admin: Visitor, scenes: Scenes, zone: str, due_at: str
+) -> None:
+    given = {"field.barcode": "737628064502", "at": "2096-07-01T12:00", "zone": zone}
+    assert admin.press("/enqueue/fetch-product", **given).status_code == 303
+    assert scenes.value("SELECT scheduled_at = CAST(:due_at AS timestamptz) FROM fang_tasks", due_at=due_at)
+
+
+def test_a_preview_shows_the_command_with_secrets_masked_and_enqueues_nothing(
+    admin: Visitor, scenes: Scenes, every_kind: type[Job]
+) -> None:
+    given = {"field.name": "Ada", "field.number": "x", "field.api_key": "hunter2", "preview": "1"}
+    page = admin.press("/enqueue/every-kind", **given)
+    assert page.status_code == 200
+    assert '"name": "Ada"' in words(page)
+    assert '"api_key": "••••••"' in words(page)
+    assert "hunter2" not in page.text
+    assert "Enter a number." not in words(page)
+    assert scenes.value("SELECT count(*) FROM fang_tasks") == 0
+
+
+def test_a_required_field_has_an_example(admin: Visitor, every_kind: type[Job]) -> None:
+    page = words(admin.see("/enqueue/send-notification"))
+    assert "Example: email." in page
+    assert "Example: Your product scan is ready!" in page
+    page = words(admin.see("/enqueue/every-kind"))
+    assert "Example: some text." in page
+    assert "1 to 1,000,000. Example: 1." in page
+
+
+@pytest.mark.browser
+def test_the_form_takes_the_zone_of_the_browser_and_the_command_follows_the_fields(
+    windows: Windows, scenes: Scenes
+) -> None:
+    page = windows.open("/enqueue/fetch-product", zone="Asia/Tokyo")
+    expect(page.locator("#f-at-hint")).to_contain_text("In Asia/Tokyo.")
+    page.get_by_label("Barcode").fill("4006381333931")
+    expect(page.locator("[data-curl]")).to_contain_text('"barcode": "4006381333931"')
+    page.get_by_label("Not before").fill("2096-07-01T12:00")
+    page.get_by_role("button", name="Enqueue fetch_product").click()
+    expect(page.get_by_role("status")).to_contain_text("Enqueued fetch_product.")
+    assert scenes.value("SELECT scheduled_at = '2096-07-01T03:00Z' FROM fang_tasks")
 
 
 @pytest.mark.parametrize("at", ["tomorrow", "0001-01-01T00:00", "9999-12-31T23:59", "\0"])

@@ -85,6 +85,7 @@ def test_the_type_narrows_the_rows_and_the_counts_of_the_tabs(admin: Visitor, sc
     [
         *("state=done", "state=NEW", "state=%00", "type=%00", "type=%0a", "type=" + "a" * 256, "older=x"),
         *("newer=%F0", "older=" + "A" * 100, "older=MjAyNi0wMS0wMXwx", "older=a&newer=b", "q=%00"),
+        *("error=" + "+".join("abcdefghi"), "error=token%3D9", "changed=2h", "changed=%00"),
         *("q=" + "+".join("abcdefghi"), "q=" + "x" * 256),
     ],
 )
@@ -95,6 +96,67 @@ def test_an_invalid_argument_is_refused(admin: Visitor, query: str) -> None:
 def test_a_job_is_found_by_its_id(admin: Visitor, scenes: Scenes) -> None:
     task_id = scenes.task()
     assert admin.see(f"/jobs?q=+{task_id}+", 302).location == f"/jobs/{task_id}"
+
+
+@pytest.mark.parametrize("kind", ["whole", "short"])
+def test_a_job_or_batch_is_found_by_the_id_that_pages_show(admin: Visitor, scenes: Scenes, kind: str) -> None:
+    tasks = [scenes.task(state=state) for state in STATES]
+    batch_id = scenes.value(
+        "INSERT INTO spoils_batches (id, condition) VALUES (spoils_new_id(), 'end') RETURNING id"
+    )
+    for address in (*(f"/jobs/{task_id}" for task_id in tasks), f"/batches/{batch_id}"):
+        asked = address[-8:].upper() if kind == "short" else address.rpartition("/")[2]
+        assert admin.see(f"/jobs?q={asked}", 302).location == address
+
+
+def test_an_end_of_an_id_that_no_job_has_is_searched_as_a_word(admin: Visitor, scenes: Scenes) -> None:
+    task_id = scenes.task(state="failed", error_message="bad address deadbeef")
+    assert f'href="/jobs/{task_id}"' in admin.see("/jobs?q=deadbeef").text
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [("mail%26more", "mail%26more"), ("FetchProductJob", "fetch_product")]
+)
+def test_jobs_of_a_type_are_found_by_its_name_or_that_of_the_class(
+    admin: Visitor, scenes: Scenes, asked: str, found: str
+) -> None:
+    scenes.task(task_type="mail&more")
+    scenes.task(task_type="fetch_product")
+    assert admin.see(f"/jobs?q={asked}", 302).location == f"/jobs?type={found}"
+
+
+def test_the_list_is_narrowed_by_an_error_and_a_time_range(admin: Visitor, scenes: Scenes) -> None:
+    scenes.task(task_type="mail", state="failed", error_message="Timeout: now", metadata={"key": "now"})
+    old = scenes.task(
+        task_type="mail", state="failed", error_message="Timeout: old", updated_at="2026-01-01T00:00:00Z"
+    )
+    retried = scenes.task(task_type="mail", state="retried", error_message="Timeout: again")
+    other = scenes.task(task_type="mail", state="failed", error_message="KeyError: 'now'")
+    page = admin.see("/jobs?type=mail&error=timeout")
+    assert all(f'href="/jobs/{each}"' in page.text for each in (old, retried))
+    assert f'href="/jobs/{other}"' not in page.text
+    assert "Searched the last error of all failed and retried jobs." in words(page)
+    assert "/jobs?state=failed&type=mail&error=timeout" in links(page)
+    page = admin.see("/jobs?state=failed&type=mail&error=timeout&changed=24h")
+    assert "key now" in words(page)
+    assert f'href="/jobs/{old}"' not in page.text
+    assert "To act on all matching jobs, remove the time range and the error." in words(page)
+    assert not [link for link in links(page) if link.startswith("/bulks")]
+    assert "No failed jobs of type mail in this time range." not in words(page)
+    scenes.all("DELETE FROM fang_tasks WHERE id <> :id RETURNING 1", id=old)
+    page = admin.see("/jobs?state=failed&type=mail&changed=7d")
+    assert "No failed jobs of type mail in this time range." in words(page)
+
+
+def test_new_jobs_are_listed_by_when_they_are_due(admin: Visitor, scenes: Scenes) -> None:
+    later, late, soon = (scenes.task(due_in=seconds) for seconds in (600, -600, 60))
+    scenes.task(state="retried", due_in=-900)
+    page = admin.see("/jobs?state=new")
+    assert re.findall(r'class="name" href="/jobs/([^"]+)"', page.text) == [
+        str(each) for each in (late, soon, later)
+    ]
+    assert "Due ↑" in words(page)
+    assert "10 min ago" in words(page)
 
 
 @pytest.mark.parametrize("written", ["737628064502", "0737628064502", "00737628064502"])

@@ -5,6 +5,7 @@ import re
 import pytest
 from sqlalchemy import text
 
+from spoils.job.outcome import Cancelled
 from tests.web.dashboard.pages import Visitor, links, words
 from tests.web.dashboard.scenes import Scenes
 
@@ -94,6 +95,29 @@ def test_an_error_without_a_traceback_is_shown_too(admin: Visitor, scenes: Scene
     task_id = scenes.task(state="failed", error_message="Cancelled by an operator.")
     page = words(admin.see(f"/jobs/{task_id}"))
     assert "Last error Cancelled by an operator." in page
+
+
+def test_a_job_that_returned_cancel_gave_up_and_an_operator_cancels(admin: Visitor, scenes: Scenes) -> None:
+    columns = {"state": "failed", "attempts": 1, "error_message": "Nothing to do."}
+    gave_up, cancelled = scenes.task(**columns), scenes.task(**columns)
+    scenes.attempt(gave_up, 1, "cancelled", message="Nothing to do.", fingerprint="idle")
+    scenes.attempt(cancelled, 1, "cancelled", message=str(Cancelled()), fingerprint="stopped")
+    page = words(admin.see(f"/jobs/{gave_up}"))
+    assert "Gave up Nothing to do." in page
+    assert "Gave up: Nothing to do." in page
+    assert "Cancelled" not in page
+    page = words(admin.see(f"/jobs/{cancelled}"))
+    assert "Cancelled It was cancelled by an operator." in page
+    assert "Gave up" not in page
+    assert words(admin.see("/jobs?state=failed")).count("Gave up") == 1
+    assert words(admin.see("/errors")).count("Gave up Nothing to do.") == 1
+
+
+def test_the_batch_of_a_job_is_linked(admin: Visitor, scenes: Scenes) -> None:
+    batch_id = scenes.value(
+        "INSERT INTO spoils_batches (id, condition) VALUES (spoils_new_id(), 'end') RETURNING id"
+    )
+    assert f"/batches/{batch_id}" in links(admin.see(f"/jobs/{scenes.task(batch_id=batch_id)}"))
 
 
 def test_the_result_is_shown_with_its_secrets_masked(admin: Visitor, scenes: Scenes) -> None:

@@ -160,6 +160,18 @@ def _text(kind: Kind, value: Any) -> str:
     return str(value)
 
 
+def _example(part: Mapping[str, Any], *, required: bool) -> Any:
+    """The example of the class; of a required field without one, the simplest value of its type, if there is one."""
+    if examples := part.get("examples"):
+        return examples[0]
+    if not required or part.get("enum"):
+        return None
+    by_type = {"string": "some text", "array": "[]", "object": "{}"}
+    if part.get("type") in ("integer", "number"):
+        return part.get("minimum", 1)
+    return None if "pattern" in part or "format" in part else by_type.get(str(part.get("type")))
+
+
 def _hint(part: Mapping[str, Any], required: bool) -> str:
     found = []
     if description := part.get("description"):
@@ -172,8 +184,8 @@ def _hint(part: Mapping[str, Any], required: bool) -> str:
         found.append(f"{low:,} or more.")
     elif high is not None:
         found.append(f"At most {high:,}.")
-    if examples := part.get("examples"):
-        found.append(f"Example: {examples[0]}.")
+    if (example := _example(part, required=required)) is not None:
+        found.append(f"Example: {example}{'' if str(example)[-1:] in '.!?' else '.'}")
     if _kind(part) == "json":
         found.append("As JSON.")
     if not required and _kind(part) != "checkbox":

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -27,7 +27,9 @@ from spoils.web.dashboard.shared.job_classes import about, list_job_classes
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 from spoils.web.datetimes import in_utc
 
-AT = "at"
+AT, ZONE = "at", "zone"
+PREVIEW = "preview"
+"""What the button that only shows the curl command sends, and the script that does so as fields are typed."""
 PAYLOAD = "payload"
 
 
@@ -48,13 +50,15 @@ def enqueue_form(name: str) -> ResponseReturnValue:
 
 @bp.post("/enqueue/<name>")
 def enqueue_job(name: str) -> ResponseReturnValue:
-    """Enqueue it, or show the form again with an error beside each wrong field."""
+    """Enqueue it, or show the form again: with an error beside each wrong field, or for a preview with its command."""
     job_class = _class(name)
     given = request.form.to_dict()
     payload, wrong = read_form(job_class, given)
+    again = _again(given.get("again"))
+    if PREVIEW in given:
+        return _form(job_class, payload, again, given=given)
     at = _moment(given, wrong)
     job = _job(job_class, payload, wrong)
-    again = _again(given.get("again"))
     if job is None or wrong:
         return _form(job_class, payload, again, given=given, wrong=wrong), 422
     try:
@@ -102,8 +106,15 @@ def _moment(given: Mapping[str, str], wrong: dict[str, str]) -> datetime | None:
     if not 2000 <= moment.year <= 9000:
         wrong[AT] = "The year must be between 2000 and 9000."
         return None
-    zone = ZoneInfo(current_settings().cron_timezone)
-    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(_zone(given))))
+
+
+def _zone(given: Mapping[str, str]) -> str:
+    """The time zone of the browser, which a script enters; without one, that of schedules."""
+    try:
+        return ZoneInfo(given.get(ZONE) or "").key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return current_settings().cron_timezone
 
 
 def _priority(given: Mapping[str, str]) -> str:
@@ -129,9 +140,11 @@ def _form(
     wrong: Mapping[str, str] | None = None,
 ) -> str:
     """The form, filled from `given` with the errors `wrong` if it was sent, else from `payload`."""
-    fields = form_fields(job_class, payload=payload, given=given, wrong=wrong)
+    shown_again = given is not None
+    wrong = wrong or {}
+    fields = form_fields(job_class, payload=payload, given=given, wrong=wrong if shown_again else None)
     bar = read_status_bar(db.session())
-    given, wrong = given or {}, wrong or {}
+    given = given or {}
     # An error of the payload as a whole belongs to no field.
     whole = wrong.get(PAYLOAD, "") if all(each.name != PAYLOAD for each in fields) else ""
     page = EnqueuePage(
@@ -142,7 +155,7 @@ def _form(
         policy=policy(job_class, bar),
         at=given.get(AT, ""),
         at_wrong=wrong.get(AT, ""),
-        zone=current_settings().cron_timezone,
+        zone=_zone(given),
         priority=_priority(given),
         wrong=whole or (correction(wrong) if wrong else ""),
         curl=curl_here(job_class, payload),

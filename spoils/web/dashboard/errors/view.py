@@ -13,10 +13,19 @@ from spoils.queue import tasks
 from spoils.reports import failure_groups
 from spoils.reports.brief_tasks import task_by_id
 from spoils.reports.failure_groups import Group, Scan, Seen
+from spoils.reports.given_up import gave_up
 from spoils.reports.run_times import last_ran_ms
 from spoils.reports.workers import releases as releases_on_record
 from spoils.web.dashboard.shared import formats
-from spoils.web.dashboard.shared.job_row import ErrorView, JobRow, error_view, job_rows, named, short_id
+from spoils.web.dashboard.shared.job_row import (
+    GAVE_UP,
+    ErrorView,
+    JobRow,
+    error_view,
+    job_rows,
+    named,
+    short_id,
+)
 from spoils.web.dashboard.shared.states import VIEWS, StateView
 from spoils.web.dashboard.shared.status_bar import StatusBar
 from spoils.web.dashboard.shared.traceback import Part, last_application_frame, parse
@@ -211,7 +220,8 @@ def _newest(releases: Sequence[tuple[str, datetime]]) -> tuple[str, datetime] | 
 def _error(session: Session, group: Group, attempt: Attempt | None) -> ErrorView:
     if attempt is not None:
         message = formats.shortened(formats.one_line(masked_text(attempt.message or "")), 300)
-        return ErrorView(formats.one_line(attempt.error_class or ""), message)
+        name = GAVE_UP if gave_up(attempt) else formats.one_line(attempt.error_class or "")
+        return ErrorView(name, message)
     task = task_by_id(session, group.example)
     return (error_view(task.error_message) if task else None) or ErrorView("", "No message")
 

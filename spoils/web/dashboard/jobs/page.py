@@ -17,6 +17,7 @@ from spoils.models import ACTIVE, WAITING, Attempt, Output, Step, Task, TaskStat
 from spoils.queue import tasks
 from spoils.queue.outputs import lines_of, outputs_of
 from spoils.reports import find_by_payload
+from spoils.reports.given_up import gave_up
 from spoils.reports.run_times import finished_ms, running_ms
 from spoils.reports.workers import worker_names
 from spoils.web.dashboard.audit.view import Entry, log_of_job
@@ -26,6 +27,7 @@ from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.actions import Action, actions_for
 from spoils.web.dashboard.shared.batch_link import batch_link
 from spoils.web.dashboard.shared.job_row import (
+    GAVE_UP,
     ErrorView,
     JobRow,
     ProgressView,
@@ -256,6 +258,7 @@ def _past(
 ) -> AttemptRow:
     released = attempt.outcome in (Ending.RELEASED, Ending.SNOOZED)
     word = ENDED.get(Ending(attempt.outcome)) if attempt.outcome in list(Ending) else None
+    word = GAVE_UP if gave_up(attempt) else word
     return AttemptRow(
         attempt=attempt.attempt,
         claimed=formats.moment(attempt.claimed_at, now),
@@ -294,7 +297,8 @@ def _error(task: Task, last: Attempt | None) -> ErrorView | None:
         return None
     if last is not None:
         return ErrorView(
-            last.error_class or "", formats.visible(formats.shortened(masked_text(last.message or ""), 5_000))
+            GAVE_UP if gave_up(last) else last.error_class or "",
+            formats.visible(formats.shortened(masked_text(last.message or ""), 5_000)),
         )
     return error_view(task.error_message)
 

@@ -1,23 +1,25 @@
 """The list of jobs, the page of one, and the actions on it."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from flask import abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from spoils.models import db
+from spoils.models import TaskState, db
 from spoils.queue import actions, tasks
 from spoils.web.dashboard import access
 from spoils.web.dashboard.audit.view import log_of_job
 from spoils.web.dashboard.blueprint import bp
 from spoils.web.dashboard.jobs.list import list_jobs
 from spoils.web.dashboard.jobs.page import show_job
-from spoils.web.dashboard.jobs.search import read_search, search_jobs
+from spoils.web.dashboard.jobs.search import FieldSearch, address_of, read_search, search_field
 from spoils.web.dashboard.shared.bulk_actions import actions_on_selected
 from spoils.web.dashboard.shared.curl import curl_here
-from spoils.web.dashboard.shared.filters import read_filters
+from spoils.web.dashboard.shared.filters import read_filters, read_words
 from spoils.web.dashboard.shared.flashes import flash_change
 from spoils.web.dashboard.shared.local_path import local_path
+from spoils.web.dashboard.shared.query_budget import QueryBudget
 from spoils.web.dashboard.shared.status_bar import read_status_bar
 
 NOT_FOUND = "There is no job with this id. It was deleted, or it is past its retention."
@@ -26,16 +28,21 @@ NOT_FOUND = "There is no job with this id. It was deleted, or it is past its ret
 @bp.get("/jobs")
 def jobs() -> ResponseReturnValue:
     """A list of jobs, or the results of a search."""
-    search = read_search(request.args)
-    if isinstance(search, UUID):
-        return redirect(url_for("dashboard.job", task_id=search), 302)
-    filters = read_filters(request.args)
-    bar = read_status_bar(db.session())
+    search, filters, session = read_search(request.args), read_filters(request.args), db.session()
+    if search and isinstance(search, str):
+        words = read_words(search)
+        filters = replace(
+            filters, words=words, state=filters.state or (None if filters.waiting else TaskState.FAILED)
+        )
+    bar = read_status_bar(session)
     shared = {"bar": bar, "filters": filters, "actions": actions_on_selected(filters)}
-    if search:
-        results = search_jobs(db.session(), search, filters, bar)
-        return render_template("jobs/search.html", **shared, search=search, results=results)
-    return render_template("jobs/list.html", **shared, jobs=list_jobs(db.session(), filters, bar))
+    if isinstance(search, FieldSearch):
+        return render_template(
+            "jobs/search.html", **shared, search=search, results=search_field(session, search, bar)
+        )
+    if search and (address := QueryBudget(session).read("the id", lambda: address_of(session, search, bar))):
+        return redirect(address, 302)
+    return render_template("jobs/list.html", **shared, jobs=list_jobs(session, filters, bar))
 
 
 @bp.get("/jobs/<uuid:task_id>")

@@ -8,18 +8,19 @@ from spoils.models import WAITING, Task, TaskState
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button: its label, short in a row and long on a page, and the noun in the URL that it posts to."""
+    """A button: its label, short in a row and long on a page, the noun in the URL that it posts to, and its style."""
 
     short: str
     long: str
     noun: str
+    destructive: bool = False
 
 
 RETRY = Action("Retry", "Retry", "retries")
 RUN_NOW = Action("Run now", "Run now", "runs")
-CANCEL = Action("Cancel", "Cancel this job", "cancellations")
-STOP = Action("Cancel", "Ask it to stop", "cancellations")
-DELETE = Action("Delete", "Delete this job", "deletions")
+CANCEL = Action("Cancel", "Cancel this job", "cancellations", destructive=True)
+STOP = Action("Cancel", "Ask it to stop", "cancellations", destructive=True)
+DELETE = Action("Delete", "Delete this job", "deletions", destructive=True)
 
 
 def actions_for(task: Task, now: datetime) -> tuple[Action, ...]:

@@ -86,6 +86,8 @@ def actions_on_selected(filters: Filters) -> tuple[BulkAction, ...]:
 
 def offer_on_all(filters: Filters, matching: int, failed: int) -> OfferOnAll:
     """The actions offered on all `matching` jobs; of a list of all states only a retry of the `failed` ones."""
+    if filters.narrowed:
+        return OfferOnAll(hint="To act on all matching jobs, remove the time range and the error.")
     of_type = {"type": filters.task_type} if filters.task_type else {}
     if filters.batch:
         of_type["batch"] = str(filters.batch)

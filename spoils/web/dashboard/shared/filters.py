@@ -2,18 +2,22 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from flask import abort
 from werkzeug.datastructures import MultiDict
 
+from spoils.masking import masked
 from spoils.models import WAITING, TaskState
 from spoils.web import paging
 
 LONGEST = 255
 WAITING_ARG = "waiting"
 """The value of `state` that stands for both states in which a job waits."""
+MOST_WORDS = 8
+CHANGED = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+"""The values of `changed`: how long ago a job may have changed."""
 BOTH_PLACES = "Use either older or newer, not both."
 BAD_PLACE = "This place in the list is not valid. Start again at the newest."
 _GROUP = re.compile(r"(words:|crashed:)?[A-Za-z0-9_.-]{1,100}")
@@ -27,6 +31,10 @@ class Filters:
     waiting: bool = False
     task_type: str | None = None
     batch: UUID | None = None
+    words: tuple[str, ...] = ()
+    """Words that the error has, all of them."""
+    changed: str | None = None
+    """A key of `CHANGED`."""
     older_than: tuple[datetime, UUID] | None = None
     newer_than: tuple[datetime, UUID] | None = None
 
@@ -35,7 +43,24 @@ class Filters:
         """The states that the list shows."""
         if self.waiting:
             return WAITING
+        if self.words and not self.state:
+            return (TaskState.FAILED, TaskState.RETRIED)
         return (self.state,) if self.state else tuple(TaskState)
+
+    @property
+    def error(self) -> str:
+        """The words of the error as one text."""
+        return " ".join(self.words)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether it lists fewer jobs than the counts by type and state, or those of a batch, say."""
+        return bool(self.words or self.changed)
+
+    @property
+    def by_due(self) -> bool:
+        """Whether the list is sorted by when its jobs are due; other lists are sorted by their last change."""
+        return self.state is TaskState.NEW and self.batch is None and not self.narrowed
 
     @property
     def state_arg(self) -> str | None:
@@ -55,7 +80,13 @@ class Filters:
     def url_args(self, **changed: str | None) -> dict[str, str | None]:
         """Arguments for `url_for` that keep the filters but for `changed`, from the start of the list."""
         batch = str(self.batch) if self.batch else None
-        kept = {"state": self.state_arg, "type": self.task_type, "batch": batch}
+        kept = {
+            "state": self.state_arg,
+            "type": self.task_type,
+            "batch": batch,
+            "error": self.error or None,
+            "changed": self.changed,
+        }
         return {**kept, **changed}
 
 
@@ -70,6 +101,8 @@ def read_filters(args: MultiDict[str, str]) -> Filters:
         waiting=waiting,
         task_type=read_text(args, "type"),
         batch=read_batch(args),
+        words=read_words(read_text(args, "error") or ""),
+        changed=read_changed(args),
         older_than=_place(older),
         newer_than=_place(newer),
     )
@@ -81,6 +114,29 @@ def read_state(args: MultiDict[str, str]) -> TaskState | None:
     if state and state not in list(TaskState):
         abort(400, "Unknown state. The states are new, in_progress, retried, failed and finished.")
     return TaskState(state) if state else None
+
+
+def read_words(text: str) -> tuple[str, ...]:
+    """The words of an error that `text` asks for. Aborts with 400."""
+    refuse_secrets(text)
+    words = tuple(dict.fromkeys(text.split()))
+    if len(words) > MOST_WORDS:
+        abort(400, f"A search takes at most {MOST_WORDS} words.")
+    return words
+
+
+def refuse_secrets(asked: dict[str, str] | str) -> None:
+    """Abort with 400: a search that finds masked text would reveal it letter by letter."""
+    if masked(asked) != asked:
+        abort(400, "Secrets are masked on every page and cannot be searched.")
+
+
+def read_changed(args: MultiDict[str, str]) -> str | None:
+    """The time range in the URL. Aborts with 400."""
+    changed = read_text(args, "changed")
+    if changed and changed not in CHANGED:
+        abort(400, "Unknown time range. The time ranges are 1h, 24h and 7d.")
+    return changed
 
 
 def read_batch(args: MultiDict[str, str]) -> UUID | None:

@@ -15,6 +15,7 @@ from spoils.job.registry import registry
 from spoils.masking import MASK, masked, masked_text
 from spoils.models import WAITING, Task, TaskState
 from spoils.queue.outputs import progress_of
+from spoils.reports.given_up import given_up
 from spoils.reports.run_times import last_ran_ms, running_ms
 from spoils.web.dashboard.shared import formats
 from spoils.web.dashboard.shared.actions import Action, actions_for
@@ -24,6 +25,8 @@ FIELD_LENGTH = 40
 SUMMARY_LENGTH = 80
 MESSAGE_LENGTH = 200
 _IDENTITY = re.compile(r"^id$|_id$|code$|^key$|^name$")
+GAVE_UP = "Gave up"
+"""What pages call the end of a job that returned `Cancel`: an operator cancels."""
 _CLASS_AND_MESSAGE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.]{0,99}): (?P<message>.*)", re.DOTALL)
 
 
@@ -65,32 +68,47 @@ class JobRow:
     progress: "ProgressView | None"
     attempts: str
     ran: str
-    changed: formats.Moment
+    moment: formats.Moment
+    """When it changed, or is due."""
     actions: tuple[Action, ...]
 
 
-def job_rows(session: Session, tasks: Sequence[Task], now: datetime) -> tuple[JobRow, ...]:
-    """The rows of `tasks` as seen at `now`."""
-    ran = last_ran_ms(session, tasks)
+def job_rows(
+    session: Session, tasks: Sequence[Task], now: datetime, *, by_due: bool = False
+) -> tuple[JobRow, ...]:
+    """The rows of `tasks` as seen at `now`, of a list that is sorted by when they change or are due."""
+    ran, ended_themselves = last_ran_ms(session, tasks), given_up(session, tasks)
     progress = progress_of(
         session, [(task.id, task.attempts) for task in tasks if task.state is TaskState.IN_PROGRESS]
     )
-    return tuple(_row(task, now, ran.get(task.id), progress.get(task.id)) for task in tasks)
+    return tuple(
+        _row(
+            task,
+            now,
+            ran.get(task.id),
+            progress.get(task.id),
+            gave_up=task.id in ended_themselves,
+            by_due=by_due,
+        )
+        for task in tasks
+    )
 
 
-def _row(task: Task, now: datetime, ran_ms: float | None, progress: Progress | None) -> JobRow:
+def _row(
+    task: Task, now: datetime, ran_ms: float | None, progress: Progress | None, *, gave_up: bool, by_due: bool
+) -> JobRow:
     return JobRow(
         id=str(task.id),
         short_id=short_id(task.id),
         task_type=named(task.task_type),
         summary=summary(task.payload),
         state=VIEWS[task.state],
-        error=error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None,
-        note=_note(task, now),
+        error=_error(task, gave_up=gave_up),
+        note="" if by_due else _note(task, now),
         progress=progress_view(progress),
         attempts=attempts(task),
         ran=formats.run_time(ran_ms),
-        changed=formats.moment(task.updated_at, now),
+        moment=formats.moment(task.scheduled_at if by_due else task.updated_at, now),
         actions=actions_for(task, now),
     )
 
@@ -122,6 +140,13 @@ def summary(payload: Any, most: int = 3) -> tuple[Pair, ...]:
     # jsonb keeps no order of fields: what identifies a job goes first.
     plain.sort(key=lambda item: not _IDENTITY.search(item[0]))
     return tuple(_pair(field, value) for field, value in plain[:most])
+
+
+def _error(task: Task, *, gave_up: bool) -> ErrorView | None:
+    if gave_up:
+        reason = formats.one_line(masked_text(task.error_message or ""))
+        return ErrorView(GAVE_UP, formats.shortened(reason, MESSAGE_LENGTH))
+    return error_view(task.error_message) if task.state in (TaskState.FAILED, TaskState.RETRIED) else None
 
 
 def error_view(text: str | None) -> ErrorView | None:
