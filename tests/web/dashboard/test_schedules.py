@@ -83,7 +83,7 @@ def test_a_missed_tick_is_in_the_health_sentence_until_the_next_tick(admin: Visi
 def test_a_missed_tick_is_made_up_for_by_a_run_by_hand(admin: Visitor, scenes: Scenes) -> None:
     scenes.at_work("cleanup")
     ticked(scenes, stored(scenes), 1, "missed", told_at=datetime.now(UTC))
-    admin.post("/schedules/CleanupJob/runs")
+    admin.press("/schedules/CleanupJob/runs")
     assert "missed its tick" not in words(admin.see("/"))
 
 
