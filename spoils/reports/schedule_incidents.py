@@ -33,7 +33,8 @@ _used = or_(Schedule.name.is_not(None), Schedule.seen_at > func.now() - SEEN_REC
 _last = (
     select(Tick.slot, Tick.outcome, Tick.told_at, Tick.task_id)
     .where(Tick.schedule_id == Schedule.id)
-    .order_by(Tick.slot.desc())
+    # By the key, of which this is the order: the index of moments holds the ticks of all schedules.
+    .order_by(Tick.schedule_id.desc(), Tick.slot.desc())
     .limit(1)
     .correlate(Schedule)
     .lateral("last")

@@ -7,7 +7,7 @@ from sqlalchemy import DateTime, Float, bindparam, case, cast, func, literal, se
 
 from spoils.models import DbSession, Task, TaskState
 
-MOST = 5_000
+MOST = 2_000
 """The most finished jobs that are read, those of all types together, the last ones: no index has them by type."""
 
 _last = (

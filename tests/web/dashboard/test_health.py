@@ -27,6 +27,7 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             missed=figures.get("missed", ()),
             running=figures.get("running", 0),
             capacity=figures.get("capacity", 5),
+            own=frozenset({"ping"}),
         )
     )
 
@@ -56,6 +57,11 @@ def judged(*, workers: int = 1, taken: str = "a b", paused: str = "", **figures:
             "Healthy. The oldest due job has waited 1 min 59 s.",
         ),
         ({"workers": 0, "waiting": {"a": 1}}, "No workers running. 1 job waits, none of them due."),
+        # The link leads to a list without the queue's own jobs.
+        (
+            {"workers": 0, "waiting": {"a": 1, "ping": 2}},
+            "No workers running. 1 job waits, none of them due.",
+        ),
         (
             {"waiting": {"a": 3, "mail": 40}, "due_for": {"mail": 9_000, "a": 1}, "paused": "mail"},
             "Healthy. No job has been due for more than 5 s. mail is paused with 40 jobs waiting.",

@@ -170,6 +170,23 @@ def test_two_hundred_types_are_not_one_long_page(admin: Visitor, scenes: Scenes)
     assert admin.see("/?types=all").text.count('data-label="waiting"') == 61
 
 
+def test_empty_pages_offer_the_next_step(admin: Visitor, scenes: Scenes) -> None:
+    for path in ("/", "/workers"):  # without a worker the command that starts one
+        page = admin.see(path)
+        assert "worker.py" in page.text or "spoils worker" in page.text
+        assert "Enqueue a job" not in words(page)
+    scenes.at_work("mail")
+    for path in ("/", "/workers"):
+        assert "Enqueue a job" in words(admin.see(path))
+    assert "Show all jobs" in words(admin.see("/errors"))
+    assert "Show all failures" in words(admin.see("/errors?window=24h"))
+    assert "/schedules/new" in links(admin.see("/schedules"))
+    assert "queue.batch(" in admin.see("/batches").text
+    scenes.task(task_type="mail", state="finished")
+    assert "Add a schedule or enqueue a job" in words(admin.see("/"))
+    assert "Enqueue a job" not in words(admin.see("/workers"))
+
+
 @pytest.mark.parametrize("query", ["range=1y", "range=1h%00", "type=a%00b", "type=" + "x" * 300])
 def test_an_invalid_argument_is_refused(admin: Visitor, query: str) -> None:
     admin.see(f"/?{query}", 400)
