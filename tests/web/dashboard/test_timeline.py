@@ -84,6 +84,13 @@ def test_of_many_attempts_the_last_ones_are_drawn() -> None:
     assert len(drawn(task(), *ended).spans) == DRAWN
 
 
+def test_labels_of_attempts_do_not_cover_each_other() -> None:
+    near = drawn(task(), *(attempt(number, 100 - 10 * number, 0.5) for number in (4, 3, 2, 1)))
+    assert near.labelled == {2, 3}
+    apart = drawn(task(), attempt(2, 100, 0.5), attempt(1, 280, 0.5))
+    assert apart.labelled == {0, 1}
+
+
 @pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime(5000, 1, 1, tzinfo=UTC)])
 def test_a_moment_beyond_all_bounds_is_no_error(moment: datetime) -> None:
     draw_timeline(task(TaskState.NEW, scheduled_at=moment), (), NOW)

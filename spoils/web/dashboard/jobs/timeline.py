@@ -16,6 +16,8 @@ DRAWN = 12
 """The number of attempts drawn, the last ones; earlier ones would be too narrow to see."""
 MARKS = 8
 _STEPS = [1, 5, 15, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 2_592_000, 31_536_000]
+LABEL = 14
+"""The share of the width, in per cent, that the label of an attempt takes on a wide page."""
 _MARGIN = 0.12
 """The share of the width beyond the last known moment, for the future."""
 
@@ -49,6 +51,8 @@ class Timeline:
     due: float | None
     ends: bool
     spans: tuple[Span, ...]
+    labelled: frozenset[int]
+    """The places of the spans that have a label."""
     steps: tuple[Dot, ...]
     marks: tuple[Mark, ...]
     now_mark: Mark | None
@@ -72,21 +76,23 @@ def draw_timeline(
     def at(moment: datetime) -> float:
         return round((moment - first) / whole * 96 + 2, 2)
 
+    spans = tuple(
+        Span(
+            x=at(each.since),
+            width=max(round((each.until - each.since) / whole * 96, 2), 0.25),
+            state=each.state,
+            title=f"Attempt {each.attempt}",
+            words=f"ran {formats.run_time(each.ran_ms)}" if each.ran_ms is not None else "",
+        )
+        for each in ran
+    )
     return Timeline(
         begin=at(task.created_at),
         now=at(last),
         due=at(task.scheduled_at) if waits else None,
         ends=over,
-        spans=tuple(
-            Span(
-                x=at(each.since),
-                width=max(round((each.until - each.since) / whole * 96, 2), 0.25),
-                state=each.state,
-                title=f"Attempt {each.attempt}",
-                words=f"ran {formats.run_time(each.ran_ms)}" if each.ran_ms is not None else "",
-            )
-            for each in ran
-        ),
+        spans=spans,
+        labelled=labelled(spans),
         steps=tuple(
             Dot(at(each.done_at), f"Step {formats.one_line(masked_text(each.name))}, attempt {each.attempt}")
             for each in steps
@@ -96,6 +102,17 @@ def draw_timeline(
         now_mark=None if over else Mark(at(now), f"now {now:%H:%M:%S}", now.isoformat(timespec="seconds")),
         sentence=_sentence(task, ran, now),
     )
+
+
+def labelled(spans: Sequence[Span]) -> frozenset[int]:
+    """The places of the spans whose labels fit, the last ones first: they stand above and below the line in turn."""
+    free = [200.0, 200.0]
+    found = []
+    for place in reversed(range(len(spans))):
+        if spans[place].x + LABEL <= free[place % 2]:
+            free[place % 2] = spans[place].x
+            found.append(place)
+    return frozenset(found)
 
 
 class _Run(NamedTuple):
