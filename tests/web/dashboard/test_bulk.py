@@ -1,13 +1,17 @@
 """Actions on many jobs: what a list offers, the preview, the action, its progress and undoing it."""
 
 import re
+from collections.abc import Iterator
 from html import unescape
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import Field
 from sqlalchemy import Engine, text
 
+from spoils.job import Job, Queue
 from spoils.queue import bulk
+from tests.classes import throw_away_classes
 from tests.web.dashboard.pages import Visitor, actions, links, words
 from tests.web.dashboard.scenes import Scenes
 
@@ -243,3 +247,45 @@ def test_a_bulk_that_is_not_there_is_a_404_page(admin: Visitor) -> None:
     assert "There is no bulk action with this id." in words(admin.see(f"/bulks/{uuid4()}", 404))
     admin.press(f"/bulks/{uuid4()}/restorations")
     assert "There was nothing to do." in words(admin.see("/jobs"))
+
+
+@pytest.fixture
+def classes() -> Iterator[None]:
+    with throw_away_classes():
+        yield
+
+
+def test_a_field_of_a_group_is_changed_for_one_then_for_the_rest_and_back(
+    admin: Visitor, scenes: Scenes, engine: Engine, classes: None
+) -> None:
+    class ShipJob(Job):
+        country: str = Field(max_length=2)
+
+        def run(self, queue: Queue) -> None:
+            return None
+
+    many(scenes, 250)
+    scenes.all('UPDATE fang_tasks SET metadata = \'{"type": "ShipJob", "country": "UK"}\' RETURNING 1')
+    form = admin.see("/bulks/mend?all=1&state=failed")
+    assert "country" in words(form)
+    wrong = admin.see("/bulks/mend?all=1&state=failed&field=country&value=Britain")
+    assert "0 would change, 250 refused" in words(wrong)
+    assert "The payload does not fit ShipJob" in words(wrong)
+    page = admin.see("/bulks/mend?all=1&state=failed&field=country&value=GB&where=UK")
+    assert "250 would change, 0 refused" in words(page)
+    one = re.search(r'name="one" value="([^"]+)"', page.text)
+    assert one
+    sent = {"all": "1", "state": "failed", "until": "2100-01-01T00:00Z", "field": "country"}
+    sent |= {"value": "GB", "where": "UK"}
+    tried = admin.press("/bulks/mend", **sent, one=one[1])
+    assert "Changed one" in words(admin.see(str(tried.location)))
+    assert scenes.state(UUID(one[1])) == "new"
+    location = str(admin.press("/bulks/mend", **sent).location)
+    carry_out(engine, location.rpartition("/")[2])
+    assert "Changed 249 jobs" in words(admin.see(location))
+    new = "SELECT count(*) FROM fang_tasks WHERE state = 'new' AND metadata ->> 'country' = 'GB'"
+    assert scenes.value(new) == 250
+    back = str(admin.press(f"{location}/restorations").location)
+    carry_out(engine, back.rpartition("/")[2])
+    assert "Changed back 249 jobs" in words(admin.see(back))
+    assert scenes.value(new) == 1

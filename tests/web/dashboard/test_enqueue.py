@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import expect
 from pydantic import Field
+from sqlalchemy import text
 
 from spoils.job import Job, Queue
 from spoils.models import LIMITED
@@ -280,3 +281,51 @@ def test_a_class_without_fields_has_an_empty_form(admin: Visitor, scenes: Scenes
     assert "This job has no fields." in words(admin.see("/enqueue/cleanup"))
     assert admin.press("/enqueue/cleanup").status_code == 303
     assert payload(scenes) == {"type": "CleanupJob"}
+
+
+def failed_job(scenes: Scenes, **more: object) -> UUID:
+    metadata = {"type": "EveryKindJob", "name": "Ann", "number": 7, "api_key": "hunter2", **more}
+    return scenes.task(state="failed", task_type="every_kind", metadata=metadata, retries=3)
+
+
+def test_a_failed_job_is_edited_in_the_form_of_its_class_and_retried_and_that_is_undone(
+    every_kind: type[Job], admin: Visitor, scenes: Scenes
+) -> None:
+    task_id = failed_job(scenes)
+    assert f"/jobs/{task_id}/edit" in links(admin.see(f"/jobs/{task_id}"))
+    form = admin.see(f"/jobs/{task_id}/edit")
+    assert 'value="Ann"' in form.text
+    assert "hunter2" not in form.text
+    given = {"field.name": "Ben", "field.number": "8", "field.api_key": ""}
+    assert admin.press(f"/jobs/{task_id}/edits", **given).location == f"/jobs/{task_id}"
+    page = admin.see(f"/jobs/{task_id}")
+    assert "The job has its new payload." in words(page)
+    assert f"/jobs/{task_id}/reversions" in page.text
+    assert "edited it" in words(page)
+    changed = payload(scenes)
+    assert (changed["name"], changed["number"]) == ("Ben", 8)
+    assert changed["api_key"] == "hunter2", "a secret that is left empty is kept"
+    assert scenes.state(task_id) == "new"
+    admin.press(f"/jobs/{task_id}/reversions")
+    assert scenes.state(task_id) == "failed"
+    assert payload(scenes) == {"type": "EveryKindJob", "name": "Ann", "number": 7, "api_key": "hunter2"}
+
+
+def test_an_edit_that_the_class_refuses_is_shown_beside_its_field(
+    every_kind: type[Job], admin: Visitor, scenes: Scenes
+) -> None:
+    task_id = failed_job(scenes)
+    response = admin.press(f"/jobs/{task_id}/edits", **{"field.name": "Ben", "field.number": "0"})
+    assert response.status_code == 422
+    assert "Nothing was changed. 1 field needs a correction: Number" in words(response)
+    assert "hunter2" not in response.text
+    assert payload(scenes)["number"] == 7
+    assert scenes.state(task_id) == "failed"
+
+
+def test_a_job_that_runs_cannot_be_edited(every_kind: type[Job], admin: Visitor, scenes: Scenes) -> None:
+    task_id = failed_job(scenes)
+    scenes.connection.execute(text("UPDATE fang_tasks SET state = 'in_progress'"))
+    assert f"/jobs/{task_id}/edit" not in links(admin.see(f"/jobs/{task_id}"))
+    assert admin.press(f"/jobs/{task_id}/edits").status_code == 303
+    assert "Refused: the job is in progress." in words(admin.see(f"/jobs/{task_id}"))

@@ -137,6 +137,17 @@ BY_ACTION: dict[str, tuple[str, object]] = {
     ),
     "dashboard.pause_type": ("failed", {"type": "fetch_product"}),
     "dashboard.enqueue_job": ("failed", {"field.barcode": "4006381333931"}),
+    "dashboard.edit_job": ("failed", {"field.barcode": "4006381333931"}),
+    "dashboard.begin_mend": (
+        "failed",
+        {
+            "state": "failed",
+            "all": "1",
+            "until": "2100-01-01T00:00Z",
+            "field": "barcode",
+            "value": "4006381333931",
+        },
+    ),
     "dashboard.create_schedule": (
         "failed",
         {"name": "nightly", "cron": "0 2 * * *", "field.barcode": "4006381333931"},
@@ -154,6 +165,7 @@ BY_ACTION: dict[str, tuple[str, object]] = {
 # These undo another action, or need the key of a worker or a group; each is tested with its page.
 NEED_ANOTHER = {
     "dashboard.restore_job",
+    "dashboard.revert_job",
     "dashboard.restore_bulk",
     "dashboard.resume_type",
     "dashboard.resume_schedule",

@@ -24,6 +24,9 @@ DONE_TO_A_JOB = {
     "delete": "deleted it",
     "restore": "restored it",
     "enqueue": "enqueued it",
+    "edit": "edited it",
+    "mend": "mended it",
+    "revert": "undid its edit",
 }
 NAMES = {"run_now": "run now"}
 
@@ -104,9 +107,10 @@ def _done_to_it(entry: Audit, note: str) -> str:
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     was, became = _state(before), _state(after)
-    if was == became and before and after and before.get("payload") != after.get("payload"):
-        return "payload changed"
-    return f"{was} → {became}" if was != became else ""
+    changed = ""
+    if before and after and before.get("payload") != after.get("payload"):
+        changed = "payload changed"
+    return ", ".join(filter(None, (changed, f"{was} → {became}" if was != became else "")))
 
 
 def _state(facts: Mapping[str, Any] | None) -> str:

@@ -69,7 +69,7 @@ def preview(session: Session, action: BulkAction, selection: Selection, bar: Sta
         errors_of=errors_of,
         examples=job_rows(session, rows[:EXAMPLES], bar.now),
         fixed=_fixed(selection, number, bar.now),
-        fields=_fields(selection, bar.now),
+        fields=selection_fields(selection, bar.now),
         missing=(*bar.missing, *budget.missing),
         counted=by_type is not None,
     )
@@ -119,7 +119,8 @@ def _fixed(selection: Selection, number: int, now: datetime) -> str:
     return f"The list is fixed: jobs that change after {now:%H:%M:%S} UTC are not part of it. {background}".strip()
 
 
-def _fields(selection: Selection, now: datetime) -> Lines:
+def selection_fields(selection: Selection, now: datetime) -> Lines:
+    """The hidden fields of a form that name the selection."""
     if selection.ids:
         return tuple(("id", str(one)) for one in selection.ids)
     found = {

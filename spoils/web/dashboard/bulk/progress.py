@@ -69,7 +69,7 @@ def show_progress(session: Session, row: Bulk, task: Task | None, bar: StatusBar
         took="" if took_ms is None else formats.run_time(took_ms),
         refusals=tuple(_refusal(each) for each in refused[:REFUSALS]),
         more_refusals=refused[REFUSALS - 1].id if len(refused) > REFUSALS else None,
-        restorable=row.verb == "delete"
+        restorable=row.verb in ("delete", "mend")
         and row.ended_at is not None
         and bulk_actions.restorable(session.connection(), row.id),
         task=str(row.task_id) if row.task_id and task else None,

@@ -97,6 +97,14 @@ def read_form(job_class: type[Job], given: Mapping[str, str]) -> tuple[dict[str,
     return payload, wrong
 
 
+def read_value(job_class: type[Job], name: str, text: str) -> Any:
+    """The value of one field as a text gives it; no text is null where the field is no text. Raises ValueError."""
+    field = next(each for each in form_fields(job_class) if each.name == name)
+    if field.kind in ("text", "long", "choice"):
+        return _value(field.kind, text)
+    return _value("json" if field.kind == "checkbox" else field.kind, text.strip()) if text.strip() else None
+
+
 def secret_names(values: Mapping[str, Any]) -> set[str]:
     """The fields that are secret, by their own name or because another field names them; empty ones are not."""
     shown = masked(values)

@@ -30,6 +30,10 @@ class EnqueuePage:
     wrong: str
     curl: str
     again: str | None
+    edits: str | None = None
+    """The id of the job whose payload the form changes, in place of enqueueing one."""
+    retries: bool = False
+    """Whether that job has failed, and is retried."""
 
 
 def policy(job_class: type[Job], bar: StatusBar) -> tuple[tuple[str, str], ...]:

@@ -124,6 +124,8 @@ class JobView:
     audit_log: tuple[Entry, ...]
     endpoint: str | None
     """The endpoint of its class; None if this program has no class of that name."""
+    editable: bool
+    """Whether its payload can be changed by the form of its class."""
     again_waits: bool
     """Whether it cannot be enqueued again yet, because this unique job has not ended."""
     curl: str
@@ -169,6 +171,7 @@ def show_job(session: Session, task: Task, bar: StatusBar, call: Call) -> JobVie
         duplicates_of=find_by_payload.REACH_OF_ENDED,
         audit_log=log_of_job(session, task.id, bar.now),
         endpoint=job_class.endpoint if job_class else None,
+        editable=job_class is not None and task.state in (*WAITING, TaskState.FAILED),
         again_waits=bool(
             job_class
             and job_class.uniq

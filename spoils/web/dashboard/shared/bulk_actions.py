@@ -56,6 +56,8 @@ ACTIONS: Mapping[str, BulkAction] = {
             destructive=True,
         ),
         BulkAction("restore", "Restore", "Restored", "Restoring"),
+        BulkAction("mend", "Change", "Changed", "Changing"),
+        BulkAction("revert", "Change back", "Changed back", "Changing back"),
     )
 }
 _ALLOWED: Mapping[TaskState | None, tuple[str, ...]] = {
