@@ -197,7 +197,34 @@ def growing_backlog(at: Incident) -> None:
     at.all_end(number)
 
 
-SCENES = (broken_release, stuck_upstream, dead_worker, missed_nightly_job, growing_backlog)
+def bad_field(at: Incident) -> None:
+    """Three thousand jobs failed for a value that they were enqueued with."""
+    at.worker()
+    at.enqueue(*(jobs.SendInvoiceJob(order=number, currency="EURO") for number in range(3000)))
+    at.see("of attempts failed")
+    eventually(lambda: at.rows.value("SELECT count(*) = 3000 FROM fang_tasks WHERE state = 'failed'"), 120)
+    at.click(at.page.get_by_role("link", name="Show errors"))
+    at.click(at.page.get_by_role("link", name="ValueError").first)
+    at.understand("unknown currency EURO")
+    at.click(at.page.get_by_text("More for ValueError"))
+    at.click(at.page.get_by_role("link", name="Change a field…"))
+    at.page.get_by_label("Field", exact=True).select_option("currency")
+    at.page.get_by_label("New value").fill("EUR")
+    at.page.get_by_label("Only where it is now").fill("EURO")
+    at.click(at.page.get_by_role("button", name="Preview"))
+    expect(at.page.locator("main")).to_contain_text("3,000 would change")
+    at.keep()
+    at.click(at.page.get_by_role("button", name="Try one"))
+    at.all_end(1)
+    at.page.reload()
+    expect(at.page.locator(".steps-box .state-finished")).to_be_visible()
+    at.click(at.page.get_by_role("button", name="Change and retry the rest"))
+    at.all_end(3001)  # with the job that changes them
+    at.enqueue(*(jobs.SendInvoiceJob(order=number) for number in range(12_000)))  # what comes meanwhile
+    at.all_end(15_001)
+
+
+SCENES = (broken_release, stuck_upstream, dead_worker, missed_nightly_job, growing_backlog, bad_field)
 
 
 def drill(page: Page, folder: Path, only: str | None = None) -> None:
