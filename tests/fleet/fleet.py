@@ -108,9 +108,8 @@ class Fleet:
     def await_well(self) -> None:
         """Wait until each worker process sends heartbeats, and each web host answers."""
         workers_run(self.rows, PROCESSES * len(self.workers))
-        for host in self.webs:
-            eventually(lambda host=host: self.answers(self.programs[host].url), 40)
-        assert self.answers(self.front)
+        for url in (*(self.programs[host].url for host in self.webs), self.front):
+            eventually(lambda url=url: self.answers(url), 40)
 
     def add_follower(self) -> "Follower":
         """Start a follower on a host of its own; from then on a commit is answered once it is there too."""
@@ -163,7 +162,8 @@ class Fleet:
         with host.inside():
             web = Web(self._pooled_url, SPOILS_JOBS=JOBS, SPOILS_API_TOKEN=TOKEN)
         web.url = web.url.replace("127.0.0.1", host.address)
-        self.programs[host] = self._stack.enter_context(web)
+        self._stack.push(web)
+        self.programs[host] = web
 
 
 class Traffic:
