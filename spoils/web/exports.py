@@ -55,12 +55,13 @@ def _bounded(first: Rows, pages: Iterator[Rows]) -> Iterator[tuple[Rows, bool]]:
     """Pages of at most `MOST` rows in all, and with each whether it is the last one although there are more rows."""
     page, left = first, MOST
     while True:
-        following = next(pages, []) if len(page) <= left else []
-        cut = len(page) > left or (len(page) == left and bool(following))
+        # A page may be empty although others follow: a list of one type is searched a part at a time.
+        following = next(pages, None) if len(page) <= left else None
+        cut = len(page) > left or (len(page) == left and following is not None)
         # The connection goes back to the pool while the client reads.
         db.session.remove()
         yield page[:left], cut
-        if cut or not following:
+        if cut or following is None:
             return
         left -= len(page)
         page = following
