@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
 
 from spoils.masking import MASK
 from spoils.models import db
+from spoils.reports import job_list
 from spoils.web import exports
 from tests.web.dashboard.conftest import VIEWER
 from tests.web.dashboard.pages import Visitor, links
@@ -105,3 +107,15 @@ def test_a_viewer_may_export_and_a_stranger_may_not(locked: Flask, stranger: Vis
     for name in LISTS:
         viewer.see(f"/exports/{name}.json")
         stranger.see(f"/exports/{name}.json", 303)
+
+
+def test_a_rare_type_is_exported_to_its_end_although_its_search_has_empty_pages(
+    viewer: Visitor, scenes: Scenes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_list, "FAR", 20)
+    rare = scenes.task(state="finished", task_type="rare", updated_at=datetime.now(UTC) - timedelta(hours=1))
+    for _ in range(50):
+        scenes.task(state="finished", task_type="common")
+    found, cut_off = read_json(viewer, "/exports/jobs.json?type=rare&state=finished")
+    assert [row["id"] for row in found] == [str(rare)]
+    assert cut_off is None
