@@ -11,6 +11,8 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect
 
+from spoils.queue import api_tokens
+from spoils.queue.api_tokens import Scope
 from tests.web.dashboard.scenes import NOODLES, Scenes
 from tests.web.dashboard.test_schedules import stored, ticked
 from tests.web.dashboard.windows import EVERY_COMBINATION, Windows
@@ -26,7 +28,14 @@ if EVERY_COMBINATION:
     WIDTHS += [768, 1440]
 EMPTY = (
     *("/", "/workers", "/schedules", "/jobs", "/jobs?state=failed", "/products", "/errors", "/audit"),
-    *("/jobs?q=unavailable", "/bulks/new?verb=retry&all=1&state=failed", "/login", "/enqueue", "/batches"),
+    *(
+        "/jobs?q=unavailable",
+        "/bulks/new?verb=retry&all=1&state=failed",
+        "/login",
+        "/enqueue",
+        "/batches",
+        "/tokens",
+    ),
 )
 
 
@@ -75,7 +84,8 @@ def test_every_page_fits_and_is_accessible(windows: Windows, scenes: Scenes, wid
     scenes.paused("send_notification")
     ticked(scenes, stored(scenes), 1, "missed")
     scenes.worker(ended=True)
-    check(windows, [*paths(jobs), "/schedules/1"], width, scheme)
+    api_tokens.make(scenes.connection, "scanner@shop.example", list(Scope), days=30, who="admin")
+    check(windows, [*paths(jobs), "/schedules/1", "/tokens"], width, scheme)
 
 
 @pytest.mark.parametrize(("width", "scheme"), THEMES)
