@@ -97,7 +97,7 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 FETCH = "POST /api/jobs/fetch-product"
 GOOD = '{"barcode": "737628064502"}'
-CLOSED = "This endpoint requires a token, and the server has none. Set SPOILS_API_TOKEN to open it."
+CLOSED = "This endpoint requires a token. Set SPOILS_API_TOKEN to open it, or make a token in the dashboard."
 CALLS = [
     (FETCH, GOOD, FORM, 415, "Send the payload as JSON, with Content-Type: application/json."),
     (FETCH, GOOD, "", 415, "Send the payload as JSON, with Content-Type: application/json."),
