@@ -16,7 +16,7 @@ from tests.worker.performing import Hands
 STORED = "SELECT attempt, done, total, note, lines FROM spoils_outputs"
 
 
-class ReportJob(Job):
+class ReportingJob(Job):
     """Reports, calls `during`, and fails if it is to."""
 
     fails: bool = False
@@ -31,14 +31,14 @@ class ReportJob(Job):
             raise ValueError("after the report")
 
 
-class AsyncReportJob(ReportJob):
+class AsyncReportingJob(ReportingJob):
     task_type = "async_report"
 
     async def run(self, queue: Queue) -> None:  # type: ignore[override]
         super().run(queue)
 
 
-class KeptReportJob(ReportJob):
+class KeptReportingJob(ReportingJob):
     task_type = "kept_report"
     keep_log = True
 
@@ -78,9 +78,9 @@ def test_progress_and_lines_are_stored_while_the_job_runs_with_secrets_masked(
 
     meanwhile(store_and_read)
     if asynchronous:
-        hands.perform_async(AsyncReportJob(fails=True))
+        hands.perform_async(AsyncReportingJob(fails=True))
     else:
-        hands.perform(ReportJob(fails=True))
+        hands.perform(ReportingJob(fails=True))
     ((attempt, done, total, note, lines),) = seen
     assert (attempt, done, total) == (1, 300, 1000)
     assert note.startswith("page 3")
@@ -90,7 +90,7 @@ def test_progress_and_lines_are_stored_while_the_job_runs_with_secrets_masked(
     assert texts(rows)[1:] == ["50 % done"], "the end of an attempt that failed is stored too"
 
 
-@pytest.mark.parametrize(("job", "kept"), [(ReportJob(), 0), (KeptReportJob(), 2)])
+@pytest.mark.parametrize(("job", "kept"), [(ReportingJob(), 0), (KeptReportingJob(), 2)])
 def test_the_output_of_an_attempt_that_finished_is_kept_where_the_class_says_so(
     hands: Hands, flush: Callable[[], None], rows: Rows, job: Job, kept: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_the_output_of_a_rescued_attempt_stays_although_its_job_finishes_after_a
     hands: Hands, flush: Callable[[], None], rows: Rows
 ) -> None:
     meanwhile(flush)
-    claim = hands.perform(ReportJob())
+    claim = hands.perform(ReportingJob())
     rows.attempt(claim.id, 1, "crashed")
     flush()
     assert len(rows.all(STORED)) == 1
