@@ -12,14 +12,16 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, request, stream_with_context
 from sqlalchemy.orm import Session
 
+from spoils.job.registry import registry
 from spoils.masking import masked_text
 from spoils.models import db
+from spoils.queue.tasks import server_now
 from spoils.reports import audit_log, batches
 from spoils.reports.job_list import page_of_tasks
 from spoils.web.api import responses
 from spoils.web.dashboard.errors.view import WINDOWS, list_groups
 from spoils.web.dashboard.schedules.view import show_schedules
-from spoils.web.dashboard.shared.filters import read_filters, read_text
+from spoils.web.dashboard.shared.filters import CHANGED, read_filters, read_text
 from spoils.web.dashboard.shared.status_bar import StatusBar, read_status_bar
 from spoils.web.dashboard.workers.view import show_workers
 from spoils.web.tabular import compact, write_csv
@@ -93,6 +95,8 @@ def _json(pages: Iterator[tuple[Rows, bool]]) -> Iterator[str]:
 
 def _jobs() -> Iterator[Rows]:
     filters = read_filters(request.args)
+    now = server_now(db.session.connection())
+    own = () if filters.task_type else tuple(registry.own_types())
     older = None
     while True:
         page = page_of_tasks(
@@ -100,6 +104,9 @@ def _jobs() -> Iterator[Rows]:
             states=filters.states,
             task_type=filters.task_type,
             batch=filters.batch,
+            words=filters.words,
+            without=own,
+            since=now - CHANGED[filters.changed] if filters.changed else None,
             older_than=older,
             limit=PAGE,
         )

@@ -73,7 +73,7 @@ def fail_over(old: Rows, new: Rows, proxy: Proxy, pair: Pair) -> None:
 
 
 def test_after_a_failover_without_a_closed_socket_all_works_again_and_no_job_counts_it_as_its_failure(
-    pair: Pair,
+    pair: Pair, thorough: bool
 ) -> None:
     load_jobs()
     with ExitStack() as stack:
@@ -92,6 +92,9 @@ def test_after_a_failover_without_a_closed_socket_all_works_again_and_no_job_cou
         # The heartbeat, a claim or a job has met it.
         program.says("read-only transaction")
         assert client.post(FETCH, json={"barcode": "4006381333931"}).status_code == 503
+        if thorough:
+            until = old.value("SELECT now() + interval '1 min'")
+            eventually(lambda: bool(old.value("SELECT clock_timestamp() > :until", until=until)), 90, every=1)
         fail_over(old, new, proxy, pair)
         assert client.post(FETCH, json={"barcode": "4006381333931"}).status_code == 200
         assert client.get("/api/jobs/status").status_code == 200

@@ -119,3 +119,15 @@ def test_a_rare_type_is_exported_to_its_end_although_its_search_has_empty_pages(
     found, cut_off = read_json(viewer, "/exports/jobs.json?type=rare&state=finished")
     assert [row["id"] for row in found] == [str(rare)]
     assert cut_off is None
+
+
+def test_a_file_of_jobs_has_what_the_page_shows_with_its_time_range_and_its_words(
+    viewer: Visitor, scenes: Scenes
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    found = scenes.task(state="failed", error_message="card declined")
+    scenes.task(state="failed", error_message="timeout")
+    scenes.task(state="failed", error_message="card declined", updated_at=long_ago)
+    scenes.task(state="failed", error_message="card declined", task_type="bulk", metadata={"type": "BulkJob"})
+    rows, _ = read_json(viewer, "/exports/jobs.json?state=failed&changed=24h&error=declined")
+    assert [row["id"] for row in rows] == [str(found)]
