@@ -208,12 +208,12 @@ def test_nothing_is_left_behind(client: Client) -> None:
 
 
 def test_the_progress_and_the_log_lines_are_returned() -> None:
-    class ReportingJob(Job):
+    class CountingJob(Job):
         def run(self, queue: Queue) -> None:
             queue.progress(3, of=10, note="page 3")
             queue.log("token=hunter2")
 
-    done = perform(ReportingJob())
+    done = perform(CountingJob())
     assert done.progress == (3, 10, "page 3")
     assert len(done.log) == 1
     assert "hunter2" not in done.log[0]
