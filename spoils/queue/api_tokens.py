@@ -41,9 +41,9 @@ class FoundToken:
 def make(
     connection: Connection, name: str, scopes: Sequence[Scope], *, days: int | None, who: str
 ) -> str | None:
-    """Make a token that is valid for so many `days`, or until it is revoked; its secret, which is not kept.
+    """Create a token that expires after `days`, or never. Returns its secret, of which only the hash is stored.
 
-    None, and nothing made, where there is one of this name.
+    Returns None if a token of this name exists.
     """
     secret = PREFIX + secrets.token_urlsafe(32)
     values = {

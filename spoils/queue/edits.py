@@ -1,7 +1,6 @@
 """Changing the payload of tasks that wait or have failed: of one by its form, or one field of many. Undone for a day.
 
-A task that has failed is retried with its new payload. Its row as it was goes to the trash, from which `revert` takes
-it.
+A failed task is retried with its new payload. The old row is copied to the trash, and `revert` restores it from there.
 """
 
 import json
@@ -45,7 +44,7 @@ from spoils.queue.release import STATES, wake
 from spoils.queue.trash import EDITED, is_edit, whole_row
 
 ONLY = "Only a waiting or failed job can be edited"
-UNCHANGED = "the change leaves its payload as it is."
+UNCHANGED = "the change does not alter its payload."
 NOT_EDITED = "it was not edited within the last day, or that is undone."
 Payload = Mapping[str, Any]
 

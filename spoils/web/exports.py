@@ -1,7 +1,7 @@
 """`/exports/<list>.csv` and `.json`: the lists of the dashboard as files, masked as their pages are.
 
-A file is sent as it is read, a page of the list at a time. No connection is held between two pages, so a slow client
-holds up nobody.
+A file is streamed one page of the list at a time. No database connection is held between two pages, so a slow client
+blocks no other request.
 """
 
 import io
@@ -60,7 +60,7 @@ def _bounded(first: Rows, pages: Iterator[Rows]) -> Iterator[tuple[Rows, bool]]:
         # A page may be empty although others follow: a list of one type is searched a part at a time.
         following = next(pages, None) if len(page) <= left else None
         cut = len(page) > left or (len(page) == left and following is not None)
-        # The connection goes back to the pool while the client reads.
+        # Release the database connection while the client reads.
         db.session.remove()
         yield page[:left], cut
         if cut or following is None:
